@@ -1,0 +1,71 @@
+// Package applet is what the rooms of the applets share: the row of the table, and how flags are read.
+package applet
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"strings"
+
+	"binproxy/emu/exit"
+)
+
+// Applet is one row of the table. Usage holds the lines after "Usage: binproxy NAME ": the synopsis of the arguments first, then
+// an empty line and the text.
+type Applet struct {
+	Name, Synopsis, Usage string
+	Run                   func(args []string) error
+}
+
+// Help is what `binproxy help NAME` prints.
+func (a Applet) Help() string {
+	return fmt.Sprintf("%s: %s\n\nUsage: binproxy %s %s\n", a.Name, a.Synopsis, a.Name, strings.TrimRight(a.Usage, "\n"))
+}
+
+// Flags is a flag set that takes flags before, between and behind the operands, up to a "--".
+type Flags struct {
+	*flag.FlagSet
+}
+
+// NewFlags starts the flags of an applet.
+func NewFlags(name string) Flags {
+	set := flag.NewFlagSet(name, flag.ContinueOnError)
+	set.SetOutput(io.Discard)
+	return Flags{set}
+}
+
+// Parse reads the flags and returns the operands. What it does not know ends with status 125 and a hint.
+func (f Flags) Parse(args []string) ([]string, error) {
+	var operands []string
+	for {
+		if err := f.FlagSet.Parse(args); err != nil {
+			if errors.Is(err, flag.ErrHelp) {
+				err = errors.New("see --help as the first argument")
+			}
+			return nil, exit.Errorf(exit.Failed, "%s: %w; see binproxy help %s", f.Name(), err, f.Name())
+		}
+		rest := f.Args()
+		if len(rest) == 0 {
+			return operands, nil
+		}
+		if ended := len(args) - len(rest); ended > 0 && args[ended-1] == "--" {
+			return append(operands, rest...), nil
+		}
+		operands, args = append(operands, rest[0]), rest[1:]
+	}
+}
+
+// ParseCommand reads the flags up to the first operand or "--", where a COMMAND with arguments of its own begins.
+func (f Flags) ParseCommand(args []string) ([]string, error) {
+	if err := f.FlagSet.Parse(args); err != nil {
+		return nil, exit.Errorf(exit.Failed, "%s: %w; see binproxy help %s", f.Name(), err, f.Name())
+	}
+	return f.Args(), nil
+}
+
+// List is a flag that may be given several times.
+type List []string
+
+func (l *List) String() string     { return strings.Join(*l, " ") }
+func (l *List) Set(s string) error { *l = append(*l, s); return nil }

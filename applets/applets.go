@@ -1,0 +1,91 @@
+// Package applets is the table of what a user can call: one sorted row for each applet, one room for each row. A room reads its
+// flags, makes one call into emu or shim, and hands the error out.
+package applets
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"binproxy/applets/applet"
+	"binproxy/applets/version"
+	"binproxy/emu/exit"
+)
+
+// Table is every applet, sorted by name. The man pages and `binproxy help` are made from it.
+var Table = []applet.Applet{
+	version.Applet,
+}
+
+// Main runs the applet that the arguments name: argv[0] where it is an applet's name, else argv[1].
+func Main(argv []string) error {
+	if len(argv) == 0 {
+		argv = []string{"binproxy"}
+	}
+	if a, ok := Find(filepath.Base(argv[0])); ok {
+		return run(a, argv[1:])
+	}
+	if len(argv) == 1 {
+		Help(os.Stdout)
+		return nil
+	}
+	switch argv[1] {
+	case "help", "--help", "-h":
+		return help(argv[2:])
+	case "--version":
+		argv[1] = "version"
+	}
+	if a, ok := Find(argv[1]); ok {
+		return run(a, argv[2:])
+	}
+	return unknown(filepath.Base(argv[0]), argv[1])
+}
+
+// Find looks an applet up by name.
+func Find(name string) (applet.Applet, bool) {
+	i, ok := slices.BinarySearchFunc(Table, name, func(a applet.Applet, name string) int { return strings.Compare(a.Name, name) })
+	if !ok {
+		return applet.Applet{}, false
+	}
+	return Table[i], true
+}
+
+func run(a applet.Applet, args []string) error {
+	if len(args) > 0 && (args[0] == "--help" || args[0] == "-h") {
+		fmt.Print(a.Help())
+		return nil
+	}
+	return a.Run(args)
+}
+
+func help(names []string) error {
+	if len(names) == 0 {
+		Help(os.Stdout)
+		return nil
+	}
+	a, ok := Find(names[0])
+	if !ok {
+		return unknown("help", names[0])
+	}
+	fmt.Print(a.Help())
+	return nil
+}
+
+// Help prints the table.
+func Help(w io.Writer) {
+	fmt.Fprint(w, "binproxy runs container images of another architecture on a host that has nothing registered.\n\nUsage: binproxy APPLET [ARGUMENT...]\n\n")
+	for _, a := range Table {
+		fmt.Fprintf(w, "  %-10s %s\n", a.Name, a.Synopsis)
+	}
+	fmt.Fprint(w, "\nbinproxy help APPLET tells more of one.\n")
+}
+
+func unknown(caller, name string) error {
+	if caller != "binproxy" && caller != "help" {
+		return exit.Errorf(exit.NotFound, "called as %s, which is neither an applet nor a link that stands for a guest command; see binproxy help, binproxy status", caller)
+	}
+	return exit.Errorf(exit.NotFound, "%s: no such applet; see binproxy help", name)
+}

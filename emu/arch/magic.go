@@ -1,0 +1,39 @@
+package arch
+
+import "encoding/binary"
+
+// Magic and mask have the layout of the first 20 bytes of an ELF header, in the file's byte order: e_ident (class, data and
+// version compared, the OS ABI and what follows it left open), e_type (EXEC or DYN: the lowest bit is masked out), e_machine.
+const magicLen = 20
+
+// Magic is what the kernel compares the start of a file with, and the mask it ands the file with first.
+// ABIs that only e_flags tell apart have the flags (bytes 36 to 39) compared too.
+func (a *ABI) Magic() (magic, mask []byte) {
+	n := magicLen
+	if a.FlagsMask != 0 && a.EMachine == emMIPS {
+		n = 40 // offset of e_flags in a 32-bit header, plus its size
+	}
+	magic, mask = make([]byte, n), make([]byte, n)
+	copy(magic, "\x7fELF")
+	magic[4], magic[5], magic[6] = 1, 1, 1
+	if a.Class == 64 {
+		magic[4] = 2
+	}
+	for i := range magicLen {
+		mask[i] = 0xff
+	}
+	mask[7] = 0
+	order := binary.ByteOrder(binary.LittleEndian)
+	if a.Big {
+		magic[5] = 2
+		order = binary.BigEndian
+	}
+	order.PutUint16(magic[16:], 2) // ET_EXEC
+	order.PutUint16(mask[16:], 0xfffe)
+	order.PutUint16(magic[18:], a.EMachine)
+	if n > magicLen {
+		order.PutUint32(magic[36:], a.Flags)
+		order.PutUint32(mask[36:], a.FlagsMask)
+	}
+	return magic, mask
+}

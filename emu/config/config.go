@@ -1,0 +1,174 @@
+// Package config reads and writes the one configuration file of a bundle: the uname identity, and where the emulators are.
+//
+// The file is lines of "key value"; empty lines and lines that start with # do not count. It is read at every exec through a
+// farm, so its form is one that a few string operations take apart:
+//
+//	release 4.15.0-112-generic
+//	emulator aarch64 qemu-aarch64
+//	emulator arm qemu-arm lib/ld-linux-x86-64.so.2
+//	farm /opt/farm
+//
+// An emulator's paths are relative to the bundle; the third word is the loader of a dynamic one, with its libraries beside it.
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"binproxy/emu/arch"
+	"binproxy/emu/identity"
+)
+
+// Name is the configuration file's name in a bundle; Binary the program's.
+const (
+	Name   = "binproxy.conf"
+	Binary = "binproxy"
+)
+
+// DefaultDir is where the docs put a bundle into an image.
+const DefaultDir = "/binproxy"
+
+// Config is a bundle's configuration. Dir is the bundle; Farms lists the farms made with it besides Dir/farm.
+type Config struct {
+	Dir       string
+	Identity  identity.Identity
+	Emulators []Emulator
+	Farms     []string
+}
+
+// Emulator is one qemu-user. Path and Loader are absolute, or relative to the bundle; a static emulator has no Loader.
+type Emulator struct {
+	QEMU, Path, Loader string
+}
+
+// Load reads the bundle's file. A bundle without one is an empty Config and no error: emulators are then looked for by name.
+func Load(dir string) (Config, error) {
+	c := Config{Dir: dir}
+	path := filepath.Join(dir, Name)
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return c, nil
+	}
+	if err != nil {
+		return c, err
+	}
+	for n, line := range strings.Split(string(text), "\n") {
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		if err := c.set(line); err != nil {
+			return c, fmt.Errorf("%s, line %d: %w", path, n+1, err)
+		}
+	}
+	return c, c.Identity.Check()
+}
+
+func (c *Config) set(line string) error {
+	key, value, _ := strings.Cut(line, " ")
+	if value == "" {
+		return fmt.Errorf("%q has no value", key)
+	}
+	switch key {
+	case "farm":
+		c.Farms = append(c.Farms, value)
+		return nil
+	case "emulator":
+		words := strings.Fields(value)
+		if len(words) != 2 && len(words) != 3 {
+			return fmt.Errorf("%q: an emulator has an architecture, a path, and perhaps a loader", value)
+		}
+		c.Emulators = append(c.Emulators, Emulator{words[0], words[1], strings.Join(words[2:], "")})
+		return nil
+	}
+	for _, f := range identity.Fields {
+		if f.Key == key {
+			*f.Of(&c.Identity) = value
+			return nil
+		}
+	}
+	return fmt.Errorf("unknown key %q", key)
+}
+
+// Marshal is the file that Load reads as c. The same Config gives the same bytes.
+func (c Config) Marshal() []byte {
+	var b bytes.Buffer
+	fmt.Fprintln(&b, "# Written by binproxy; read at every exec. See docs/architecture.md.")
+	for _, f := range identity.Fields {
+		if v := *f.Of(&c.Identity); v != "" {
+			fmt.Fprintln(&b, f.Key, v)
+		}
+	}
+	for _, e := range c.Emulators {
+		fmt.Fprintln(&b, strings.TrimSpace(strings.Join([]string{"emulator", e.QEMU, e.Path, e.Loader}, " ")))
+	}
+	for _, farm := range c.Farms {
+		fmt.Fprintln(&b, "farm", farm)
+	}
+	return b.Bytes()
+}
+
+// Self is the path of the program in the bundle.
+func (c Config) Self() string { return c.Dir + "/" + Binary }
+
+// Farm is the default place of the farm.
+func (c Config) Farm() string { return c.Dir + "/farm" }
+
+// AllFarms lists every farm of the bundle, the default one first.
+func (c Config) AllFarms() []string {
+	return slices.Insert(slices.Clone(c.Farms), 0, c.Farm())
+}
+
+// Names tells whether the file names an emulator for the ABI.
+func (c Config) Names(abi *arch.ABI) bool {
+	return abi.QEMU != "" && slices.ContainsFunc(c.Emulators, func(e Emulator) bool { return e.QEMU == abi.QEMU })
+}
+
+// Emulator finds the emulator for the ABI: the one that the file names, else one under a distribution's name in the bundle or in
+// the directories of PATH. The error (fs.ErrNotExist) says where it looked.
+func (c Config) Emulator(abi *arch.ABI) (Emulator, error) {
+	for _, e := range c.Emulators {
+		if e.QEMU == abi.QEMU {
+			e.Path = c.abs(e.Path)
+			if e.Loader != "" {
+				e.Loader = c.abs(e.Loader)
+			}
+			return e, nil
+		}
+	}
+	dirs := append([]string{c.Dir}, filepath.SplitList(os.Getenv("PATH"))...)
+	for _, dir := range dirs {
+		for _, name := range FileNames(abi) {
+			if path := filepath.Join(dir, name); filepath.IsAbs(path) && isFile(path) {
+				return Emulator{QEMU: abi.QEMU, Path: path}, nil
+			}
+		}
+	}
+	return Emulator{}, fmt.Errorf("no emulator for %s: looked for %s in %s; make the bundle with --arch %s: %w",
+		abi.Name, strings.Join(FileNames(abi), " and "), strings.Join(dirs, " "), abi.Name, fs.ErrNotExist)
+}
+
+func (c Config) abs(path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return c.Dir + "/" + path
+}
+
+func isFile(path string) bool {
+	fi, err := os.Stat(path)
+	return err == nil && fi.Mode().IsRegular()
+}
+
+// FileNames lists the names that distributions give to the ABI's emulator, the static one first; none where QEMU has none.
+func FileNames(abi *arch.ABI) []string {
+	if abi.QEMU == "" {
+		return nil
+	}
+	return []string{"qemu-" + abi.QEMU + "-static", "qemu-" + abi.QEMU}
+}

@@ -1,0 +1,80 @@
+// Package exit holds binproxy's exit statuses and the error that carries one.
+//
+// The statuses are those of env(1), chroot(1) and docker run: what binproxy itself
+// could not do is never mistaken for what the program that it ran said.
+package exit
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+)
+
+// The statuses that binproxy gives of its own; every other one is the program's.
+const (
+	OK        = 0
+	Failed    = 125 // binproxy itself failed
+	CannotRun = 126 // found, but could not be run
+	NotFound  = 127
+	Signal    = 128 // plus the number of the signal that ended the program
+)
+
+// Error is an error with the exit status that it ends the process with.
+type Error struct {
+	Code int
+	Err  error
+}
+
+func (e *Error) Error() string { return e.Err.Error() }
+func (e *Error) Unwrap() error { return e.Err }
+
+// Errorf makes an Error as fmt.Errorf makes an error.
+func Errorf(code int, format string, args ...any) error {
+	return &Error{code, fmt.Errorf(format, args...)}
+}
+
+// With gives err the status code; nil stays nil.
+func With(code int, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &Error{code, err}
+}
+
+// Silent is an Error that has nothing to print: the program that ran has said it all.
+func Silent(code int) error {
+	if code == OK {
+		return nil
+	}
+	return &Error{code, errSilent}
+}
+
+var errSilent = errors.New("")
+
+// Code is the status that err ends the process with: 0 for nil, Failed for an error without one.
+func Code(err error) int {
+	var e *Error
+	switch {
+	case err == nil:
+		return OK
+	case errors.As(err, &e):
+		return e.Code
+	}
+	return Failed
+}
+
+// Message is what to print of err, "" where nothing is to be said.
+func Message(err error) string {
+	if err == nil || errors.Is(err, errSilent) {
+		return ""
+	}
+	return err.Error()
+}
+
+// OfExec is the status for an execve that failed with err, as a shell gives it.
+func OfExec(err error) int {
+	if errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ENOTDIR) {
+		return NotFound
+	}
+	return CannotRun
+}

@@ -1,0 +1,85 @@
+// Package identity is the uname identity: the five strings of uname(2) that a program is told, where each is configured, and
+// what follows when only some of them are.
+//
+// A field comes, in this order, from the environment (BINPROXY_RELEASE and its siblings), from the bundle's configuration file,
+// or from the running kernel; the machine's default is the guest's. Fields that nobody set stay what the kernel says.
+package identity
+
+import (
+	"fmt"
+	"strings"
+)
+
+// MaxField is the longest field in bytes: struct utsname has 65, one of them for the NUL.
+const MaxField = 64
+
+// Identity is what uname(2) answers; an empty field is one that nobody set.
+type Identity struct {
+	Sysname, Nodename, Release, Version, Machine string
+}
+
+// A Field names one of the five for the configuration file and the environment, and finds it in an Identity.
+type Field struct {
+	Key string // in the configuration file
+	Env string // in the environment
+	Of  func(*Identity) *string
+}
+
+// Fields lists the five in the order of struct utsname.
+var Fields = [...]Field{
+	{"sysname", "BINPROXY_SYSNAME", func(i *Identity) *string { return &i.Sysname }},
+	{"nodename", "BINPROXY_NODENAME", func(i *Identity) *string { return &i.Nodename }},
+	{"release", "BINPROXY_RELEASE", func(i *Identity) *string { return &i.Release }},
+	{"version", "BINPROXY_VERSION", func(i *Identity) *string { return &i.Version }},
+	{"machine", "BINPROXY_MACHINE", func(i *Identity) *string { return &i.Machine }},
+}
+
+// FollowingVersion is the version of a spoofed release that came without one. The kernel's own would contradict it: Debian's
+// carries the true release ("Debian 6.1.137-1"), which libuv and libbpf read.
+const FollowingVersion = "#1 SMP"
+
+// IsZero tells whether no field is set.
+func (i Identity) IsZero() bool { return i == Identity{} }
+
+// Over gives the identity with the fields of base where i has none.
+func (i Identity) Over(base Identity) Identity {
+	for _, f := range Fields {
+		if v := f.Of(&i); *v == "" {
+			*v = *f.Of(&base)
+		}
+	}
+	return i
+}
+
+// FromEnv reads the fields that the environment sets; an empty variable sets nothing.
+func FromEnv(getenv func(string) string) Identity {
+	var i Identity
+	for _, f := range Fields {
+		*f.Of(&i) = getenv(f.Env)
+	}
+	return i
+}
+
+// Spoofed is the identity that programs are to be told where it is configured, with what follows from it: a release
+// without a version brings FollowingVersion.
+func Spoofed(configured Identity, getenv func(string) string) Identity {
+	i := FromEnv(getenv).Over(configured)
+	if i.Release != "" && i.Version == "" {
+		i.Version = FollowingVersion
+	}
+	return i
+}
+
+// Check refuses what uname(2) could not answer: a field that is too long, or with a byte that is no printable text.
+func (i Identity) Check() error {
+	for _, f := range Fields {
+		v := *f.Of(&i)
+		if len(v) > MaxField {
+			return fmt.Errorf("%s %q has %d bytes; uname(2) holds %d", f.Key, v, len(v), MaxField)
+		}
+		if strings.ContainsFunc(v, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+			return fmt.Errorf("%s %q has a control character", f.Key, v)
+		}
+	}
+	return nil
+}

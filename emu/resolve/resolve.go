@@ -1,0 +1,150 @@
+// Package resolve answers one question, and changes nothing: which exec must happen when a program calls execve on a file?
+//
+// It follows the kernel (fs/exec.c, fs/binfmt_script.c): the file is looked up as the caller sees it, `#!` lines lead on to their
+// interpreter, at most five deep, and the ELF header that ends the chain says whose program it is. A host-native program is left
+// to the kernel, a guest's goes to its emulator; what cannot be run is the errno that the kernel would give. How files are
+// looked up is the caller's business (FS): a farm's shim reads its own root, a supervisor the root of its tracee.
+package resolve
+
+import (
+	"syscall"
+
+	"binproxy/emu/arch"
+	"binproxy/emu/config"
+	"binproxy/emu/elfinfo"
+)
+
+// HeadSize is how much of a file the kernel looks at (BINPRM_BUF_SIZE), and so how much an FS has to read.
+const HeadSize = 256
+
+// maxScripts is how deep `#!` may nest: the fifth interpreter may not be a script itself.
+const maxScripts = 5
+
+// FS shows files as the caller of execve sees them.
+type FS interface {
+	// Open finds the file that execve of path would load, and checks what the kernel checks before it reads it: the
+	// errno is ENOENT, EACCES, ELOOP, ENOTDIR, ENAMETOOLONG and the like.
+	Open(path string) (File, syscall.Errno)
+}
+
+// File is a file that may be executed.
+type File struct {
+	Path string // what the emulator can open it by
+	Name string // what a script is called for its interpreter; "" for the path that led here
+	Head []byte // its first HeadSize bytes, fewer if it has fewer
+}
+
+// Request is one execve. Only argv[0] matters here; the other arguments are handed on as they are.
+type Request struct {
+	Path   string // as the caller gave it
+	Argv0  string
+	NoArgv bool // argv was empty, without even an argv[0]
+}
+
+// Plan is the exec that must happen. The new argument vector is Prefix followed by the caller's argv[1:].
+type Plan struct {
+	ABI    *arch.ABI // the guest's; nil for a host-native program
+	File   File      // the ELF file that ends the chain
+	Prefix []string  // the guest's own argv up to the caller's argv[1]; its [0] is the guest's argv[0]
+	Script bool      // reached through a #! line
+}
+
+// Native tells that the kernel runs the file itself.
+func (p Plan) Native() bool { return p.ABI == nil }
+
+// Resolver holds what does not change from one exec to the next.
+type Resolver struct {
+	// Guest tells whether programs of the ABI go to an emulator. The others are left to the kernel.
+	Guest func(*arch.ABI) bool
+}
+
+// Resolve finds the plan for a request. The errno is the one that execve must fail with.
+func (r Resolver) Resolve(fs FS, req Request) (Plan, syscall.Errno) {
+	plan := Plan{Prefix: []string{req.Argv0}}
+	path := req.Path
+	for depth := 0; ; depth++ {
+		file, errno := fs.Open(path)
+		if errno != 0 {
+			return Plan{}, errno
+		}
+		script, ok, errno := ParseScript(file.Head)
+		if errno != 0 {
+			return Plan{}, errno
+		}
+		if !ok {
+			plan.File = file
+			plan.ABI, errno = r.classify(file.Head)
+			return plan, errno
+		}
+		if depth == maxScripts {
+			return Plan{}, tooDeep(fs, script)
+		}
+		name := path
+		if file.Name != "" {
+			name = file.Name
+		}
+		plan.Script = true
+		plan.Prefix = script.prefix(name, plan.Prefix[1:])
+		path = script.Interpreter
+	}
+}
+
+// tooDeep is ELOOP; but as the kernel opens the interpreter before it counts, what is wrong with that comes first.
+func tooDeep(fs FS, script Script) syscall.Errno {
+	if _, errno := fs.Open(script.Interpreter); errno != 0 {
+		return errno
+	}
+	return syscall.ELOOP
+}
+
+// classify tells whose program an ELF file is: nil for the kernel's own. What is no ELF, or one that neither the kernel nor an
+// emulator takes, is left to the kernel too, so that its answer (ENOEXEC, or a binfmt_misc entry of the host's) stands.
+func (r Resolver) classify(head []byte) (*arch.ABI, syscall.Errno) {
+	info, err := elfinfo.Header(head)
+	if err != nil || !info.Executable() {
+		return nil, 0
+	}
+	abi := info.ABI()
+	if abi == nil || !r.Guest(abi) {
+		return nil, 0
+	}
+	return abi, 0
+}
+
+// EmulatorArgv is the emulator's own argument vector for the plan, up to the caller's argv[1]: the loader of a dynamic emulator,
+// the emulator, the guest's argv[0], options, the guest's file.
+func (p Plan) EmulatorArgv(e config.Emulator, options ...string) []string {
+	var argv []string
+	if e.Loader != "" {
+		argv = append(argv, e.Loader, "--library-path", dir(e.Loader), "--argv0", e.Path)
+	}
+	argv = append(argv, e.Path, "-0", p.Prefix[0])
+	argv = append(argv, options...)
+	argv = append(argv, fileArgument(p.File.Path))
+	return append(argv, p.Prefix[1:]...)
+}
+
+// Program is the file that an exec through the emulator has to load: the emulator, or the loader of a dynamic one.
+func Program(e config.Emulator) string {
+	if e.Loader != "" {
+		return e.Loader
+	}
+	return e.Path
+}
+
+// fileArgument keeps a relative path that starts with a dash from being read as an option.
+func fileArgument(path string) string {
+	if path != "" && path[0] == '-' {
+		return "./" + path
+	}
+	return path
+}
+
+func dir(path string) string {
+	for i := len(path) - 1; i > 0; i-- {
+		if path[i] == '/' {
+			return path[:i]
+		}
+	}
+	return "/"
+}

@@ -1,0 +1,13 @@
+//go:build amd64 || arm64
+
+package sys
+
+// ignored has bit N-1 set for each signal N that was ignored when the kernel started us. The Go runtime takes most signals over
+// before any Go code runs and so forgets it, and what a program ignores its children must ignore too; entry (in
+// assembly, made the program's entry by the linker flag -E binproxy/emu/sys.entry) notes it first.
+var ignored uint64
+
+// action is entry's struct kernel_sigaction; its first word is the handler.
+var action [64]byte
+
+func entry() //nolint:unused // the linker's

@@ -1,0 +1,27 @@
+#include "textflag.h"
+
+// entry is where the kernel starts the program (the linker's -E flag): it asks rt_sigaction (134) for each of the 64 signals
+// whether it is ignored, sets its bit in ·ignored, and goes on to the Go runtime's own entry.
+TEXT ·entry(SB),NOSPLIT|NOFRAME,$0
+	MOVD $1, R9
+next:
+	MOVD R9, R0
+	MOVD ZR, R1
+	MOVD $·action(SB), R2
+	MOVD $8, R3
+	MOVD $134, R8
+	SVC
+	MOVD ·action(SB), R4
+	CMP  $1, R4 // SIG_IGN
+	BNE  done
+	SUB  $1, R9, R5
+	MOVD $1, R6
+	LSL  R5, R6, R6
+	MOVD ·ignored(SB), R7
+	ORR  R6, R7, R7
+	MOVD R7, ·ignored(SB)
+done:
+	ADD  $1, R9
+	CMP  $65, R9
+	BNE  next
+	B    _rt0_arm64_linux(SB)

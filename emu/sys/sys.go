@@ -1,0 +1,98 @@
+// Package sys is the only home of raw system calls and of unsafe (in files named *_unsafe.go).
+//
+// Each call is wrapped once: EINTR is retried, and an error says operation, object and errno.
+package sys
+
+import (
+	"errors"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Exec replaces the process by path, and returns only if that fails. Signals that were ignored when binproxy was started are
+// ignored again, so that a shim in the middle leaves no trace of itself.
+func Exec(path string, argv, env []string) error {
+	for n := 1; n <= 64; n++ {
+		if ignored&(1<<(n-1)) != 0 {
+			signal.Ignore(syscall.Signal(n))
+		}
+	}
+	if err := syscall.Exec(path, argv, env); err != nil {
+		return &os.PathError{Op: "exec", Path: path, Err: err}
+	}
+	return nil
+}
+
+// Exchange swaps the names a and b in one step (renameat2 with RENAME_EXCHANGE). It is errors.ErrUnsupported
+// where the file system or the kernel (before 3.15) cannot.
+func Exchange(a, b string) error {
+	err := retry(func() error { return unix.Renameat2(unix.AT_FDCWD, a, unix.AT_FDCWD, b, unix.RENAME_EXCHANGE) })
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) {
+		err = errors.ErrUnsupported
+	}
+	if err != nil {
+		return &os.LinkError{Op: "exchange", Old: a, New: b, Err: err}
+	}
+	return nil
+}
+
+// Executable is nil where the process may execute the file, by its effective ids; else the errno.
+func Executable(path string) error {
+	return retry(func() error { return unix.Faccessat(unix.AT_FDCWD, path, unix.X_OK, unix.AT_EACCESS) })
+}
+
+func retry(call func() error) error {
+	for {
+		if err := call(); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
+
+// ReadExecutable checks that execve would load the file at path (a regular file that the process may execute) and reads its first
+// n bytes. It never blocks: what is no regular file is refused before it is opened.
+func ReadExecutable(path string, n int) ([]byte, syscall.Errno) {
+	var st unix.Stat_t
+	if err := retry(func() error { return unix.Stat(path, &st) }); err != nil {
+		return nil, Errno(err)
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return nil, syscall.EACCES
+	}
+	if err := Executable(path); err != nil {
+		return nil, Errno(err)
+	}
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	if err != nil {
+		return nil, Errno(err)
+	}
+	defer unix.Close(fd)
+	head := make([]byte, n)
+	got := 0
+	for got < n {
+		m, err := unix.Pread(fd, head[got:], int64(got))
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return nil, Errno(err)
+		}
+		if m == 0 {
+			break
+		}
+		got += m
+	}
+	return head[:got], 0
+}
+
+// Errno is the errno in err, EIO where there is none.
+func Errno(err error) syscall.Errno {
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return errno
+	}
+	return syscall.EIO
+}

@@ -1,0 +1,23 @@
+// Binproxy makes container images of another architecture run on a host that has nothing registered and grants nothing. It
+// answers to the name it is called by: through a link it is a shim in a guest command's place, by its own name an applet.
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"binproxy/applets"
+	"binproxy/emu/exit"
+	"binproxy/shim"
+)
+
+func main() {
+	ok, err := shim.Main(os.Args, os.Environ())
+	if !ok {
+		err = applets.Main(os.Args)
+	}
+	if message := exit.Message(err); message != "" {
+		fmt.Fprintln(os.Stderr, "binproxy:", message)
+	}
+	os.Exit(exit.Code(err))
+}

@@ -1,0 +1,217 @@
+// Package farm is the tree of links that lead guest commands to binproxy: how a call through a link finds the file that it
+// stands for, and how links are made, checked and removed, with a journal that can undo all of it.
+//
+// There are two kinds of links, both symbolic ones to the program in the bundle. A farm mirrors the image's directories:
+// FARM/usr/bin/date stands for /usr/bin/date, and a FARM/usr/bin early in PATH is found first. A link in a command's
+// own place catches absolute paths too: /usr/bin/date is then the link, and the real file is kept beside it under the name that
+// Aside gives. At exec time the names alone lead from one to the other; the journal is not read.
+package farm
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"binproxy/emu/config"
+	"binproxy/emu/resolve"
+	"binproxy/emu/sys"
+)
+
+const asidePrefix = ".binproxy."
+
+// maxLinks is how many symbolic links the kernel follows in one path (MAXSYMLINKS).
+const maxLinks = 40
+
+// Aside is the name under which the real file of path is kept while a link is in its place: in the same directory, so that it is on
+// the same file system and what a program finds beside itself ($ORIGIN) stays true.
+func Aside(path string) string {
+	dir, base := filepath.Split(path)
+	return dir + asidePrefix + base
+}
+
+// IsAside tells whether path is such a name.
+func IsAside(path string) bool { return strings.HasPrefix(filepath.Base(path), asidePrefix) }
+
+// Call is one start of binproxy: which bundle it belongs to, and what it was called as.
+type Call struct {
+	Config config.Config
+	Root   Root
+	Link   string // the path that led here; for a #! script the interpreter's
+	Guest  string // the file that the link stands for; "" when called by its own name or by a name of its own
+}
+
+// Locate finds out what this start of binproxy is, from AT_EXECFN and argv[0]. Where the kernel ran us as the interpreter of a
+// `#!` script, AT_EXECFN is the script, and argv[0] the interpreter's path as the script has it.
+func Locate(execfn, argv0 string) (Call, error) {
+	link := execfn
+	self := follow(link)
+	if link == "" || filepath.Base(self) != config.Binary && isScript(self) {
+		link = argv0
+		self = follow(link)
+	}
+	self, err := filepath.Abs(self)
+	if err != nil {
+		return Call{}, err
+	}
+	cfg, err := config.Load(filepath.Dir(self))
+	c := Call{Config: cfg, Root: Root{self, cfg.AllFarms()}, Link: link}
+	if abs, _ := filepath.Abs(link); abs != self {
+		c.Guest = c.Root.standsFor(link)
+	}
+	return c, err
+}
+
+// Name is the command's name: the last part of the path that led here.
+func (c Call) Name() string { return filepath.Base(c.Link) }
+
+// follow follows the symbolic links that path itself is, not those of its directories.
+func follow(path string) string {
+	for range maxLinks {
+		target, err := os.Readlink(path)
+		if err != nil {
+			break
+		}
+		path = beside(path, target)
+	}
+	return path
+}
+
+// beside is the target of the link at path. The directories are not cleaned: a ".." behind a link is the kernel's to resolve.
+func beside(path, target string) string {
+	if strings.HasPrefix(target, "/") {
+		return target
+	}
+	dir, _ := filepath.Split(path)
+	return dir + target
+}
+
+func isScript(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	var head [2]byte
+	_, err = io.ReadFull(f, head[:])
+	return err == nil && string(head[:]) == "#!"
+}
+
+// Root shows the files of the own root with the farm's links taken away: a resolve.FS.
+type Root struct {
+	Self  string   // the program that the links lead to
+	Farms []string // the farms' directories
+}
+
+// Real is the path that path means without the farm: path itself unless its links lead to Self, else the file that the link stands for.
+func (r Root) Real(path string) (string, syscall.Errno) {
+	real, probe := path, path
+	for range maxLinks {
+		target, err := os.Readlink(probe)
+		if err != nil {
+			return real, 0
+		}
+		target = beside(probe, target)
+		if target != r.Self {
+			probe = target
+			continue
+		}
+		real = r.standsFor(probe)
+		if real == "" {
+			return "", syscall.ENOENT
+		}
+		probe = real
+	}
+	return "", syscall.ELOOP
+}
+
+// standsFor is the file that a link to Self at path stands for; "" for a link that is none of ours.
+func (r Root) standsFor(link string) string {
+	if guest := r.mirrored(link); guest != "" {
+		return guest
+	}
+	for range maxLinks {
+		aside := Aside(link)
+		if _, err := os.Lstat(aside); err == nil {
+			return aside
+		}
+		target, err := os.Readlink(link)
+		if err != nil {
+			break
+		}
+		if link = beside(link, target); link == r.Self {
+			break
+		}
+		if guest := r.mirrored(link); guest != "" {
+			return guest
+		}
+	}
+	return ""
+}
+
+// mirrored is the path that a farm's link stands for, "" for a link outside the farms.
+func (r Root) mirrored(link string) string {
+	if guest := r.cutFarm(link); guest != "" {
+		return guest
+	}
+	if filepath.IsAbs(link) && filepath.Clean(link) == link && !strings.Contains(link, "/proc/") {
+		// The usual case: a clean path, no farm in it. A farm reached through a symbolic link of the image's own is not looked for.
+		return ""
+	}
+	dir, err := filepath.EvalSymlinks(filepath.Dir(link))
+	if err != nil {
+		return ""
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return ""
+	}
+	return r.cutFarm(filepath.Join(dir, filepath.Base(link)))
+}
+
+func (r Root) cutFarm(link string) string {
+	for _, farm := range r.Farms {
+		if guest, ok := strings.CutPrefix(link, farm+"/"); ok && filepath.Clean(link) == link {
+			return "/" + guest
+		}
+	}
+	return ""
+}
+
+// PathFirst is the list of the farm's counterparts of a PATH that are to come first in it: those that exist and are not in it yet.
+func (r Root) PathFirst(path string) string {
+	dirs := filepath.SplitList(path)
+	var first []string
+	for _, dir := range dirs {
+		if !filepath.IsAbs(dir) {
+			continue
+		}
+		for _, farm := range r.Farms {
+			mirror := farm + filepath.Clean(dir)
+			if r.cutFarm(dir) != "" || slices.Contains(dirs, mirror) || slices.Contains(first, mirror) {
+				continue
+			}
+			if fi, err := os.Stat(mirror); err == nil && fi.IsDir() {
+				first = append(first, mirror)
+			}
+		}
+	}
+	return strings.Join(first, string(filepath.ListSeparator))
+}
+
+// Open finds the guest's file and reads its head, as resolve.FS asks. A file that may be executed but not read is EACCES: an
+// emulator has to read it.
+func (r Root) Open(path string) (resolve.File, syscall.Errno) {
+	real, errno := r.Real(path)
+	if errno != 0 {
+		return resolve.File{}, errno
+	}
+	file := resolve.File{Path: real}
+	if real != path {
+		file.Name = real
+	}
+	head, err := sys.ReadExecutable(real, resolve.HeadSize)
+	file.Head = head
+	return file, err
+}

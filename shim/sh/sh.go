@@ -1,0 +1,55 @@
+// Package sh stands in /bin/sh's place: it runs the image's real shell, whichever it is, with the farm first in PATH. The arguments,
+// in every form that sh takes, are the shell's own business and are handed on untouched.
+package sh
+
+import (
+	"os"
+	"strings"
+
+	"binproxy/emu/exit"
+	"binproxy/shim/farm"
+	"binproxy/shim/proxy"
+)
+
+// shells are where an image's shell is looked for when /bin/sh itself leads to binproxy and no real file was kept.
+var shells = []string{"/bin/sh", "/usr/bin/sh", "/bin/dash", "/usr/bin/dash", "/bin/bash", "/usr/bin/bash", "/bin/busybox", "/usr/bin/busybox"}
+
+// Run execs the real shell, and returns only with an error: 127 where the image has none.
+func Run(c farm.Call, argv, env []string) error {
+	shell := c.Guest
+	if shell == "" {
+		shell = find(c.Root)
+	}
+	if shell == "" {
+		return exit.Errorf(exit.NotFound, "%s: the image has no shell: looked for %s", argv[0], strings.Join(shells, " "))
+	}
+	return proxy.Exec(c, shell, argv, WithFarm(c, env))
+}
+
+func find(root farm.Root) string {
+	for _, shell := range shells {
+		if real, errno := root.Real(shell); errno == 0 && real != root.Self {
+			if _, err := os.Stat(real); err == nil {
+				return real
+			}
+		}
+	}
+	return ""
+}
+
+// WithFarm gives the environment with the farm's counterparts of its PATH first in PATH. What is there already, or has no
+// counterpart, is not added; an environment without PATH stays without.
+func WithFarm(c farm.Call, env []string) []string {
+	for i, entry := range env {
+		path, ok := strings.CutPrefix(entry, "PATH=")
+		if !ok {
+			continue
+		}
+		if first := c.Root.PathFirst(path); first != "" {
+			env = append([]string(nil), env...)
+			env[i] = "PATH=" + first + ":" + path
+		}
+		break
+	}
+	return env
+}

@@ -1,0 +1,38 @@
+// Package shim answers in a guest binary's place. A start of binproxy through a link is a shim's, one by its own name an applet's;
+// this package tells the two apart and picks the shim. It is what runs at every exec through a farm: std only, no goroutine.
+package shim
+
+import (
+	"path/filepath"
+
+	"binproxy/emu/sys"
+	"binproxy/shim/farm"
+	"binproxy/shim/proxy"
+	"binproxy/shim/sh"
+	"binproxy/shim/uname"
+)
+
+// Main runs the shim that binproxy was called as. ok is false where it was called by its own name or by one that is no shim's: then an
+// applet is meant, and nothing was done.
+func Main(argv, env []string) (ok bool, err error) {
+	argv0 := ""
+	if len(argv) > 0 {
+		argv0 = argv[0]
+	}
+	call, err := farm.Locate(sys.Execfn(), argv0)
+	name := call.Name()
+	if call.Guest == "" && name != "sh" && name != "uname" {
+		return false, nil
+	}
+	if err != nil {
+		return true, err
+	}
+	proxy.Debug("called as %s (argv %q) for %s", call.Link, argv, call.Guest)
+	switch filepath.Base(call.Link) {
+	case "sh":
+		return true, sh.Run(call, argv, env)
+	case "uname":
+		return true, uname.Run(call.Config, argv[min(1, len(argv)):])
+	}
+	return true, proxy.Run(call, argv, env)
+}

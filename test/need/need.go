@@ -1,0 +1,56 @@
+// Package need says what a test needs of the machine, and skips it with the reason where that is missing.
+//
+// Two kinds of things can be missing. What `make test` installs (programs, emulators, cached roots) must be there when CI=true: the
+// test then fails. What no installation brings (a kernel feature, root, a terminal) skips everywhere. Every reason starts with
+// "needs ", so that the summary at the end of `make test` can count skips by reason.
+package need
+
+import (
+	"os"
+	"os/exec"
+	"testing"
+)
+
+// Installed skips the test, or fails it under CI=true, for a thing that `make test` installs.
+func Installed(t testing.TB, ok bool, what string) {
+	t.Helper()
+	switch {
+	case ok:
+	case os.Getenv("CI") == "true":
+		t.Fatalf("needs %s, which `make test` should have installed", what)
+	default:
+		t.Skipf("needs %s", what)
+	}
+}
+
+// Given skips the test for a thing that the machine has or has not.
+func Given(t testing.TB, ok bool, what string) {
+	t.Helper()
+	if !ok {
+		t.Skipf("needs %s", what)
+	}
+}
+
+// Program finds a program in PATH and the sbin directories; pkg is the Debian package that has it.
+func Program(t testing.TB, name, pkg string) string {
+	t.Helper()
+	for _, candidate := range []string{name, "/usr/sbin/" + name, "/sbin/" + name} {
+		if path, err := exec.LookPath(candidate); err == nil {
+			return path
+		}
+	}
+	Installed(t, false, name+" (package "+pkg+")")
+	return ""
+}
+
+// Root skips the test for an ordinary user.
+func Root(t testing.TB) {
+	t.Helper()
+	Given(t, os.Geteuid() == 0, "root")
+}
+
+// Emulator finds the static qemu-user for QEMU's name of an architecture.
+func Emulator(t testing.TB, qemu string) string {
+	t.Helper()
+	return Program(t, "qemu-"+qemu+"-static", "qemu-user-static")
+}
