@@ -11,12 +11,14 @@ import (
 	"strings"
 
 	"binproxy/applets/applet"
+	"binproxy/applets/bundle"
 	"binproxy/applets/version"
 	"binproxy/emu/exit"
 )
 
 // Table is every applet, sorted by name. The man pages and `binproxy help` are made from it.
 var Table = []applet.Applet{
+	bundle.Applet,
 	version.Applet,
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -95,4 +96,16 @@ func Errno(err error) syscall.Errno {
 		return errno
 	}
 	return syscall.EIO
+}
+
+// SetModTime sets the access and modification time of path itself, also of a symbolic link.
+func SetModTime(path string, t time.Time) error {
+	ts := unix.NsecToTimespec(t.UnixNano())
+	err := retry(func() error {
+		return unix.UtimesNanoAt(unix.AT_FDCWD, path, []unix.Timespec{ts, ts}, unix.AT_SYMLINK_NOFOLLOW)
+	})
+	if err != nil {
+		return &os.PathError{Op: "utimensat", Path: path, Err: err}
+	}
+	return nil
 }

@@ -55,7 +55,8 @@ func Resolver(c farm.Call) resolve.Resolver {
 }
 
 // Options are the emulator's options for the release that the guest is to see, and the environment to give the emulator. A
-// dynamic emulator would obey the guest's LD_ variables itself: they go to the guest alone.
+// dynamic emulator would obey the guest's LD_ variables itself: they go to the guest alone; but for values with a comma, which QEMU's
+// -E would split.
 func Options(configured identity.Identity, dynamic bool, env []string) (options, rest []string) {
 	release := identity.Spoofed(configured, os.Getenv).Release
 	if release != "" {
@@ -65,7 +66,7 @@ func Options(configured identity.Identity, dynamic bool, env []string) (options,
 		return options, env
 	}
 	for _, entry := range env {
-		if strings.HasPrefix(entry, "LD_") || strings.HasPrefix(entry, "GLIBC_TUNABLES=") {
+		if (strings.HasPrefix(entry, "LD_") || strings.HasPrefix(entry, "GLIBC_TUNABLES=")) && !strings.Contains(entry, ",") {
 			options = append(options, "-E", entry)
 		} else {
 			rest = append(rest, entry)

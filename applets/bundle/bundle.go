@@ -1,0 +1,134 @@
+// Package bundle is the applet that makes the directory which a Dockerfile ADDs.
+package bundle
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"binproxy/applets/applet"
+	"binproxy/emu/arch"
+	"binproxy/emu/bundle"
+	"binproxy/emu/exit"
+	"binproxy/emu/identity"
+)
+
+// Applet is the row of the table.
+var Applet = applet.Applet{
+	Name:     "bundle",
+	Synopsis: "make the directory that a Dockerfile ADDs",
+	Usage: `--arch ARCH[,ARCH...] [--release R] [--emulator [ARCH=]FILE] [-o DIR]
+
+Makes DIR (default: bundle) with binproxy itself, an emulator for each ARCH, the links sh and uname, and
+binproxy.conf. A Dockerfile then says: ADD bundle /binproxy
+
+  --arch ARCH          guest architectures: linux/arm64, arm/v7, armhf, aarch64, riscv64-linux-gnu ...
+  --emulator FILE      take this emulator (ARCH=FILE where several are made) instead of searching for
+                       qemu-ARCH-static and qemu-ARCH next to binproxy and in PATH
+  --release R          the kernel release that programs are told
+  --sysname S, --nodename N, --kernel-version V, --machine M
+                       the other fields of the uname identity
+  -o DIR               where to; an earlier bundle there is replaced
+
+A dynamically linked emulator is brought along with its loader and libraries.
+`,
+	Run: run,
+}
+
+func run(args []string) error {
+	var id identity.Identity
+	var emulators applet.List
+	flags := applet.NewFlags("bundle")
+	archs := flags.String("arch", "", "")
+	out := flags.String("o", "bundle", "")
+	flags.Var(&emulators, "emulator", "")
+	flags.StringVar(&id.Release, "release", "", "")
+	flags.StringVar(&id.Sysname, "sysname", "", "")
+	flags.StringVar(&id.Nodename, "nodename", "", "")
+	flags.StringVar(&id.Version, "kernel-version", "", "")
+	flags.StringVar(&id.Machine, "machine", "", "")
+	operands, err := flags.Parse(args)
+	if err != nil {
+		return err
+	}
+	if *archs == "" {
+		return exit.Errorf(exit.Failed, "bundle: --arch is missing, as in --arch arm64; see binproxy help bundle")
+	}
+	if len(operands) > 0 {
+		return exit.Errorf(exit.Failed, "bundle: %q is one word too many; the directory is named with -o", operands[0])
+	}
+	o := bundle.Options{Identity: id}
+	if o.ABIs, err = arch.ParseList(*archs); err != nil {
+		return err
+	}
+	if o.Emulators, err = explicit(emulators, o.ABIs); err != nil {
+		return err
+	}
+	if o.Self, err = os.Executable(); err != nil {
+		return err
+	}
+	files, err := bundle.Make(*out, o)
+	if err != nil {
+		return err
+	}
+	list(*out, files)
+	return nil
+}
+
+// explicit reads the --emulator flags into a map by QEMU's name.
+func explicit(flags []string, abis []*arch.ABI) (map[string]string, error) {
+	emulators := map[string]string{}
+	for _, f := range flags {
+		name, file, named := strings.Cut(f, "=")
+		abi, err := arch.Parse(name)
+		switch {
+		case named && err == nil:
+			emulators[abi.QEMU] = file
+		case len(abis) == 1:
+			emulators[abis[0].QEMU] = f
+		default:
+			return nil, fmt.Errorf("--emulator %s: with several architectures, say which one it is for: ARCH=FILE", f)
+		}
+	}
+	for qemu := range emulators {
+		if !wants(abis, qemu) {
+			return nil, fmt.Errorf("--emulator for %s: --arch does not name that architecture", qemu)
+		}
+	}
+	return emulators, nil
+}
+
+func wants(abis []*arch.ABI, qemu string) bool {
+	for _, a := range abis {
+		if a.QEMU == qemu {
+			return true
+		}
+	}
+	return false
+}
+
+func list(dir string, files []bundle.File) {
+	var total int64
+	for _, f := range files {
+		total += f.Size
+		from := ""
+		switch {
+		case f.Size == 0:
+			from = " -> " + f.From
+		case f.From != "":
+			from = "  from " + f.From
+		}
+		fmt.Printf("%9s  %s%s\n", size(f.Size), f.Name, from)
+	}
+	fmt.Printf("%9s  %s\n", size(total), dir)
+}
+
+func size(n int64) string {
+	switch {
+	case n == 0:
+		return ""
+	case n < 1<<20:
+		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
+	}
+	return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+}

@@ -1,0 +1,260 @@
+// Package bundle makes the directory that a Dockerfile ADDs: the program, an emulator for each guest architecture, the links sh and
+// uname, and the configuration file.
+//
+// It is written beside its destination and put in place in one step, so that a bundle is whole or not there. Nothing in it depends on
+// when or where it was made: modes are set, times are SOURCE_DATE_EPOCH or a constant, names are our own.
+package bundle
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/u-root/u-root/pkg/ldd"
+
+	"binproxy/emu/arch"
+	"binproxy/emu/config"
+	"binproxy/emu/identity"
+	"binproxy/emu/sys"
+)
+
+// Links are the names in a bundle that lead to the program: shims that answer under a name of their own.
+var Links = []string{"sh", "uname"}
+
+// libDir holds the loader and the libraries of dynamic emulators.
+const libDir = "lib"
+
+// Options say what goes into a bundle.
+type Options struct {
+	ABIs      []*arch.ABI
+	Emulators map[string]string // QEMU's name of an architecture to an emulator's file; the others are searched for
+	Identity  identity.Identity
+	Self      string // the program's own file
+}
+
+// File is one file of a bundle, for the listing. Size is in bytes.
+type File struct {
+	Name string
+	Size int64
+	From string // the file that it is a copy of, or what a link leads to
+}
+
+// Make writes the bundle to dir, which may not exist, be empty, or hold an earlier bundle (which is replaced). It returns what it put in.
+func Make(dir string, o Options) ([]File, error) {
+	if err := o.Identity.Check(); err != nil {
+		return nil, err
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := replaceable(dir); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(filepath.Dir(dir), 0o777); err != nil {
+		return nil, err
+	}
+	temp, err := os.MkdirTemp(filepath.Dir(dir), "."+filepath.Base(dir)+".")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(temp)
+	b := builder{dir: temp}
+	if err := b.fill(o); err != nil {
+		return nil, err
+	}
+	if err := b.settle(); err != nil {
+		return nil, err
+	}
+	return b.files, place(temp, dir)
+}
+
+// replaceable refuses a directory that holds something else than a bundle.
+func replaceable(dir string) error {
+	fi, err := os.Lstat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if !fi.IsDir() {
+		return fmt.Errorf("%s exists and is no directory; choose another place with -o DIR", dir)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) == 0 {
+		return err
+	}
+	if _, err := os.Lstat(filepath.Join(dir, config.Name)); err != nil {
+		return fmt.Errorf("%s is not empty and no bundle (it has no %s); choose another place with -o DIR", dir, config.Name)
+	}
+	return nil
+}
+
+// place puts temp at dir, and what was there away, without a moment at which dir is missing.
+func place(temp, dir string) error {
+	err := os.Rename(temp, dir) // takes the place of nothing, or of an empty directory
+	if err == nil || !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if err = sys.Exchange(temp, dir); !errors.Is(err, errors.ErrUnsupported) {
+		return err // temp now is the earlier bundle, and goes
+	}
+	if err = os.RemoveAll(dir); err != nil {
+		return err
+	}
+	return os.Rename(temp, dir)
+}
+
+type builder struct {
+	dir   string
+	files []File
+}
+
+func (b *builder) fill(o Options) error {
+	cfg := config.Config{Identity: o.Identity}
+	if err := b.copy(o.Self, config.Binary); err != nil {
+		return err
+	}
+	for _, abi := range o.ABIs {
+		if cfg.Names(abi) {
+			continue // armhf and armel have one emulator
+		}
+		e, err := b.emulator(abi, o)
+		if err != nil {
+			return err
+		}
+		cfg.Emulators = append(cfg.Emulators, e)
+	}
+	for _, name := range Links {
+		if err := os.Symlink(config.Binary, filepath.Join(b.dir, name)); err != nil {
+			return err
+		}
+		b.files = append(b.files, File{Name: name, From: config.Binary})
+	}
+	text := cfg.Marshal()
+	b.files = append(b.files, File{Name: config.Name, Size: int64(len(text))})
+	return os.WriteFile(filepath.Join(b.dir, config.Name), text, 0o644)
+}
+
+func (b *builder) emulator(abi *arch.ABI, o Options) (config.Emulator, error) {
+	path := o.Emulators[abi.QEMU]
+	var err error
+	if path == "" {
+		path, err = FindEmulator(abi, SearchDirs(o.Self))
+		if err != nil {
+			return config.Emulator{}, err
+		}
+	}
+	dynamic, err := checkEmulator(path)
+	if err != nil {
+		return config.Emulator{}, err
+	}
+	e := config.Emulator{QEMU: abi.QEMU, Path: "qemu-" + abi.QEMU}
+	if err := b.copy(path, e.Path); err != nil || !dynamic {
+		return e, err
+	}
+	e.Loader, err = b.libraries(path)
+	return e, err
+}
+
+// libraries copies what the dynamic program at path needs, and returns the loader's name in the bundle.
+func (b *builder) libraries(path string) (loader string, err error) {
+	interp, err := ldd.GetInterp(path)
+	if err != nil {
+		return "", err
+	}
+	libs, err := ldd.List(path)
+	if err != nil {
+		return "", fmt.Errorf("emulator %s: its libraries: %w", path, err)
+	}
+	slices.Sort(libs)
+	for _, lib := range libs {
+		if !filepath.IsAbs(lib) {
+			return "", fmt.Errorf("emulator %s: a library that it needs is not found on this machine (see ldd %s)", path, path)
+		}
+		name := filepath.Join(libDir, filepath.Base(lib))
+		if b.has(name) {
+			continue // another emulator brought it
+		}
+		if err := b.copy(lib, name); err != nil {
+			return "", err
+		}
+	}
+	return filepath.Join(libDir, filepath.Base(interp)), nil
+}
+
+func (b *builder) has(name string) bool {
+	return slices.ContainsFunc(b.files, func(f File) bool { return f.Name == name })
+}
+
+func (b *builder) copy(from, name string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	to := filepath.Join(b.dir, name)
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return err
+	}
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o755)
+	if err != nil {
+		return err
+	}
+	n, err := io.Copy(out, in)
+	if err := errors.Join(err, out.Close()); err != nil {
+		return err
+	}
+	b.files = append(b.files, File{name, n, from})
+	return nil
+}
+
+// settle sets modes and times, so that the umask and the clock leave no trace.
+func (b *builder) settle() error {
+	stamp, err := timestamp()
+	if err != nil {
+		return err
+	}
+	var paths []string
+	err = filepath.WalkDir(b.dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		paths = append(paths, path)
+		mode := fs.FileMode(0o755)
+		switch {
+		case d.Type() == fs.ModeSymlink:
+			return nil
+		case d.Name() == config.Name:
+			mode = 0o644
+		}
+		return os.Chmod(path, mode)
+	})
+	slices.Reverse(paths) // a directory after what is in it
+	for _, path := range paths {
+		if err == nil {
+			err = sys.SetModTime(path, stamp)
+		}
+	}
+	return err
+}
+
+// timestamp is SOURCE_DATE_EPOCH, or 1980-01-01, the earliest date that every archive format can hold.
+func timestamp() (time.Time, error) {
+	epoch := os.Getenv("SOURCE_DATE_EPOCH")
+	if epoch == "" {
+		return time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC), nil
+	}
+	seconds, err := strconv.ParseInt(epoch, 10, 64)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("SOURCE_DATE_EPOCH %q is no number of seconds", epoch)
+	}
+	return time.Unix(seconds, 0), nil
+}

@@ -1,0 +1,95 @@
+package elfinfo_test
+
+import (
+	"bytes"
+	"debug/elf"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"binproxy/emu/arch"
+	"binproxy/emu/elfinfo"
+	"binproxy/test/built"
+)
+
+// The reference is Go's debug/elf, on real programs of each class and byte order.
+func TestReadAgainstDebugELF(t *testing.T) {
+	dir := t.TempDir()
+	source := filepath.Join(dir, "main.go")
+	require.NoError(t, os.WriteFile(source, []byte("package main\n\nfunc main() {}\n"), 0o644))
+	for _, goarch := range []string{"amd64", "arm64", "arm", "mips", "s390x"} {
+		path := filepath.Join(dir, goarch)
+		built.Guest(t, goarch, source, path)
+		f, err := os.Open(path)
+		require.NoError(t, err)
+		defer f.Close()
+		info, err := elfinfo.Read(f)
+		require.NoError(t, err, goarch)
+		want, err := elf.NewFile(f)
+		require.NoError(t, err)
+		assert.EqualValues(t, want.Machine, info.Machine, goarch)
+		assert.EqualValues(t, want.Type, info.Type, goarch)
+		assert.Equal(t, want.ByteOrder.String() == "BigEndian", info.Big, goarch)
+		assert.True(t, info.Static(), goarch)
+		assert.True(t, info.Executable(), goarch)
+		if abi := info.ABI(); assert.NotNil(t, abi, goarch) && goarch != "arm" { // Go's arm is armel by its e_flags
+			assert.Equal(t, goarch, abi.GOARCH)
+		}
+	}
+}
+
+// A dynamic program names its loader.
+func TestInterp(t *testing.T) {
+	f, err := os.Open("/bin/ls")
+	require.NoError(t, err)
+	defer f.Close()
+	info, err := elfinfo.Read(f)
+	require.NoError(t, err)
+	assert.FileExists(t, info.Interp)
+	assert.True(t, info.Dynamic)
+	assert.Same(t, arch.Host(), info.ABI())
+}
+
+func TestBroken(t *testing.T) {
+	good, err := os.ReadFile("/bin/ls")
+	require.NoError(t, err)
+	for name, damage := range map[string]func([]byte) []byte{
+		"empty":                      func(b []byte) []byte { return nil },
+		"text":                       func(b []byte) []byte { return []byte("#!/bin/sh\n") },
+		"cut in the header":          func(b []byte) []byte { return b[:40] },
+		"class 3":                    func(b []byte) []byte { b[4] = 3; return b },
+		"byte order 0":               func(b []byte) []byte { b[5] = 0; return b },
+		"headers beyond the end":     func(b []byte) []byte { b[39] = 0x7f; return b },
+		"headers of another size":    func(b []byte) []byte { b[54] = 1; return b },
+		"65,535 program headers":     func(b []byte) []byte { b[56], b[57] = 0xff, 0xff; return b },
+		"cut in the program headers": func(b []byte) []byte { return b[:100] },
+	} {
+		_, err := elfinfo.Read(bytes.NewReader(damage(bytes.Clone(good))))
+		assert.Error(t, err, name)
+	}
+}
+
+func FuzzRead(f *testing.F) {
+	ls, err := os.ReadFile("/bin/ls")
+	require.NoError(f, err)
+	f.Add(ls[:1024])
+	f.Add(append(bytes.Clone(ls[:16]), make([]byte, 64)...))
+	f.Add([]byte("\x7fELF\x01\x02\x01"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		info, err := elfinfo.Read(bytes.NewReader(data))
+		if err != nil {
+			return
+		}
+		// What we read debug/elf must not contradict, where it reads it too.
+		want, err := elf.NewFile(bytes.NewReader(data))
+		if err != nil {
+			return
+		}
+		if uint16(want.Machine) != info.Machine || uint16(want.Type) != info.Type {
+			t.Errorf("machine %d type %d, debug/elf has %d and %d", info.Machine, info.Type, want.Machine, want.Type)
+		}
+	})
+}

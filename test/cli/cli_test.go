@@ -1,0 +1,116 @@
+// Package cli runs the command line's behaviours, one txtar script each, on the real program.
+package cli
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"binproxy/emu/elfinfo"
+	"binproxy/test/built"
+	"binproxy/test/need"
+)
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:           "testdata",
+		UpdateScripts: os.Getenv("UPDATE") != "",
+		Setup: func(env *testscript.Env) error {
+			bin := filepath.Join(env.WorkDir, "bin")
+			if err := os.Mkdir(bin, 0o755); err != nil {
+				return err
+			}
+			if err := os.Link(built.Binproxy(t), filepath.Join(bin, "binproxy")); err != nil {
+				text, err := os.ReadFile(built.Binproxy(t))
+				if err != nil {
+					return err
+				}
+				if err := os.WriteFile(filepath.Join(bin, "binproxy"), text, 0o755); err != nil {
+					return err
+				}
+			}
+			env.Setenv("PATH", bin+string(os.PathListSeparator)+env.Getenv("PATH"))
+			env.Setenv("HOME", env.WorkDir)
+			env.Setenv("GOCACHE", goCache)
+			env.Values[theT] = env.T()
+			return nil
+		},
+		Condition: func(cond string) (bool, error) {
+			if cond == "root" {
+				return os.Geteuid() == 0, nil
+			}
+			return false, fmt.Errorf("unknown condition %q", cond)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"dynamic":  dynamic,
+			"emulator": emulator,
+			"status":   status,
+			"guest":    guest,
+		},
+	})
+}
+
+// emulator QEMU VAR: sets VAR to the static emulator's path, or skips the script.
+func emulator(ts *testscript.TestScript, neg bool, args []string) {
+	ts.Setenv(args[1], need.Emulator(tb(ts), args[0]))
+}
+
+// dynamic QEMU VAR: sets VAR to a dynamically linked emulator's path, or skips the script where the distribution has only static ones.
+func dynamic(ts *testscript.TestScript, neg bool, args []string) {
+	path := need.Program(tb(ts), "qemu-"+args[0], "qemu-user")
+	f, err := os.Open(path)
+	ts.Check(err)
+	defer f.Close()
+	info, err := elfinfo.Read(f)
+	ts.Check(err)
+	need.Given(tb(ts), !info.Static(), "a dynamically linked qemu-"+args[0])
+	ts.Setenv(args[1], path)
+}
+
+// guest GOARCH SOURCE FILE: builds a static guest program from a Go source.
+func guest(ts *testscript.TestScript, neg bool, args []string) {
+	built.Guest(tb(ts), args[0], ts.MkAbs(args[1]), ts.MkAbs(args[2]))
+}
+
+// status N COMMAND...: runs the command, checks its exit status, and leaves its output for stdout and stderr to look at.
+func status(ts *testscript.TestScript, neg bool, args []string) {
+	err := ts.Exec(args[1], args[2:]...)
+	got := "0"
+	if err != nil {
+		got = strings.TrimPrefix(err.Error(), "exit status ")
+	}
+	if (got == args[0]) == neg {
+		ts.Fatalf("%v: status %s, want %s", args[1:], got, args[0])
+	}
+}
+
+// tb makes a testing.TB of a running script: what it fails or skips is the script.
+func tb(ts *testscript.TestScript) testing.TB { return scriptTB{ts: ts} }
+
+type scriptTB struct {
+	testing.TB // nil: only what need and built call is there
+	ts         *testscript.TestScript
+}
+
+func (s scriptTB) Helper()                           {}
+func (s scriptTB) Fatal(args ...any)                 { s.ts.Fatalf("%v", args) }
+func (s scriptTB) Fatalf(format string, args ...any) { s.ts.Fatalf(format, args...) }
+func (s scriptTB) Skipf(format string, args ...any) {
+	s.ts.Value(theT).(testscript.T).Skip(fmt.Sprintf(format, args...))
+}
+
+// theT is the key of the script's testscript.T.
+type key struct{}
+
+var theT key
+
+// goCache keeps the guests that scripts compile, though a script has a HOME of its own.
+var goCache = func() string {
+	out, _ := exec.Command("go", "env", "GOCACHE").Output()
+	return strings.TrimSpace(string(out))
+}()
