@@ -7,6 +7,10 @@ package sys
 // assembly, made the program's entry by the linker flag -E binproxy/emu/sys.entry) notes it first.
 var ignored uint64
 
+// closed has bit N set for each descriptor N of 0, 1 and 2 that was closed when the kernel started us. The Go runtime opens /dev/null in
+// their places, and then nobody can tell.
+var closed uint64
+
 // action is entry's struct kernel_sigaction; its first word is the handler.
 var action [64]byte
 

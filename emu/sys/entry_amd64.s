@@ -1,7 +1,8 @@
 #include "textflag.h"
 
 // entry is where the kernel starts the program (the linker's -E flag): it asks rt_sigaction (13) for each of the 64 signals
-// whether it is ignored, sets its bit in ·ignored, and goes on to the Go runtime's own entry.
+// whether it is ignored, and sets its bit in ·ignored; asks fcntl (72) of the descriptors 0 to 2 whether they are closed, and sets
+// their bits in ·closed; and goes on to the Go runtime's own entry.
 TEXT ·entry(SB),NOSPLIT|NOFRAME,$0
 	MOVQ $1, R12
 next:
@@ -22,4 +23,21 @@ done:
 	INCQ R12
 	CMPQ R12, $65
 	JNE  next
+	XORL R12, R12
+descriptor:
+	MOVQ R12, DI
+	MOVQ $1, SI // F_GETFD
+	XORL DX, DX
+	MOVQ $72, AX
+	SYSCALL
+	CMPQ AX, $-9 // EBADF
+	JNE  open
+	MOVQ R12, CX
+	MOVQ $1, BX
+	SHLQ CX, BX
+	ORQ  BX, ·closed(SB)
+open:
+	INCQ R12
+	CMPQ R12, $3
+	JNE  descriptor
 	JMP  _rt0_amd64_linux(SB)

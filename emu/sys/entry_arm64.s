@@ -1,7 +1,8 @@
 #include "textflag.h"
 
 // entry is where the kernel starts the program (the linker's -E flag): it asks rt_sigaction (134) for each of the 64 signals
-// whether it is ignored, sets its bit in ·ignored, and goes on to the Go runtime's own entry.
+// whether it is ignored, and sets its bit in ·ignored; asks fcntl (25) of the descriptors 0 to 2 whether they are closed, and sets
+// their bits in ·closed; and goes on to the Go runtime's own entry.
 TEXT ·entry(SB),NOSPLIT|NOFRAME,$0
 	MOVD $1, R9
 next:
@@ -24,4 +25,22 @@ done:
 	ADD  $1, R9
 	CMP  $65, R9
 	BNE  next
+	MOVD ZR, R9
+descriptor:
+	MOVD R9, R0
+	MOVD $1, R1 // F_GETFD
+	MOVD ZR, R2
+	MOVD $25, R8
+	SVC
+	CMN  $9, R0 // EBADF
+	BNE  open
+	MOVD $1, R6
+	LSL  R9, R6, R6
+	MOVD ·closed(SB), R7
+	ORR  R6, R7, R7
+	MOVD R7, ·closed(SB)
+open:
+	ADD  $1, R9
+	CMP  $3, R9
+	BNE  descriptor
 	B    _rt0_arm64_linux(SB)

@@ -2,5 +2,5 @@
 
 package sys
 
-// ignored stays empty: without an entry of our own (entry.go) only what the Go runtime keeps is kept.
-var ignored uint64
+// Both stay empty: without an entry of our own (entry.go) only what the Go runtime keeps is kept.
+var ignored, closed uint64

@@ -14,17 +14,42 @@ import (
 )
 
 // Exec replaces the process by path, and returns only if that fails. Signals that were ignored when binproxy was started are
-// ignored again, so that a shim in the middle leaves no trace of itself.
+// ignored again, and the standard descriptors that were closed are closed, so that a shim in the middle leaves no trace of itself.
 func Exec(path string, argv, env []string) error {
+	for fd := range 3 {
+		if WasClosed(fd) {
+			unix.CloseOnExec(fd)
+		}
+	}
+	KeepIgnored()
+	if err := syscall.Exec(path, argv, env); err != nil {
+		return &os.PathError{Op: "exec", Path: path, Err: err}
+	}
+	return nil
+}
+
+// KeepIgnored ignores the signals again that were ignored when the program was started.
+func KeepIgnored() {
 	for n := 1; n <= 64; n++ {
 		if ignored&(1<<(n-1)) != 0 {
 			signal.Ignore(syscall.Signal(n))
 		}
 	}
-	if err := syscall.Exec(path, argv, env); err != nil {
-		return &os.PathError{Op: "exec", Path: path, Err: err}
+}
+
+// WasClosed tells whether the descriptor (0, 1 or 2) was closed when the program was started; it is /dev/null since.
+func WasClosed(fd int) bool { return closed&(1<<fd) != 0 }
+
+// Uname calls uname(2): sysname, nodename, release, version, machine.
+func Uname() (fields [5]string, err error) {
+	var uts unix.Utsname
+	if err := retry(func() error { return unix.Uname(&uts) }); err != nil {
+		return fields, os.NewSyscallError("uname", err)
 	}
-	return nil
+	for i, field := range [...][]byte{uts.Sysname[:], uts.Nodename[:], uts.Release[:], uts.Version[:], uts.Machine[:]} {
+		fields[i] = unix.ByteSliceToString(field)
+	}
+	return fields, nil
 }
 
 // Exchange swaps the names a and b in one step (renameat2 with RENAME_EXCHANGE). It is errors.ErrUnsupported
