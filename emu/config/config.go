@@ -7,8 +7,10 @@
 //	emulator aarch64 qemu-aarch64
 //	emulator arm qemu-arm lib/ld-linux-x86-64.so.2
 //	farm /opt/farm
+//	only container
 //
-// An emulator's paths are relative to the bundle; the third word is the loader of a dynamic one, with its libraries beside it.
+// Of a key that comes twice the last counts, but for emulator and farm, which make lists. An emulator's paths are relative to the
+// bundle; the third word is the loader of a dynamic one, with its libraries beside it.
 package config
 
 import (
@@ -34,12 +36,14 @@ const (
 // DefaultDir is where the docs put a bundle into an image.
 const DefaultDir = "/binproxy"
 
-// Config is a bundle's configuration. Dir is the bundle; Farms lists the farms made with it besides Dir/farm.
+// Config is a bundle's configuration. Dir is the bundle; Farms lists the farms made with it besides Dir/farm. OnlyContainer is for a
+// directory that containers share with their host: there the identity is told in containers only.
 type Config struct {
-	Dir       string
-	Identity  identity.Identity
-	Emulators []Emulator
-	Farms     []string
+	Dir           string
+	Identity      identity.Identity
+	Emulators     []Emulator
+	Farms         []string
+	OnlyContainer bool
 }
 
 // Emulator is one qemu-user. Path and Loader are absolute, or relative to the bundle; a static emulator has no Loader.
@@ -58,15 +62,22 @@ func Load(dir string) (Config, error) {
 	if err != nil {
 		return c, err
 	}
-	for n, line := range strings.Split(string(text), "\n") {
+	if err := c.parse(string(text)); err != nil {
+		return c, fmt.Errorf("%s: %w", path, err)
+	}
+	return c, nil
+}
+
+func (c *Config) parse(text string) error {
+	for n, line := range strings.Split(text, "\n") {
 		if line == "" || line[0] == '#' {
 			continue
 		}
 		if err := c.set(line); err != nil {
-			return c, fmt.Errorf("%s, line %d: %w", path, n+1, err)
+			return fmt.Errorf("line %d: %w", n+1, err)
 		}
 	}
-	return c, c.Identity.Check()
+	return c.Identity.Check()
 }
 
 func (c *Config) set(line string) error {
@@ -77,6 +88,12 @@ func (c *Config) set(line string) error {
 	switch key {
 	case "farm":
 		c.Farms = append(c.Farms, value)
+		return nil
+	case "only":
+		if value != "container" {
+			return fmt.Errorf("only %q: the one place known is container", value)
+		}
+		c.OnlyContainer = true
 		return nil
 	case "emulator":
 		words := strings.Fields(value)
@@ -110,7 +127,50 @@ func (c Config) Marshal() []byte {
 	for _, farm := range c.Farms {
 		fmt.Fprintln(&b, "farm", farm)
 	}
+	if c.OnlyContainer {
+		fmt.Fprintln(&b, "only container")
+	}
 	return b.Bytes()
+}
+
+// Check refuses what the file cannot hold: an identity that uname(2) could not answer, a farm with a newline in its name, an
+// emulator with white space in it.
+func (c Config) Check() error {
+	for _, e := range c.Emulators {
+		if oneWord(e.QEMU) && oneWord(e.Path) && (e.Loader == "" || oneWord(e.Loader)) {
+			continue
+		}
+		return fmt.Errorf("emulator %q %q %q: %s cannot hold empty names, or white space in them", e.QEMU, e.Path, e.Loader, Name)
+	}
+	for _, farm := range c.Farms {
+		if farm == "" || strings.Contains(farm, "\n") {
+			return fmt.Errorf("farm %q: %s cannot hold an empty name, or one with a newline", farm, Name)
+		}
+	}
+	return c.Identity.Check()
+}
+
+func oneWord(name string) bool {
+	words := strings.Fields(name)
+	return len(words) == 1 && words[0] == name
+}
+
+// Save writes the bundle's file, in one step for who reads it meanwhile.
+func (c Config) Save() error {
+	if err := c.Check(); err != nil {
+		return err
+	}
+	path := filepath.Join(c.Dir, Name)
+	if err := os.WriteFile(path+".new", c.Marshal(), 0o644); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
+}
+
+// Truthful tells that the kernel's own identity is the one to tell, whatever is configured: outside of containers, where
+// the file says "only container".
+func (c Config) Truthful(getenv func(string) string) bool {
+	return c.OnlyContainer && !identity.InContainer("/", getenv)
 }
 
 // Self is the path of the program in the bundle.

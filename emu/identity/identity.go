@@ -2,12 +2,15 @@
 // what follows when only some of them are.
 //
 // A field comes, in this order, from the environment (BINPROXY_RELEASE and its siblings), from the bundle's configuration file,
-// or from the running kernel; the machine's default is the guest's. Fields that nobody set stay what the kernel says.
+// or from the running kernel; the machine's default is the guest's. Fields that nobody set stay what the kernel says. Release and
+// version belong together: a version never comes with the release of another source.
 package identity
 
 import (
 	"fmt"
 	"strings"
+
+	"binproxy/emu/sys"
 )
 
 // MaxField is the longest field in bytes: struct utsname has 65, one of them for the NUL.
@@ -35,7 +38,8 @@ var Fields = [...]Field{
 }
 
 // FollowingVersion is the version of a spoofed release that came without one. The kernel's own would contradict it: Debian's
-// carries the true release ("Debian 6.1.137-1"), which libuv and libbpf read.
+// carries the true release ("Debian 6.1.137-1"), which libuv and libbpf read. That it names no build keeps what a Dockerfile line
+// prints the same on every host.
 const FollowingVersion = "#1 SMP"
 
 // IsZero tells whether no field is set.
@@ -60,10 +64,27 @@ func FromEnv(getenv func(string) string) Identity {
 	return i
 }
 
-// Spoofed is the identity that programs are to be told where it is configured, with what follows from it: a release
-// without a version brings FollowingVersion.
+// Kernel is the identity that the running kernel tells this process.
+func Kernel() (Identity, error) {
+	var i Identity
+	values, err := sys.Uname()
+	for n, f := range Fields {
+		*f.Of(&i) = values[n]
+	}
+	return i, err
+}
+
+// Recorded is what is kept of a machine's identity to be told elsewhere: release and version. The others name that machine.
+func (i Identity) Recorded() Identity { return Identity{Release: i.Release, Version: i.Version} }
+
+// Spoofed is the identity that programs are to be told where it is configured, with what follows from it: a release without a
+// version of its own brings FollowingVersion. The environment's release drops the version of another release in the file.
 func Spoofed(configured Identity, getenv func(string) string) Identity {
-	i := FromEnv(getenv).Over(configured)
+	env := FromEnv(getenv)
+	if env.Release != "" && configured.Release != "" && env.Release != configured.Release {
+		configured.Version = ""
+	}
+	i := env.Over(configured)
 	if i.Release != "" && i.Version == "" {
 		i.Version = FollowingVersion
 	}

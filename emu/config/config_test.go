@@ -1,0 +1,145 @@
+package config
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"binproxy/emu/arch"
+	"binproxy/emu/identity"
+)
+
+func bundle(t *testing.T, text string) string {
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, Name), []byte(text), 0o644))
+	return dir
+}
+
+func TestLoad(t *testing.T) {
+	dir := bundle(t, `# a comment
+
+release 4.15.0-112-generic
+release 5.4.0
+version #1 SMP  two spaces
+sysname Linux
+nodename box
+machine armv7l
+emulator aarch64 qemu-aarch64
+emulator arm qemu-arm lib/ld-linux-x86-64.so.2
+farm /opt/a farm
+farm /opt/b
+only container
+`)
+	c, err := Load(dir)
+	require.NoError(t, err)
+	want := Config{
+		Dir:           dir,
+		Identity:      identity.Identity{Sysname: "Linux", Nodename: "box", Release: "5.4.0", Version: "#1 SMP  two spaces", Machine: "armv7l"},
+		Emulators:     []Emulator{{"aarch64", "qemu-aarch64", ""}, {"arm", "qemu-arm", "lib/ld-linux-x86-64.so.2"}},
+		Farms:         []string{"/opt/a farm", "/opt/b"},
+		OnlyContainer: true,
+	}
+	require.Equal(t, want, c)
+
+	require.NoError(t, c.Save())
+	again, err := Load(dir)
+	require.NoError(t, err)
+	require.Equal(t, want, again)
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Len(t, entries, 1, "nothing is left of the saving")
+	require.Equal(t, []string{dir + "/farm", "/opt/a farm", "/opt/b"}, c.AllFarms())
+}
+
+func TestNoFile(t *testing.T) {
+	dir := t.TempDir()
+	c, err := Load(dir)
+	require.NoError(t, err)
+	require.Equal(t, Config{Dir: dir}, c)
+	require.NoError(t, os.Mkdir(filepath.Join(dir, Name), 0o755))
+	_, err = Load(dir)
+	require.Error(t, err, "a file that is there and cannot be read is not passed over")
+}
+
+func TestErrors(t *testing.T) {
+	tests := []struct{ text, complaint string }{
+		{"release", `line 1: "release" has no value`},
+		{"release \n", `line 1: "release" has no value`},
+		{"\n# x\nreleese 5", `line 3: unknown key "releese"`},
+		{"emulator arm", "an emulator has an architecture, a path, and perhaps a loader"},
+		{"emulator a b c d", "an emulator has"},
+		{"only host", `only "host"`},
+		{"release 5.4\r\n", "control character"},
+		{"release " + strings.Repeat("5", 65), "has 65 bytes"},
+	}
+	for _, test := range tests {
+		dir := bundle(t, test.text)
+		_, err := Load(dir)
+		require.ErrorContains(t, err, test.complaint, "%q", test.text)
+		require.ErrorContains(t, err, filepath.Join(dir, Name), "the error names the file")
+	}
+}
+
+func TestSaveRefuses(t *testing.T) {
+	dir := t.TempDir()
+	for _, c := range []Config{
+		{Dir: dir, Farms: []string{"/a\nrelease 1"}},
+		{Dir: dir, Farms: []string{""}},
+		{Dir: dir, Emulators: []Emulator{{"arm", "my emulator", ""}}},
+		{Dir: dir, Emulators: []Emulator{{"arm", "", ""}}},
+		{Dir: dir, Identity: identity.Identity{Release: "5\n4"}},
+	} {
+		require.Error(t, c.Save(), "%+v", c)
+	}
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Empty(t, entries)
+}
+
+func TestEmulator(t *testing.T) {
+	t.Setenv("PATH", "relative:/nowhere")
+	arm, aarch64 := arch.Get("armhf"), arch.Get("aarch64")
+	c := Config{Dir: t.TempDir(), Emulators: []Emulator{{"arm", "qemu-arm", "lib/ld.so"}}}
+	e, err := c.Emulator(arm)
+	require.NoError(t, err)
+	require.Equal(t, Emulator{"arm", c.Dir + "/qemu-arm", c.Dir + "/lib/ld.so"}, e)
+	require.True(t, c.Names(arm))
+	require.False(t, c.Names(aarch64))
+
+	_, err = c.Emulator(aarch64)
+	require.ErrorIs(t, err, fs.ErrNotExist)
+	require.ErrorContains(t, err, "qemu-aarch64-static and qemu-aarch64 in "+c.Dir+" relative /nowhere")
+	require.NoError(t, os.WriteFile(c.Dir+"/qemu-aarch64", nil, 0o755))
+	e, err = c.Emulator(aarch64)
+	require.NoError(t, err)
+	require.Equal(t, Emulator{QEMU: "aarch64", Path: c.Dir + "/qemu-aarch64"}, e)
+}
+
+// TestTruthful: "only container" is silent where no container is to be seen. The other answer needs the environment alone.
+func TestTruthful(t *testing.T) {
+	inside := func(name string) string { return map[string]string{"container": "oci"}[name] }
+	outside := func(string) string { return "" }
+	require.False(t, Config{}.Truthful(outside))
+	require.False(t, Config{OnlyContainer: true}.Truthful(inside))
+	require.Equal(t, !identity.InContainer("/", outside), Config{OnlyContainer: true}.Truthful(outside))
+}
+
+// FuzzLoad: what is read can be written, and reads the same.
+func FuzzLoad(f *testing.F) {
+	f.Add("release 5.4.0\nemulator arm qemu-arm\nfarm /opt/farm\nonly container\n")
+	f.Add("emulator a\u00a0b c\n\n# x\nversion  #1 \n")
+	f.Add("farm  \nnodename \xff\nonly container\nonly container")
+	f.Fuzz(func(t *testing.T, text string) {
+		var c, again Config
+		if c.parse(text) != nil {
+			return
+		}
+		require.NoError(t, c.Check())
+		require.NoError(t, again.parse(string(c.Marshal())))
+		require.Equal(t, c, again)
+	})
+}
