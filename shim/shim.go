@@ -32,7 +32,7 @@ func Main(argv, env []string) (ok bool, err error) {
 	case "sh":
 		return true, sh.Run(call, argv, env)
 	case "uname":
-		return true, uname.Run(call.Config, argv[min(1, len(argv)):])
+		return true, uname.Run(call, argv)
 	}
 	return true, proxy.Run(call, argv, env)
 }

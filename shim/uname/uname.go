@@ -1,11 +1,143 @@
-// Package uname stands in uname's place.
+// Package uname stands in uname's place: GNU coreutils' uname, byte for byte, with the identity that it was told to tell.
+//
+// The reference is coreutils 9.1 (Debian 12's) in the C locale, its getopt_long and its closing of stdout included. What is printed
+// comes from the environment, the bundle's file or the running kernel (emu/identity); the machine is the guest's.
 package uname
 
 import (
-	"errors"
+	"os"
+	"strings"
+	"syscall"
 
+	"binproxy/emu/arch"
 	"binproxy/emu/config"
+	"binproxy/emu/elfinfo"
+	"binproxy/emu/exit"
+	"binproxy/emu/identity"
+	"binproxy/emu/sys"
+	"binproxy/shim/farm"
+	"binproxy/shim/proxy"
 )
 
-// Run prints what the arguments ask for.
-func Run(cfg config.Config, args []string) error { return errors.New("not built yet") }
+// failure is the one status that GNU's uname has for every failure.
+const failure = 1
+
+// unknown is what GNU's uname says of the processor and the hardware platform on Linux; operatingSystem is compiled in.
+const (
+	unknown         = "unknown"
+	operatingSystem = "GNU/Linux"
+)
+
+// answer is what a start of uname prints, and its status.
+type answer struct {
+	stdout, stderr string
+	status         int
+}
+
+// Run prints what the arguments ask for. The error has uname's status; it has a message only where binproxy itself failed.
+func Run(c farm.Call, argv []string) error {
+	_, posixly := os.LookupEnv("POSIXLY_CORRECT")
+	a, err := respond(argv, posixly, func() (identity.Identity, error) { return told(c) })
+	if err != nil {
+		return exit.Errorf(exit.Failed, "uname: %w", err)
+	}
+	if a.stdout != "" {
+		if err := write(a.stdout); err != nil {
+			a = answer{"", called(argv) + ": write error: " + strerror(err) + "\n", failure}
+		}
+	}
+	// As GNU's, what cannot be said on stderr is not said; the status tells.
+	_, _ = os.Stderr.WriteString(a.stderr)
+	return exit.Silent(a.status)
+}
+
+// respond is uname as a function. system is asked only where its answer is printed.
+func respond(argv []string, posixly bool, system func() (identity.Identity, error)) (answer, error) {
+	name := called(argv)
+	fields, final := parse(name, argv[min(1, len(argv)):], posixly)
+	if final != nil {
+		return *final, nil
+	}
+	i, err := system()
+	if err != nil {
+		return answer{}, err
+	}
+	var words []string
+	for n, word := range [...]string{i.Sysname, i.Nodename, i.Release, i.Version, i.Machine, unknown, unknown, operatingSystem} {
+		omitted := fields == all && (1<<n)&(processor|platform) != 0
+		if fields&(1<<n) != 0 && !omitted {
+			words = append(words, word)
+		}
+	}
+	return answer{stdout: strings.Join(words, " ") + "\n"}, nil
+}
+
+func called(argv []string) string {
+	if len(argv) == 0 {
+		return ""
+	}
+	return argv[0]
+}
+
+// told is the identity to print.
+func told(c farm.Call) (identity.Identity, error) {
+	kernel, err := identity.Kernel()
+	if err != nil || c.Config.Truthful(os.Getenv) {
+		return kernel, err
+	}
+	i := identity.Spoofed(c.Config.Identity, os.Getenv)
+	if i.Machine == "" {
+		i.Machine = machine(c)
+	}
+	return i.Over(kernel), i.Check()
+}
+
+// machine is what uname(2) tells the guest; "" for the kernel's own word. With one emulator it is that one's arch, else that of
+// the image's own programs.
+func machine(c farm.Call) string {
+	if len(c.Config.Emulators) == 1 {
+		return emulated(c.Config.Emulators[0])
+	}
+	for _, path := range [...]string{c.Guest, "/bin/uname", "/usr/bin/uname", "/bin/sh", "/bin/bash", "/bin/busybox"} {
+		if path == "" {
+			continue
+		}
+		file, errno := c.Root.Open(path)
+		if errno != 0 {
+			continue
+		}
+		info, err := elfinfo.Header(file.Head)
+		if err != nil {
+			continue
+		}
+		if abi := info.ABI(); abi != nil && proxy.Resolver(c).Guest(abi) {
+			return abi.Machine
+		}
+		return ""
+	}
+	return ""
+}
+
+func emulated(e config.Emulator) string {
+	for _, abi := range arch.All() {
+		if abi.QEMU == e.QEMU {
+			return abi.Machine
+		}
+	}
+	return ""
+}
+
+func write(text string) error {
+	if sys.WasClosed(1) {
+		return syscall.EBADF
+	}
+	sys.KeepIgnored() // of SIGPIPE: an error then, no death
+	_, err := os.Stdout.WriteString(text)
+	return err
+}
+
+// strerror is the C library's text for the errno in err: Go's, with a capital.
+func strerror(err error) string {
+	text := sys.Errno(err).Error()
+	return strings.ToUpper(text[:1]) + text[1:]
+}
