@@ -12,6 +12,7 @@ import (
 
 	"binproxy/applets/applet"
 	"binproxy/applets/bundle"
+	"binproxy/applets/env"
 	"binproxy/applets/version"
 	"binproxy/emu/exit"
 )
@@ -19,6 +20,7 @@ import (
 // Table is every applet, sorted by name. The man pages and `binproxy help` are made from it.
 var Table = []applet.Applet{
 	bundle.Applet,
+	env.Applet,
 	version.Applet,
 }
 
