@@ -1,0 +1,40 @@
+# binproxy: `make` alone says what there is. Needs Go and a POSIX shell; what else a target needs, it says or installs.
+.DEFAULT_GOAL := help
+.PHONY: help build demo test bench lint clean clean-cache install
+
+PREFIX  ?= /usr/local
+DESTDIR ?=
+BIN      = $(DESTDIR)$(PREFIX)/bin
+MAN      = $(DESTDIR)$(PREFIX)/share/man
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## ./binproxy, one static binary
+	@scripts/build binproxy
+
+demo: ## the main job from end to end: a foreign image, built by a Docker engine on a host with nothing registered
+	@scripts/packages --required scripts/packages-demo
+	@go run ./scripts/demo
+
+test: ## every test; installs what the tests lack when root
+	@scripts/packages scripts/packages-test
+	@go run ./scripts/test
+
+bench: ## the ratios that the budgets in docs/architecture.md are about
+	@go run ./scripts/bench
+
+lint: ## gofmt, go vet, staticcheck, shellcheck
+	@scripts/lint
+
+install: build ## into PREFIX (/usr/local), under DESTDIR if given: the program and its man pages
+	@go run ./scripts/man dist/man
+	install -d '$(BIN)' '$(MAN)/man1'
+	install -m 755 binproxy '$(BIN)/binproxy'
+	install -m 644 dist/man/*.1 '$(MAN)/man1/'
+
+clean: ## remove what was built here
+	rm -rf binproxy bundle dist
+
+clean-cache: ## remove the downloads that were kept for the next run
+	rm -rf "$${XDG_CACHE_HOME:-$$HOME/.cache}/binproxy"
