@@ -1,0 +1,173 @@
+// Command test is `make test`: it runs the packages' tests, the fast ones first, and ends with one line that counts them.
+//
+// The tests run in a process group of their own, with a TMPDIR of their own. Ctrl-C and SIGTERM go to the whole group once; whatever is
+// mounted or left under that TMPDIR afterwards is taken away, so that a killed test leaves the machine as it was.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const (
+	slowPrefix = "binproxy/test/"
+	timeout    = "20m"            // of one test binary
+	grace      = 60 * time.Second // from the signal to the kill
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	report := newReport(os.Stdout)
+	err := runAll(ctx, report, os.Args[1:])
+	if err != nil {
+		report.fail(err.Error())
+	}
+	failed := report.close()
+	stop()
+	if failed > 0 {
+		os.Exit(1)
+	}
+}
+
+// runAll runs the two groups, or what args (arguments of go test) ask for.
+func runAll(ctx context.Context, report *report, args []string) error {
+	tmp, err := os.MkdirTemp("", "binproxy-test-")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err := remove(tmp); err != nil {
+			report.fail("left behind: " + err.Error())
+		}
+	}()
+	if len(args) > 0 {
+		return goTest(ctx, report, tmp, args)
+	}
+	fast, slow, err := packages()
+	if err != nil {
+		return err
+	}
+	report.title("packages")
+	if err := goTest(ctx, report, tmp, fast); err != nil {
+		return err
+	}
+	report.title("the whole program")
+	return goTest(ctx, report, tmp, append([]string{"-count=1"}, slow...))
+}
+
+// packages lists the module's packages: those of the code, and those under test/ that need the whole program.
+func packages() (fast, slow []string, err error) {
+	out, err := exec.Command("go", "list", "./...").Output()
+	if err != nil {
+		return nil, nil, fmt.Errorf("go list: %w", withStderr(err))
+	}
+	for _, pkg := range strings.Fields(string(out)) {
+		if strings.HasPrefix(pkg, slowPrefix) {
+			slow = append(slow, pkg)
+		} else {
+			fast = append(fast, pkg)
+		}
+	}
+	return fast, slow, nil
+}
+
+func withStderr(err error) error {
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && len(exit.Stderr) > 0 {
+		return fmt.Errorf("%w\n%s", err, exit.Stderr)
+	}
+	return err
+}
+
+// goTest runs go test and reports its events. The error is one of the run, not of a test.
+func goTest(ctx context.Context, report *report, tmp string, args []string) error {
+	cmd := exec.CommandContext(ctx, "go", append([]string{"test", "-json", "-vet=off", "-timeout", timeout}, args...)...)
+	cmd.Env = append(os.Environ(), "TMPDIR="+tmp)
+	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	cmd.WaitDelay = grace
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	before := report.failed
+	report.read(out)
+	err = cmd.Wait()
+	if ctx.Err() != nil {
+		// go test is gone, its test binaries may not be yet.
+		awaitGroup(cmd.Process.Pid)
+		return errors.New("interrupted")
+	}
+	if err != nil && report.failed == before {
+		return fmt.Errorf("go test: %w, and no test failed", err)
+	}
+	return nil
+}
+
+// awaitGroup waits until the process group is empty, and kills what is in it after the grace.
+func awaitGroup(pgid int) {
+	for end := time.Now().Add(grace); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		if syscall.Kill(-pgid, 0) != nil {
+			return
+		}
+	}
+	_ = syscall.Kill(-pgid, syscall.SIGKILL)
+}
+
+// remove deletes the directory, after it has unmounted whatever is mounted under it.
+func remove(dir string) error {
+	mounts, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		return err
+	}
+	var left []string
+	for line := range strings.Lines(string(mounts)) {
+		if f := strings.Fields(line); len(f) > 1 && strings.HasPrefix(f[1], dir+"/") {
+			left = append(left, f[1])
+		}
+	}
+	slices.Reverse(left)
+	for _, mount := range left {
+		if err := syscall.Unmount(mount, syscall.MNT_DETACH); err != nil {
+			return &os.PathError{Op: "unmount", Path: mount, Err: err}
+		}
+	}
+	return os.RemoveAll(dir)
+}
+
+// event is one line of go test -json (see `go doc test2json`).
+type event struct {
+	Action      string
+	Package     string
+	ImportPath  string
+	Test        string
+	Output      string
+	Elapsed     float64
+	FailedBuild string
+}
+
+// events decodes a stream of events; what is no event (go's own complaints) is handed on as output of no package.
+func events(r io.Reader, each func(event)) {
+	for line := range lines(r) {
+		var e event
+		if json.Unmarshal([]byte(line), &e) != nil || e.Action == "" {
+			e = event{Action: "output", Output: line + "\n"}
+		}
+		each(e)
+	}
+}

@@ -1,0 +1,258 @@
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"fmt"
+	"io"
+	"iter"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// heartbeat is how often a long run says what it is at.
+const heartbeat = 30 * time.Second
+
+// A report turns test events into lines for a reader, and counts. A test with subtests counts only for what it adds: its subtests
+// are counted one by one, and it itself if it failed without one of them failing.
+type report struct {
+	mu      sync.Mutex
+	w       io.Writer
+	slow    bool // show each test as it ends
+	tests   map[key]*test
+	skips   map[string]int // by reason
+	fails   []string
+	started time.Time
+
+	passed, failed, skipped int
+}
+
+type key struct{ pkg, test string }
+
+// test is what is known of one test, or, for the name "", of one package.
+type test struct {
+	output           strings.Builder
+	started          time.Time
+	children, broken int // subtests that ended, and that failed
+
+	passed, failed, skipped int // of a package
+}
+
+func newReport(w io.Writer) *report {
+	return &report{w: w, tests: map[key]*test{}, skips: map[string]int{}, started: time.Now()}
+}
+
+func (r *report) title(what string) {
+	fmt.Fprintf(r.w, "== %s\n", what)
+	r.slow = what != "packages"
+}
+
+// read reports the events of one run of go test.
+func (r *report) read(stream io.Reader) {
+	stop := r.beat()
+	defer stop()
+	events(stream, func(e event) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.event(e)
+	})
+}
+
+func (r *report) event(e event) {
+	pkg := cmp.Or(e.Package, e.ImportPath)
+	t := r.test(pkg, e.Test)
+	switch e.Action {
+	case "run", "start":
+		t.started = time.Now()
+	case "output", "build-output":
+		t.output.WriteString(e.Output)
+		if pkg == "" {
+			fmt.Fprint(r.w, e.Output)
+		}
+	case "pass", "fail", "skip":
+		if e.Test == "" {
+			r.packageEnded(pkg, t, e)
+		} else {
+			r.testEnded(pkg, t, e)
+		}
+		delete(r.tests, key{pkg, e.Test})
+	}
+}
+
+func (r *report) test(pkg, name string) *test {
+	k := key{pkg, name}
+	if r.tests[k] == nil {
+		r.tests[k] = &test{}
+	}
+	return r.tests[k]
+}
+
+func (r *report) testEnded(pkg string, t *test, e event) {
+	whole := r.test(pkg, "")
+	if i := strings.LastIndexByte(e.Test, '/'); i > 0 {
+		parent := r.test(pkg, e.Test[:i])
+		parent.children++
+		if e.Action == "fail" {
+			parent.broken++
+		}
+	}
+	switch {
+	case e.Action == "fail":
+		if t.broken == 0 {
+			r.failed++
+			whole.failed++
+		}
+		r.fails = append(r.fails, short(pkg)+" "+e.Test)
+		fmt.Fprintf(r.w, "FAIL  %s %s\n%s", short(pkg), e.Test, indent(t.output.String()))
+	case t.children > 0:
+	case e.Action == "skip":
+		r.skipped++
+		whole.skipped++
+		r.skips[reason(t.output.String())]++
+	default:
+		r.passed++
+		whole.passed++
+	}
+	if r.slow && e.Action != "fail" && (t.children == 0 || !strings.Contains(e.Test, "/")) {
+		fmt.Fprintf(r.w, "%-4s  %s %s (%.1f s)\n", e.Action, short(pkg), e.Test, e.Elapsed)
+	}
+}
+
+func (r *report) packageEnded(pkg string, t *test, e event) {
+	if e.Action == "fail" && t.failed == 0 {
+		r.failed++
+		t.failed++
+		r.fails = append(r.fails, short(pkg))
+		output := t.output.String()
+		if e.FailedBuild != "" {
+			output = r.test(e.FailedBuild, "").output.String() + output
+		}
+		// A test that never ended (a panic, a timeout) has the output that explains it.
+		for _, k := range r.running() {
+			if k.pkg == pkg {
+				output += r.tests[k].output.String()
+				delete(r.tests, k)
+			}
+		}
+		fmt.Fprintf(r.w, "FAIL  %s\n%s", short(pkg), indent(output))
+	}
+	if t.passed+t.failed+t.skipped == 0 {
+		return
+	}
+	verdict := "ok"
+	if t.failed > 0 {
+		verdict = "FAIL"
+	}
+	fmt.Fprintf(r.w, "%-4s  %-24s %s (%.1f s)\n", verdict, short(pkg), counts(t.passed, t.failed, t.skipped), e.Elapsed)
+}
+
+// fail counts a failure that is no test's.
+func (r *report) fail(message string) {
+	r.failed++
+	r.fails = append(r.fails, message)
+	fmt.Fprintln(r.w, "FAIL ", message)
+}
+
+// close prints the summary, and returns how many failed.
+func (r *report) close() int {
+	if len(r.fails) > 0 {
+		fmt.Fprintln(r.w, "== failed")
+		for _, name := range r.fails {
+			fmt.Fprintln(r.w, " ", name)
+		}
+	}
+	if r.skipped > 0 {
+		fmt.Fprintln(r.w, "== skipped, by reason")
+		reasons := slices.SortedFunc(maps.Keys(r.skips), func(a, b string) int {
+			return cmp.Or(r.skips[b]-r.skips[a], strings.Compare(a, b))
+		})
+		for _, why := range reasons {
+			fmt.Fprintf(r.w, "%4d  %s\n", r.skips[why], why)
+		}
+	}
+	fmt.Fprintf(r.w, "== %s\n", time.Since(r.started).Round(time.Second))
+	fmt.Fprintln(r.w, counts(r.passed, r.failed, r.skipped))
+	return r.failed
+}
+
+// beat says now and then what is running, so that a long silence can be told from a hang.
+func (r *report) beat() (stop func()) {
+	ticker, done := time.NewTicker(heartbeat), make(chan struct{})
+	go func() {
+		for {
+			select {
+			case <-done:
+				return
+			case <-ticker.C:
+			}
+			r.mu.Lock()
+			for _, k := range r.running() {
+				if running := time.Since(r.tests[k].started); running >= heartbeat && r.tests[k].children == 0 {
+					fmt.Fprintf(r.w, "...   %s %s (%.0f s)\n", short(k.pkg), k.test, running.Seconds())
+				}
+			}
+			r.mu.Unlock()
+		}
+	}()
+	return func() { ticker.Stop(); close(done) }
+}
+
+// running lists the tests that have begun and not ended.
+func (r *report) running() []key {
+	var keys []key
+	for k, t := range r.tests {
+		if k.test != "" && !t.started.IsZero() {
+			keys = append(keys, k)
+		}
+	}
+	slices.SortFunc(keys, func(a, b key) int { return cmp.Or(strings.Compare(a.pkg, b.pkg), strings.Compare(a.test, b.test)) })
+	return keys
+}
+
+// reason is what a skipped test said: the line that starts with "needs ", else the last one.
+func reason(output string) string {
+	// What t.Log and t.Skip write.
+	logged := regexp.MustCompile(`(?m)^ *\S+\.go:\d+: (.*)$`)
+	found := "no reason given"
+	for _, m := range logged.FindAllStringSubmatch(output, -1) {
+		found = m[1]
+		if strings.HasPrefix(found, "needs ") {
+			break
+		}
+	}
+	return found
+}
+
+func counts(passed, failed, skipped int) string {
+	return fmt.Sprintf("%d passed, %d failed, %d skipped", passed, failed, skipped)
+}
+
+func short(pkg string) string { return strings.TrimPrefix(pkg, "binproxy/") }
+
+func indent(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		b.WriteString("      " + line)
+	}
+	if text != "" && !strings.HasSuffix(text, "\n") {
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// lines yields the lines of r, however long, without their ends.
+func lines(r io.Reader) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		br := bufio.NewReader(r)
+		for {
+			line, err := br.ReadString('\n')
+			if line != "" && !yield(strings.TrimSuffix(line, "\n")) || err != nil {
+				return
+			}
+		}
+	}
+}

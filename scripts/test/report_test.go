@@ -1,0 +1,119 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// A module with a test of each fate is run for real.
+const (
+	fates = `package fates
+
+import "testing"
+
+func TestPasses(t *testing.T) {}
+func TestParent(t *testing.T) {
+	t.Run("a", func(t *testing.T) {})
+	t.Run("b", func(t *testing.T) { t.Log("the reason why b fails"); t.Fail() })
+	t.Run("c", func(t *testing.T) { t.Skip("needs a moon") })
+}
+func TestOwnFault(t *testing.T) {
+	t.Run("fine", func(t *testing.T) {})
+	t.Error("the parent's own fault")
+}
+func TestSkips(t *testing.T) { t.Log("first"); t.Skip("needs a moon") }
+`
+	panics = `package panics
+
+import "testing"
+
+func TestBefore(t *testing.T) {}
+func TestPanics(t *testing.T) { panic("boo") }
+`
+	broken = `package broken
+
+import "testing"
+
+func TestNever(t *testing.T) { undefined() }
+`
+	leaves = `package leaves
+
+import (
+	"os"
+	"testing"
+)
+
+func TestMain(m *testing.M) { m.Run(); println("left early"); os.Exit(3) }
+func TestFine(t *testing.T) {}
+`
+)
+
+func run(t *testing.T, packages map[string]string) (*report, string) {
+	t.Helper()
+	dir := t.TempDir()
+	write := func(name, text string) {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o644))
+	}
+	write("go.mod", "module m\n")
+	for name, text := range packages {
+		write(name+"/"+name+"_test.go", text)
+	}
+	t.Chdir(dir)
+	var out bytes.Buffer
+	r := newReport(&out)
+	if err := goTest(context.Background(), r, t.TempDir(), []string{"./..."}); err != nil {
+		r.fail(err.Error())
+	}
+	r.close()
+	return r, out.String()
+}
+
+func TestReport(t *testing.T) {
+	tests := []struct {
+		name, source string
+		last         string
+		says         []string
+	}{
+		{"fates", fates, "3 passed, 2 failed, 2 skipped", []string{"the reason why b fails", "the parent's own fault", "   2  needs a moon"}},
+		{"panics", panics, "1 passed, 1 failed, 0 skipped", []string{"boo", "TestPanics"}},
+		{"broken", broken, "0 passed, 1 failed, 0 skipped", []string{"undefined: undefined"}},
+		{"leaves", leaves, "1 passed, 1 failed, 0 skipped", []string{"left early"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, out := run(t, map[string]string{tt.name: tt.source})
+			lines := strings.Split(strings.TrimSuffix(out, "\n"), "\n")
+			assert.Equal(t, tt.last, lines[len(lines)-1])
+			for _, text := range tt.says {
+				assert.Contains(t, out, text)
+			}
+		})
+	}
+}
+
+func TestGoItselfFails(t *testing.T) {
+	var out bytes.Buffer
+	r := newReport(&out)
+	err := goTest(context.Background(), r, t.TempDir(), []string{"-mod=nonesuch"})
+	assert.ErrorContains(t, err, "no test failed")
+}
+
+func TestReason(t *testing.T) {
+	for output, want := range map[string]string{
+		"=== RUN   TestX\n    a_test.go:1: needs root\n--- SKIP: TestX (0.00s)\n":                            "needs root",
+		"    a_test.go:1: looking\n    a_test.go:2: needs x (package y)\n    a_test.go:3: done\n--- SKIP: T": "needs x (package y)",
+		"    a_test.go:1: other\n": "other",
+		"--- SKIP: TestX":          "no reason given",
+	} {
+		assert.Equal(t, want, reason(output))
+	}
+}
