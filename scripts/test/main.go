@@ -14,9 +14,12 @@ import (
 	"os/exec"
 	"os/signal"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -29,6 +32,10 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	report := newReport(os.Stdout)
+	// Whatever the tests leave running becomes our child, so that it can be waited for.
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		report.fail(err.Error())
+	}
 	err := runAll(ctx, report, os.Args[1:])
 	if err != nil {
 		report.fail(err.Error())
@@ -108,9 +115,10 @@ func goTest(ctx context.Context, report *report, tmp string, args []string) erro
 	before := report.failed
 	report.read(out)
 	err = cmd.Wait()
+	if left := awaitChildren(); left != nil {
+		report.fail(left.Error())
+	}
 	if ctx.Err() != nil {
-		// go test is gone, its test binaries may not be yet.
-		awaitGroup(cmd.Process.Pid)
 		return errors.New("interrupted")
 	}
 	if err != nil && report.failed == before {
@@ -119,14 +127,26 @@ func goTest(ctx context.Context, report *report, tmp string, args []string) erro
 	return nil
 }
 
-// awaitGroup waits until the process group is empty, and kills what is in it after the grace.
-func awaitGroup(pgid int) {
-	for end := time.Now().Add(grace); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		if syscall.Kill(-pgid, 0) != nil {
-			return
+// awaitChildren waits for the processes that go test has left, which are ours then: tests that are ending, engines that are stopped. What
+// runs on after the grace is killed, and an error.
+func awaitChildren() error {
+	for end := time.Now().Add(grace); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if _, err := unix.Wait4(-1, nil, unix.WNOHANG, nil); errors.Is(err, unix.ECHILD) {
+			return nil
 		}
 	}
-	_ = syscall.Kill(-pgid, syscall.SIGKILL)
+	var left []string
+	children, err := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/children", os.Getpid()))
+	if err != nil {
+		return err
+	}
+	for _, child := range strings.Fields(string(children)) {
+		pid, _ := strconv.Atoi(child)
+		cmdline, _ := os.ReadFile("/proc/" + child + "/cmdline")
+		left = append(left, strings.ReplaceAll(string(cmdline), "\x00", " "))
+		_ = unix.Kill(pid, unix.SIGKILL)
+	}
+	return fmt.Errorf("left running, and killed: %s", strings.Join(left, "; "))
 }
 
 // remove deletes the directory, after it has unmounted whatever is mounted under it.

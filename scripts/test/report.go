@@ -17,6 +17,9 @@ import (
 // heartbeat is how often a long run says what it is at.
 const heartbeat = 30 * time.Second
 
+// progress is how lines begin that package test/lab writes while something slow goes on.
+const progress = "lab: "
+
 // A report turns test events into lines for a reader, and counts. A test with subtests counts only for what it adds: its subtests
 // are counted one by one, and it itself if it failed without one of them failing.
 type report struct {
@@ -70,7 +73,8 @@ func (r *report) event(e event) {
 		t.started = time.Now()
 	case "output", "build-output":
 		t.output.WriteString(e.Output)
-		if pkg == "" {
+		// Progress is for now, not for when something has failed.
+		if pkg == "" || strings.HasPrefix(e.Output, progress) {
 			fmt.Fprint(r.w, e.Output)
 		}
 	case "pass", "fail", "skip":

@@ -1,0 +1,42 @@
+#!/bin/bash
+# engine.sh DIR runs a private dockerd with everything it writes in DIR, until standard input ends; then it stops it and removes DIR.
+# It is process 1 of a PID namespace and has a mount namespace of its own: whoever kills it ends every process of the engine, and no mount outlives it.
+set -u
+dir=$1
+group=binproxy-${dir##*-}
+trap '' INT HUP TERM
+
+# dockerd also writes outside its folders (a key, plugin sockets). It sees the machine's /etc, /run and /opt, and writes to DIR.
+for top in etc run opt; do
+	mkdir -p "$dir/over/$top" "$dir/work/$top"
+	mount -t overlay -o "lowerdir=/$top,upperdir=$dir/over/$top,workdir=$dir/work/$top" overlay "/$top" || :
+done
+
+# The exec root has sockets, whose paths must be short. Nobody else sees this one.
+echo '{}' >"$dir/daemon.json"
+dockerd --config-file "$dir/daemon.json" --data-root "$dir/data" --exec-root "/run/$group" --pidfile "$dir/pid" \
+	--host "unix://$dir/sock" --bridge none --iptables=false --ip6tables=false --ip-masq=false \
+	--exec-opt native.cgroupdriver=cgroupfs --cgroup-parent "$group" >"$dir/log" 2>&1 </dev/null &
+dockerd=$!
+exec 3<&0
+cat <&3 >/dev/null & # ends when the process that started us has ended
+owner=$!
+
+wait -n "$dockerd" "$owner"
+if kill -0 "$owner" 2>/dev/null; then
+	tail -n 15 "$dir/log" >&2
+fi
+kill "$dockerd" 2>/dev/null
+wait "$dockerd"
+
+# The control groups that it made: children first.
+for top in /sys/fs/cgroup /sys/fs/cgroup/*; do
+	[ ! -d "$top/$group" ] || find "$top/$group" -depth -type d -exec rmdir '{}' + 2>/dev/null
+done
+awk -v dir="$dir/" 'index($2, dir) == 1 { print $2 }' /proc/self/mounts | sort -r | while read -r mount; do
+	umount -l "$mount"
+done
+for top in etc run opt; do
+	umount -l "/$top" 2>/dev/null
+done
+rm -rf "$dir"

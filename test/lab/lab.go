@@ -1,0 +1,153 @@
+// Package lab brings what tests and the demonstration need of the outside: foreign roots made by debootstrap, a Docker engine,
+// image builders, and the program itself, freshly built.
+//
+// What is slow to make is kept in a cache folder; what is started is ended with the process that started it, however that one ends.
+// Functions that take a testing.TB skip or fail the test; those that take a context are for programs and return errors.
+// Lines of progress begin with "lab: ", on stderr.
+package lab
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// Cache is the folder in which downloads and roots are kept for the next run. It exists afterwards.
+func Cache() (string, error) {
+	base, err := os.UserCacheDir()
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(base, "binproxy")
+	return dir, os.MkdirAll(dir, 0o755)
+}
+
+// lock waits until no other process holds the lock file, and holds it until the file is closed.
+func lock(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX)
+		if err == nil {
+			return f, nil
+		}
+		if err != unix.EINTR {
+			f.Close()
+			return nil, &os.PathError{Op: "lock", Path: path, Err: err}
+		}
+	}
+}
+
+// Main is the TestMain of a package that uses Engine, Buildah or Binary: what these keep for all tests of the package is ended with it,
+// also when the tests are interrupted.
+func Main(m *testing.M) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	go func() {
+		s := <-signals
+		closeAll()
+		fmt.Fprintln(os.Stderr, "lab: ended by", s)
+		os.Exit(1)
+	}()
+	status := m.Run()
+	closeAll()
+	os.Exit(status)
+}
+
+var shared struct {
+	sync.Mutex
+	closers []func()
+}
+
+func atEnd(f func()) {
+	shared.Lock()
+	defer shared.Unlock()
+	shared.closers = append(shared.closers, f)
+}
+
+func closeAll() {
+	shared.Lock()
+	defer shared.Unlock()
+	for len(shared.closers) > 0 {
+		last := len(shared.closers) - 1
+		f := shared.closers[last]
+		shared.closers = shared.closers[:last]
+		f()
+	}
+}
+
+// tempDir is a directory that lives until the package's tests have ended.
+func tempDir(name string) (string, error) {
+	dir, err := os.MkdirTemp("", name+"-")
+	if err == nil {
+		atEnd(func() { os.RemoveAll(dir) })
+	}
+	return dir, err
+}
+
+// Source is the top folder of the repository.
+func Source() string {
+	_, file, _, _ := runtime.Caller(0)
+	return filepath.Join(filepath.Dir(file), "..", "..")
+}
+
+var buildOnce = sync.OnceValues(func() (string, error) {
+	dir, err := tempDir("binary")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "binproxy")
+	return path, BuildBinary(context.Background(), path)
+})
+
+// Binary is the path of the program, built for this run as `make build` does.
+func Binary(t testing.TB) string {
+	t.Helper()
+	path, err := buildOnce()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// BuildBinary builds the program as `make build` does. Extra environment entries (GOARCH=arm64) come from env.
+func BuildBinary(ctx context.Context, path string, env ...string) error {
+	cmd := exec.CommandContext(ctx, filepath.Join(Source(), "scripts", "build"), path)
+	cmd.Env = append(os.Environ(), env...)
+	return run(cmd)
+}
+
+// run runs the command; what it said on both streams is part of the error.
+func run(cmd *exec.Cmd) error {
+	_, err := output(cmd)
+	return err
+}
+
+// output runs the command and gives what it wrote on stdout; both streams are part of the error.
+func output(cmd *exec.Cmd) (string, error) {
+	var out, both bytes.Buffer
+	cmd.Stdout, cmd.Stderr = io.MultiWriter(&out, &both), &both
+	if err := cmd.Run(); err != nil {
+		return out.String(), fmt.Errorf("%s: %w\n%s", cmd, err, tail(both.String(), 40))
+	}
+	return out.String(), nil
+}
+
+// tail is the last n lines of text.
+func tail(text string, n int) string {
+	lines := bytes.SplitAfter([]byte(text), []byte("\n"))
+	return string(bytes.Join(lines[max(0, len(lines)-n-1):], nil))
+}

@@ -1,0 +1,161 @@
+package lab
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"binproxy/test/need"
+)
+
+// Suite is the Debian release that the roots have.
+const Suite = "bookworm"
+
+// Root is the path of a tar archive of a Debian root of the architecture (Debian's name of it: arm64, armhf, amd64), made by
+// debootstrap's first stage: unpacked, nothing configured. What is missing then: /etc/passwd and /etc/group, the links of
+// update-alternatives (awk: call mawk), the linker's cache, dpkg's status of everything; /debootstrap has what the second stage
+// needs, and the packages are in var/cache/apt/archives.
+func Root(t testing.TB, arch string) string {
+	t.Helper()
+	path, err := rootPath(arch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(path); err == nil {
+		return path
+	}
+	need.Root(t)
+	need.Program(t, "debootstrap", "debootstrap")
+	path, err = MakeRoot(t.Context(), arch, os.Stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func rootPath(arch string) (string, error) {
+	cache, err := Cache()
+	return filepath.Join(cache, "debian-"+Suite+"-"+arch+".tar"), err
+}
+
+// MakeRoot is Root for programs: it returns the archive in the cache, and makes it first where it is not there. Two processes that ask at
+// once make it once; one that is killed leaves nothing that the next would take for whole. It needs root and debootstrap.
+func MakeRoot(ctx context.Context, arch string, progress io.Writer) (string, error) {
+	path, err := rootPath(arch)
+	if err != nil {
+		return "", err
+	}
+	locked, err := lock(path + ".lock")
+	if err != nil {
+		return "", err
+	}
+	defer locked.Close()
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		return path, err
+	}
+	partial := path + ".partial"
+	if err := os.RemoveAll(partial); err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(partial)
+	root := filepath.Join(partial, "root")
+	if err := os.MkdirAll(root, 0o755); err != nil {
+		return "", err
+	}
+	if err := debootstrap(ctx, arch, root, locked, progress); err != nil {
+		return "", err
+	}
+	archive := filepath.Join(partial, "root.tar")
+	if err := run(exec.CommandContext(ctx, "tar", "--numeric-owner", "--sort=name", "-C", root, "-cf", archive, ".")); err != nil {
+		return "", err
+	}
+	fmt.Fprintf(progress, "lab: the %s root is kept as %s\n", arch, path)
+	return path, os.Rename(archive, path)
+}
+
+// debootstrap runs the first stage. The lock's file goes with it: were we killed, the next process waits until it has ended too.
+func debootstrap(ctx context.Context, arch, root string, locked *os.File, progress io.Writer) error {
+	mirror, err := Mirror(ctx)
+	if err != nil {
+		return fmt.Errorf("which mirror does apt use: %w", err)
+	}
+	args := []string{"--foreign", "--arch=" + arch, "--variant=minbase", Suite, root}
+	if mirror != "" {
+		args = append(args, mirror)
+	}
+	cmd := exec.CommandContext(ctx, "debootstrap", args...)
+	cmd.Env = append(os.Environ(), "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin")
+	if cmd.Path, err = exec.LookPath("debootstrap"); err != nil {
+		cmd.Path, cmd.Err = "/usr/sbin/debootstrap", nil
+	}
+	cmd.ExtraFiles = []*os.File{locked}
+	out, w := io.Pipe()
+	cmd.Stdout, cmd.Stderr = w, w
+	said := make(chan string)
+	go func() { said <- follow(out, arch, progress) }()
+	err = cmd.Run()
+	w.Close()
+	if text := <-said; err != nil {
+		return fmt.Errorf("debootstrap %s: %w\n%s", strings.Join(args, " "), err, tail(text, 15))
+	}
+	return plainProc(root)
+}
+
+// follow turns debootstrap's lines into a few of progress, and gives them all.
+func follow(r io.Reader, arch string, progress io.Writer) string {
+	var said strings.Builder
+	var retrieved, extracted int
+	last := time.Now()
+	fmt.Fprintf(progress, "lab: debootstrap makes a Debian %s root for %s\n", Suite, arch)
+	for lines := bufio.NewScanner(r); lines.Scan(); {
+		line := lines.Text()
+		said.WriteString(line + "\n")
+		switch {
+		case strings.HasPrefix(line, "I: Retrieving "):
+			retrieved++
+		case strings.HasPrefix(line, "I: Extracting "):
+			extracted++
+		}
+		if time.Since(last) >= 5*time.Second {
+			fmt.Fprintf(progress, "lab: %s root: %d files retrieved, %d packages unpacked\n", arch, retrieved, extracted)
+			last = time.Now()
+		}
+	}
+	return said.String()
+}
+
+// plainProc replaces the symbolic link that debootstrap makes of proc in a container: it would lead to the container's own /proc.
+func plainProc(root string) error {
+	proc := filepath.Join(root, "proc")
+	if fi, err := os.Lstat(proc); err != nil || fi.Mode().Type() != fs.ModeSymlink {
+		return err
+	}
+	if err := os.Remove(proc); err != nil {
+		return err
+	}
+	return os.Mkdir(proc, 0o555)
+}
+
+// Unpack gives a fresh copy of Root in a directory of the test's own; about a second. An ordinary user gets it without the device nodes, all files
+// his own.
+func Unpack(t testing.TB, arch string) string {
+	t.Helper()
+	archive, dir := Root(t, arch), t.TempDir()
+	args := []string{"--numeric-owner", "-C", dir, "-xpf", archive}
+	if os.Geteuid() != 0 {
+		args = append(args, "--exclude=./dev/*")
+	}
+	if err := run(exec.Command("tar", args...)); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
