@@ -17,15 +17,15 @@ func Mirror(ctx context.Context) (string, error) {
 		return mirror, nil
 	}
 	listed := func(format string, filters ...string) (string, error) {
-		return output(exec.CommandContext(ctx, "apt-get", append([]string{"indextargets", "--format", format, "Created-By: Packages"}, filters...)...))
+		return output(exec.CommandContext(ctx, "apt-get", append([]string{"indextargets", "--no-release-info", "--format", format, "Created-By: Packages"}, filters...)...))
 	}
 	sites, err := listed("$(SITE)", "Origin: Debian", "Label: Debian", "Component: main")
 	if err != nil {
 		return "", err
 	}
 	if sites == "" {
-		// Origin and label are known only after apt-get update. The security archive has no base system.
-		if sites, err = listed("$(SITE) $(RELEASE) $(SIGNED_BY)", "Component: main"); err != nil {
+		// Origin and label are known only after apt-get update.
+		if sites, err = listed("$(SITE) $(RELEASE)", "Component: main"); err != nil {
 			return "", err
 		}
 		sites = debianSites(sites)
@@ -34,25 +34,26 @@ func Mirror(ctx context.Context) (string, error) {
 	return direct(site)
 }
 
-// debianSites keeps the sites of lines "SITE SUITE KEYRING" that are Debian's, by the keyring or the last part of the path.
+// debianSites keeps the sites of lines "SITE SUITE" that are Debian's by the last part of the path, or a list of mirrors. The security
+// archive has no base system.
 func debianSites(lines string) string {
 	var sites strings.Builder
 	for line := range strings.Lines(lines) {
-		f := strings.Fields(line)
-		if len(f) < 2 || strings.HasSuffix(f[1], "-security") {
-			continue
-		}
-		keyring := strings.Join(f[2:], " ")
-		if strings.Contains(keyring, "debian-archive") || strings.HasSuffix(strings.TrimSuffix(f[0], "/"), "/debian") {
-			sites.WriteString(f[0] + "\n")
+		site, suite, _ := strings.Cut(strings.TrimSpace(line), " ")
+		debian := strings.HasSuffix(strings.TrimSuffix(site, "/"), "/debian") || strings.HasPrefix(site, mirrorList)
+		if debian && !strings.HasSuffix(suite, "-security") {
+			sites.WriteString(site + "\n")
 		}
 	}
 	return sites.String()
 }
 
+// mirrorList is how apt names a file that lists mirrors.
+const mirrorList = "mirror+file:"
+
 // direct resolves apt's mirror+file:LIST to the first address in LIST; debootstrap knows only plain addresses.
 func direct(site string) (string, error) {
-	list, ok := strings.CutPrefix(site, "mirror+file:")
+	list, ok := strings.CutPrefix(site, mirrorList)
 	if !ok {
 		return site, nil
 	}
