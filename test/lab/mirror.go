@@ -1,10 +1,7 @@
 package lab
 
 import (
-	"bufio"
 	"context"
-	"fmt"
-	"net/url"
 	"os"
 	"os/exec"
 	"strings"
@@ -40,33 +37,32 @@ func debianSites(lines string) string {
 	var sites strings.Builder
 	for line := range strings.Lines(lines) {
 		site, suite, _ := strings.Cut(strings.TrimSpace(line), " ")
-		debian := strings.HasSuffix(strings.TrimSuffix(site, "/"), "/debian") || strings.HasPrefix(site, mirrorList)
-		if debian && !strings.HasSuffix(suite, "-security") {
+		if (isDebian(site) || strings.HasPrefix(site, mirrorList)) && !strings.HasSuffix(suite, "-security") {
 			sites.WriteString(site + "\n")
 		}
 	}
 	return sites.String()
 }
 
+func isDebian(site string) bool { return strings.HasSuffix(strings.TrimSuffix(site, "/"), "/debian") }
+
 // mirrorList is how apt names a file that lists mirrors.
 const mirrorList = "mirror+file:"
 
-// direct resolves apt's mirror+file:LIST to the first address in LIST; debootstrap knows only plain addresses.
+// direct resolves apt's mirror+file:LIST to the first Debian mirror in LIST, "" where it has none; debootstrap knows only plain addresses.
 func direct(site string) (string, error) {
 	list, ok := strings.CutPrefix(site, mirrorList)
 	if !ok {
 		return site, nil
 	}
-	f, err := os.Open(list)
+	text, err := os.ReadFile(list)
 	if err != nil {
 		return "", err
 	}
-	defer f.Close()
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		address, _, _ := strings.Cut(strings.TrimSpace(lines.Text()), "\t")
-		if u, err := url.Parse(address); err == nil && u.Scheme != "" {
-			return address, nil
+	for line := range strings.Lines(string(text)) {
+		if f := strings.Fields(line); len(f) > 0 && isDebian(f[0]) && f[0][0] != '#' {
+			return f[0], nil
 		}
 	}
-	return "", fmt.Errorf("%s names no mirror; set BINPROXY_MIRROR to one", list)
+	return "", nil
 }

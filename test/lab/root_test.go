@@ -118,7 +118,7 @@ func TestMakeRootAfterFailure(t *testing.T) {
 func TestMirror(t *testing.T) {
 	need.Program(t, "apt-get", "apt")
 	list := filepath.Join(t.TempDir(), "mirrors")
-	require.NoError(t, os.WriteFile(list, []byte("http://first.invalid/debian\tpriority:1\nhttp://second.invalid/debian\n"), 0o644))
+	require.NoError(t, os.WriteFile(list, []byte("http://u.invalid/ubuntu\nhttp://first.invalid/debian\tpriority:1\nhttp://second.invalid/debian\n"), 0o644))
 	for _, tt := range []struct{ name, file, text, want string }{
 		{"one line", "a.list", "deb http://m.invalid/debian bookworm main\n", "http://m.invalid/debian"},
 		{"deb822", "a.sources", "Types: deb\nURIs: http://m.invalid/debian\nSuites: bookworm bookworm-updates\nComponents: main\n", "http://m.invalid/debian"},
