@@ -29,6 +29,7 @@ type Engine struct {
 	buildkit string // one that can build with BuildKit, "" where none can
 	host     string // DOCKER_HOST, "" for the user's own
 	close    func()
+	bases    bases
 }
 
 //go:embed engine.sh
