@@ -12,15 +12,22 @@ import (
 
 	"binproxy/applets/applet"
 	"binproxy/applets/bundle"
+	"binproxy/applets/clean"
 	"binproxy/applets/env"
+	"binproxy/applets/install"
+	"binproxy/applets/status"
 	"binproxy/applets/version"
+	"binproxy/emu/config"
 	"binproxy/emu/exit"
 )
 
 // Table is every applet, sorted by name. The man pages and `binproxy help` are made from it.
 var Table = []applet.Applet{
 	bundle.Applet,
+	clean.Applet,
 	env.Applet,
+	install.Applet,
+	status.Applet,
 	version.Applet,
 }
 
@@ -31,6 +38,9 @@ func Main(argv []string) error {
 	}
 	if a, ok := Find(filepath.Base(argv[0])); ok {
 		return run(a, argv[1:])
+	}
+	if name := filepath.Base(argv[0]); !strings.HasPrefix(name, config.Binary) {
+		return unknown(name, "")
 	}
 	if len(argv) == 1 {
 		Help(os.Stdout)
@@ -45,7 +55,7 @@ func Main(argv []string) error {
 	if a, ok := Find(argv[1]); ok {
 		return run(a, argv[2:])
 	}
-	return unknown(filepath.Base(argv[0]), argv[1])
+	return unknown(config.Binary, argv[1])
 }
 
 // Find looks an applet up by name.
@@ -88,7 +98,7 @@ func Help(w io.Writer) {
 }
 
 func unknown(caller, name string) error {
-	if caller != "binproxy" && caller != "help" {
+	if caller != config.Binary && caller != "help" {
 		return exit.Errorf(exit.NotFound, "called as %s, which is neither an applet nor a link that stands for a guest command; see binproxy help, binproxy status", caller)
 	}
 	return exit.Errorf(exit.NotFound, "%s: no such applet; see binproxy help", name)

@@ -48,7 +48,7 @@ type Call struct {
 func Locate(execfn, argv0 string) (Call, error) {
 	link := execfn
 	self := follow(link)
-	if link == "" || filepath.Base(self) != config.Binary && isScript(self) {
+	if filepath.Base(self) != config.Binary && (link == "" || isScript(self) || leadsHere(argv0)) {
 		link = argv0
 		self = follow(link)
 	}
@@ -86,6 +86,11 @@ func beside(path, target string) string {
 	}
 	dir, _ := filepath.Split(path)
 	return dir + target
+}
+
+// leadsHere tells that argv[0] is a path to binproxy: it decides for a script that may not be read.
+func leadsHere(argv0 string) bool {
+	return strings.Contains(argv0, "/") && filepath.Base(follow(argv0)) == config.Binary
 }
 
 func isScript(path string) bool {
@@ -179,25 +184,29 @@ func (r Root) cutFarm(link string) string {
 	return ""
 }
 
-// PathFirst is the list of the farm's counterparts of a PATH that are to come first in it: those that exist and are not in it yet.
-func (r Root) PathFirst(path string) string {
+// Path is a PATH with the farms' counterpart of each directory in front of that directory, where there is one that is not in it
+// yet. Directory by directory, so that a command is found where the image's own PATH finds it: what has no link, a script of
+// an unknown interpreter or a host-native program, still hides a command of the same name in a later directory.
+func (r Root) Path(path string) string {
 	dirs := filepath.SplitList(path)
-	var first []string
+	var farmed []string
 	for _, dir := range dirs {
-		if !filepath.IsAbs(dir) {
-			continue
-		}
 		for _, farm := range r.Farms {
 			mirror := farm + filepath.Clean(dir)
-			if r.cutFarm(dir) != "" || slices.Contains(dirs, mirror) || slices.Contains(first, mirror) {
+			if !filepath.IsAbs(dir) || r.inFarm(dir) || slices.Contains(dirs, mirror) || slices.Contains(farmed, mirror) {
 				continue
 			}
 			if fi, err := os.Stat(mirror); err == nil && fi.IsDir() {
-				first = append(first, mirror)
+				farmed = append(farmed, mirror)
 			}
 		}
+		farmed = append(farmed, dir)
 	}
-	return strings.Join(first, string(filepath.ListSeparator))
+	return strings.Join(farmed, string(filepath.ListSeparator))
+}
+
+func (r Root) inFarm(dir string) bool {
+	return slices.ContainsFunc(r.Farms, func(farm string) bool { return strings.HasPrefix(dir, farm+"/") })
 }
 
 // Open finds the guest's file and reads its head, as resolve.FS asks. A file that may be executed but not read is EACCES: an

@@ -7,7 +7,6 @@ import (
 	"os"
 	"strings"
 
-	"binproxy/emu/arch"
 	"binproxy/emu/exit"
 	"binproxy/emu/identity"
 	"binproxy/emu/resolve"
@@ -47,12 +46,7 @@ func Exec(c farm.Call, path string, argv, env []string) error {
 }
 
 // Resolver tells guests from natives for the bundle: a guest is what the host's kernel cannot load, or what the bundle has an emulator for.
-func Resolver(c farm.Call) resolve.Resolver {
-	host := arch.Host()
-	return resolve.Resolver{Guest: func(abi *arch.ABI) bool {
-		return !abi.Native(host) || abi != host && c.Config.Names(abi)
-	}}
-}
+func Resolver(c farm.Call) resolve.Resolver { return farm.Resolver(c.Config) }
 
 // Options are the emulator's options for the release that the guest is to see, and the environment to give the emulator. A
 // dynamic emulator would obey the guest's LD_ variables itself: they go to the guest alone; but for values with a comma, which QEMU's

@@ -21,33 +21,41 @@ func Run(c farm.Call, argv, env []string) error {
 		shell = find(c.Root)
 	}
 	if shell == "" {
-		return exit.Errorf(exit.NotFound, "%s: the image has no shell: looked for %s", argv[0], strings.Join(shells, " "))
+		return exit.Errorf(exit.NotFound, "%s: the image has no shell: looked for %s", c.Link, strings.Join(shells, " "))
 	}
 	return proxy.Exec(c, shell, argv, WithFarm(c, env))
 }
 
 func find(root farm.Root) string {
 	for _, shell := range shells {
-		if real, errno := root.Real(shell); errno == 0 && real != root.Self {
-			if _, err := os.Stat(real); err == nil {
-				return real
-			}
+		if real, errno := root.Real(shell); errno == 0 && isShell(real, root.Self) {
+			return real
 		}
 	}
 	return ""
 }
 
-// WithFarm gives the environment with the farm's counterparts of its PATH first in PATH. What is there already, or has no
-// counterpart, is not added; an environment without PATH stays without.
+// isShell tells a real shell from binproxy itself, which an ADD to /bin/sh may have copied there.
+func isShell(path, self string) bool {
+	fi, err := os.Stat(path)
+	if err != nil || !fi.Mode().IsRegular() {
+		return false
+	}
+	own, err := os.Stat(self)
+	return err != nil || !os.SameFile(fi, own)
+}
+
+// WithFarm gives the environment with the farm's counterpart of each directory of its PATH in front of that directory. What is there
+// already, or has no counterpart, is not added; an environment without PATH stays without.
 func WithFarm(c farm.Call, env []string) []string {
 	for i, entry := range env {
 		path, ok := strings.CutPrefix(entry, "PATH=")
 		if !ok {
 			continue
 		}
-		if first := c.Root.PathFirst(path); first != "" {
+		if farmed := c.Root.Path(path); farmed != path {
 			env = append([]string(nil), env...)
-			env[i] = "PATH=" + first + ":" + path
+			env[i] = "PATH=" + farmed
 		}
 		break
 	}

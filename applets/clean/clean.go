@@ -1,0 +1,47 @@
+// Package clean is the applet that takes everything away that install made, and the bundle itself last.
+package clean
+
+import (
+	"fmt"
+	"os"
+
+	"binproxy/applets/applet"
+	"binproxy/emu/exit"
+	"binproxy/shim/farm"
+)
+
+// Applet is the row of the table.
+var Applet = applet.Applet{
+	Name:     "clean",
+	Synopsis: "take everything away that install made, and binproxy itself",
+	Usage: `
+
+Puts the real files back in their places, removes the farm, and then the bundle: its program, emulators, libraries, links and
+configuration. What it finds replaced by a newer file stays the newer file; what else lies in the bundle's directory stays, and is
+named. A program that lies in no bundle is not removed.
+`,
+	Run: run,
+}
+
+func run(args []string) error {
+	operands, err := applet.NewFlags("clean").Parse(args)
+	if err != nil {
+		return err
+	}
+	if len(operands) > 0 {
+		return exit.Errorf(exit.Failed, "clean: takes no operands: it takes everything away; see binproxy help clean")
+	}
+	cfg, err := farm.Bundle(os.Args)
+	if err != nil {
+		return exit.Errorf(exit.Failed, "clean: %w", err)
+	}
+	done, err := farm.Clean(cfg)
+	for _, remark := range done.Remarks {
+		fmt.Println("binproxy clean:", remark)
+	}
+	if err != nil {
+		return exit.Errorf(exit.Failed, "clean: %w", err)
+	}
+	fmt.Printf("binproxy clean: %d files back in place, %d farm links and the bundle %s removed\n", done.Restored, done.Links, farm.Display(cfg.Dir))
+	return nil
+}

@@ -1,0 +1,98 @@
+// Package install is the applet that routes the commands of an image to binproxy, by shim/farm.
+package install
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"binproxy/applets/applet"
+	"binproxy/emu/config"
+	"binproxy/emu/exit"
+	"binproxy/emu/identity"
+	"binproxy/shim/farm"
+)
+
+// Applet is the row of the table.
+var Applet = applet.Applet{
+	Name:     "install",
+	Synopsis: "route the image's commands to binproxy",
+	Usage: `[--farm DIR] [--no-sh] [--record-release] [PATH...]
+
+Makes the farm: a tree with a link for each guest program, and each #! script with a guest interpreter, in the directories of
+PATH; and puts a link in the place of /bin/sh, which puts the farm first in the PATH of what it runs. For a PATH named
+(a file, or a directory: its entries, not those of directories in it) the links stand in the commands' own place too, so that calls by absolute
+path are routed. Run again, it takes in what is new. binproxy status tells what is routed, binproxy clean takes it all away.
+
+  --farm DIR         make the farm at DIR (BUNDLE/farm); the directory that holds it must be there
+  --no-sh            leave /bin/sh alone
+  --record-release   keep the running kernel's release and version in the configuration, if no release is set, for uname to tell
+`,
+	Run: run,
+}
+
+func run(args []string) error {
+	flags := applet.NewFlags("install")
+	farmDir := flags.String("farm", "", "")
+	noShell := flags.Bool("no-sh", false, "")
+	record := flags.Bool("record-release", false, "")
+	paths, err := flags.Parse(args)
+	if err != nil {
+		return err
+	}
+	cfg, err := farm.Bundle(os.Args)
+	if err == nil {
+		err = farm.NeedBundle(cfg)
+	}
+	if err != nil {
+		return exit.Errorf(exit.Failed, "install: %w", err)
+	}
+	if *record {
+		if cfg, err = recordRelease(cfg); err != nil {
+			return exit.Errorf(exit.Failed, "install: %w", err)
+		}
+	}
+	return makeFarm(cfg, *farmDir, *noShell, paths)
+}
+
+func makeFarm(cfg config.Config, dir string, noShell bool, paths []string) error {
+	opts := farm.Options{Paths: paths, Path: os.Getenv("PATH"), Shell: "/bin/sh"}
+	if noShell {
+		opts.Shell = ""
+	}
+	if dir != "" {
+		abs, err := filepath.Abs(dir)
+		if err != nil {
+			return exit.Errorf(exit.Failed, "install: --farm %s: %w", dir, err)
+		}
+		opts.Farm = abs
+	}
+	done, err := farm.Install(cfg, opts)
+	if err != nil {
+		return exit.Errorf(exit.Failed, "install: %w", err)
+	}
+	for _, remark := range done.Remarks {
+		fmt.Println("binproxy install:", remark)
+	}
+	fmt.Printf("binproxy install: farm %s: %d links (%d new, %d dropped), %d in place (%d new)\n",
+		farm.Display(done.Farm), done.Links, done.Added, done.Dropped, done.Places, done.Placed)
+	return nil
+}
+
+// recordRelease keeps what this machine's kernel says, where nothing is configured yet.
+func recordRelease(cfg config.Config) (config.Config, error) {
+	if cfg.Identity.Release != "" {
+		return cfg, nil
+	}
+	kernel, err := identity.Kernel()
+	if err != nil {
+		return cfg, err
+	}
+	recorded := kernel.Recorded()
+	if recorded.Release == "" {
+		return cfg, errors.New("the kernel tells no release")
+	}
+	cfg.Identity.Release, cfg.Identity.Version = recorded.Release, recorded.Version
+	return cfg, cfg.Save()
+}

@@ -1,0 +1,353 @@
+package farm
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+
+	"binproxy/emu/config"
+	"binproxy/emu/sys"
+)
+
+// Cleaned is what a Clean did.
+type Cleaned struct {
+	Restored int // files put back in their own place
+	Links    int // farm links removed
+	Remarks  []string
+}
+
+// ErrNoBundle tells that the program lies in no bundle: then it is not Clean's to remove.
+var ErrNoBundle = errors.New("no " + config.Name + " beside it, so this is no bundle; nothing was removed")
+
+// Clean takes everything away that Install made, and then the bundle with the program itself.
+func Clean(cfg config.Config) (Cleaned, error) {
+	if !exists(filepath.Join(cfg.Dir, config.Name)) {
+		return Cleaned{}, fmt.Errorf("%s: %w", cfg.Self(), ErrNoBundle)
+	}
+	m, err := open(cfg, "")
+	if err != nil {
+		return Cleaned{}, err
+	}
+	defer m.close()
+	if err := m.cleanable(); err != nil {
+		return Cleaned{}, err
+	}
+	var done Cleaned
+	if m.journal.size == 0 {
+		m.remark("nothing was installed")
+	}
+	err = m.clean(&done)
+	done.Remarks = m.remarks
+	return done, err
+}
+
+func (m *image) clean(done *Cleaned) error {
+	for _, place := range m.journal.places {
+		if leadsTo(place, m.cfg.Self()) {
+			done.Restored++
+		}
+		if err := m.takeOut(place); err != nil {
+			return err
+		}
+	}
+	if err := m.relink(); err != nil {
+		return err
+	}
+	for _, farm := range m.cfg.AllFarms() {
+		if err := m.removeFarm(farm, done); err != nil {
+			return err
+		}
+	}
+	if err := m.settle(); err != nil {
+		return err
+	}
+	return m.removeBundle()
+}
+
+// cleanable finds out what would fail before the first change is made.
+func (m *image) cleanable() error {
+	dirs := []string{m.cfg.Dir, filepath.Dir(m.cfg.Dir)}
+	for _, place := range m.journal.places {
+		if dir := filepath.Dir(place); exists(Aside(place)) && !slices.Contains(dirs, dir) {
+			dirs = append(dirs, dir)
+		}
+	}
+	for _, dir := range dirs {
+		if err := sys.Writable(dir); err != nil {
+			return fmt.Errorf("%w; nothing was changed", err)
+		}
+	}
+	return nil
+}
+
+// takeOut puts the real file back in its place, wherever a run that was killed left it.
+func (m *image) takeOut(place string) error {
+	aside := Aside(place)
+	kept := exists(aside) && !leadsTo(aside, m.cfg.Self())
+	if !leadsTo(place, m.cfg.Self()) {
+		return m.clearAside(place, "")
+	}
+	if err := m.touch(filepath.Dir(place)); err != nil {
+		return err
+	}
+	if kept {
+		return rename(aside, place)
+	}
+	m.remark("%s: the file that was kept for it (%s) is not there any more", display(place), display(aside))
+	return remove(place)
+}
+
+// clearAside removes what lies under the name of the real file while the name itself does not lead to binproxy: a link that
+// was to be exchanged, a second name of the same file, or the file of a command that was replaced or removed since.
+func (m *image) clearAside(place, more string) error {
+	for _, aside := range []string{Aside(Aside(place)), Aside(place)} {
+		if !exists(aside) {
+			continue
+		}
+		if err := m.touch(filepath.Dir(place)); err != nil {
+			return err
+		}
+		if !leadsTo(aside, m.cfg.Self()) && !sameFile(aside, place) && !m.journal.relinks[place] {
+			if kept, err := m.moved(place, aside); kept || err != nil {
+				return err
+			}
+			what := "was replaced by a newer file since: the newer one is kept"
+			if !exists(place) {
+				what = "was removed since: it stays removed"
+			}
+			m.remark("%s: %s%s", display(place), what, more)
+		}
+		if err := remove(aside); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ownName tells names of links to binproxy that people make: no command's that was renamed.
+func ownName(name string) bool { return name == config.Binary || name == "sh" || name == "uname" }
+
+// moved puts the real file where its link was moved to: the one link in the directory that leads to binproxy and has no file.
+func (m *image) moved(place, aside string) (bool, error) {
+	dir := filepath.Dir(place)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return false, err
+	}
+	var strays []string
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		if leadsTo(path, m.cfg.Self()) && !IsAside(path) && !exists(Aside(path)) && !ownName(e.Name()) {
+			strays = append(strays, path)
+		}
+	}
+	if len(strays) != 1 {
+		return false, nil
+	}
+	m.remark("%s: was renamed to %s since: the file is there now", display(place), display(strays[0]))
+	return true, rename(aside, strays[0])
+}
+
+// dropAsides ends what no link stands for any more: asides of commands that were removed or replaced since, second names for a hard link.
+func (m *image) dropAsides() error {
+	for _, place := range slices.Concat(m.journal.places, sorted(m.journal.relinks)) {
+		if !leadsTo(place, m.cfg.Self()) {
+			if err := m.clearAside(place, ""); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// relink makes the hard links of a file one file again.
+func (m *image) relink() error {
+	groups := map[int64][]string{}
+	for path, n := range m.journal.groups {
+		if fi, err := os.Lstat(path); n != 0 && err == nil && fi.Mode().IsRegular() {
+			groups[n] = append(groups[n], path)
+		}
+	}
+	for _, n := range slices.Sorted(maps.Keys(groups)) {
+		names := groups[n]
+		slices.Sort(names)
+		for _, name := range names[1:] {
+			if err := m.relinkTo(names[0], name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (m *image) relinkTo(first, name string) error {
+	if sameFile(first, name) {
+		return nil
+	}
+	if same, err := identical(first, name); err != nil || !same {
+		m.remark("%s: was a hard link of %s, and differs now: left as it is", display(name), display(first))
+		return err
+	}
+	if err := m.journal.add(record{verb: verbRelink, path: name}); err != nil {
+		return err
+	}
+	if err := m.clearAside(name, ""); err != nil { // of a run that was killed here
+		return err
+	}
+	if err := m.touch(filepath.Dir(name)); err != nil {
+		return err
+	}
+	if err := link(first, Aside(name)); err != nil {
+		return err
+	}
+	return rename(Aside(name), name)
+}
+
+func sameFile(a, b string) bool {
+	fa, errA := os.Lstat(a)
+	fb, errB := os.Lstat(b)
+	return errA == nil && errB == nil && os.SameFile(fa, fb)
+}
+
+// identical tells whether two files have the same bytes, owner, mode and time: what hard links parted by a copy have.
+func identical(a, b string) (bool, error) {
+	fa, err := os.Lstat(a)
+	if err != nil {
+		return false, err
+	}
+	fb, err := os.Lstat(b)
+	if err != nil {
+		return false, err
+	}
+	sa, sb := fa.Sys().(*syscall.Stat_t), fb.Sys().(*syscall.Stat_t)
+	if fa.Mode() != fb.Mode() || fa.Size() != fb.Size() || !fa.ModTime().Equal(fb.ModTime()) || sa.Uid != sb.Uid || sa.Gid != sb.Gid {
+		return false, nil
+	}
+	return sameBytes(a, b)
+}
+
+func sameBytes(a, b string) (bool, error) {
+	ta, err := os.ReadFile(a)
+	if err != nil {
+		return false, err
+	}
+	tb, err := os.ReadFile(b)
+	return err == nil && bytes.Equal(ta, tb), err
+}
+
+// removeFarm removes the farm's links and the directories that are empty then. What else lies there is not ours.
+func (m *image) removeFarm(farm string, done *Cleaned) error {
+	if !exists(farm) {
+		return nil
+	}
+	made := slices.Contains(m.journal.farms, farm)
+	if made && !within(farm, m.cfg.Dir) {
+		if err := m.touch(filepath.Dir(farm)); err != nil {
+			return err
+		}
+	}
+	var dirs []string
+	err := filepath.WalkDir(farm, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir():
+			dirs = append(dirs, path)
+			return nil
+		case d.Type() != fs.ModeSymlink || !m.farmsOwn(farm, path):
+			m.remark("%s: not made by install: kept", display(path))
+			return nil
+		}
+		if leadsTo(path, m.cfg.Self()) {
+			done.Links++
+		}
+		return remove(path)
+	})
+	if err != nil {
+		return err
+	}
+	for _, dir := range slices.Backward(dirs) {
+		if dir == farm && !made {
+			continue
+		}
+		if err := remove(dir); err != nil && !errors.Is(err, syscall.ENOTEMPTY) {
+			return err
+		}
+	}
+	return nil
+}
+
+// farmsOwn tells a link that install made: to binproxy, or from one mirrored directory to another.
+func (m *image) farmsOwn(farm, path string) bool {
+	text, err := os.Readlink(path)
+	return err == nil && (leadsTo(path, m.cfg.Self()) || !filepath.IsAbs(text) && within(filepath.Join(filepath.Dir(path), text), farm))
+}
+
+// removeBundle removes the files of the bundle, the program and the configuration last, and the directory if nothing of others is in it.
+// The directory above keeps its time.
+func (m *image) removeBundle() error {
+	parent, err := os.Stat(filepath.Dir(m.cfg.Dir))
+	if err != nil {
+		return err
+	}
+	for _, path := range m.bundleFiles() {
+		if err := remove(path); err != nil && !errors.Is(err, syscall.ENOTEMPTY) {
+			return err
+		}
+	}
+	entries, err := os.ReadDir(m.cfg.Dir)
+	if err != nil {
+		return err
+	}
+	foreign := 0
+	for _, e := range entries {
+		if e.Name() != config.Binary && e.Name() != config.Name {
+			foreign++
+			m.remark("%s: no part of the bundle: kept", display(filepath.Join(m.cfg.Dir, e.Name())))
+		}
+	}
+	for _, name := range []string{config.Binary, config.Name} {
+		if err := remove(filepath.Join(m.cfg.Dir, name)); err != nil {
+			return err
+		}
+	}
+	if foreign > 0 {
+		return nil
+	}
+	if err := remove(m.cfg.Dir); err != nil {
+		m.remark("%s: is empty now, but stays: %s", display(m.cfg.Dir), plain(err))
+		return nil
+	}
+	return setMtime(filepath.Dir(m.cfg.Dir), parent.ModTime())
+}
+
+// bundleFiles lists what belongs to the bundle besides program and configuration, each directory behind its files.
+func (m *image) bundleFiles() []string {
+	var files []string
+	for _, e := range m.cfg.Emulators {
+		if e.Loader != "" && filepath.IsLocal(e.Loader) && filepath.Dir(e.Loader) != "." {
+			lib := filepath.Join(m.cfg.Dir, filepath.Dir(e.Loader))
+			entries, _ := os.ReadDir(lib)
+			for _, entry := range entries {
+				files = append(files, filepath.Join(lib, entry.Name()))
+			}
+			files = append(files, lib)
+		}
+		if filepath.IsLocal(e.Path) {
+			files = append(files, filepath.Join(m.cfg.Dir, e.Path))
+		}
+	}
+	entries, _ := os.ReadDir(m.cfg.Dir)
+	for _, entry := range entries {
+		if path := filepath.Join(m.cfg.Dir, entry.Name()); leadsTo(path, m.cfg.Self()) {
+			files = append(files, path)
+		}
+	}
+	return append(files, filepath.Join(m.cfg.Dir, config.Name+".new"), m.journal.path)
+}

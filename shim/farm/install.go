@@ -1,0 +1,554 @@
+package farm
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"binproxy/emu/config"
+	"binproxy/emu/sys"
+)
+
+// Options says what Install makes.
+type Options struct {
+	Farm  string   // the farm's directory, absolute; "" for the one the bundle has, or BUNDLE/farm
+	Paths []string // files, and directories whose entries, get links in their own place
+	Path  string   // the PATH whose directories the farm mirrors; "" for DefaultPath
+	Shell string   // /bin/sh, to be put in place too; "" for not
+}
+
+// Installed is what an Install did.
+type Installed struct {
+	Farm            string
+	Links, Places   int // how many there are now
+	Added, Dropped  int // farm links, by this run
+	Placed          int // by this run
+	Remarks         []string
+	NothingToChange bool
+}
+
+// image is a change of an image under way: the bundle, its lock and journal, and what takes this run's changes back.
+type image struct {
+	cfg     config.Config
+	scan    *scanner
+	journal *journal
+	lock    *os.File
+	undo    []func() error
+	remarks []string
+}
+
+// open locks the bundle's image and reads its journal. Two changes never overlap: the lock is on the bundle's directory.
+func open(cfg config.Config, shell string) (*image, error) {
+	lock, err := sys.Lock(cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	j, err := readJournal(cfg.Dir)
+	if err != nil {
+		lock.Close()
+		return nil, err
+	}
+	return &image{cfg: cfg, scan: newScanner(cfg, shell), journal: j, lock: lock}, nil
+}
+
+func (m *image) close() {
+	m.journal.close()
+	m.lock.Close()
+}
+
+func (m *image) remark(format string, args ...any) {
+	m.remarks = append(m.remarks, fmt.Sprintf(format, args...))
+}
+
+// touch notes a directory's modification time before its first change, settle puts the times back: no program of the image
+// changed anything there.
+func (m *image) touch(dir string) error {
+	if _, begun := m.journal.mtimes[dir]; begun {
+		return nil
+	}
+	fi, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	return m.journal.add(record{verbMtime, dir, fi.ModTime().UnixNano()})
+}
+
+func (m *image) settle() error {
+	for _, dir := range slices.Sorted(maps.Keys(m.journal.mtimes)) {
+		if err := setMtime(dir, m.journal.mtimes[dir]); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if err := m.journal.add(record{verb: verbSettled, path: dir}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// plan is what an image is to get.
+type plan struct {
+	mirrors map[string]string  // directories of the image that are symbolic links, and what they lead to
+	links   []string           // names in the image that the farm has links for; their directories are no links
+	places  []string           // sorted
+	hard    map[inode][]string // the names of files with several, as far as they were seen
+}
+
+type inode struct{ dev, ino uint64 }
+
+// Install makes the farm and puts links in place, or adds what is new since the last time. An error leaves nothing half done: what
+// this run changed is taken back.
+func Install(cfg config.Config, opts Options) (Installed, error) {
+	farm, err := chooseFarm(cfg, opts.Farm)
+	if err != nil {
+		return Installed{}, err
+	}
+	m, err := open(cfg, opts.Shell)
+	if err != nil {
+		return Installed{}, err
+	}
+	defer m.close()
+	fresh := m.journal.size == 0
+	p, err := m.plan(opts)
+	if err == nil {
+		err = m.writable(farm, p)
+	}
+	if err != nil {
+		return Installed{}, err
+	}
+	done := Installed{Farm: farm}
+	if err := m.apply(farm, p, &done); err != nil {
+		return Installed{}, errors.Join(err, m.rollback(fresh))
+	}
+	done.Remarks = m.remarks
+	done.NothingToChange = done.Added+done.Dropped+done.Placed == 0
+	return done, nil
+}
+
+// chooseFarm checks the farm's directory: it must be our own, or new.
+func chooseFarm(cfg config.Config, farm string) (string, error) {
+	switch {
+	case farm == "" && len(cfg.Farms) > 0:
+		return cfg.Farms[0], nil
+	case farm == "" || slices.Contains(cfg.AllFarms(), farm):
+		return cmp.Or(farm, cfg.Farm()), nil
+	case !filepath.IsAbs(farm) || filepath.Clean(farm) != farm || farm == "/" || strings.Contains(farm, "\n"):
+		return "", fmt.Errorf("farm %q: needs an absolute path without ., .. or newlines", farm)
+	}
+	dir, err := filepath.EvalSymlinks(filepath.Dir(farm))
+	if err != nil {
+		return "", fmt.Errorf("farm: the directory that is to hold it: %w", err)
+	}
+	farm = filepath.Join(dir, filepath.Base(farm))
+	entries, err := os.ReadDir(farm)
+	if err == nil && len(entries) > 0 && !slices.Contains(cfg.Farms, farm) {
+		return "", fmt.Errorf("farm %s: is there already, and not empty", farm)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	return farm, nil
+}
+
+func (m *image) plan(opts Options) (*plan, error) {
+	p := &plan{mirrors: map[string]string{}, hard: map[inode][]string{}}
+	places := map[string]struct{}{}
+	named, files, err := split(opts.Paths)
+	if err != nil {
+		return nil, err
+	}
+	for _, dir := range slices.Concat(m.scan.pathDirs(opts.Path), named) {
+		real, err := p.mirror(dir)
+		if err != nil {
+			continue // a directory of PATH that is not there
+		}
+		found, err := m.scan.list(real)
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range found {
+			p.add(f, slices.Contains(named, dir), places)
+		}
+	}
+	for _, file := range files {
+		dir, err := p.mirror(filepath.Dir(file))
+		if err != nil {
+			return nil, err
+		}
+		f, _ := m.scan.look(filepath.Join(dir, filepath.Base(file)))
+		if !f.routed() {
+			m.remark("%s: left alone: %s", display(file), f.reason)
+		}
+		p.add(f, true, places)
+	}
+	m.planShell(opts.Shell, places)
+	for place := range places {
+		if why := m.cannotPlace(place); why != "" {
+			m.remark("%s: not put in place: %s", display(place), why)
+			delete(places, place)
+		}
+	}
+	p.places = slices.Sorted(maps.Keys(places))
+	slices.Sort(p.links)
+	p.links = slices.Compact(p.links)
+	return p, nil
+}
+
+func (m *image) cannotPlace(place string) string {
+	switch {
+	case len(filepath.Base(place)) > maxName:
+		return fmt.Sprintf("its name has over %d bytes", maxName)
+	case exists(Aside(place)) && !m.journal.placed(place):
+		return display(Aside(place)) + " is in the way"
+	}
+	return ""
+}
+
+// planShell adds /bin/sh itself, a symbolic link or not: the shell behind it stays free to be called by its own name.
+func (m *image) planShell(shell string, places map[string]struct{}) {
+	if m.scan.shell == "" {
+		return
+	}
+	if f, _ := m.scan.look(m.scan.shell); !f.routed() {
+		m.remark("%s: left alone: %s", shell, f.reason)
+		return
+	}
+	places[m.scan.shell] = struct{}{}
+}
+
+// split sorts the named paths into directories and files.
+func split(paths []string) (dirs, files []string, err error) {
+	for _, path := range paths {
+		abs, err := filepath.Abs(path)
+		if err != nil {
+			return nil, nil, err
+		}
+		fi, err := os.Stat(abs)
+		switch {
+		case err != nil && !exists(abs):
+			return nil, nil, err
+		case err == nil && fi.IsDir():
+			dirs = append(dirs, abs)
+		default:
+			files = append(files, abs)
+		}
+	}
+	return dirs, files, nil
+}
+
+// mirror notes the symbolic links among a directory's own path, so that FARM/bin leads to FARM/usr/bin as /bin does to /usr/bin, and
+// returns the directory's path without them.
+func (p *plan) mirror(dir string) (string, error) {
+	real := "/"
+	for name := range strings.SplitSeq(strings.Trim(dir, "/"), "/") {
+		path := filepath.Join(real, name)
+		to, err := filepath.EvalSymlinks(path)
+		if err != nil {
+			return "", err
+		}
+		if to != path {
+			p.mirrors[path] = to
+		}
+		real = to
+	}
+	return real, nil
+}
+
+func (p *plan) add(f finding, inPlace bool, places map[string]struct{}) {
+	if !f.routed() || f.path == "" {
+		return
+	}
+	p.links = append(p.links, f.path)
+	if inPlace {
+		places[f.place] = struct{}{}
+	}
+	if fi, err := os.Lstat(f.path); err == nil && fi.Mode().IsRegular() {
+		if st := fi.Sys().(*syscall.Stat_t); st.Nlink > 1 {
+			key := inode{uint64(st.Dev), st.Ino}
+			if !slices.Contains(p.hard[key], f.path) {
+				p.hard[key] = append(p.hard[key], f.path)
+			}
+		}
+	}
+}
+
+// writable finds out what would fail before the first change is made.
+func (m *image) writable(farm string, p *plan) error {
+	dirs := []string{m.cfg.Dir}
+	if exists(farm) {
+		dirs = append(dirs, farm)
+	} else {
+		dirs = append(dirs, filepath.Dir(farm))
+	}
+	for _, place := range p.places {
+		if dir := filepath.Dir(place); !slices.Contains(dirs, dir) && !leadsTo(place, m.cfg.Self()) {
+			dirs = append(dirs, dir)
+		}
+	}
+	for _, dir := range dirs {
+		if err := sys.Writable(dir); err != nil {
+			return fmt.Errorf("%w; nothing was changed", err)
+		}
+	}
+	return nil
+}
+
+// did notes how to take a change of this run back.
+func (m *image) did(undo func() error) { m.undo = append(m.undo, undo) }
+
+// rollback takes back what this run did, the last change first.
+func (m *image) rollback(fresh bool) error {
+	var errs []error
+	for _, undo := range slices.Backward(m.undo) {
+		errs = append(errs, undo())
+	}
+	errs = append(errs, m.settle())
+	if fresh && errors.Join(errs...) == nil {
+		errs = append(errs, remove(m.journal.path))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("and could not take back what was done; binproxy clean can: %w", err)
+	}
+	return nil
+}
+
+func (m *image) apply(farm string, p *plan, done *Installed) error {
+	if err := m.makeFarm(farm); err != nil {
+		return err
+	}
+	if err := m.makeLinks(farm, p, done); err != nil {
+		return err
+	}
+	if err := m.makePlaces(p, done); err != nil {
+		return err
+	}
+	for _, farm := range m.cfg.AllFarms() {
+		if err := m.dropLinks(farm, done); err != nil {
+			return err
+		}
+	}
+	if err := m.dropAsides(); err != nil {
+		return err
+	}
+	return m.settle()
+}
+
+func (m *image) makeFarm(farm string) error {
+	if !slices.Contains(m.cfg.AllFarms(), farm) {
+		before := m.cfg
+		m.cfg.Farms = append(slices.Clone(m.cfg.Farms), farm)
+		m.scan.cfg, m.scan.root.Farms = m.cfg, m.cfg.AllFarms()
+		step()
+		if err := m.cfg.Save(); err != nil {
+			return err
+		}
+		m.did(before.Save)
+	}
+	if exists(farm) {
+		return nil
+	}
+	if err := m.journal.add(record{verb: verbFarm, path: farm}); err != nil {
+		return err
+	}
+	if !within(farm, m.cfg.Dir) {
+		if err := m.touch(filepath.Dir(farm)); err != nil {
+			return err
+		}
+	}
+	return m.mkdir(farm)
+}
+
+func (m *image) mkdir(dir string) error {
+	if err := mkdir(dir); err != nil {
+		return err
+	}
+	m.did(func() error { return remove(dir) })
+	return nil
+}
+
+// mkdirs makes a directory of the farm with those above it; the farm itself is there.
+func (m *image) mkdirs(dir string) error {
+	if exists(dir) {
+		return nil
+	}
+	if err := m.mkdirs(filepath.Dir(dir)); err != nil {
+		return err
+	}
+	return m.mkdir(dir)
+}
+
+// makeLinks makes the farm's links: first the directories that are links in the image, then one for each command.
+func (m *image) makeLinks(farm string, p *plan, done *Installed) error {
+	for _, dir := range slices.Sorted(maps.Keys(p.mirrors)) {
+		to, err := filepath.Rel(filepath.Dir(farm+dir), farm+p.mirrors[dir])
+		if err != nil {
+			return err
+		}
+		if _, err := m.farmLink(to, farm+dir); err != nil {
+			return err
+		}
+	}
+	for _, path := range p.links {
+		added, err := m.farmLink(m.cfg.Self(), farm+path)
+		if err != nil {
+			return err
+		}
+		if added {
+			done.Added++
+		}
+	}
+	done.Links = len(p.links)
+	return nil
+}
+
+func (m *image) farmLink(target, path string) (added bool, err error) {
+	if text, err := os.Readlink(path); err == nil && text != target {
+		if err := remove(path); err != nil {
+			return false, err
+		}
+	}
+	if exists(path) {
+		return false, nil
+	}
+	if err := m.mkdirs(filepath.Dir(path)); err != nil {
+		return false, err
+	}
+	if err := symlink(target, path); err != nil {
+		return false, err
+	}
+	m.did(func() error { return remove(path) })
+	return true, nil
+}
+
+func (m *image) makePlaces(p *plan, done *Installed) error {
+	groups := m.groups(p)
+	for _, place := range p.places {
+		if !leadsTo(place, m.cfg.Self()) {
+			if err := m.putInPlace(place, groups); err != nil {
+				return err
+			}
+			done.Placed++
+		}
+	}
+	for _, place := range m.journal.places {
+		if leadsTo(place, m.cfg.Self()) {
+			done.Places++
+		}
+	}
+	return nil
+}
+
+// group is a file with several names, all of which clean has to make one file again: to exchange a name copies the file up on an
+// overlay file system, and parts it from the others.
+type group struct {
+	n     int64
+	names []string
+}
+
+// groups finds the hard links of what is to be put in place. Names that belonged together before stay one group.
+func (m *image) groups(p *plan) map[string]*group {
+	groups := map[string]*group{}
+	for _, key := range slices.SortedFunc(maps.Keys(p.hard), func(a, b inode) int { return strings.Compare(p.hard[a][0], p.hard[b][0]) }) {
+		names := p.hard[key]
+		g := &group{names: names}
+		for _, name := range names {
+			g.n = max(g.n, m.journal.groups[name])
+			groups[name] = g
+		}
+	}
+	return groups
+}
+
+func (m *image) putInPlace(place string, groups map[string]*group) error {
+	var n int64
+	if g := groups[place]; g != nil && len(g.names) > 1 {
+		if g.n == 0 {
+			g.n = m.journal.last + 1
+		}
+		n = g.n
+		for _, name := range g.names {
+			if name != place && m.journal.groups[name] == 0 {
+				if err := m.journal.add(record{verbSibling, name, n}); err != nil {
+					return err
+				}
+			}
+		}
+	} else {
+		n = m.journal.groups[place]
+	}
+	if !m.journal.placed(place) || m.journal.groups[place] != n {
+		if err := m.journal.add(record{verbPlace, place, n}); err != nil {
+			return err
+		}
+	}
+	if err := m.touch(filepath.Dir(place)); err != nil {
+		return err
+	}
+	if err := m.clearAside(place, "; the newer one is routed now"); err != nil {
+		return err
+	}
+	m.did(func() error { return m.takeOut(place) })
+	return putLink(m.cfg.Self(), place)
+}
+
+// putLink makes path a link and keeps the file beside it. At no instant is there nothing under the name: the link is made under the
+// other name, and the two are exchanged. Where the file system cannot exchange, the file gets its second name first, and a new link is
+// then moved over the first.
+func putLink(self, path string) error {
+	aside, spare := Aside(path), Aside(Aside(path))
+	if err := symlink(self, aside); err != nil {
+		return err
+	}
+	err := swap(aside, path)
+	if !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	if err := remove(aside); err != nil {
+		return err
+	}
+	if err := link(path, aside); err != nil {
+		return err
+	}
+	if err := symlink(self, spare); err != nil {
+		return err
+	}
+	return rename(spare, path)
+}
+
+// dropLinks removes the farm's links whose guest has gone, or is none any more.
+func (m *image) dropLinks(farm string, done *Installed) error {
+	links, err := m.farmLinks(farm)
+	if err != nil {
+		return err
+	}
+	for _, link := range links {
+		if f, ok := m.scan.look(strings.TrimPrefix(link, farm)); ok && f.routed() {
+			continue
+		}
+		if err := remove(link); err != nil {
+			return err
+		}
+		done.Dropped++
+	}
+	return nil
+}
+
+// farmLinks lists the links of a farm that lead to binproxy.
+func (m *image) farmLinks(farm string) (links []string, err error) {
+	err = filepath.WalkDir(farm, func(path string, d fs.DirEntry, err error) error {
+		if path == farm && errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err == nil && d.Type() == fs.ModeSymlink && leadsTo(path, m.cfg.Self()) {
+			links = append(links, path)
+		}
+		return err
+	})
+	return links, err
+}

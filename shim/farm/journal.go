@@ -1,0 +1,178 @@
+package farm
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// JournalName is the journal's name in the bundle. It lies there, and not in a farm, so that it exists before the first farm does,
+// and so that a bundle with several farms has one.
+const JournalName = ".journal"
+
+// The journal is a file of lines, only ever appended to, each written before the change that it announces:
+//
+//	farm "DIR"               a farm is made at DIR
+//	mtime "DIR" NANOSECONDS  the directory DIR is changed; this was its modification time
+//	settled "DIR"            DIR's modification time was put back
+//	place "PATH" GROUP       a link is put in PATH's place; GROUP is a number that all hard links of one file share, 0 for none
+//	sibling "PATH" GROUP     PATH is a hard link of the group that stays where it is
+//	relink "PATH"            PATH is made a hard link of its group again
+//
+// Names are quoted as Go quotes strings, so that every byte of a name comes back. Records say what was begun, the file system what
+// became of it: a change is undone by looking at both. A last line without its newline was not written, and neither was its change.
+type record struct {
+	verb string
+	path string
+	n    int64 // the time, or the group
+}
+
+const (
+	verbFarm    = "farm"
+	verbMtime   = "mtime"
+	verbSettled = "settled"
+	verbPlace   = "place"
+	verbSibling = "sibling"
+	verbRelink  = "relink"
+)
+
+func hasNumber(verb string) bool {
+	return verb == verbMtime || verb == verbPlace || verb == verbSibling
+}
+
+func (r record) String() string {
+	line := r.verb + " " + strconv.Quote(r.path)
+	if hasNumber(r.verb) {
+		line += " " + strconv.FormatInt(r.n, 10)
+	}
+	return line
+}
+
+// parseRecord reads one line. Only absolute, clean paths are taken: whatever a damaged journal says, nothing else is touched.
+func parseRecord(line string) (record, bool) {
+	verb, rest, _ := strings.Cut(line, " ")
+	switch verb {
+	case verbFarm, verbMtime, verbSettled, verbPlace, verbSibling, verbRelink:
+	default:
+		return record{}, false
+	}
+	quoted, err := strconv.QuotedPrefix(rest)
+	if err != nil || quoted[0] != '"' {
+		return record{}, false
+	}
+	r := record{verb: verb}
+	if r.path, err = strconv.Unquote(quoted); err != nil || !filepath.IsAbs(r.path) || filepath.Clean(r.path) != r.path {
+		return record{}, false
+	}
+	rest = rest[len(quoted):]
+	if !hasNumber(verb) {
+		return r, rest == ""
+	}
+	number, ok := strings.CutPrefix(rest, " ")
+	if !ok {
+		return record{}, false
+	}
+	r.n, err = strconv.ParseInt(number, 10, 64)
+	return r, err == nil
+}
+
+// journal is what the records add up to, and the file to add more.
+type journal struct {
+	path    string
+	file    *os.File // nil until the first record is added
+	size    int64    // of its whole lines
+	farms   []string
+	mtimes  map[string]time.Time // directories whose time is not put back yet
+	places  []string             // in the order of their records
+	groups  map[string]int64     // of places and siblings
+	relinks map[string]bool
+	last    int64 // the highest group number
+}
+
+// readJournal reads a bundle's journal; one that is not there is empty.
+func readJournal(dir string) (*journal, error) {
+	j := &journal{path: filepath.Join(dir, JournalName), mtimes: map[string]time.Time{}, groups: map[string]int64{}, relinks: map[string]bool{}}
+	text, err := os.ReadFile(j.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return j, nil
+	}
+	j.load(string(text))
+	return j, err
+}
+
+func (j *journal) load(text string) {
+	whole := strings.LastIndexByte(text, '\n') + 1
+	j.size = int64(whole)
+	for line := range strings.SplitSeq(text[:whole], "\n") {
+		if r, ok := parseRecord(line); ok {
+			j.note(r)
+		}
+	}
+}
+
+func (j *journal) note(r record) {
+	switch r.verb {
+	case verbFarm:
+		j.farms = append(j.farms, r.path)
+	case verbMtime:
+		if _, begun := j.mtimes[r.path]; !begun {
+			j.mtimes[r.path] = time.Unix(0, r.n)
+		}
+	case verbSettled:
+		delete(j.mtimes, r.path)
+	case verbRelink:
+		j.relinks[r.path] = true
+	case verbPlace:
+		if !j.placed(r.path) {
+			j.places = append(j.places, r.path)
+			delete(j.groups, r.path)
+		}
+		fallthrough
+	case verbSibling:
+		j.groups[r.path] = r.n
+		j.last = max(j.last, r.n)
+	}
+}
+
+func (j *journal) placed(path string) bool { return slices.Contains(j.places, path) }
+
+// add writes a record. The torn last line of a run that was killed is cut off first.
+func (j *journal) add(r record) error {
+	if err := j.open(); err != nil {
+		return err
+	}
+	step()
+	line := r.String() + "\n"
+	if _, err := j.file.WriteAt([]byte(line), j.size); err != nil {
+		j.file.Truncate(j.size)
+		return err
+	}
+	j.size += int64(len(line))
+	j.note(r)
+	return nil
+}
+
+func (j *journal) open() error {
+	if j.file != nil {
+		return nil
+	}
+	step()
+	f, err := os.OpenFile(j.path, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return err
+	}
+	j.file = f
+	return f.Truncate(j.size)
+}
+
+func (j *journal) close() {
+	if j.file != nil {
+		j.file.Close()
+		j.file = nil
+	}
+}

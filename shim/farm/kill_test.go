@@ -1,0 +1,217 @@
+package farm
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"binproxy/emu/config"
+	"binproxy/test/need"
+)
+
+// The variables by which a test starts itself again, to be killed before change KILL_AT.
+const (
+	envDo    = "FARM_TEST_DO"
+	envRoot  = "FARM_TEST_ROOT"
+	envAt    = "FARM_TEST_KILL_AT"
+	envPlain = "FARM_TEST_NO_EXCHANGE"
+	envMount = "FARM_TEST_IN_NAMESPACE"
+)
+
+func TestMain(m *testing.M) {
+	if os.Getenv(envPlain) != "" {
+		exchange = func(a, b string) error { return errors.ErrUnsupported }
+	}
+	if what := os.Getenv(envDo); what != "" {
+		os.Exit(victim(what, os.Getenv(envRoot)))
+	}
+	os.Exit(m.Run())
+}
+
+// victim does one thing to the image, and kills itself before the change that it was told.
+func victim(what, root string) int {
+	left, _ := strconv.Atoi(os.Getenv(envAt))
+	step = func() {
+		if left--; left == 0 {
+			syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			select {}
+		}
+	}
+	cfg, err := config.Load(filepath.Join(root, "binproxy"))
+	if err == nil {
+		if what == "clean" {
+			_, err = Clean(cfg)
+		} else {
+			_, err = Install(cfg, at(root))
+		}
+	}
+	if err != nil {
+		println(err.Error())
+		return 1
+	}
+	return 0
+}
+
+// killed starts a victim; false when it came to its end unharmed.
+func killed(t *testing.T, what, root string, n int) bool {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), envDo+"="+what, envRoot+"="+root, envAt+"="+strconv.Itoa(n))
+	cmd.Stderr = os.Stderr
+	err := cmd.Run()
+	var status *exec.ExitError
+	if errors.As(err, &status) {
+		require.Equal(t, syscall.SIGKILL, status.Sys().(syscall.WaitStatus).Signal(), "%v", err)
+		return true
+	}
+	require.NoError(t, err)
+	return false
+}
+
+// killEverywhere stops install and clean before each of their changes. fresh makes a new image and returns its root.
+func killEverywhere(t *testing.T, fresh func(t *testing.T) string) {
+	for n := 1; ; n++ {
+		root := fresh(t)
+		before := snapshot(t, root)
+		cfg := bundle(t, root)
+		hit := killed(t, "install", root, n)
+		nothingLost(t, cfg, root)
+		_, err := Inspect(cfg, at(root).Path)
+		require.NoError(t, err)
+		if n%2 == 0 { // half of them are cleaned at once, half are installed first
+			tear(t, cfg)
+			_, err := Install(cfg, at(root))
+			require.NoError(t, err)
+			nothingLost(t, cfg, root)
+			status, err := Inspect(cfg, at(root).Path)
+			require.NoError(t, err)
+			require.Empty(t, status.Remarks)
+		}
+		cleaned, err := Clean(reload(t, cfg))
+		require.NoError(t, err)
+		require.Equal(t, before, snapshot(t, root), "install killed before change %d", n)
+		require.NoDirExists(t, cfg.Dir)
+		for _, remark := range cleaned.Remarks {
+			require.Equal(t, "nothing was installed", remark)
+		}
+		if !hit {
+			t.Logf("install makes %d changes", n-1)
+			break
+		}
+	}
+	for n := 1; ; n++ {
+		root := fresh(t)
+		before := snapshot(t, root, "")
+		cfg := bundle(t, root)
+		_, err := Install(cfg, at(root))
+		require.NoError(t, err)
+		hit := killed(t, "clean", root, n)
+		nothingLost(t, cfg, root)
+		if n%2 == 0 && exists(cfg.Self()) && exists(filepath.Join(cfg.Dir, config.Name)) {
+			_, err := Install(reload(t, cfg), at(root))
+			require.NoError(t, err)
+			nothingLost(t, cfg, root)
+		}
+		if exists(filepath.Join(cfg.Dir, config.Name)) {
+			cleaned, err := Clean(reload(t, cfg))
+			require.NoError(t, err)
+			for _, remark := range cleaned.Remarks {
+				require.Equal(t, "nothing was installed", remark)
+			}
+		}
+		require.Equal(t, before, snapshot(t, root, ""), "clean killed before change %d", n)
+		if !hit {
+			t.Logf("clean makes %d changes", n-1)
+			break
+		}
+	}
+}
+
+// tear leaves half a line at the journal's end, as a write that was cut off does.
+func tear(t *testing.T, cfg config.Config) {
+	f, err := os.OpenFile(filepath.Join(cfg.Dir, JournalName), os.O_WRONLY|os.O_APPEND, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		return
+	}
+	require.NoError(t, err)
+	_, err = f.WriteString(`place "/usr/bin/da`)
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+}
+
+func freshTree(t *testing.T) string {
+	root, err := filepath.EvalSymlinks(t.TempDir())
+	require.NoError(t, err)
+	tree(t, root, root)
+	return root
+}
+
+func TestKilledAtEachChange(t *testing.T) { killEverywhere(t, freshTree) }
+
+func TestKilledAtEachChangeWithoutExchange(t *testing.T) {
+	t.Setenv(envPlain, "1")
+	saved := exchange
+	exchange = func(a, b string) error { return errors.ErrUnsupported }
+	defer func() { exchange = saved }()
+	killEverywhere(t, freshTree)
+}
+
+// TestKilledAtEachChangeOnOverlay does it in a mount namespace of its own, on the kind of file system that images are built on:
+// there a file is copied up when its name is changed, and parted from its hard links.
+func TestKilledAtEachChangeOnOverlay(t *testing.T) {
+	inOverlay(t, func(overlay func(t *testing.T) string) { killEverywhere(t, overlay) })
+}
+
+// inOverlay runs the test that calls it again in a mount namespace, and there calls do with what mounts a fresh tree.
+func inOverlay(t *testing.T, do func(fresh func(t *testing.T) string)) {
+	need.Root(t)
+	if os.Getenv(envMount) == "" {
+		cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+		cmd.Env = append(os.Environ(), envMount+"=1")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+		out, err := cmd.CombinedOutput()
+		if strings.Contains(string(out), "--- SKIP") {
+			t.Skip(strings.TrimSpace(string(out)))
+		}
+		require.NoError(t, err, "%s", out)
+		require.Contains(t, string(out), "--- PASS")
+		return
+	}
+	base := t.TempDir()
+	require.NoError(t, syscall.Mount("none", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""))
+	require.NoError(t, syscall.Mount("tmpfs", base, "tmpfs", 0, ""))
+	lower, root := filepath.Join(base, "lower"), filepath.Join(base, "root")
+	require.NoError(t, os.Mkdir(lower, 0o755))
+	require.NoError(t, os.Mkdir(root, 0o755))
+	tree(t, lower, root)
+	n, mounted := 0, false
+	unmount := func() {
+		if mounted {
+			require.NoError(t, syscall.Unmount(root, syscall.MNT_DETACH))
+		}
+		mounted = false
+	}
+	t.Cleanup(func() {
+		unmount()
+		require.NoError(t, syscall.Unmount(base, syscall.MNT_DETACH))
+	})
+	do(func(t *testing.T) string {
+		unmount()
+		n++
+		upper, work := filepath.Join(base, "upper"+strconv.Itoa(n)), filepath.Join(base, "work"+strconv.Itoa(n))
+		require.NoError(t, os.Mkdir(upper, 0o755))
+		require.NoError(t, os.Mkdir(work, 0o755))
+		err := syscall.Mount("overlay", root, "overlay", 0, "lowerdir="+lower+",upperdir="+upper+",workdir="+work)
+		need.Given(t, err == nil, "an overlay file system")
+		mounted = true
+		require.NoError(t, os.Chtimes(root, fileTime(lower), fileTime(lower)))
+		return root
+	})
+}

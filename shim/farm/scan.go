@@ -1,0 +1,227 @@
+package farm
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"binproxy/emu/arch"
+	"binproxy/emu/config"
+	"binproxy/emu/resolve"
+)
+
+// DefaultPath is the PATH of an image that sets none, as Docker has it.
+const DefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// maxName is the longest name that can be put in place: NAME_MAX less the prefix of the real file's name and of a temporary link's.
+const maxName = 255 - 2*len(asidePrefix)
+
+// Resolver tells guests from natives for a bundle: a guest is what the host's kernel cannot load, or what the bundle has an emulator for.
+func Resolver(cfg config.Config) resolve.Resolver {
+	host := arch.Host()
+	return resolve.Resolver{Guest: func(abi *arch.ABI) bool {
+		return !abi.Native(host) || abi != host && cfg.Names(abi)
+	}}
+}
+
+// finding is what a name in a directory turned out to be.
+type finding struct {
+	path   string
+	place  string   // what a link has to stand in place of, so that a call by absolute path is routed: the ELF file, or a script's interpreter
+	reason string   // why the name is not routed, "" where it is
+	notes  []string // what does not work as natively
+}
+
+func (f finding) routed() bool { return f.reason == "" }
+
+// scanner looks at an image's files.
+type scanner struct {
+	root  Root
+	cfg   config.Config
+	shell string // the place of /bin/sh
+}
+
+func newScanner(cfg config.Config, shell string) *scanner {
+	s := &scanner{root: Root{cfg.Self(), cfg.AllFarms()}, cfg: cfg}
+	if dir, err := filepath.EvalSymlinks(filepath.Dir(shell)); shell != "" && err == nil {
+		s.shell = filepath.Join(dir, filepath.Base(shell))
+	}
+	return s
+}
+
+// ours tells whether path lies in the bundle or in a farm.
+func (s *scanner) ours(path string) bool {
+	return within(path, s.cfg.Dir) || slices.ContainsFunc(s.cfg.Farms, func(farm string) bool { return within(path, farm) })
+}
+
+// errStray is the answer for a link to binproxy that no file was kept for.
+var errStray = errors.New("leads to binproxy, but not by a link that install made")
+
+// follow follows path to the name that stands for the file (place, free of symbolic links) and to the name that has its bytes (file):
+// they differ where a link of ours is in place.
+func (s *scanner) follow(path string) (place, file string, err error) {
+	for range maxLinks {
+		dir, err := filepath.EvalSymlinks(filepath.Dir(path))
+		if err != nil {
+			return "", "", err
+		}
+		path = filepath.Join(dir, filepath.Base(path))
+		fi, err := os.Lstat(path)
+		if err != nil {
+			return "", "", err
+		}
+		if fi.Mode()&fs.ModeSymlink == 0 {
+			return path, path, nil
+		}
+		name := path
+		if leadsTo(path, s.root.Self) {
+			name = Aside(path)
+			if !exists(name) || leadsTo(name, s.root.Self) {
+				return path, "", errStray
+			}
+		}
+		target, err := os.Readlink(name)
+		if err != nil {
+			return path, name, nil // not a link: the real file that was kept
+		}
+		path = beside(path, target)
+	}
+	return "", "", syscall.ELOOP
+}
+
+// recorder notes which file ended a chain of `#!` lines.
+type recorder struct {
+	Root
+	last string
+}
+
+func (r *recorder) Open(path string) (resolve.File, syscall.Errno) {
+	r.last = path
+	return r.Root.Open(path)
+}
+
+// look finds out what path is. ok is false for what is no command at all: a directory, a file of our own.
+func (s *scanner) look(path string) (f finding, ok bool) {
+	f.path = path
+	if IsAside(path) {
+		return f, false
+	}
+	place, file, err := s.follow(path)
+	if err != nil {
+		f.reason = plain(err)
+		if errors.Is(err, fs.ErrNotExist) && exists(path) {
+			f.reason = "dangling link"
+		}
+		return f, true
+	}
+	fi, err := os.Stat(file)
+	switch {
+	case err != nil:
+		f.reason = plain(err)
+		return f, true
+	case fi.IsDir():
+		return f, false
+	case !fi.Mode().IsRegular():
+		f.reason = "not a regular file"
+		return f, true
+	case fi.Mode()&0o111 == 0:
+		f.reason = "not executable"
+		return f, true
+	case s.ours(place):
+		f.reason = "part of binproxy"
+		return f, true
+	}
+	f.place, f.reason = s.classify(place, file)
+	if f.routed() {
+		f.notes = notes(fi)
+	}
+	return f, true
+}
+
+// classify follows `#!` lines to the program that runs, and tells what has to be in place for it or why it is not routed.
+func (s *scanner) classify(place, file string) (inPlace, reason string) {
+	rec := &recorder{Root: s.root}
+	plan, errno := Resolver(s.cfg).Resolve(rec, resolve.Request{Path: file})
+	switch {
+	case errno != 0 && rec.last != file:
+		return "", fmt.Sprintf("interpreter %s: %v", display(rec.last), errno)
+	case errno == syscall.EACCES:
+		return "", "may not be read: an emulator has to"
+	case errno != 0:
+		return "", errno.Error()
+	case plan.Native() && plan.Script:
+		return "", fmt.Sprintf("script of %s, which is no guest program", display(rec.last))
+	case plan.Native() && strings.HasPrefix(string(plan.File.Head), "\x7fELF"):
+		return "", "the host's own program"
+	case plan.Native():
+		return "", "neither an ELF program nor a #! script"
+	}
+	if _, err := s.cfg.Emulator(plan.ABI); err != nil {
+		return "", "no emulator for " + plan.ABI.Name + " in the bundle"
+	}
+	if !plan.Script {
+		return place, ""
+	}
+	dir, err := filepath.EvalSymlinks(filepath.Dir(rec.last))
+	if err == nil && filepath.Join(dir, filepath.Base(rec.last)) == s.shell {
+		return s.shell, ""
+	}
+	interpreter, _, err := s.follow(rec.last)
+	if err != nil {
+		return "", fmt.Sprintf("interpreter %s: %s", display(rec.last), plain(err))
+	}
+	return interpreter, ""
+}
+
+func notes(fi fs.FileInfo) (notes []string) {
+	if fi.Mode()&(fs.ModeSetuid|fs.ModeSetgid) != 0 {
+		notes = append(notes, "setuid or setgid: runs without that privilege")
+	}
+	if fi.Mode()&0o004 == 0 {
+		notes = append(notes, "not readable by everyone: fails for who may not read it, as an emulator has to")
+	}
+	return notes
+}
+
+// list is every name of a directory that could be a command, sorted; nothing for a directory that is not there.
+func (s *scanner) list(dir string) ([]finding, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		return nil, nil
+	}
+	var found []finding
+	for _, e := range entries {
+		if f, ok := s.look(filepath.Join(dir, e.Name())); ok {
+			found = append(found, f)
+		}
+	}
+	return found, err
+}
+
+// pathDirs are the directories of a PATH without the farm's own, each once.
+func (s *scanner) pathDirs(path string) []string {
+	if path == "" {
+		path = DefaultPath
+	}
+	var dirs []string
+	for _, dir := range filepath.SplitList(path) {
+		if dir = filepath.Clean(dir); filepath.IsAbs(dir) && !s.ours(dir) && !slices.Contains(dirs, dir) {
+			dirs = append(dirs, dir)
+		}
+	}
+	return dirs
+}
+
+// plain is the errno of an error that names a path, without the path.
+func plain(err error) string {
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return errno.Error()
+	}
+	return err.Error()
+}

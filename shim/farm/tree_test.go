@@ -1,0 +1,228 @@
+package farm
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"binproxy/emu/config"
+)
+
+// elfFile is the start of an ELF program of a 64-bit machine: as much as install reads of one.
+func elfFile(machine uint16, body string) string {
+	head := make([]byte, 64)
+	copy(head, "\x7fELF\x02\x01\x01")
+	binary.LittleEndian.PutUint16(head[16:], 2)
+	binary.LittleEndian.PutUint16(head[18:], machine)
+	binary.LittleEndian.PutUint32(head[20:], 1)
+	return string(head) + body
+}
+
+const (
+	emX8664   = 62
+	emAArch64 = 183
+	emRISCV   = 243
+)
+
+func guest(body string) string { return elfFile(emAArch64, body) }
+
+// oddName is a name of bytes that are not UTF-8.
+const oddName = "odd\xff\xfe"
+
+// longName can be a name, but with the prefix of a kept file it would be too long for one.
+var longName = strings.Repeat("n", 250)
+
+// tree makes a small image at dir, to be seen at root: merged /usr, a chain of alternatives, hard links, one of every kind of file.
+func tree(t testing.TB, dir, root string) {
+	for _, d := range []string{"usr/bin", "usr/sbin", "usr/local/bin", "usr/bin/directory", "etc/alternatives", "opt/lang", "opt/own"} {
+		require.NoError(t, os.MkdirAll(filepath.Join(dir, d), 0o755))
+	}
+	put := func(name, text string, mode os.FileMode) {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+		require.NoError(t, os.Chmod(path, mode))
+	}
+	put("usr/bin/date", guest("date"), 0o755)
+	put("usr/bin/dash", guest("dash"), 0o755)
+	put("usr/bin/perl", guest("perl"), 0o755)
+	put("usr/bin/mawk", guest("mawk"), 0o755)
+	put("usr/bin/su", guest("su"), 0o755|fs.ModeSetuid)
+	put("usr/bin/secret", guest("secret"), 0o711)
+	put("usr/bin/with space", guest("space"), 0o755)
+	put("usr/bin/new\nline", guest("newline"), 0o755)
+	put("usr/bin/"+oddName, guest("odd"), 0o755)
+	put("usr/bin/"+longName, guest("long"), 0o755)
+	put("usr/bin/native", elfFile(emX8664, "native"), 0o755)
+	put("usr/bin/risc", elfFile(emRISCV, "risc"), 0o755)
+	put("usr/bin/text", "echo no first line\n", 0o755)
+	put("usr/bin/notes", guest("not executable"), 0o644)
+	put("usr/bin/script", "#!"+root+"/usr/bin/perl -w\n", 0o755)
+	put("usr/bin/orphan", "#!/nonexistent/interpreter\n", 0o755)
+	put("usr/sbin/date", guest("another date"), 0o755)
+	put("usr/local/bin/tool", "#! "+root+"/opt/lang/lang\n", 0o755)
+	put("opt/lang/lang", guest("lang"), 0o755)
+	put("opt/own/prog", guest("prog"), 0o755)
+	require.NoError(t, os.Link(filepath.Join(dir, "usr/bin/perl"), filepath.Join(dir, "usr/bin/perl5")))
+	require.NoError(t, os.Link(filepath.Join(dir, "usr/bin/perl"), filepath.Join(dir, "usr/sbin/perl6")))
+	require.NoError(t, syscall.Mkfifo(filepath.Join(dir, "usr/bin/fifo"), 0o755))
+	for name, target := range map[string]string{
+		"bin": "usr/bin", "usr/bin/sh": "dash", "usr/bin/awk": root + "/etc/alternatives/awk",
+		"etc/alternatives/awk": root + "/usr/bin/mawk", "usr/bin/dangling": "nowhere", "usr/bin/loop": "loop",
+	} {
+		require.NoError(t, os.Symlink(target, filepath.Join(dir, name)))
+	}
+	if os.Geteuid() == 0 {
+		require.NoError(t, os.Chown(filepath.Join(dir, "usr/bin/mawk"), 42, 43))
+	}
+	for _, name := range []string{"usr/bin/perl", "usr/bin/date"} {
+		if err := unix.Setxattr(filepath.Join(dir, name), "user.origin", []byte(name), 0); err != unix.ENOTSUP {
+			require.NoError(t, err)
+		}
+	}
+	age(t, dir)
+}
+
+// age gives every file and directory a time of its own in the past, with nanoseconds.
+func age(t testing.TB, dir string) {
+	var paths []string
+	require.NoError(t, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		paths = append(paths, path)
+		return err
+	}))
+	for n, path := range slices.Backward(paths) {
+		at := unix.NsecToTimespec(1500000000123456789 + int64(n)*1e9)
+		require.NoError(t, unix.UtimesNanoAt(unix.AT_FDCWD, path, []unix.Timespec{at, at}, unix.AT_SYMLINK_NOFOLLOW))
+	}
+}
+
+// bundle makes the bundle of the image at root, and puts the time of what holds it back.
+func bundle(t testing.TB, root string) config.Config {
+	before, err := os.Stat(root)
+	require.NoError(t, err)
+	dir := filepath.Join(root, "binproxy")
+	require.NoError(t, os.Mkdir(dir, 0o755))
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "lib"), 0o755))
+	for name, text := range map[string]string{
+		config.Binary: "binproxy", "qemu-aarch64": "qemu", "lib/ld.so": "loader", "lib/libc.so": "libc",
+		config.Name: "emulator aarch64 qemu-aarch64 lib/ld.so\n",
+	} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755))
+	}
+	require.NoError(t, os.Symlink("binproxy", filepath.Join(dir, "sh")))
+	require.NoError(t, os.Symlink("binproxy", filepath.Join(dir, "uname")))
+	require.NoError(t, os.Chtimes(root, time.Time{}, before.ModTime()))
+	cfg, err := config.Load(dir)
+	require.NoError(t, err)
+	return cfg
+}
+
+func reload(t testing.TB, cfg config.Config) config.Config {
+	cfg, err := config.Load(cfg.Dir)
+	require.NoError(t, err)
+	return cfg
+}
+
+// at gives the options for the tree at root.
+func at(root string) Options {
+	return Options{
+		Paths: []string{root + "/bin", root + "/usr/local/bin"}, Shell: root + "/bin/sh",
+		Path: strings.Join([]string{root + "/usr/local/bin", root + "/usr/sbin", root + "/usr/bin", root + "/bin", root + "/missing"}, ":"),
+	}
+}
+
+// snapshot is one line for each file of the image but the bundle's: type and mode, owner, time, size, link target, contents,
+// extended attributes, and which names are one file.
+func snapshot(t testing.TB, root string, skip ...string) []string {
+	first := map[inode]string{}
+	var lines []string
+	require.NoError(t, filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name := strings.TrimPrefix(path, root)
+		if name == "/binproxy" {
+			return fs.SkipDir
+		}
+		fi, err := os.Lstat(path)
+		if err != nil {
+			return err
+		}
+		st := fi.Sys().(*syscall.Stat_t)
+		line := fmt.Sprintf("%q %o %d:%d", name, st.Mode, st.Uid, st.Gid)
+		if !slices.Contains(skip, name) {
+			line += fi.ModTime().UTC().Format(" 2006-01-02T15:04:05.000000000")
+		}
+		switch {
+		case fi.Mode()&fs.ModeSymlink != 0:
+			target, _ := os.Readlink(path)
+			line += fmt.Sprintf(" -> %q", target)
+		case fi.Mode().IsRegular():
+			text, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			key := inode{uint64(st.Dev), st.Ino}
+			if first[key] == "" {
+				first[key] = name
+			}
+			line += fmt.Sprintf(" %q nlink %d with %q xattrs %q", text, st.Nlink, first[key], xattrs(path))
+		}
+		lines = append(lines, line)
+		return nil
+	}))
+	return lines
+}
+
+func xattrs(path string) (all []string) {
+	buf := make([]byte, 4096)
+	n, err := unix.Llistxattr(path, buf)
+	if err != nil {
+		return nil
+	}
+	for name := range strings.SplitSeq(strings.TrimRight(string(buf[:n]), "\x00"), "\x00") {
+		value := make([]byte, 4096)
+		if n, err := unix.Lgetxattr(path, name, value); err == nil {
+			all = append(all, name+"="+string(value[:n]))
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// commands are the contents of the tree's commands by name: none may be lost at any time.
+var commands = map[string]string{
+	"usr/bin/date": guest("date"), "bin/date": guest("date"), "bin/sh": guest("dash"), "bin/dash": guest("dash"), "usr/bin/perl": guest("perl"),
+	"usr/bin/perl5": guest("perl"), "usr/bin/awk": guest("mawk"), "usr/bin/su": guest("su"), "usr/bin/new\nline": guest("newline"),
+	"usr/bin/" + oddName: guest("odd"), "usr/sbin/date": guest("another date"), "opt/lang/lang": guest("lang"), "usr/sbin/perl6": guest("perl"),
+}
+
+// nothingLost checks that every command's file can be found, as a shim would.
+func nothingLost(t testing.TB, cfg config.Config, root string) {
+	t.Helper()
+	r := Root{cfg.Self(), cfg.AllFarms()}
+	for name, text := range commands {
+		real, errno := r.Real(filepath.Join(root, name))
+		require.Zero(t, errno, name)
+		got, err := os.ReadFile(real)
+		require.NoError(t, err, name)
+		require.Equal(t, text, string(got), name)
+	}
+}
+
+func fileTime(path string) time.Time {
+	fi, err := os.Stat(path)
+	if err != nil {
+		return time.Time{}
+	}
+	return fi.ModTime()
+}
