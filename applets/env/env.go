@@ -71,7 +71,7 @@ func run(args []string) error {
 	return err
 }
 
-// Path is PATH with the directories of the bundle's farms, or the directory of the fake uname, first. An empty PATH stays
+// Path is PATH with the farms' counterpart of each directory in front of it, or with the directory of the fake uname first. An empty PATH stays
 // empty: what a shell then takes for it is the shell's own affair.
 func Path(c farm.Call, path string) (string, error) {
 	if path == "" {
@@ -87,17 +87,13 @@ func Path(c farm.Call, path string) (string, error) {
 		}
 	}
 	path = without(path, ours)
-	first := c.Root.PathFirst(path)
-	if c.Config.OnlyContainer {
-		first = c.Config.Dir
-	}
 	switch {
-	case first == "":
-		return path, nil
+	case !c.Config.OnlyContainer:
+		return c.Root.Path(path), nil
 	case path == "":
-		return first, nil
+		return c.Config.Dir, nil
 	}
-	return first + string(filepath.ListSeparator) + path, nil
+	return c.Config.Dir + string(filepath.ListSeparator) + path, nil
 }
 
 // without is path without the directories, and what is in them.

@@ -26,12 +26,12 @@ func TestPath(t *testing.T) {
 		call       farm.Call
 		path, want string
 	}{
-		{"the farm's counterparts, in PATH's order", bundle, "/sbin:/bin:/usr/bin", "D/farm/bin:D/farm/usr/bin:D/second/usr/bin:/sbin:/bin:/usr/bin"},
+		{"the farm's counterpart of each directory in front of it", bundle, "/sbin:/bin:/usr/bin", "/sbin:D/farm/bin:/bin:D/farm/usr/bin:D/second/usr/bin:/usr/bin"},
 		{"no counterpart", bundle, "/sbin:/opt/bin", "/sbin:/opt/bin"},
 		{"again", bundle, "D/farm/bin:/bin", "D/farm/bin:/bin"},
-		{"not first any more", bundle, "/opt:D/farm/bin:/bin", "D/farm/bin:/opt:/bin"},
+		{"not first any more", bundle, "/opt:D/farm/bin:/bin", "/opt:D/farm/bin:/bin"},
 		{"farm only", bundle, "D/farm/bin", ""},
-		{"empty entries, which mean the working directory, stay", bundle, ":/bin::", "D/farm/bin::/bin::"},
+		{"empty entries, which mean the working directory, stay", bundle, ":/bin::", ":D/farm/bin:/bin::"},
 		{"an empty PATH", bundle, "", ""},
 		{"the fake uname", fake, "/usr/bin:/bin", "D:/usr/bin:/bin"},
 		{"the fake uname again", fake, "D:/usr/bin:/bin", "D:/usr/bin:/bin"},

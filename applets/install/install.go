@@ -19,6 +19,7 @@ var Applet = applet.Applet{
 	Name:     "install",
 	Synopsis: "route the image's commands to binproxy",
 	Usage: `[--farm DIR] [--no-sh] [--record-release] [PATH...]
+       binproxy install --uname-only [--farm DIR] [--release R]
 
 Makes the farm: a tree with a link for each guest program, and each #! script with a guest interpreter, in the directories of
 PATH; and puts a link in the place of /bin/sh, which puts the farm first in the PATH of what it runs. For a PATH named
@@ -28,6 +29,9 @@ path are routed. Run again, it takes in what is new. binproxy status tells what 
   --farm DIR         make the farm at DIR (BUNDLE/farm); the directory that holds it must be there
   --no-sh            leave /bin/sh alone
   --record-release   keep the running kernel's release and version in the configuration, if no release is set, for uname to tell
+  --uname-only       make nothing but a fake uname, in ~/.local/fakeuname or DIR, for a home directory that containers share with
+                     their host: see docs/uname.md
+  --release R        the release that it tells, instead of the running kernel's
 `,
 	Run: run,
 }
@@ -37,9 +41,18 @@ func run(args []string) error {
 	farmDir := flags.String("farm", "", "")
 	noShell := flags.Bool("no-sh", false, "")
 	record := flags.Bool("record-release", false, "")
+	unameOnly := flags.Bool("uname-only", false, "")
+	release := flags.String("release", "", "")
 	paths, err := flags.Parse(args)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case *unameOnly && (len(paths) > 0 || *noShell || *record):
+		return exit.Errorf(exit.Failed, "install: --uname-only takes --farm and --release, and nothing else")
+	case *unameOnly:
+		return UnameOnly(*farmDir, *release)
+	case *release != "":
+		return exit.Errorf(exit.Failed, "install: --release goes with --uname-only; for an image it is told to binproxy bundle")
 	}
 	cfg, err := farm.Bundle(os.Args)
 	if err == nil {

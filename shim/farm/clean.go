@@ -27,8 +27,8 @@ var ErrNoBundle = errors.New("no " + config.Name + " beside it, so this is no bu
 
 // Clean takes everything away that Install made, and then the bundle with the program itself.
 func Clean(cfg config.Config) (Cleaned, error) {
-	if !exists(filepath.Join(cfg.Dir, config.Name)) {
-		return Cleaned{}, fmt.Errorf("%s: %w", cfg.Self(), ErrNoBundle)
+	if err := NeedBundle(cfg); err != nil {
+		return Cleaned{}, err
 	}
 	m, err := open(cfg, "")
 	if err != nil {
@@ -91,7 +91,7 @@ func (m *image) takeOut(place string) error {
 	aside := Aside(place)
 	kept := exists(aside) && !leadsTo(aside, m.cfg.Self())
 	if !leadsTo(place, m.cfg.Self()) {
-		return m.clearAside(place, "")
+		return m.clearAside(place, "kept")
 	}
 	if err := m.touch(filepath.Dir(place)); err != nil {
 		return err
@@ -105,7 +105,7 @@ func (m *image) takeOut(place string) error {
 
 // clearAside removes what lies under the name of the real file while the name itself does not lead to binproxy: a link that
 // was to be exchanged, a second name of the same file, or the file of a command that was replaced or removed since.
-func (m *image) clearAside(place, more string) error {
+func (m *image) clearAside(place, becomes string) error {
 	for _, aside := range []string{Aside(Aside(place)), Aside(place)} {
 		if !exists(aside) {
 			continue
@@ -117,11 +117,11 @@ func (m *image) clearAside(place, more string) error {
 			if kept, err := m.moved(place, aside); kept || err != nil {
 				return err
 			}
-			what := "was replaced by a newer file since: the newer one is kept"
-			if !exists(place) {
-				what = "was removed since: it stays removed"
+			if exists(place) {
+				m.remark("%s: was replaced by a newer file since: the newer one is %s", display(place), becomes)
+			} else {
+				m.remark("%s: was removed since: it stays removed", display(place))
 			}
-			m.remark("%s: %s%s", display(place), what, more)
 		}
 		if err := remove(aside); err != nil {
 			return err
@@ -158,7 +158,7 @@ func (m *image) moved(place, aside string) (bool, error) {
 func (m *image) dropAsides() error {
 	for _, place := range slices.Concat(m.journal.places, sorted(m.journal.relinks)) {
 		if !leadsTo(place, m.cfg.Self()) {
-			if err := m.clearAside(place, ""); err != nil {
+			if err := m.clearAside(place, "kept"); err != nil {
 				return err
 			}
 		}
@@ -197,7 +197,7 @@ func (m *image) relinkTo(first, name string) error {
 	if err := m.journal.add(record{verb: verbRelink, path: name}); err != nil {
 		return err
 	}
-	if err := m.clearAside(name, ""); err != nil { // of a run that was killed here
+	if err := m.clearAside(name, "kept"); err != nil { // of a run that was killed here
 		return err
 	}
 	if err := m.touch(filepath.Dir(name)); err != nil {

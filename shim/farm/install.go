@@ -490,7 +490,7 @@ func (m *image) putInPlace(place string, groups map[string]*group) error {
 	if err := m.touch(filepath.Dir(place)); err != nil {
 		return err
 	}
-	if err := m.clearAside(place, "; the newer one is routed now"); err != nil {
+	if err := m.clearAside(place, "routed now"); err != nil {
 		return err
 	}
 	m.did(func() error { return m.takeOut(place) })

@@ -94,9 +94,13 @@ type journal struct {
 	last    int64 // the highest group number
 }
 
+func newJournal(path string) *journal {
+	return &journal{path: path, mtimes: map[string]time.Time{}, groups: map[string]int64{}, relinks: map[string]bool{}}
+}
+
 // readJournal reads a bundle's journal; one that is not there is empty.
 func readJournal(dir string) (*journal, error) {
-	j := &journal{path: filepath.Join(dir, JournalName), mtimes: map[string]time.Time{}, groups: map[string]int64{}, relinks: map[string]bool{}}
+	j := newJournal(filepath.Join(dir, JournalName))
 	text, err := os.ReadFile(j.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return j, nil

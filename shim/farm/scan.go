@@ -162,7 +162,7 @@ func (s *scanner) classify(place, file string) (inPlace, reason string) {
 		return "", "neither an ELF program nor a #! script"
 	}
 	if _, err := s.cfg.Emulator(plan.ABI); err != nil {
-		return "", "no emulator for " + plan.ABI.Name + " in the bundle"
+		return "", "no emulator for " + plan.ABI.Name
 	}
 	if !plan.Script {
 		return place, ""
