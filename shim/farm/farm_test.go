@@ -14,11 +14,12 @@ import (
 
 	"binproxy/emu/config"
 	"binproxy/test/need"
+	"binproxy/test/snapshot"
 )
 
 func installed(t *testing.T) (string, config.Config, []string) {
 	root := freshTree(t)
-	before := snapshot(t, root)
+	before := snapshotOf(t, root)
 	cfg := bundle(t, root)
 	done, err := Install(cfg, at(root))
 	require.NoError(t, err)
@@ -62,6 +63,7 @@ func TestEveryKind(t *testing.T) {
 		"/usr/bin/su":          {farm: true, inPlace: true, note: "setuid"},
 		"/usr/bin/secret":      {farm: true, inPlace: true, note: "not readable by everyone"},
 		"/usr/bin/" + longName: {farm: true},
+		"/usr/bin/ld.so":       {farm: true},
 		"/usr/bin/native":      {reason: "the host's own program"},
 		"/usr/bin/risc":        {reason: "no emulator for riscv64"},
 		"/usr/bin/text":        {reason: "neither an ELF program nor a #! script"},
@@ -97,18 +99,18 @@ func TestEveryKind(t *testing.T) {
 	}
 	_, err = Clean(cfg)
 	require.NoError(t, err)
-	assert.Equal(t, before, snapshot(t, root))
+	snapshot.Same(t, before, snapshotOf(t, root))
 }
 
 func TestInstallAgainChangesNothing(t *testing.T) {
 	root, cfg, _ := installed(t)
-	before := snapshot(t, root)
+	before := snapshotOf(t, root)
 	journal, err := os.ReadFile(filepath.Join(cfg.Dir, JournalName))
 	require.NoError(t, err)
 	done, err := Install(cfg, at(root))
 	require.NoError(t, err)
 	assert.True(t, done.NothingToChange, "%+v", done)
-	assert.Equal(t, before, snapshot(t, root))
+	snapshot.Same(t, before, snapshotOf(t, root))
 	again, err := os.ReadFile(filepath.Join(cfg.Dir, JournalName))
 	require.NoError(t, err)
 	assert.Equal(t, string(journal), string(again))
@@ -202,7 +204,7 @@ func asides(t *testing.T, root string) (found []string) {
 
 func TestFarmElsewhere(t *testing.T) {
 	root := freshTree(t)
-	before := snapshot(t, root)
+	before := snapshotOf(t, root)
 	cfg := bundle(t, root)
 	opts := at(root)
 	opts.Farm = root + "/opt/my farm"
@@ -221,7 +223,7 @@ func TestFarmElsewhere(t *testing.T) {
 	assert.Equal(t, []string{`"` + opts.Farm + `/foreign": not made by install: kept`}, quoteAll(cleaned.Remarks, opts.Farm+"/foreign"))
 	require.NoError(t, os.RemoveAll(opts.Farm))
 	require.NoError(t, os.Chtimes(root+"/opt", fileTime(root+"/opt"), fileTime(root+"/opt")))
-	assert.Equal(t, withoutTime(before, "/opt\""), withoutTime(snapshot(t, root), "/opt\""))
+	assert.Equal(t, withoutTime(before, "/opt\""), withoutTime(snapshotOf(t, root), "/opt\""))
 }
 
 func quoteAll(lines []string, name string) []string {
@@ -272,13 +274,13 @@ func TestCleanNeedsABundle(t *testing.T) {
 
 func TestCleanOfNothing(t *testing.T) {
 	root := freshTree(t)
-	before := snapshot(t, root)
+	before := snapshotOf(t, root)
 	cfg := bundle(t, root)
 	cleaned, err := Clean(cfg)
 	require.NoError(t, err)
 	assert.Equal(t, []string{"nothing was installed"}, cleaned.Remarks)
 	assert.NoDirExists(t, cfg.Dir)
-	assert.Equal(t, before, snapshot(t, root))
+	snapshot.Same(t, before, snapshotOf(t, root))
 }
 
 func TestForeignFileInTheWay(t *testing.T) {
@@ -298,7 +300,7 @@ func TestForeignFileInTheWay(t *testing.T) {
 func TestHardLinksOnOverlay(t *testing.T) {
 	inOverlay(t, func(fresh func(t *testing.T) string) {
 		root := fresh(t)
-		before := snapshot(t, root)
+		before := snapshotOf(t, root)
 		cfg := bundle(t, root)
 		opts := at(root)
 		opts.Paths = []string{root + "/usr/bin/perl"}
@@ -311,7 +313,7 @@ func TestHardLinksOnOverlay(t *testing.T) {
 		cleaned, err := Clean(cfg)
 		require.NoError(t, err)
 		assert.Empty(t, cleaned.Remarks)
-		assert.Equal(t, before, snapshot(t, root))
+		snapshot.Same(t, before, snapshotOf(t, root))
 	})
 }
 
@@ -324,11 +326,11 @@ func TestFullFileSystem(t *testing.T) {
 			require.NoError(t, syscall.Mount("tmpfs", small, "tmpfs", 0, "nr_inodes="+strconv.Itoa(blocks+60)))
 			tree(t, small, small)
 			cfg := bundle(t, small)
-			before := snapshot(t, small)
+			before := snapshotOf(t, small)
 			_, err := Install(cfg, at(small))
 			if err != nil {
 				assert.ErrorIs(t, err, syscall.ENOSPC)
-				assert.Equal(t, before, snapshot(t, small))
+				snapshot.Same(t, before, snapshotOf(t, small))
 				assert.Equal(t, []string{"binproxy", "binproxy.conf", "lib", "qemu-aarch64", "sh", "uname"}, names(t, cfg.Dir))
 			}
 			require.NoError(t, syscall.Unmount(small, 0))
@@ -353,7 +355,7 @@ func TestReadOnly(t *testing.T) {
 	inOverlay(t, func(fresh func(t *testing.T) string) {
 		root := fresh(t)
 		cfg := bundle(t, root)
-		before := snapshot(t, root)
+		before := snapshotOf(t, root)
 		bin := root + "/usr/bin"
 		require.NoError(t, syscall.Mount(bin, bin, "", syscall.MS_BIND, ""))
 		require.NoError(t, syscall.Mount(bin, bin, "", syscall.MS_BIND|syscall.MS_REMOUNT|syscall.MS_RDONLY, ""))
@@ -362,7 +364,7 @@ func TestReadOnly(t *testing.T) {
 		require.ErrorIs(t, err, syscall.EROFS)
 		assert.ErrorContains(t, err, bin)
 		assert.ErrorContains(t, err, "nothing was changed")
-		assert.Equal(t, before, snapshot(t, root))
+		snapshot.Same(t, before, snapshotOf(t, root))
 		assert.NotContains(t, names(t, cfg.Dir), JournalName)
 	})
 }
@@ -406,7 +408,7 @@ func asUser(t *testing.T, root string, do func()) {
 
 func TestTwoInstallsAtOnce(t *testing.T) {
 	root := freshTree(t)
-	before := snapshot(t, root)
+	before := snapshotOf(t, root)
 	cfg := bundle(t, root)
 	errs := make(chan error)
 	for range 4 {
@@ -421,7 +423,7 @@ func TestTwoInstallsAtOnce(t *testing.T) {
 	nothingLost(t, cfg, root)
 	_, err := Clean(cfg)
 	require.NoError(t, err)
-	assert.Equal(t, before, snapshot(t, root))
+	snapshot.Same(t, before, snapshotOf(t, root))
 }
 
 func FuzzJournal(f *testing.F) {

@@ -265,7 +265,7 @@ func (p *plan) add(f finding, inPlace bool, places map[string]struct{}) {
 		return
 	}
 	p.links = append(p.links, f.path)
-	if inPlace {
+	if inPlace && f.place != "" {
 		places[f.place] = struct{}{}
 	}
 	if fi, err := os.Lstat(f.path); err == nil && fi.Mode().IsRegular() {

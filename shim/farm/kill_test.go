@@ -14,6 +14,7 @@ import (
 
 	"binproxy/emu/config"
 	"binproxy/test/need"
+	"binproxy/test/snapshot"
 )
 
 // The variables by which a test starts itself again, to be killed before change KILL_AT.
@@ -79,7 +80,7 @@ func killed(t *testing.T, what, root string, n int) bool {
 func killEverywhere(t *testing.T, fresh func(t *testing.T) string) {
 	for n := 1; ; n++ {
 		root := fresh(t)
-		before := snapshot(t, root)
+		before := snapshotOf(t, root)
 		cfg := bundle(t, root)
 		hit := killed(t, "install", root, n)
 		nothingLost(t, cfg, root)
@@ -96,7 +97,7 @@ func killEverywhere(t *testing.T, fresh func(t *testing.T) string) {
 		}
 		cleaned, err := Clean(reload(t, cfg))
 		require.NoError(t, err)
-		require.Equal(t, before, snapshot(t, root), "install killed before change %d", n)
+		snapshot.Same(t, before, snapshotOf(t, root))
 		require.NoDirExists(t, cfg.Dir)
 		for _, remark := range cleaned.Remarks {
 			require.Equal(t, "nothing was installed", remark)
@@ -108,7 +109,7 @@ func killEverywhere(t *testing.T, fresh func(t *testing.T) string) {
 	}
 	for n := 1; ; n++ {
 		root := fresh(t)
-		before := snapshot(t, root, "")
+		before := snapshotOf(t, root)
 		cfg := bundle(t, root)
 		_, err := Install(cfg, at(root))
 		require.NoError(t, err)
@@ -126,7 +127,7 @@ func killEverywhere(t *testing.T, fresh func(t *testing.T) string) {
 				require.Equal(t, "nothing was installed", remark)
 			}
 		}
-		require.Equal(t, before, snapshot(t, root, ""), "clean killed before change %d", n)
+		snapshot.Same(t, before, snapshotOf(t, root))
 		if !hit {
 			t.Logf("clean makes %d changes", n-1)
 			break

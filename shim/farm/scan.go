@@ -32,7 +32,7 @@ func Resolver(cfg config.Config) resolve.Resolver {
 // finding is what a name in a directory turned out to be.
 type finding struct {
 	path   string
-	place  string   // what a link has to stand in place of, so that a call by absolute path is routed: the ELF file, or a script's interpreter
+	place  string   // what a link has to stand in place of, so that a call by absolute path is routed: the ELF file, or a script's interpreter; "" for nothing
 	reason string   // why the name is not routed, "" where it is
 	notes  []string // what does not work as natively
 }
@@ -164,6 +164,9 @@ func (s *scanner) classify(place, file string) (inPlace, reason string) {
 	if _, err := s.cfg.Emulator(plan.ABI); err != nil {
 		return "", "no emulator for " + plan.ABI.Name
 	}
+	if !plan.Script && isLibrary(place) {
+		return "", ""
+	}
 	if !plan.Script {
 		return place, ""
 	}
@@ -176,6 +179,13 @@ func (s *scanner) classify(place, file string) (inPlace, reason string) {
 		return "", fmt.Sprintf("interpreter %s: %s", display(rec.last), plain(err))
 	}
 	return interpreter, ""
+}
+
+// isLibrary tells shared libraries and the loader by their name. They are opened by their path far more than they are executed, so
+// no link may stand in their place; Debian's /usr/bin/ld.so and Alpine's ldd are links to the loader.
+func isLibrary(path string) bool {
+	name := filepath.Base(path)
+	return strings.HasSuffix(name, ".so") || strings.Contains(name, ".so.")
 }
 
 func notes(fi fs.FileInfo) (notes []string) {

@@ -95,7 +95,7 @@ func (m *image) item(f finding, farmed bool) Item {
 
 // routedByPath tells whether an exec of the path itself reaches binproxy: the name leads to it, or the interpreter of the script does.
 func (m *image) routedByPath(f finding) bool {
-	return filepath.Base(follow(f.path)) == config.Binary && follow(f.path) == m.cfg.Self() || f.place != f.path && follow(f.place) == m.cfg.Self()
+	return follow(f.path) == m.cfg.Self() || f.place != f.path && follow(f.place) == m.cfg.Self()
 }
 
 // leftovers tells what a package manager or a killed run left.

@@ -2,7 +2,6 @@ package farm
 
 import (
 	"encoding/binary"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -16,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"binproxy/emu/config"
+	"binproxy/test/snapshot"
 )
 
 // elfFile is the start of an ELF program of a 64-bit machine: as much as install reads of one.
@@ -71,6 +71,7 @@ func tree(t testing.TB, dir, root string) {
 	put("usr/sbin/date", guest("another date"), 0o755)
 	put("usr/local/bin/tool", "#! "+root+"/opt/lang/lang\n", 0o755)
 	put("opt/lang/lang", guest("lang"), 0o755)
+	put("opt/lang/ld-linux.so.1", guest("loader"), 0o755)
 	put("opt/own/prog", guest("prog"), 0o755)
 	require.NoError(t, os.Link(filepath.Join(dir, "usr/bin/perl"), filepath.Join(dir, "usr/bin/perl5")))
 	require.NoError(t, os.Link(filepath.Join(dir, "usr/bin/perl"), filepath.Join(dir, "usr/sbin/perl6")))
@@ -78,6 +79,7 @@ func tree(t testing.TB, dir, root string) {
 	for name, target := range map[string]string{
 		"bin": "usr/bin", "usr/bin/sh": "dash", "usr/bin/awk": root + "/etc/alternatives/awk",
 		"etc/alternatives/awk": root + "/usr/bin/mawk", "usr/bin/dangling": "nowhere", "usr/bin/loop": "loop",
+		"usr/bin/ld.so": "../../opt/lang/ld-linux.so.1",
 	} {
 		require.NoError(t, os.Symlink(target, filepath.Join(dir, name)))
 	}
@@ -140,64 +142,8 @@ func at(root string) Options {
 	}
 }
 
-// snapshot is one line for each file of the image but the bundle's: type and mode, owner, time, size, link target, contents,
-// extended attributes, and which names are one file.
-func snapshot(t testing.TB, root string, skip ...string) []string {
-	first := map[inode]string{}
-	var lines []string
-	require.NoError(t, filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		name := strings.TrimPrefix(path, root)
-		if name == "/binproxy" {
-			return fs.SkipDir
-		}
-		fi, err := os.Lstat(path)
-		if err != nil {
-			return err
-		}
-		st := fi.Sys().(*syscall.Stat_t)
-		line := fmt.Sprintf("%q %o %d:%d", name, st.Mode, st.Uid, st.Gid)
-		if !slices.Contains(skip, name) {
-			line += fi.ModTime().UTC().Format(" 2006-01-02T15:04:05.000000000")
-		}
-		switch {
-		case fi.Mode()&fs.ModeSymlink != 0:
-			target, _ := os.Readlink(path)
-			line += fmt.Sprintf(" -> %q", target)
-		case fi.Mode().IsRegular():
-			text, err := os.ReadFile(path)
-			if err != nil {
-				return err
-			}
-			key := inode{uint64(st.Dev), st.Ino}
-			if first[key] == "" {
-				first[key] = name
-			}
-			line += fmt.Sprintf(" %q nlink %d with %q xattrs %q", text, st.Nlink, first[key], xattrs(path))
-		}
-		lines = append(lines, line)
-		return nil
-	}))
-	return lines
-}
-
-func xattrs(path string) (all []string) {
-	buf := make([]byte, 4096)
-	n, err := unix.Llistxattr(path, buf)
-	if err != nil {
-		return nil
-	}
-	for name := range strings.SplitSeq(strings.TrimRight(string(buf[:n]), "\x00"), "\x00") {
-		value := make([]byte, 4096)
-		if n, err := unix.Lgetxattr(path, name, value); err == nil {
-			all = append(all, name+"="+string(value[:n]))
-		}
-	}
-	slices.Sort(all)
-	return all
-}
+// snapshotOf is the image without the bundle.
+func snapshotOf(t testing.TB, root string) []string { return snapshot.Of(t, root, "/binproxy") }
 
 // commands are the contents of the tree's commands by name: none may be lost at any time.
 var commands = map[string]string{

@@ -1,0 +1,13 @@
+//go:build ignore
+
+// Argv is a guest program of the tests: it tells how it was started, as one line.
+package main
+
+import (
+	"fmt"
+	"os"
+)
+
+func main() {
+	fmt.Printf("argv %q pid %d\n", os.Args, os.Getpid())
+}
