@@ -76,6 +76,9 @@ func (r Resolver) Resolve(fs FS, req Request) (Plan, syscall.Errno) {
 			plan.ABI, errno = r.classify(file.Head)
 			return plan, errno
 		}
+		if script.Interpreter == "" {
+			return Plan{}, syscall.EACCES // the kernel opens the empty name, which is its working directory
+		}
 		if depth == maxScripts {
 			return Plan{}, tooDeep(fs, script)
 		}
