@@ -451,3 +451,32 @@ func FuzzJournal(f *testing.F) {
 		require.Equal(t, k, j)
 	})
 }
+
+// TestBusybox: in Alpine's images /bin/sh and every other command is a link to one program.
+func TestBusybox(t *testing.T) {
+	root, err := filepath.EvalSymlinks(t.TempDir())
+	require.NoError(t, err)
+	require.NoError(t, os.Mkdir(root+"/bin", 0o755))
+	write(t, root+"/bin/busybox", guest("busybox"))
+	for _, name := range []string{"sh", "ls", "cat"} {
+		require.NoError(t, os.Symlink(root+"/bin/busybox", root+"/bin/"+name))
+	}
+	before := snapshotOf(t, root)
+	cfg := bundle(t, root)
+	_, err = Install(cfg, Options{Path: root + "/bin", Paths: []string{root + "/bin/ls"}, Shell: root + "/bin/sh"})
+	require.NoError(t, err)
+	assert.True(t, leadsTo(root+"/bin/sh", cfg.Self()))
+	assert.True(t, leadsTo(root+"/bin/busybox", cfg.Self()))
+	assert.True(t, leadsTo(root+"/bin/cat", root+"/bin/busybox"))
+	for _, name := range []string{"/bin/sh", "/bin/cat", "/bin/busybox", "/binproxy/farm" + root + "/bin/ls"} {
+		call, err := Locate(root+name, filepath.Base(name))
+		require.NoError(t, err)
+		real, errno := call.Root.Real(call.Guest)
+		require.Zero(t, errno, name)
+		assert.Equal(t, Aside(root+"/bin/busybox"), real, name)
+		assert.Equal(t, filepath.Base(name), call.Name())
+	}
+	_, err = Clean(cfg)
+	require.NoError(t, err)
+	snapshot.Same(t, before, snapshotOf(t, root))
+}
