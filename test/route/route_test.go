@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"binproxy/test/built"
+	"binproxy/test/lab"
 	"binproxy/test/need"
 	"binproxy/test/snapshot"
 )
@@ -116,11 +117,7 @@ func inImages(t *testing.T, do func(i image, p port)) {
 
 // debian gives the unpacked root of the port, made from what the tests keep in their cache, once for all tests.
 func debian(t *testing.T, name string) string {
-	cache, err := os.UserCacheDir()
-	require.NoError(t, err)
-	archive := filepath.Join(cache, "binproxy", "debian-bookworm-"+name+".tar")
-	_, err = os.Stat(archive)
-	need.Installed(t, err == nil, "the Debian root of "+name+" (package debootstrap)")
+	archive := lab.Root(t, name)
 	dir := filepath.Join(unpacked, name)
 	if _, err := os.Stat(dir); err == nil {
 		return dir
