@@ -411,16 +411,19 @@ func TestTwoInstallsAtOnce(t *testing.T) {
 	before := snapshotOf(t, root)
 	cfg := bundle(t, root)
 	errs := make(chan error)
-	for range 4 {
+	for n := range 4 {
 		go func() {
-			_, err := Install(cfg, at(root))
+			opts := at(root)
+			opts.Farm = root + "/opt/farm" + strconv.Itoa(n)
+			_, err := Install(cfg, opts)
 			errs <- err
 		}()
 	}
 	for range 4 {
 		require.NoError(t, <-errs)
 	}
-	nothingLost(t, cfg, root)
+	require.Len(t, reload(t, cfg).Farms, 4)
+	nothingLost(t, reload(t, cfg), root)
 	_, err := Clean(cfg)
 	require.NoError(t, err)
 	snapshot.Same(t, before, snapshotOf(t, root))

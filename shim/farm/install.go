@@ -50,6 +50,15 @@ func open(cfg config.Config, shell string) (*image, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Read behind the lock: whoever held it may have added a farm, or taken the bundle away.
+	cfg, err = config.Load(cfg.Dir)
+	if err == nil {
+		err = NeedBundle(cfg)
+	}
+	if err != nil {
+		lock.Close()
+		return nil, err
+	}
 	j, err := readJournal(cfg.Dir)
 	if err != nil {
 		lock.Close()
