@@ -109,8 +109,8 @@ func (r *report) testEnded(pkg string, t *test, e event) {
 		if t.broken == 0 {
 			r.failed++
 			whole.failed++
+			r.fails = append(r.fails, short(pkg)+" "+e.Test)
 		}
-		r.fails = append(r.fails, short(pkg)+" "+e.Test)
 		fmt.Fprintf(r.w, "FAIL  %s %s\n%s", short(pkg), e.Test, indent(t.output.String()))
 	case t.children > 0:
 	case e.Action == "skip":
