@@ -12,9 +12,6 @@ import (
 	"testing"
 )
 
-// Flags are the linker's flags of the Makefile, but for the version.
-const Flags = "-s -w -E binproxy/emu/sys.entry"
-
 // Binproxy builds the program, once in a test process, and returns its path: a file in the cache of this checkout, replaced in
 // one step, so that test processes side by side do not disturb each other.
 func Binproxy(t testing.TB) string {
@@ -41,11 +38,10 @@ var build = sync.OnceValues(func() (string, error) {
 	}
 	path := filepath.Join(dir, "binproxy")
 	temp := fmt.Sprintf("%s.%d", path, os.Getpid())
-	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", Flags, "-o", temp, ".")
-	cmd.Dir = root
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=", "GOARCH=")
+	cmd := exec.Command(filepath.Join(root, "scripts", "build"), temp)
+	cmd.Env = append(os.Environ(), "GOARCH=")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go build: %w\n%s", err, out)
+		return "", fmt.Errorf("scripts/build: %w\n%s", err, out)
 	}
 	return path, os.Rename(temp, path)
 })

@@ -8,14 +8,12 @@ package lab
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"syscall"
 	"testing"
@@ -51,7 +49,7 @@ func lock(path string) (*os.File, error) {
 	}
 }
 
-// Main is the TestMain of a package that uses Engine, Buildah or Binary: what these keep for all tests of the package is ended with it,
+// Main is the TestMain of a package that uses Engine or Buildah: what these keep for all tests of the package is ended with it,
 // also when the tests are interrupted.
 func Main(m *testing.M) {
 	signals := make(chan os.Signal, 1)
@@ -87,47 +85,6 @@ func closeAll() {
 		shared.closers = shared.closers[:last]
 		f()
 	}
-}
-
-// tempDir is a directory that lives until the package's tests have ended.
-func tempDir(name string) (string, error) {
-	dir, err := os.MkdirTemp("", name+"-")
-	if err == nil {
-		atEnd(func() { os.RemoveAll(dir) })
-	}
-	return dir, err
-}
-
-// Source is the top folder of the repository.
-func Source() string {
-	_, file, _, _ := runtime.Caller(0)
-	return filepath.Join(filepath.Dir(file), "..", "..")
-}
-
-var buildOnce = sync.OnceValues(func() (string, error) {
-	dir, err := tempDir("binary")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "binproxy")
-	return path, BuildBinary(context.Background(), path)
-})
-
-// Binary is the path of the program, built for this run as `make build` does.
-func Binary(t testing.TB) string {
-	t.Helper()
-	path, err := buildOnce()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
-// BuildBinary builds the program as `make build` does. Extra environment entries (GOARCH=arm64) come from env.
-func BuildBinary(ctx context.Context, path string, env ...string) error {
-	cmd := exec.CommandContext(ctx, filepath.Join(Source(), "scripts", "build"), path)
-	cmd.Env = append(os.Environ(), env...)
-	return run(cmd)
 }
 
 // run runs the command; what it said on both streams is part of the error.
