@@ -22,8 +22,8 @@ type Builder interface {
 	Base(t testing.TB, arch string) string
 	// Build builds without a cache. A build that fails is a Result too.
 	Build(t testing.TB, b Build) Result
-	// Run runs a command, or the image's own where there is none, without a network; status is its exit status.
-	Run(t testing.TB, image string, command ...string) (output string, status int)
+	// Run runs a command, or the image's own where there is none, without a network.
+	Run(t testing.TB, image string, command ...string) (stdout string, status int)
 	// Tree lists the image's files.
 	Tree(t testing.TB, image string) Tree
 }
@@ -137,6 +137,19 @@ func combined(t testing.TB, cmd *exec.Cmd) (string, int) {
 	}
 	colour := regexp.MustCompile("\x1b\\[[0-9;]*m")
 	return colour.ReplaceAllString(out.String(), ""), cmd.ProcessState.ExitCode()
+}
+
+// ran runs the command and gives its standard output and exit status; what it says on stderr is logged.
+func ran(t testing.TB, cmd *exec.Cmd) (string, int) {
+	t.Helper()
+	var out, diagnostics bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &diagnostics
+	err := cmd.Run()
+	if cmd.ProcessState == nil {
+		t.Fatal(err)
+	}
+	t.Logf("%s: %v\n%s", cmd, err, &diagnostics)
+	return out.String(), cmd.ProcessState.ExitCode()
 }
 
 // steps reads a log in which each step begins with a line that start matches, the instruction being its first group; its output follows,

@@ -3,7 +3,6 @@ package lab
 import (
 	"context"
 	"encoding/json"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"binproxy/emu/arch"
 	"binproxy/test/need"
 )
 
@@ -66,7 +66,11 @@ func (b buildah) Name() string { return "buildah-" + b.format }
 
 func (b buildah) Base(t testing.TB, port string) string {
 	t.Helper()
-	ref := b.bases.load(t, port, func(image io.Reader) error {
+	ref := b.bases.load(t, port, func(root, ref string) error {
+		abi, err := arch.Parse(port)
+		if err != nil {
+			return err
+		}
 		archive := filepath.Join(b.dir, port+".tar")
 		defer os.Remove(archive)
 		f, err := os.Create(archive)
@@ -74,7 +78,7 @@ func (b buildah) Base(t testing.TB, port string) string {
 			return err
 		}
 		defer f.Close()
-		if _, err := io.Copy(f, image); err != nil {
+		if err := WriteImage(f, root, abi, ref); err != nil {
 			return err
 		}
 		return run(b.command(t.Context(), "pull", "--quiet", "docker-archive:"+archive))
@@ -114,7 +118,7 @@ func (b buildah) Run(t testing.TB, image string, command ...string) (string, int
 		command = b.cmd(t, image)
 	}
 	args := append([]string{"run", "--isolation", "chroot", b.container(t, image), "--"}, command...)
-	return combined(t, b.command(t.Context(), args...))
+	return ran(t, b.command(t.Context(), args...))
 }
 
 // cmd is the image's CMD, which `buildah run` does not run by itself.

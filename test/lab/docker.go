@@ -7,10 +7,11 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -44,38 +45,52 @@ type bases struct {
 	loaded map[string]bool
 }
 
-// load calls load once for each architecture, with an image archive to read.
-func (b *bases) load(t testing.TB, port string, load func(image io.Reader) error) string {
+// load calls load once for each architecture, and gives the image's reference.
+func (b *bases) load(t testing.TB, port string, load func(root, ref string) error) string {
 	t.Helper()
 	root, ref := Root(t, port), baseName(port)
 	b.Lock()
 	defer b.Unlock()
-	if b.loaded[port] {
-		return ref
+	if !b.loaded[port] {
+		require.NoError(t, load(root, ref))
+		if b.loaded == nil {
+			b.loaded = map[string]bool{}
+		}
+		b.loaded[port] = true
 	}
-	abi, err := arch.Parse(port)
-	require.NoError(t, err)
-	r, w := io.Pipe()
-	go func() { w.CloseWithError(WriteImage(w, root, abi, ref)) }()
-	require.NoError(t, load(r))
-	if b.loaded == nil {
-		b.loaded = map[string]bool{}
-	}
-	b.loaded[port] = true
 	return ref
 }
 
 func (d docker) Base(t testing.TB, port string) string {
 	t.Helper()
-	return d.bases.load(t, port, func(image io.Reader) error {
-		cmd := d.Command(t.Context(), "load", "--quiet")
-		cmd.Stdin = image
-		err := run(cmd)
-		if err == nil && !d.Private {
-			atEnd(func() { _ = d.Command(background(), "rmi", baseName(port)).Run() })
+	return d.bases.load(t, port, func(root, ref string) error {
+		if !d.Private {
+			atEnd(func() { _ = d.Command(background(), "rmi", ref).Run() })
 		}
-		return err
+		return d.Load(t.Context(), root, port, ref)
 	})
+}
+
+// Load makes an image of a root (see MakeRoot) and calls it ref.
+func (e *Engine) Load(ctx context.Context, root, port, ref string) error {
+	abi, err := arch.Parse(port)
+	if err != nil {
+		return err
+	}
+	r, w := io.Pipe()
+	defer r.Close()
+	go func() { w.CloseWithError(WriteImage(w, root, abi, ref)) }()
+	cmd := e.Command(ctx, "load", "--quiet")
+	cmd.Stdin = r
+	return run(cmd)
+}
+
+// BuildCommand is a docker build with BuildKit where the engine's clients can, else with the classic builder, in plain text.
+func (e *Engine) BuildCommand(ctx context.Context, args ...string) *exec.Cmd {
+	if e.buildkit == "" {
+		return e.builder(ctx, e.client, 0, append([]string{"build"}, args...))
+	}
+	return e.builder(ctx, e.buildkit, 1, append([]string{"build", "--progress=plain"}, args...))
 }
 
 func (d docker) Build(t testing.TB, b Build) Result {
@@ -93,8 +108,8 @@ func (d docker) Build(t testing.TB, b Build) Result {
 	return r
 }
 
-func (d docker) builder(ctx context.Context, client string, buildkit int, args []string) *exec.Cmd {
-	cmd := d.with(ctx, client, args...)
+func (e *Engine) builder(ctx context.Context, client string, buildkit int, args []string) *exec.Cmd {
+	cmd := e.with(ctx, client, args...)
 	cmd.Env = append(cmd.Env, fmt.Sprintf("DOCKER_BUILDKIT=%d", buildkit))
 	return cmd
 }
@@ -104,17 +119,22 @@ func classicSteps(log string) []Step {
 		regexp.MustCompile(`^( ---> |Removing intermediate container |Successfully (built|tagged) |The command '.* returned a non-zero code: )`))
 }
 
+// runTime is how long a container of a test may run.
+const runTime = 2 * time.Minute
+
 func (d docker) Run(t testing.TB, image string, command ...string) (string, int) {
 	t.Helper()
-	return combined(t, d.Command(t.Context(), append([]string{"run", "--rm", "--network", "none", image}, command...)...))
+	ctx, cancel := context.WithTimeout(t.Context(), runTime)
+	defer cancel()
+	return ran(t, d.Command(ctx, append([]string{"run", "--rm", "--network", "none", image}, command...)...))
 }
 
-// Tree reads the image's layers. A container made of the image would have files and times of its own.
+// Tree lists a container that was made of the image and never started: the engine's own files in it have other times each time.
 func (d docker) Tree(t testing.TB, image string) Tree {
 	t.Helper()
-	archive := filepath.Join(t.TempDir(), "image.tar")
-	require.NoError(t, run(d.Command(t.Context(), "save", "--output", archive, image)))
-	tree, err := ReadImage(archive)
+	id, err := output(d.Command(t.Context(), "create", image, "none"))
 	require.NoError(t, err)
-	return tree
+	id = strings.TrimSpace(id)
+	defer func() { _ = d.Command(background(), "rm", id).Run() }()
+	return treeOf(t, d.Command(t.Context(), "export", id))
 }

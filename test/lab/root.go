@@ -62,6 +62,9 @@ func MakeRoot(ctx context.Context, arch string, progress io.Writer) (string, err
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		return path, err
 	}
+	if os.Geteuid() != 0 {
+		return "", fmt.Errorf("there is no %s root in the cache yet, and only root can make one with debootstrap", arch)
+	}
 	partial := path + ".partial"
 	if err := os.RemoveAll(partial); err != nil {
 		return "", err

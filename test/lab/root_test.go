@@ -64,6 +64,7 @@ echo whole >"$root/bin/whole"
 
 func fakeCache(t *testing.T) (calls func() int, fake string) {
 	t.Helper()
+	need.Root(t)
 	fake = t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(fake, "debootstrap"), []byte(fakeDebootstrap), 0o755))
 	t.Setenv("FAKE", fake)

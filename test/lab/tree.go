@@ -3,12 +3,10 @@ package lab
 import (
 	"archive/tar"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"os/exec"
 	"path"
 	"slices"
@@ -22,47 +20,25 @@ import (
 // the last change, link, extended attributes, and a sum of the content.
 type Tree map[string]string
 
+// BuilderNoise are the names that builders and engines themselves change, and / with the time that any ADD sets.
+var BuilderNoise = []string{"/", "/.dockerenv", "/dev", "/dev/console", "/dev/pts", "/dev/shm", "/etc", "/etc/hostname", "/etc/hosts", "/etc/mtab",
+	"/etc/resolv.conf", "/proc", "/run", "/sys"}
+
 // ReadTree reads a tar archive.
 func ReadTree(archive io.Reader) (Tree, error) {
 	tree := Tree{}
-	return tree, tree.apply(archive)
-}
-
-// apply lays a layer over the tree. A file .wh.NAME stands for the absence of NAME, .wh..wh..opq for that of all that was in its directory.
-func (t Tree) apply(layer io.Reader) error {
-	const absent, opaque = ".wh.", ".wh..wh..opq"
-	r := tar.NewReader(layer)
+	r := tar.NewReader(archive)
 	for {
 		h, err := r.Next()
 		if errors.Is(err, io.EOF) {
-			return nil
+			return tree, nil
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
-		name := path.Join("/", h.Name)
-		dir, base := path.Split(name)
-		switch {
-		case base == opaque:
-			t.remove(path.Clean(dir), false)
-		case strings.HasPrefix(base, absent):
-			t.remove(dir+base[len(absent):], true)
-		default:
-			if h.Typeflag != tar.TypeDir {
-				t.remove(name, true)
-			}
-			if t[name], err = describe(h, r); err != nil {
-				return err
-			}
+		if tree[path.Join("/", h.Name)], err = describe(h, r); err != nil {
+			return nil, err
 		}
-	}
-}
-
-// remove takes away what is below name, and name itself too.
-func (t Tree) remove(name string, itself bool) {
-	maps.DeleteFunc(t, func(file, _ string) bool { return strings.HasPrefix(file, strings.TrimSuffix(name, "/")+"/") })
-	if itself {
-		delete(t, name)
 	}
 }
 
@@ -77,48 +53,13 @@ func describe(h *tar.Header, content io.Reader) (string, error) {
 			fmt.Fprintf(&xattrs, " %s=%q", name, h.PAXRecords[name])
 		}
 	}
+	link := h.Linkname
+	if h.Typeflag == tar.TypeLink {
+		link = path.Join("/", link)
+	}
 	const allBits = 0o7777
 	return fmt.Sprintf("%c %o %d:%d %s %d,%d %q %x%s", h.Typeflag, h.Mode&allBits, h.Uid, h.Gid, h.ModTime.UTC().Format("2006-01-02T15:04:05.999999999"),
-		h.Devmajor, h.Devminor, h.Linkname, sum.Sum(nil)[:8], &xattrs), nil
-}
-
-// ReadImage reads the layers of an image that `docker save` wrote, laid over each other.
-func ReadImage(archive string) (Tree, error) {
-	var manifest []struct{ Layers []string }
-	err := inArchive(archive, "manifest.json", func(r io.Reader) error { return json.NewDecoder(r).Decode(&manifest) })
-	if err != nil {
-		return nil, err
-	}
-	if len(manifest) != 1 {
-		return nil, fmt.Errorf("%s: %d images, not one", archive, len(manifest))
-	}
-	tree := Tree{}
-	for _, layer := range manifest[0].Layers {
-		if err := inArchive(archive, layer, tree.apply); err != nil {
-			return nil, fmt.Errorf("layer %s: %w", layer, err)
-		}
-	}
-	return tree, nil
-}
-
-// inArchive reads one file of a tar archive.
-func inArchive(archive, name string, read func(io.Reader) error) error {
-	f, err := os.Open(archive)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	for r := tar.NewReader(f); ; {
-		h, err := r.Next()
-		switch {
-		case err != nil:
-			return fmt.Errorf("%s: %s: %w", archive, name, err)
-		case h.Name == name && h.Typeflag == tar.TypeSymlink: // equal layers are stored once
-			return inArchive(archive, path.Join(path.Dir(name), h.Linkname), read)
-		case h.Name == name:
-			return read(r)
-		}
-	}
+		h.Devmajor, h.Devminor, link, sum.Sum(nil)[:8], &xattrs), nil
 }
 
 // treeOf reads the archive that the command writes.
@@ -133,21 +74,31 @@ func treeOf(t testing.TB, cmd *exec.Cmd) Tree {
 	return tree
 }
 
-// Diff lists what differs between two trees, one line for each file and side.
-func (t Tree) Diff(after Tree) []string {
+// Without gives the tree without the names.
+func (t Tree) Without(names ...string) Tree {
+	rest := maps.Clone(t)
+	for _, name := range names {
+		delete(rest, name)
+	}
+	return rest
+}
+
+// Changed lists the names that differ between two trees.
+func (t Tree) Changed(after Tree) []string {
 	all := maps.Clone(t)
 	maps.Copy(all, after)
+	maps.DeleteFunc(all, func(name, _ string) bool { return t[name] == after[name] })
+	return slices.Sorted(maps.Keys(all))
+}
+
+// Diff lists what differs between two trees, one line for each file and side.
+func (t Tree) Diff(after Tree) []string {
 	var lines []string
-	for _, name := range slices.Sorted(maps.Keys(all)) {
-		before, was := t[name]
-		now, is := after[name]
-		if before == now {
-			continue
-		}
-		if was {
+	for _, name := range t.Changed(after) {
+		if before, was := t[name]; was {
 			lines = append(lines, fmt.Sprintf("- %q %s", name, before))
 		}
-		if is {
+		if now, is := after[name]; is {
 			lines = append(lines, fmt.Sprintf("+ %q %s", name, now))
 		}
 	}
