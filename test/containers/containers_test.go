@@ -3,12 +3,16 @@
 package containers
 
 import (
+	"os/exec"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"binproxy/emu/arch"
+	"binproxy/test/built"
 	"binproxy/test/lab"
+	"binproxy/test/need"
 )
 
 // guests are Debian's names of the architectures that are built for.
@@ -21,4 +25,17 @@ func platform(t *testing.T, port string) string {
 	abi, err := arch.Parse(port)
 	require.NoError(t, err)
 	return abi.Platform()
+}
+
+// makeBundle makes the directory that the Dockerfiles add.
+func makeBundle(t *testing.T, dir string, archs ...string) {
+	t.Helper()
+	for _, port := range archs {
+		abi, err := arch.Parse(port)
+		require.NoError(t, err)
+		need.Emulator(t, abi.QEMU)
+	}
+	cmd := exec.Command(built.Binproxy(t), "bundle", "--arch", strings.Join(archs, ","), "--release", release, "-o", dir)
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, string(out))
 }
