@@ -1,0 +1,107 @@
+// Command man writes the manual pages: binproxy(1), and one page for each row of the applet table.
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"binproxy/applets"
+	"binproxy/applets/applet"
+)
+
+func main() {
+	if len(os.Args) != 2 {
+		fmt.Fprintln(os.Stderr, "usage: man DIR")
+		os.Exit(2)
+	}
+	if err := write(os.Args[1]); err != nil {
+		fmt.Fprintln(os.Stderr, "man:", err)
+		os.Exit(1)
+	}
+}
+
+// write makes dir anew, so that no page of an applet that is gone is left in it.
+func write(dir string) error {
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for name, text := range pages() {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pages are the pages by file name.
+func pages() map[string]string {
+	all := map[string]string{"binproxy.1": overview()}
+	for _, a := range applets.Table {
+		all["binproxy-"+a.Name+".1"] = page(a)
+	}
+	return all
+}
+
+func page(a applet.Applet) string {
+	synopsis, text, _ := strings.Cut(a.Usage, "\n")
+	return header("binproxy-"+a.Name, a.Synopsis) +
+		".SH SYNOPSIS\n.B binproxy " + a.Name + "\n" + escape(synopsis) + "\n" +
+		".SH DESCRIPTION\n" + verbatim(strings.Trim(text, "\n")) +
+		".SH EXIT STATUS\n" + exitStatus + ".SH SEE ALSO\n.BR binproxy (1)\n"
+}
+
+func overview() string {
+	var b strings.Builder
+	b.WriteString(header("binproxy", "run container images of another architecture on a host that has nothing registered"))
+	b.WriteString(".SH SYNOPSIS\n.B binproxy\nAPPLET [ARGUMENT...]\n.SH DESCRIPTION\n" +
+		"Put into an image of another architecture, binproxy answers to the names of that image's own commands,\n" +
+		"and runs each of them through qemu-user. By its own name it has these applets:\n")
+	for _, a := range applets.Table {
+		fmt.Fprintf(&b, ".TP\n.BR binproxy-%s (1)\n%s\n", escape(a.Name), escape(a.Synopsis))
+	}
+	b.WriteString(".SH EXIT STATUS\n" + exitStatus)
+	return b.String()
+}
+
+const exitStatus = `.TP
+125
+binproxy itself failed
+.TP
+126
+the program was found, but could not be run
+.TP
+127
+the program was not found
+.TP
+128+N
+the program was ended by signal N
+.PP
+Any other status is the program's own.
+`
+
+func header(name, synopsis string) string {
+	return fmt.Sprintf(".TH %s 1 \"\" binproxy\n.SH NAME\n%s \\- %s\n", strings.ToUpper(name), escape(name), escape(synopsis))
+}
+
+// verbatim keeps the lines as they are: the usage texts are laid out for a terminal.
+func verbatim(text string) string {
+	return ".nf\n" + escape(cmp.Or(text, "See the synopsis.")) + "\n.fi\n"
+}
+
+// escape makes roff print the text as it is.
+func escape(text string) string {
+	text = strings.NewReplacer(`\`, `\e`, "-", `\-`, "'", `\(aq`, "`", `\(ga`).Replace(text)
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		if strings.HasPrefix(line, ".") {
+			lines[i] = `\&` + line
+		}
+	}
+	return strings.Join(lines, "\n")
+}
