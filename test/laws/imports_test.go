@@ -1,0 +1,166 @@
+// Package laws checks what the whole repository must hold to: which room may import which, what an exec may cost, and what
+// the program's file is.
+package laws
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// pkg is what `go list -json` tells of a package.
+type pkg struct {
+	ImportPath, Dir, Doc, Name string
+	GoFiles, IgnoredGoFiles    []string
+	TestGoFiles, XTestGoFiles  []string
+	Imports, Deps              []string
+	Standard                   bool
+}
+
+// modulePackages lists the packages of the module, tests left out.
+func modulePackages(t *testing.T) map[string]pkg {
+	t.Helper()
+	return list(t, "./...")
+}
+
+func list(t *testing.T, patterns ...string) map[string]pkg {
+	t.Helper()
+	cmd := exec.Command("go", append([]string{"list", "-json"}, patterns...)...)
+	cmd.Dir = top
+	out, err := cmd.Output()
+	require.NoError(t, err)
+	packages := map[string]pkg{}
+	for decoder := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p pkg
+		err := decoder.Decode(&p)
+		if errors.Is(err, io.EOF) {
+			return packages
+		}
+		require.NoError(t, err)
+		packages[p.ImportPath] = p
+	}
+}
+
+// room is the part of an import path that the laws are about: emu/arch, shim, applets; "" for a package that is not ours.
+func room(path string) string {
+	room, _ := strings.CutPrefix(path, "binproxy/")
+	if room == path {
+		return ""
+	}
+	return room
+}
+
+func within(room, house string) bool { return room == house || strings.HasPrefix(room, house+"/") }
+
+// A law says what the rooms in from must not import. The reason is shown with the offence.
+type law struct {
+	from   string
+	forbid func(imported string) bool
+	why    string
+}
+
+func any(houses ...string) func(string) bool {
+	return func(path string) bool {
+		return slices.ContainsFunc(houses, func(house string) bool { return within(room(path), house) })
+	}
+}
+
+func notOnly(allowed ...string) func(string) bool {
+	return func(path string) bool { return room(path) != "" && !any(allowed...)(path) }
+}
+
+var importLaws = []law{
+	{"emu", any("shim", "applets", "scripts", "test"), "the machinery knows nothing of who uses it"},
+	{"shim", any("applets", "scripts", "test", "emu/supervise"), "every exec through a farm pays for what a shim imports"},
+	{"applets", any("scripts", "test"), "nothing imports scripts, and only tests import test"},
+	{"emu/arch", notOnly(), "the lowest room"},
+	{"emu/elfinfo", notOnly("emu/arch"), "arch < elfinfo"},
+	{"emu/identity", notOnly("emu/sys"), "what each field is, and nothing of bundles"},
+	{"emu/config", notOnly("emu/arch", "emu/identity"), "arch, identity < config"},
+	{"emu/resolve", notOnly("emu/arch", "emu/elfinfo", "emu/config"), "a pure function: elfinfo, config < resolve < supervise"},
+	{"emu/seccomp", notOnly("emu/arch"), "a pure function: seccomp < supervise"},
+	{"emu/sys", notOnly(), "sys < everything that needs the kernel"},
+	{"emu/exit", notOnly(), "the statuses are everybody's"},
+}
+
+// shimForbidden are what costs an exec start-up time or is not to be in a shim.
+var shimForbidden = []string{"flag", "net", "net/http", "regexp", "text/template", "encoding/json", "os/user", "log/slog"}
+
+func TestImports(t *testing.T) {
+	packages := modulePackages(t)
+	require.NotEmpty(t, packages)
+	for _, p := range packages {
+		for _, l := range importLaws {
+			if !within(room(p.ImportPath), l.from) {
+				continue
+			}
+			for _, imported := range p.Imports {
+				if l.forbid(imported) && !within(room(imported), l.from) {
+					t.Errorf("%s imports %s: %s", p.ImportPath, imported, l.why)
+				}
+			}
+		}
+		if slices.Contains(p.Imports, "unsafe") && room(p.ImportPath) != "emu/sys" {
+			t.Errorf("%s imports unsafe: only emu/sys does", p.ImportPath)
+		}
+		if within(room(p.ImportPath), "scripts") || within(room(p.ImportPath), "test") {
+			continue
+		}
+		for _, imported := range p.Imports {
+			assert.False(t, any("scripts", "test")(imported), "%s imports %s", p.ImportPath, imported)
+		}
+	}
+}
+
+// An applet's room imports none of another's.
+func TestAppletsAreRoomsOfTheirOwn(t *testing.T) {
+	for _, p := range modulePackages(t) {
+		own, inApplets := strings.CutPrefix(room(p.ImportPath), "applets/")
+		if !inApplets {
+			continue
+		}
+		for _, imported := range p.Imports {
+			if other, ok := strings.CutPrefix(room(imported), "applets/"); ok && other != "applet" && !within(other, own) && !within(own, other) {
+				t.Errorf("%s imports %s", p.ImportPath, imported)
+			}
+		}
+	}
+}
+
+// What a shim brings along in the end, through whatever it imports.
+func TestShimsAreLight(t *testing.T) {
+	for path, p := range modulePackages(t) {
+		if !within(room(path), "shim") || within(room(path), "shim/preload") {
+			continue
+		}
+		for _, dep := range p.Deps {
+			if slices.Contains(shimForbidden, dep) {
+				t.Errorf("%s depends on %s", path, dep)
+			}
+			if strings.Contains(strings.Split(dep, "/")[0], ".") && !strings.HasPrefix(dep, "golang.org/x/sys/") {
+				t.Errorf("%s depends on %s: the standard library and x/sys only", path, dep)
+			}
+		}
+	}
+}
+
+// unsafe is in files of emu/sys that are named for it, in tests too.
+func TestUnsafeFiles(t *testing.T) {
+	for _, f := range goFiles(t) {
+		for _, spec := range f.syntax.Imports {
+			if spec.Path.Value != `"unsafe"` {
+				continue
+			}
+			named := strings.HasPrefix(f.name, "emu/sys/") && strings.HasSuffix(strings.TrimSuffix(f.name, "_test.go"), "_unsafe.go")
+			assert.True(t, named || strings.HasSuffix(f.name, "_test.go"), fmt.Sprintf("%s imports unsafe", f.name))
+		}
+	}
+}
