@@ -13,7 +13,7 @@ help: ## this list
 build: ## ./binproxy, one static binary
 	@scripts/build binproxy
 
-demo: ## the main job from end to end: a foreign image, built by a Docker engine on a host with nothing registered
+demo: build ## the main job from end to end: a foreign image, built by a Docker engine on a host with nothing registered
 	@scripts/packages --required scripts/packages-demo
 	@go run ./scripts/demo
 
