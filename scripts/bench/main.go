@@ -1,0 +1,126 @@
+// Command bench is `make bench`: it measures ratios, each of two programs that run in turn (A B A B ...) in the same minute on the same machine,
+// and shows the ratio of their medians beside the budget. Nothing asserts on it: a busy machine is no failure.
+//
+// A row is added to the table of rows.go.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"slices"
+	"syscall"
+	"time"
+)
+
+// A row compares two commands. prepare makes them in dir; why says what is missing where they cannot be made.
+type row struct {
+	name    string
+	budget  float64 // of the ratio; 0 for a figure that has none
+	rounds  int
+	prepare func(ctx context.Context, dir string) (measured, reference command, why error)
+}
+
+// A command is started once for each measurement. It must exit with status 0.
+type command struct {
+	path string
+	args []string // argv[1:]
+	env  []string
+	dir  string
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := bench(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func bench(ctx context.Context) error {
+	dir, err := os.MkdirTemp("", "binproxy-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	fmt.Printf("%-54s %6s %6s %6s  %-12s  %s\n", "what, against what", "budget", "wall", "CPU", "wall, half", "medians of wall and CPU")
+	for i, r := range rows {
+		own := fmt.Sprintf("%s/%d", dir, i)
+		if err := os.Mkdir(own, 0o755); err != nil {
+			return err
+		}
+		measured, reference, why := r.prepare(ctx, own)
+		if why != nil {
+			fmt.Printf("%-54s not measured: %v\n", r.name, why)
+			continue
+		}
+		if err := measure(ctx, r, measured, reference); err != nil {
+			return fmt.Errorf("%s: %w", r.name, err)
+		}
+	}
+	return ctx.Err()
+}
+
+// cost is what one run took, in seconds: of the clock, and of the processor, its own and the kernel's for it.
+type cost struct{ wall, cpu float64 }
+
+func wall(c cost) float64 { return c.wall }
+func cpu(c cost) float64  { return c.cpu }
+
+func measure(ctx context.Context, r row, measured, reference command) error {
+	var a, b []cost
+	var ratios []float64
+	for n := range r.rounds + 1 {
+		ca, err := measured.run(ctx)
+		if err != nil {
+			return err
+		}
+		cb, err := reference.run(ctx)
+		if err != nil {
+			return err
+		}
+		if n > 0 { // the first round fills the caches
+			a, b, ratios = append(a, ca), append(b, cb), append(ratios, ca.wall/cb.wall)
+		}
+	}
+	budget := ""
+	if r.budget > 0 {
+		budget = fmt.Sprintf("%.2f", r.budget)
+	}
+	fmt.Printf("%-54s %6s %6.2f %6.2f  %.2f to %.2f  %s/%s, %s/%s\n", r.name, budget,
+		median(a, wall)/median(b, wall), median(a, cpu)/median(b, cpu), quantile(ratios, 0.25), quantile(ratios, 0.75),
+		shown(median(a, wall)), shown(median(a, cpu)), shown(median(b, wall)), shown(median(b, cpu)))
+	return nil
+}
+
+func (c command) run(ctx context.Context) (cost, error) {
+	cmd := exec.CommandContext(ctx, c.path, c.args...)
+	cmd.Env, cmd.Dir = c.env, c.dir
+	start := time.Now()
+	if err := cmd.Run(); err != nil {
+		return cost{}, fmt.Errorf("%s: %w", cmd, err)
+	}
+	took := time.Since(start)
+	return cost{took.Seconds(), (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()}, nil
+}
+
+func median(costs []cost, of func(cost) float64) float64 {
+	values := make([]float64, len(costs))
+	for i, c := range costs {
+		values[i] = of(c)
+	}
+	return quantile(values, 0.5)
+}
+
+// quantile is the value below which the share q of the values lies.
+func quantile(values []float64, q float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	return sorted[int(q*float64(len(sorted)-1)+0.5)]
+}
+
+func shown(seconds float64) string {
+	return time.Duration(seconds * float64(time.Second)).Round(10 * time.Microsecond).String()
+}

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"debug/elf"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+var rows = []row{
+	{"a shim's start-up (uname), against an empty Go program", 1.25, 300, shimStart},
+	{"an exec through the farm, against the emulator alone", 0, 200, farmExec},
+}
+
+// shimStart is binproxy as uname, against a static Go program that does nothing.
+func shimStart(ctx context.Context, dir string) (command, command, error) {
+	empty := filepath.Join(dir, "empty")
+	if err := compile(ctx, empty, "package main\n\nfunc main() {}\n"); err != nil {
+		return command{}, command{}, err
+	}
+	if err := buildProgram(ctx, dir); err != nil {
+		return command{}, command{}, err
+	}
+	shim := filepath.Join(dir, "uname")
+	return command{path: shim}, command{path: empty}, os.Symlink("binproxy", shim)
+}
+
+// farmExec is a small static guest program through a link of a farm, against the same under the emulator that the farm uses.
+func farmExec(ctx context.Context, dir string) (command, command, error) {
+	emulator, err := exec.LookPath("qemu-aarch64-static")
+	if err != nil {
+		return command{}, command{}, fmt.Errorf("needs package qemu-user-static: %w", err)
+	}
+	guest := filepath.Join(dir, "bin", "guest")
+	if err := writeGuest(guest); err != nil {
+		return command{}, command{}, err
+	}
+	if err := buildProgram(ctx, dir); err != nil {
+		return command{}, command{}, err
+	}
+	bundle := filepath.Join(dir, "bundle")
+	make := exec.CommandContext(ctx, filepath.Join(dir, "binproxy"), "bundle", "--arch", "arm64", "--emulator", emulator, "-o", bundle)
+	if out, err := make.CombinedOutput(); err != nil {
+		return command{}, command{}, fmt.Errorf("%w\n%s", err, out)
+	}
+	// The link that install makes, without install, which would look through this machine's own PATH.
+	link := filepath.Join(bundle, "farm", guest)
+	if err := os.MkdirAll(filepath.Dir(link), 0o755); err != nil {
+		return command{}, command{}, err
+	}
+	return command{path: link}, command{path: filepath.Join(bundle, "qemu-aarch64"), args: []string{guest}}, os.Symlink(filepath.Join(bundle, "binproxy"), link)
+}
+
+// buildProgram builds dir/binproxy as `make build` does.
+func buildProgram(ctx context.Context, dir string) error {
+	return quiet(exec.CommandContext(ctx, "scripts/build", filepath.Join(dir, "binproxy")))
+}
+
+// writeGuest writes the smallest aarch64 program: one segment, exit(0).
+func writeGuest(path string) error {
+	const base, headers = 0x400000, 64 + 56
+	code := []uint32{
+		0xd2800000, // mov x0, #0
+		0xd2800ba8, // mov x8, #93 (exit)
+		0xd4000001, // svc #0
+	}
+	size := uint64(headers + 4*len(code))
+	var b bytes.Buffer
+	for _, part := range []any{
+		elf.Header64{Ident: [16]byte{0x7f, 'E', 'L', 'F', 2, 1, 1}, Type: uint16(elf.ET_EXEC), Machine: uint16(elf.EM_AARCH64), Version: 1,
+			Entry: base + headers, Phoff: 64, Ehsize: 64, Phentsize: 56, Phnum: 1, Shentsize: 64},
+		elf.Prog64{Type: uint32(elf.PT_LOAD), Flags: uint32(elf.PF_R | elf.PF_X), Vaddr: base, Paddr: base, Filesz: size, Memsz: size, Align: 0x10000},
+		code,
+	} {
+		if err := binary.Write(&b, binary.LittleEndian, part); err != nil {
+			return err
+		}
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(path, b.Bytes(), 0o755)
+}
+
+// compile makes a static program at path of a Go source.
+func compile(ctx context.Context, path, source string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(path+".go", []byte(source), 0o644); err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", path, path+".go")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	return quiet(cmd)
+}
+
+// quiet runs the command; what it says is shown only if it fails.
+func quiet(cmd *exec.Cmd) error {
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", cmd, err, out)
+	}
+	return nil
+}
