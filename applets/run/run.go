@@ -27,7 +27,7 @@ import (
 var Applet = applet.Applet{
 	Name:     "run",
 	Synopsis: "run a command of another architecture, and all that it starts",
-	Usage: `[--arch ARCH] [--root DIR] [--cwd DIR] [--emulator [ARCH=]FILE] [--route ROUTE] [--env K=V] -- COMMAND [ARGUMENT...]
+	Usage: `[--arch ARCH] [--root DIR] [--cwd DIR] [--emulator [ARCH=]FILE] [--route ROUTE] [--env K=V] [--trace FILE] [--summary] -- COMMAND [ARGUMENT...]
 
 Runs COMMAND. Each program of another architecture that it or any process of its starts goes to that architecture's
 emulator; host-native programs run as they are. The exit status is the command's, 128+N if signal N ended it.
@@ -39,6 +39,8 @@ emulator; host-native programs run as they are. The exit status is the command's
   --route ROUTE        auto, kernel, userns, supervise or farm (default: auto)
   --release R          the kernel release that programs are told
   --env K=V            set a variable of the command's environment
+  --trace FILE         write what ran, when, how long and at what cost, as Chrome trace events (Perfetto, chrome://tracing, speedscope)
+  --summary            print the costliest commands on stderr at the end
 
 BINPROXY_DEBUG=1 prints one line for each exec on stderr.
 `,
@@ -50,6 +52,7 @@ type flagsOf struct {
 	arch, root, cwd, route, release string
 	emulators, env                  applet.List
 	bundle                          config.Config
+	report                          report
 }
 
 func run(args []string) error {
@@ -60,6 +63,8 @@ func run(args []string) error {
 	flags.StringVar(&f.cwd, "cwd", "", "")
 	flags.StringVar(&f.route, "route", "auto", "")
 	flags.StringVar(&f.release, "release", "", "")
+	flags.StringVar(&f.report.trace, "trace", "", "")
+	flags.BoolVar(&f.report.summary, "summary", false, "")
 	flags.Var(&f.emulators, "emulator", "")
 	flags.Var(&f.env, "env", "")
 	command, err := flags.ParseCommand(args)
@@ -87,11 +92,11 @@ func (f *flagsOf) take(c supervise.Config) error {
 	case "userns":
 		return ended(supervise.RunInNamespace(c))
 	case "supervise":
-		return ended(supervise.Run(c))
+		return ended(f.report.supervised(c))
 	case "farm":
 		return f.farm(c)
 	case "auto":
-		err := ended(supervise.Run(c))
+		err := ended(f.report.supervised(c))
 		var refused *supervise.Refused
 		if !errors.As(err, &refused) {
 			return err

@@ -116,6 +116,7 @@ func (s *supervisor) route(t *tracee, e *pending) error {
 	if errors.Is(err, errDenied) && !e.dumpable {
 		return s.allow(t, e)
 	}
+	s.asked(t, req.path)
 	if err == nil {
 		err = s.plan(t, e, req)
 	}
@@ -233,9 +234,11 @@ func (s *supervisor) execStop(t *tracee) error {
 	t.guest = nil
 	if e := t.exec; e != nil && e.phase == running {
 		t.guest, e.guest = e.guest, nil
+		s.execed(t, e)
 		e.phase = loaded
 		return sys.ContinueToSyscall(t.tid, 0)
 	}
+	s.execed(t, nil)
 	return s.through(t)
 }
 

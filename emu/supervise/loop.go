@@ -3,6 +3,7 @@ package supervise
 import (
 	"golang.org/x/sys/unix"
 
+	"binproxy/emu/observe"
 	"binproxy/emu/sys"
 )
 
@@ -14,6 +15,9 @@ type tracee struct {
 
 	announced bool // its parent's stop has told of it
 	inherits  bool // what it runs is its parent's program, not known yet
+
+	path  string // for an observer: what its exec names
+	group int    // for an observer: whose thread it is; 0 for one that leads its group
 
 	stopped   bool // it was sent SIGSTOP in the middle of a change
 	interrupt bool // it was to take part in a group-stop then
@@ -27,6 +31,7 @@ func (s *supervisor) loop() (unix.WaitStatus, error) {
 			return 0, err
 		}
 		if !stop.Status.Stopped() {
+			s.ended(stop, s.lastCPU)
 			s.gone(stop.TID)
 			if stop.TID == s.child {
 				return stop.Status, nil
@@ -55,7 +60,11 @@ func (s *supervisor) next() (sys.Stop, error) {
 	if len(s.kept) > 0 {
 		stop := s.kept[0]
 		s.kept = s.kept[1:]
+		s.lastCPU = observe.Unknown
 		return stop, nil
+	}
+	if s.config.Observer != nil {
+		return s.nextObserved()
 	}
 	return sys.Wait(-1)
 }
@@ -63,6 +72,7 @@ func (s *supervisor) next() (sys.Stop, error) {
 func (s *supervisor) enter(tid int) *tracee {
 	t := &tracee{tid: tid, inherits: true}
 	s.tracees[tid] = t
+	s.entered(t)
 	return t
 }
 
@@ -123,7 +133,7 @@ func (s *supervisor) leader(t *tracee) *tracee {
 	}
 	delete(s.tracees, caller.tid)
 	t.forget()
-	caller.tid = t.tid
+	caller.tid, caller.group = t.tid, 0
 	s.tracees[t.tid] = caller
 	return caller
 }

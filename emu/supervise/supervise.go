@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -38,6 +39,7 @@ type Config struct {
 	Options  []string                                 // the emulator's further options
 	Behind   func(path string) string                 // what a path that leads to binproxy itself stands for; nil for nothing
 	Debug    bool                                     // one line for each exec on stderr
+	Observer Observer                                 // nil for none
 }
 
 // supervisor is the state of the tracer's thread.
@@ -57,6 +59,7 @@ type supervisor struct {
 	walks    bool
 
 	child     int
+	lastCPU   time.Duration // of what next found ended, for an observer
 	tracees   map[int]*tracee
 	early     map[int]bool // tracees that were gone before their parent's stop told of them
 	kept      []sys.Stop
