@@ -2,14 +2,10 @@
 package run
 
 import (
-	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"golang.org/x/sys/unix"
 
 	"binproxy/applets/applet"
 	"binproxy/emu/arch"
@@ -17,10 +13,7 @@ import (
 	"binproxy/emu/exit"
 	"binproxy/emu/identity"
 	"binproxy/emu/supervise"
-	"binproxy/emu/sys"
 	"binproxy/shim/farm"
-	"binproxy/shim/proxy"
-	"binproxy/shim/sh"
 )
 
 // Applet is the row of the table.
@@ -78,67 +71,10 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
-	return f.take(c)
+	return f.start(c)
 }
 
-// take goes the route that was asked for.
-func (f *flagsOf) take(c supervise.Config) error {
-	if sys.Supervised() {
-		return supervise.Enter(c) // whoever supervises us routes what we run
-	}
-	switch f.route {
-	case "kernel":
-		return supervise.Enter(c)
-	case "userns":
-		return ended(supervise.RunInNamespace(c))
-	case "supervise":
-		return ended(f.report.supervised(c))
-	case "farm":
-		return f.farm(c)
-	case "auto":
-		err := ended(f.report.supervised(c))
-		var refused *supervise.Refused
-		if !errors.As(err, &refused) {
-			return err
-		}
-		fmt.Fprintf(os.Stderr, "binproxy: %v; going on by the farm: only what is called through its links reaches the emulator\n", refused)
-		return f.farm(c)
-	}
-	return exit.Errorf(exit.Failed, "run: --route %s: there are auto, kernel, userns, supervise and farm", f.route)
-}
-
-// ended is the error for a command's end: the exit status is the command's.
-func ended(status unix.WaitStatus, err error) error {
-	switch {
-	case err != nil:
-		return err
-	case status.Signaled():
-		return exit.Silent(exit.Signal + int(status.Signal()))
-	}
-	return exit.Silent(status.ExitStatus())
-}
-
-// farm becomes the command by way of the farm.
-func (f *flagsOf) farm(c supervise.Config) error {
-	if f.root != "" {
-		return exit.Errorf(exit.Failed, "run: the farm route has no --root: a farm is part of its root")
-	}
-	if f.cwd != "" {
-		if err := os.Chdir(f.cwd); err != nil {
-			return err
-		}
-	}
-	call := farm.Call{Config: f.bundle, Root: farm.Root{Self: f.bundle.Self(), Farms: f.bundle.AllFarms()}}
-	env := sh.WithFarm(call, c.Env)
-	var err error
-	for _, path := range supervise.Candidates(c.Argv[0], env) {
-		if err = proxy.Exec(call, path, c.Argv, env); exit.Code(err) != exit.NotFound {
-			break
-		}
-	}
-	return err
-}
-
+// config is what to run and how.
 func (f *flagsOf) config(command []string) (supervise.Config, error) {
 	c := supervise.Config{Argv: command, Env: environment(f.env), Root: f.root, Dir: f.cwd, Debug: os.Getenv("BINPROXY_DEBUG") != ""}
 	cfg, err := config.Load(bundleDir())
