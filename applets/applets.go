@@ -13,6 +13,7 @@ import (
 	"binproxy/applets/applet"
 	"binproxy/applets/bundle"
 	"binproxy/applets/clean"
+	"binproxy/applets/doctor"
 	"binproxy/applets/env"
 	"binproxy/applets/install"
 	"binproxy/applets/run"
@@ -20,6 +21,7 @@ import (
 	"binproxy/applets/version"
 	"binproxy/emu/config"
 	"binproxy/emu/exit"
+	"binproxy/emu/probe"
 	"binproxy/emu/supervise"
 )
 
@@ -27,6 +29,7 @@ import (
 var Table = []applet.Applet{
 	bundle.Applet,
 	clean.Applet,
+	doctor.Applet,
 	env.Applet,
 	install.Applet,
 	run.Applet,
@@ -41,6 +44,9 @@ func Main(argv []string) error {
 	}
 	if argv[0] == supervise.LaunchName {
 		return supervise.Launch(argv[1:])
+	}
+	if argv[0] == probe.EntryName {
+		return probe.Entry(argv[1:])
 	}
 	if a, ok := Find(filepath.Base(argv[0])); ok {
 		return start(a, argv[1:])
