@@ -9,6 +9,7 @@ import (
 	"binproxy/emu/exit"
 	"binproxy/emu/observe"
 	"binproxy/emu/supervise"
+	"binproxy/emu/trouble"
 )
 
 // report is what --trace and --summary ask for.
@@ -21,6 +22,9 @@ func (r report) asked() bool { return r.trace != "" || r.summary }
 
 // supervised runs the command under supervision, with the reports that are asked for.
 func (r report) supervised(c supervise.Config) (unix.WaitStatus, error) {
+	var watch trouble.Watch
+	c.Died = watch.Died
+	defer watch.Print(os.Stderr)
 	if !r.asked() {
 		return supervise.Run(c)
 	}

@@ -118,11 +118,11 @@ func emulatorOf(abi *arch.ABI, cfg config.Config) (config.Emulator, Result) {
 	if cmd.ProcessState.ExitCode() != tiny.Status {
 		return emulator, no("another emulator", "%s does not run the smallest program: %v: %s", emulator.Path, err, strings.TrimSpace(string(out)))
 	}
-	return emulator, yes("%s", strings.TrimSpace(emulator.Path+" "+version(emulator)))
+	return emulator, yes("%s", strings.TrimSpace(emulator.Path+" "+Version(emulator)))
 }
 
-// version is what the emulator says of itself.
-func version(e config.Emulator) string {
+// Version is what the emulator says of itself.
+func Version(e config.Emulator) string {
 	argv := []string{"--version"}
 	if e.Loader != "" {
 		argv = []string{"--library-path", filepath.Dir(e.Loader), e.Path, "--version"}

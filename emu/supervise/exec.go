@@ -171,7 +171,7 @@ func (s *supervisor) plan(t *tracee, e *pending, req request) error {
 	if req.path == "" {
 		e.name = s.fileName(v.last.path) // as Linux 6.14 has it; before, it was the descriptor's number
 	}
-	e.guest = &guest{fd: v.last.path, refs: 1}
+	e.guest = &guest{fd: v.last.path, refs: 1, abi: plan.ABI, emulator: e.emulator}
 	v.last.path = -1
 	return nil
 }

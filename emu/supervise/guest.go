@@ -1,12 +1,19 @@
 package supervise
 
-import "golang.org/x/sys/unix"
+import (
+	"golang.org/x/sys/unix"
+
+	"binproxy/emu/arch"
+)
 
 // guest is the program that an emulated process runs, shared by all that were forked from it. /proc/PID/exe names the emulator;
 // this is what it should name.
 type guest struct {
 	fd   int // O_PATH
 	refs int
+
+	abi      *arch.ABI
+	emulator *emulator
 }
 
 func (g *guest) share() *guest {

@@ -32,6 +32,7 @@ func (s *supervisor) loop() (unix.WaitStatus, error) {
 		}
 		if !stop.Status.Stopped() {
 			s.ended(stop, s.lastCPU)
+			s.died(stop.TID, stop.Status)
 			s.gone(stop.TID)
 			if stop.TID == s.child {
 				return stop.Status, nil

@@ -40,6 +40,7 @@ type Config struct {
 	Behind   func(path string) string                 // what a path that leads to binproxy itself stands for; nil for nothing
 	Debug    bool                                     // one line for each exec on stderr
 	Observer Observer                                 // nil for none
+	Died     func(Death)                              // called for each guest that ended badly; nil for none
 }
 
 // supervisor is the state of the tracer's thread.
