@@ -58,6 +58,7 @@ func run(args []string) error {
 	if err != nil {
 		return exit.Errorf(exit.Failed, "doctor: %w", err)
 	}
+	call.Config.Identity = identity.FromEnv(os.Getenv).Over(call.Config.Identity)
 	guests, err := asked(*archs, call.Config)
 	if err != nil {
 		return exit.Errorf(exit.Failed, "doctor: %w", err)

@@ -237,3 +237,43 @@ func escape(b []byte) string {
 	}
 	return s.String()
 }
+
+// A release of one's own keeps auto from the kernel's route, in doctor's answer too.
+func TestReleaseNeedsTheSupervisor(t *testing.T) {
+	need.Emulator(t, "i386")
+	b := newBench(t)
+	for _, c := range []struct {
+		env  []string
+		auto string
+	}{{nil, "auto takes kernel"}, {[]string{"BINPROXY_RELEASE=4.15.0"}, "auto takes supervise: a release of one's own needs the supervisor"}} {
+		need.Given(t, arch.Host().Name == "x86_64", "an amd64 host")
+		stdout, stderr, _ := b.run(nil, c.env, "doctor", "--arch", "i386")
+		assert.Contains(t, stdout, c.auto, stderr)
+	}
+}
+
+// Nothing of what is tried is left behind.
+func TestLeavesNothingBehind(t *testing.T) {
+	need.Emulator(t, "aarch64")
+	b := newBench(t)
+	before := snapshot(t)
+	_, stderr, status := b.run(nil, nil, "doctor", "--arch", "arm64")
+	assert.Zero(t, status, stderr)
+	assert.Equal(t, before, snapshot(t))
+}
+
+// snapshot is what a probe could leave: mounts, binfmt_misc entries, processes of the program's.
+func snapshot(t *testing.T) []string {
+	t.Helper()
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	require.NoError(t, err)
+	entries, _ := filepath.Glob("/proc/sys/fs/binfmt_misc/*")
+	left := append([]string{string(mounts)}, entries...)
+	processes, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, p := range processes {
+		if text, _ := os.ReadFile(p); strings.HasPrefix(string(text), "binproxy-probe\x00") {
+			left = append(left, string(text))
+		}
+	}
+	return left
+}
