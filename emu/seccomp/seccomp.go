@@ -37,10 +37,11 @@ type Rule struct {
 	Action Action
 }
 
-// Equal is a condition: the argument (0 to 5) has the value.
+// Equal is a condition: the argument (0 to 5) has the value, in the bits of the mask if there is one.
 type Equal struct {
 	Arg   int
 	Value uint64
+	Mask  uint64 // 0: all bits
 }
 
 // Offsets in struct seccomp_data: int nr; __u32 arch; __u64 instruction_pointer; __u64 args[6].
@@ -55,6 +56,7 @@ const (
 	equal  = unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K
 	above  = unix.BPF_JMP | unix.BPF_JGE | unix.BPF_K
 	always = unix.BPF_JMP | unix.BPF_JA
+	and    = unix.BPF_ALU | unix.BPF_AND | unix.BPF_K
 	ret    = unix.BPF_RET | unix.BPF_K
 )
 
@@ -141,12 +143,30 @@ func conditional(r Rule) []unix.SockFilter {
 	if r.When == nil {
 		return []unix.SockFilter{action}
 	}
-	at := uint32(offArgs + 8*r.When.Arg)
-	return []unix.SockFilter{
-		{Code: load, K: at},
-		{Code: equal, K: uint32(r.When.Value), Jf: 3},
-		{Code: load, K: at + 4},
-		{Code: equal, K: uint32(r.When.Value >> 32), Jf: 1},
-		action,
+	low, high := half(r.When, 0), half(r.When, 1)
+	code := slices.Concat(low, high)
+	for i := range code {
+		if code[i].Code == equal {
+			code[i].Jf = uint8(len(code) - i) // behind the action
+		}
 	}
+	return append(code, action)
+}
+
+// half compares the lower (0) or the upper (1) 32 bits of an argument. The jump of what differs is still to be set.
+func half(c *Equal, n int) []unix.SockFilter {
+	shift := 32 * n
+	value, mask := uint32(c.Value>>shift), uint32(c.Mask>>shift)
+	if c.Mask == 0 {
+		mask = ^uint32(0)
+	}
+	code := []unix.SockFilter{{Code: load, K: uint32(offArgs + 8*c.Arg + 4*n)}}
+	switch mask {
+	case 0:
+		return nil
+	case ^uint32(0):
+	default:
+		code = append(code, unix.SockFilter{Code: and, K: mask})
+	}
+	return append(code, unix.SockFilter{Code: equal, K: value})
 }

@@ -50,7 +50,7 @@ const (
 
 func TestAssemble(t *testing.T) {
 	rules := []Rule{
-		{x86_64, 59, &Equal{5, cookie}, Notify},
+		{x86_64, 59, &Equal{Arg: 5, Value: cookie}, Notify},
 		{x86_64, 59, nil, Trace(1)},
 		{x86_64, 322, nil, Trace(2)},
 		{x86_64, 520 | x32, nil, Trace(3)},
@@ -109,6 +109,21 @@ func TestAssembleMany(t *testing.T) {
 	}
 }
 
+// A mask leaves bits out of account, in either half.
+func TestAssembleMask(t *testing.T) {
+	filter, err := Assemble([]Rule{
+		{x86_64, 2, &Equal{Arg: 1, Value: 0, Mask: 3}, Trace(1)},
+		{x86_64, 2, &Equal{Arg: 1, Value: 2, Mask: 3 | 1<<32}, Trace(2)},
+		{x86_64, 2, &Equal{Arg: 1, Value: 1 << 32, Mask: 1 << 32}, Trace(3)},
+	})
+	require.NoError(t, err)
+	for value, want := range map[uint64]Action{
+		0: Trace(1), 4: Trace(1), 5 << 32: Trace(1), 2: Trace(2), 6 | 2<<32: Trace(2), 2 | 1<<32: Trace(3), 1 | 3<<32: Trace(3), 1: Allow, 3 | 2<<32: Allow,
+	} {
+		require.Equal(t, want, run(t, filter, call{x86_64, 2, [6]uint64{1: value}}), "%#x", value)
+	}
+}
+
 func TestAssembleNone(t *testing.T) {
 	filter, err := Assemble(nil)
 	require.NoError(t, err)
@@ -116,7 +131,7 @@ func TestAssembleNone(t *testing.T) {
 }
 
 func TestAssembleRefuses(t *testing.T) {
-	_, err := Assemble([]Rule{{x86_64, 1, &Equal{6, 0}, Notify}})
+	_, err := Assemble([]Rule{{x86_64, 1, &Equal{Arg: 6}, Notify}})
 	require.Error(t, err)
 	var many []Rule
 	for n := range uint32(4000) {
