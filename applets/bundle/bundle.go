@@ -28,6 +28,7 @@ binproxy.conf. A Dockerfile then says: ADD bundle /binproxy
   --release R          the kernel release that programs are told
   --sysname S, --nodename N, --kernel-version V, --machine M
                        the other fields of the uname identity
+  --proc HOW           how /proc/version and its like tell it (see binproxy help run)
   -o DIR               where to; an earlier bundle there is replaced
 
 A dynamically linked emulator is brought along with its loader and libraries.
@@ -42,11 +43,8 @@ func run(args []string) error {
 	archs := flags.String("arch", "", "")
 	out := flags.String("o", "bundle", "")
 	flags.Var(&emulators, "emulator", "")
-	flags.StringVar(&id.Release, "release", "", "")
-	flags.StringVar(&id.Sysname, "sysname", "", "")
-	flags.StringVar(&id.Nodename, "nodename", "", "")
-	flags.StringVar(&id.Version, "kernel-version", "", "")
-	flags.StringVar(&id.Machine, "machine", "", "")
+	flags.Identity(&id)
+	proc := flags.String("proc", "", "")
 	operands, err := flags.Parse(args)
 	if err != nil {
 		return err
@@ -58,6 +56,11 @@ func run(args []string) error {
 		return exit.Errorf(exit.Failed, "bundle: %q is one word too many; the directory is named with -o", operands[0])
 	}
 	o := bundle.Options{Identity: id}
+	if *proc != "" {
+		if o.Proc, err = identity.ParseProc(*proc); err != nil {
+			return err
+		}
+	}
 	if o.ABIs, err = arch.ParseList(*archs); err != nil {
 		return err
 	}

@@ -10,7 +10,6 @@ import (
 
 	"binproxy/emu/arch"
 	"binproxy/emu/exit"
-	"binproxy/emu/identity"
 	"binproxy/emu/route"
 	"binproxy/emu/supervise"
 	"binproxy/shim/farm"
@@ -111,7 +110,7 @@ func (f *flagsOf) farm(c supervise.Config) error {
 		}
 	}
 	cfg := f.bundle
-	cfg.Identity = identity.Identity{Release: f.release}.Over(cfg.Identity)
+	cfg.Identity = f.identity.Over(cfg.Identity)
 	call := farm.Call{Config: cfg, Root: farm.Root{Self: cfg.Self(), Farms: cfg.AllFarms()}}
 	env := sh.WithFarm(call, c.Env)
 	var err error

@@ -2,6 +2,8 @@
 package run
 
 import (
+	"cmp"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,7 +22,7 @@ import (
 var Applet = applet.Applet{
 	Name:     "run",
 	Synopsis: "run a command of another architecture, and all that it starts",
-	Usage: `[--arch ARCH] [--root DIR] [--cwd DIR] [--emulator [ARCH=]FILE] [--route ROUTE] [--env K=V] [--trace FILE] [--summary] -- COMMAND [ARGUMENT...]
+	Usage: `[--arch ARCH] [--root DIR] [--cwd DIR] [--emulator [ARCH=]FILE] [--route ROUTE] [--release R] [--env K=V] [--trace FILE] [--summary] -- COMMAND [ARGUMENT...]
 
 Runs COMMAND. Each program of another architecture that it or any process of its starts goes to that architecture's
 emulator; host-native programs run as they are. The exit status is the command's, 128+N if signal N ended it.
@@ -30,7 +32,11 @@ emulator; host-native programs run as they are. The exit status is the command's
   --arch ARCH          only these architectures' programs go to an emulator (default: all that the host cannot run)
   --emulator FILE      take this emulator (ARCH=FILE for one of several)
   --route ROUTE        auto, kernel, userns, supervise or farm (default: auto)
-  --release R          the kernel release that programs are told
+  --release R          the kernel release that programs are told, host-native ones too
+  --kernel-version V, --sysname S, --nodename N, --machine M
+                       the other fields of the uname identity
+  --proc HOW           how /proc/version and its like tell it: auto (mounts where allowed, else not at all),
+                       trace (by looking at every open: slower) or no (default: auto)
   --env K=V            set a variable of the command's environment
   --trace FILE         write what ran, when, how long and at what cost, as Chrome trace events (Perfetto, chrome://tracing, speedscope)
   --summary            print the costliest commands on stderr at the end
@@ -42,10 +48,11 @@ BINPROXY_DEBUG=1 prints one line for each exec on stderr.
 
 // flagsOf are the applet's flags.
 type flagsOf struct {
-	arch, root, cwd, route, release string
-	emulators, env                  applet.List
-	bundle                          config.Config
-	report                          report
+	arch, root, cwd, route, proc string
+	identity                     identity.Identity
+	emulators, env               applet.List
+	bundle                       config.Config
+	report                       report
 }
 
 func run(args []string) error {
@@ -55,7 +62,8 @@ func run(args []string) error {
 	flags.StringVar(&f.root, "root", "", "")
 	flags.StringVar(&f.cwd, "cwd", "", "")
 	flags.StringVar(&f.route, "route", "auto", "")
-	flags.StringVar(&f.release, "release", "", "")
+	flags.StringVar(&f.proc, "proc", "", "")
+	flags.Identity(&f.identity)
 	flags.StringVar(&f.report.trace, "trace", "", "")
 	flags.BoolVar(&f.report.summary, "summary", false, "")
 	flags.Var(&f.emulators, "emulator", "")
@@ -102,14 +110,37 @@ func (f *flagsOf) config(command []string) (supervise.Config, error) {
 	}
 	c.Emulator = cfg.Emulator
 	c.Behind = func(path string) string { return behind(cfg, path) }
-	id := identity.Spoofed(identity.Identity{Release: f.release}.Over(cfg.Identity), os.Getenv)
-	if err := id.Check(); err != nil {
-		return c, err
+	return c, f.spoof(&c, cfg)
+}
+
+// spoof sets the identity that the command is told. What the command line says goes before the environment, and that before the bundle's file.
+func (f *flagsOf) spoof(c *supervise.Config, cfg config.Config) error {
+	if cfg.Truthful(os.Getenv) {
+		c.Identity = identity.Chosen(f.identity)
+	} else {
+		c.Identity = identity.Chosen(f.identity, identity.FromEnv(os.Getenv), cfg.Identity)
 	}
-	if id.Release != "" {
-		c.Options = []string{"-r", id.Release}
+	if err := c.Identity.Check(); err != nil {
+		return err
 	}
-	return c, nil
+	var err error
+	if c.Proc, err = identity.ParseProc(cmp.Or(f.proc, os.Getenv(identity.ProcEnv), string(cfg.Proc))); err != nil {
+		return err
+	}
+	release := c.Identity.Release
+	if release == "" {
+		return nil
+	}
+	c.Options = []string{"-r", release}
+	kernel, err := identity.Kernel()
+	if err != nil {
+		return err
+	}
+	if identity.Above(release, kernel.Release) {
+		fmt.Fprintf(os.Stderr, "binproxy: release %s is above the kernel's, %s: programs that go by it may use system calls that are not there\n",
+			release, kernel.Release)
+	}
+	return nil
 }
 
 // behind is the path of the file that a link to binproxy stands for, by the names that farms give. What fakes uname stays.

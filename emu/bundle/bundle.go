@@ -35,7 +35,8 @@ type Options struct {
 	ABIs      []*arch.ABI
 	Emulators map[string]string // QEMU's name of an architecture to an emulator's file; the others are searched for
 	Identity  identity.Identity
-	Self      string // the program's own file
+	Proc      identity.Proc // how the kernel's files tell it
+	Self      string        // the program's own file
 }
 
 // File is one file of a bundle, for the listing. Size is in bytes.
@@ -118,7 +119,7 @@ type builder struct {
 }
 
 func (b *builder) fill(o Options) error {
-	cfg := config.Config{Identity: o.Identity}
+	cfg := config.Config{Identity: o.Identity, Proc: o.Proc}
 	if err := b.copy(o.Self, config.Binary); err != nil {
 		return err
 	}

@@ -82,7 +82,7 @@ func (s *supervisor) seccompStop(t *tracee) error {
 		return err
 	}
 	if data == 0 || int(data) > len(execCalls) {
-		return sys.Continue(t.tid, 0) // the tracee's own filter asked for this
+		return s.spoofStop(t, data)
 	}
 	e := &pending{call: &execCalls[data-1]}
 	if err := e.regs.get(t.tid); err != nil {
@@ -238,12 +238,16 @@ func (s *supervisor) execStop(t *tracee) error {
 		e.phase = loaded
 		return sys.ContinueToSyscall(t.tid, 0)
 	}
+	s.tellVDSO(t)
 	s.execed(t, nil)
 	return s.through(t)
 }
 
 // syscallStop is the end of a call that was let go in one of the phases.
 func (s *supervisor) syscallStop(t *tracee) error {
+	if t.answer != nil {
+		return s.unameEnd(t)
+	}
 	e := t.exec
 	if e == nil {
 		return sys.Continue(t.tid, 0)

@@ -30,6 +30,7 @@ type order struct {
 	root, dir       string
 	lend            bool              // the host's /proc, /dev and /sys to the root
 	traced          bool              // by us; there is a socket to talk over then
+	spoof           string            // the identity to be told (encodeSpoof)
 	entries         map[string]string // the emulator for each ABI, to be registered in a binfmt_misc of its own
 }
 
@@ -37,7 +38,7 @@ type order struct {
 func (o order) words() []string {
 	flags := strconv.FormatUint(o.ignored, 16) + " " + strconv.FormatUint(o.closed, 16) + " " +
 		strconv.FormatBool(o.lend) + " " + strconv.FormatBool(o.traced)
-	list := []string{flags, o.root, o.dir}
+	list := []string{flags, o.root, o.dir, o.spoof}
 	for abi, path := range o.entries {
 		list = append(list, abi, path)
 	}
@@ -46,13 +47,13 @@ func (o order) words() []string {
 
 // parseOrder reads an order, and gives what comes behind it.
 func parseOrder(words []string) (o order, rest []string, err error) {
-	if len(words) < 4 {
+	if len(words) < 5 {
 		return o, nil, errors.New("words are missing")
 	}
 	if _, err := fmt.Sscanf(words[0], "%x %x %t %t", &o.ignored, &o.closed, &o.lend, &o.traced); err != nil {
 		return o, nil, err
 	}
-	o.root, o.dir, rest = words[1], words[2], words[3:]
+	o.root, o.dir, o.spoof, rest = words[1], words[2], words[3], words[4:]
 	for len(rest) > 2 && rest[0] != "--" {
 		if o.entries == nil {
 			o.entries = map[string]string{}
@@ -88,7 +89,7 @@ func (s *supervisor) launch() error {
 		return fmt.Errorf("socketpair: %w", err)
 	}
 	s.socket = pair[0]
-	s.child, err = start(s.config, order{traced: true}, uintptr(pair[1]))
+	s.child, err = start(s.config, order{traced: true, spoof: encodeSpoof(s.config.Identity, s.config.Proc)}, uintptr(pair[1]))
 	unix.Close(pair[1])
 	if err != nil {
 		return err
@@ -201,6 +202,10 @@ func Launch(args []string) error {
 	if err := register(o.entries); err != nil {
 		return err
 	}
+	rules, err := prepareSpoof(o.spoof)
+	if err != nil {
+		return err
+	}
 	if o.lend && o.root != "" {
 		lend(o.root)
 	}
@@ -208,15 +213,15 @@ func Launch(args []string) error {
 		return err
 	}
 	if o.traced {
-		if err := submit(); err != nil {
+		if err := submit(rules); err != nil {
 			return err
 		}
 	}
 	return execvp(command, os.Environ())
 }
 
-// submit has this thread traced and filtered.
-func submit() error {
+// submit has this thread traced and filtered, with the further rules of a spoof.
+func submit(spoofed []seccomp.Rule) error {
 	var b [8]byte
 	binary.LittleEndian.PutUint32(b[:], uint32(unix.Gettid()))
 	if _, err := unix.Write(launchSocket, b[:4]); err != nil {
@@ -226,7 +231,7 @@ func submit() error {
 	if err != nil || n != len(b) {
 		return exit.Silent(exit.Failed) // the supervisor has gone, and has said why
 	}
-	if err := install(binary.LittleEndian.Uint64(b[:])); err != nil {
+	if err := install(binary.LittleEndian.Uint64(b[:]), spoofed); err != nil {
 		_, _ = unix.Write(launchSocket, []byte(refusal+err.Error()))
 		return exit.Silent(exit.Failed)
 	}
@@ -276,9 +281,9 @@ func register(entries map[string]string) error {
 	return nil
 }
 
-// install puts the filter on this thread. Without CAP_SYS_ADMIN that takes no_new_privs.
-func install(cookie uint64) error {
-	code, err := seccomp.Assemble(filter(cookie, true))
+// install puts the filter on this thread, with the further rules of a spoof. Without CAP_SYS_ADMIN that takes no_new_privs.
+func install(cookie uint64, spoofed []seccomp.Rule) error {
+	code, err := seccomp.Assemble(append(filter(cookie, true), spoofed...))
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,8 @@ type tracee struct {
 	guest *guest   // what it runs; nil for a native program
 	exec  *pending // an exec on its way
 
+	answer *answer // a uname on its way
+
 	announced bool // its parent's stop has told of it
 	inherits  bool // what it runs is its parent's program, not known yet
 

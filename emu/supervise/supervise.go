@@ -23,6 +23,7 @@ import (
 
 	"binproxy/emu/arch"
 	"binproxy/emu/config"
+	"binproxy/emu/identity"
 	"binproxy/emu/resolve"
 	"binproxy/emu/sys"
 )
@@ -38,9 +39,13 @@ type Config struct {
 	Emulator func(*arch.ABI) (config.Emulator, error) // which emulator
 	Options  []string                                 // the emulator's further options
 	Behind   func(path string) string                 // what a path that leads to binproxy itself stands for; nil for nothing
-	Debug    bool                                     // one line for each exec on stderr
-	Observer Observer                                 // nil for none
-	Died     func(Death)                              // called for each guest that ended badly; nil for none
+
+	Identity identity.Identity // what every program is told; empty fields are the kernel's
+	Proc     identity.Proc     // how the kernel's files tell it
+
+	Debug    bool        // one line for each exec on stderr
+	Observer Observer    // nil for none
+	Died     func(Death) // called for each guest that ended badly; nil for none
 }
 
 // supervisor is the state of the tracer's thread.
@@ -66,6 +71,8 @@ type supervisor struct {
 	kept      []sys.Stop
 	emulators map[*arch.ABI]*emulator
 	broken    map[*arch.ABI]error
+
+	spoof *spoof // nil where the identity is the kernel's own
 }
 
 // Run runs the command under supervision to its end, and gives that. The error is for what kept it from starting: a Refused where the
@@ -76,6 +83,9 @@ func Run(c Config) (unix.WaitStatus, error) {
 		config: c, resolver: resolve.Resolver{Guest: c.Guest}, options: c.Options,
 		notify:  -1,
 		tracees: map[int]*tracee{}, early: map[int]bool{}, emulators: map[*arch.ABI]*emulator{}, broken: map[*arch.ABI]error{},
+	}
+	if !c.Identity.IsZero() {
+		s.spoof = &spoof{identity: c.Identity, vdsos: map[vdsoKind][]patch{}}
 	}
 	var b [8]byte
 	if _, err := rand.Read(b[:]); err != nil {
