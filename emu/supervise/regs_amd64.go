@@ -2,6 +2,8 @@ package supervise
 
 import (
 	"golang.org/x/sys/unix"
+
+	"binproxy/emu/sys"
 )
 
 // x32 is bit 30 of the numbers of x32's calls, which else come with x86_64's AUDIT_ARCH.
@@ -29,8 +31,8 @@ var callInstruction = []byte{0x0f, 0x05}
 // registers are a stopped tracee's.
 type registers struct{ unix.PtraceRegs }
 
-func (r *registers) get(tid int) error { return unix.PtraceGetRegs(tid, &r.PtraceRegs) }
-func (r *registers) set(tid int) error { return unix.PtraceSetRegs(tid, &r.PtraceRegs) }
+func (r *registers) get(tid int) error { return sys.Registers(tid, &r.PtraceRegs) }
+func (r *registers) set(tid int) error { return sys.SetRegisters(tid, &r.PtraceRegs) }
 
 func (r *registers) arg(c *execCall, n int) *uint64 {
 	if c.compat {
