@@ -1,0 +1,65 @@
+package kernel
+
+import "slices"
+
+// Range is the numbers First to Last.
+type Range struct{ First, Last uint32 }
+
+// x32Bit marks an x32 call in the number that a program passes, and that seccomp sees.
+const x32Bit = 0x40000000
+
+// noCall is the number -1. The kernel answers ENOSYS to it by itself, and a tracer uses it to skip a call: a filter that judged
+// it would overwrite the tracer's answer.
+const noCall = 0xffffffff
+
+// Absent gives the numbers that the release answers ENOSYS to, in the space of numbers that seccomp sees for the first ABI of a family
+// (see Family): for x86_64 that space holds x32 too. Ranges ascend and do not touch; -1 is in none.
+func (r Release) Absent(a *ABI) []Range {
+	present := r.present(a, 0)
+	if a.Name == "x86_64" {
+		present = append(present, r.present(Get("x32"), x32Bit)...)
+	}
+	return complement(append(present, noCall))
+}
+
+// present lists the numbers that the release has, ascending.
+func (r Release) present(a *ABI, bit uint32) []uint32 {
+	var list []uint32
+	for _, row := range a.rows {
+		if r.Has(a.call(row)).Has {
+			list = append(list, row.nr|bit)
+		}
+	}
+	return slices.Compact(list)
+}
+
+func complement(present []uint32) []Range {
+	var gaps []Range
+	next := uint64(0)
+	for _, nr := range present {
+		if uint64(nr) > next {
+			gaps = append(gaps, Range{uint32(next), nr - 1})
+		}
+		next = uint64(nr) + 1
+	}
+	return gaps
+}
+
+// AbsentUnder gives the numbers of the host ABI that must be denied so that a guest under an emulator, which turns each call of the
+// guest into the host's call of the same name, sees what the release has in the guest's ABI. Only calls that the guest's table names
+// are judged: what only the host has (open, for an aarch64 guest) is the emulator's own means. Nothing else is denied, so that
+// the emulator's own calls go on; keep lists names that it cannot do without.
+func (r Release) AbsentUnder(host, guest *ABI, keep ...string) []Range {
+	var ranges []Range
+	for _, c := range host.Calls() {
+		if c.Never() || slices.Contains(keep, c.Name) || len(guest.ByName(c.Name)) == 0 || r.HasName(guest, c.Name) {
+			continue
+		}
+		if n := len(ranges); n > 0 && ranges[n-1].Last+1 >= c.Nr {
+			ranges[n-1].Last = c.Nr
+		} else {
+			ranges = append(ranges, Range{c.Nr, c.Nr})
+		}
+	}
+	return ranges
+}
