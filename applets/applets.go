@@ -15,6 +15,7 @@ import (
 	"binproxy/applets/clean"
 	"binproxy/applets/env"
 	"binproxy/applets/install"
+	"binproxy/applets/kernel"
 	"binproxy/applets/status"
 	"binproxy/applets/version"
 	"binproxy/emu/config"
@@ -27,6 +28,7 @@ var Table = []applet.Applet{
 	clean.Applet,
 	env.Applet,
 	install.Applet,
+	kernel.Applet,
 	status.Applet,
 	version.Applet,
 }
