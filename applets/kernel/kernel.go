@@ -17,6 +17,7 @@ import (
 	"binproxy/emu/arch"
 	"binproxy/emu/exit"
 	facts "binproxy/emu/kernel"
+	"binproxy/emu/kernel/probe"
 )
 
 // Applet is the row of the table.
@@ -51,6 +52,10 @@ func run(args []string) error {
 	switch rest := args[1:]; args[0] {
 	case "table":
 		return table(os.Stdout, rest)
+	case "probe":
+		return probeKernel(os.Stdout, rest)
+	case probeChild:
+		return failed(probe.Child(os.Stdout, strings.Join(rest, " ")))
 	case "run":
 		return runAs(rest)
 	}

@@ -142,6 +142,11 @@ func (c command) startAs(r facts.Release, force bool) error {
 			return failed(err)
 		}
 	}
+	if c.guest != nil {
+		if list := r.Undeniable(own, c.guest); len(list) > 0 {
+			fmt.Fprintf(os.Stderr, "binproxy: kernel run: the emulator makes these out of older calls, and they cannot be denied: %s\n", strings.Join(list, " "))
+		}
+	}
 	return execAs(r, c, filter)
 }
 
@@ -154,10 +159,6 @@ func newerThanHost(r facts.Release) (string, error) {
 	return host.Text, nil
 }
 
-// keptForEmulator is what qemu-user calls for itself and does not do without: docs/kernel.md tells how it was measured. It is empty:
-// qemu-user takes ENOSYS from every call that is newer than 2.6.32 and that it makes for itself.
-var keptForEmulator []string
-
 // Filter is the seccomp filter that gives ENOSYS to every call that a release does not have, on this host. With a guest's table it
 // judges the calls that an emulator makes for a guest, by name.
 func Filter(r facts.Release, guest *facts.ABI) ([]unix.SockFilter, error) {
@@ -168,7 +169,7 @@ func Filter(r facts.Release, guest *facts.ABI) ([]unix.SockFilter, error) {
 		}
 		gaps := r.Absent(abi)
 		if guest != nil {
-			gaps = r.AbsentUnder(abi, guest, keptForEmulator...)
+			gaps = r.AbsentUnder(abi, guest)
 		}
 		d := seccomp.Denial{Audit: auditOf(abi)}
 		for _, g := range gaps {
