@@ -58,6 +58,8 @@ func run(args []string) error {
 		return failed(probe.Child(os.Stdout, strings.Join(rest, " ")))
 	case "run":
 		return runAs(rest)
+	case "check":
+		return checkPaths(os.Stdout, rest)
 	}
 	return exit.Errorf(exit.Failed, "kernel: %s is no sub-command: they are table, probe, run, record and check; see binproxy help kernel", args[0])
 }

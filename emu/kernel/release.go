@@ -244,3 +244,11 @@ func (r Release) Describe(a *ABI) string {
 	}
 	return s
 }
+
+// Numbers is the version as a program reads it from uname: three numbers, 0 where there is none.
+func (r Release) Numbers() [3]int {
+	var three [3]int
+	numbers, _ := leadingNumbers(r.Uname(""))
+	copy(three[:], numbers)
+	return three
+}
