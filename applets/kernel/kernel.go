@@ -28,7 +28,7 @@ var Applet = applet.Applet{
        binproxy kernel table --diff RELEASE RELEASE [--abi ABI] [--json]
        binproxy kernel probe [--json]
        binproxy kernel run --as RELEASE [--force] [--] COMMAND [ARGUMENT...]
-       binproxy kernel record [--once] [--json] [--] COMMAND [ARGUMENT...]
+       binproxy kernel record [--once] [--json] [--output FILE] [--] COMMAND [ARGUMENT...]
        binproxy kernel check [--kernel RELEASE] [--libc NAME-VERSION] [--json | --sarif] PATH...
 
 A RELEASE is written as people write it: 3.10, 3.10.0-1160.71.1.el7.x86_64, el7, rhel8.4, ubuntu-22.04, debian-12, or host for the
@@ -58,6 +58,10 @@ func run(args []string) error {
 		return failed(probe.Child(os.Stdout, strings.Join(rest, " ")))
 	case "run":
 		return runAs(rest)
+	case "record":
+		return recordCommand(rest)
+	case denyChild:
+		return denyOne(rest)
 	case "check":
 		return checkPaths(os.Stdout, rest)
 	}

@@ -14,6 +14,9 @@ import (
 var softInLibc = []string{"clock_getres_time64", "clock_gettime64", "clock_nanosleep_time64", "clone3", "faccessat2", "fchmodat2", "futex_time64", "getrandom",
 	"membarrier", "ppoll_time64", "pselect6_time64", "rseq", "statx", "timer_settime64", "utimensat_time64"}
 
+// emulated is the call that glibc makes out of older ones where it is lacking, under its own name.
+const emulated = "statx"
+
 // libcGaveUpTheTag is the first glibc whose loader no longer compares .note.ABI-tag with the running kernel.
 const libcGaveUpTheTag = "2.36"
 
@@ -129,7 +132,7 @@ func (c *collector) judgeImports(o *object, k Kernel) []Finding {
 		for _, call := range lacking {
 			f := finding(o, call, k)
 			f.Sure, f.Need = Import, "the call "+call.Name+", through "+name+" of the libc"
-			if len(have) > 0 || slices.Contains(softInLibc, call.Name) {
+			if len(have) > 0 || name != call.Name && slices.Contains(softInLibc, call.Name) || name == emulated {
 				f.Kind, f.Do = soften(f.Kind), "nothing: the libc goes on by older calls"
 			}
 			list = append(list, f)

@@ -1,0 +1,92 @@
+package record
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Kind tells whether a command can do without a call.
+type Kind string
+
+// What happens to the command where a call is denied.
+const (
+	Hard     Kind = "hard"     // it ends otherwise after ENOSYS
+	Soft     Kind = "soft"     // it goes on
+	Poisoned Kind = "poisoned" // it goes on after ENOSYS, and ends otherwise after EPERM
+	Unknown  Kind = "unknown"  // it does not end alike twice, so that nothing can be told
+)
+
+// Again runs a command again and again, each time with one call denied. Deny is how to start it: an argv, before which the errno and
+// the call come, that denies the call and becomes the command.
+type Again struct {
+	Deny    func(key Key, errno syscall.Errno) []string
+	Command []string
+	Env     []string
+	Wanted  int           // the status that the command ended with
+	Limit   time.Duration // a run that takes longer counts as one that ended otherwise
+}
+
+// errLate tells that a run was ended because it took too long.
+var errLate = errors.New("it took too long")
+
+// Stable tells whether the command ends alike without anything denied, and without its standard input.
+func (a Again) Stable() (bool, error) {
+	status, err := a.run(a.Command)
+	if errors.Is(err, errLate) {
+		return false, nil
+	}
+	return status == a.Wanted, err
+}
+
+// Kind finds out about one call.
+func (a Again) Kind(key Key) (Kind, error) {
+	for _, step := range [...]struct {
+		errno     syscall.Errno
+		otherwise Kind
+	}{{unix.ENOSYS, Hard}, {unix.EPERM, Poisoned}} {
+		status, err := a.run(append(a.Deny(key, step.errno), a.Command...))
+		if err != nil && !errors.Is(err, errLate) {
+			return Unknown, err
+		}
+		if err != nil || status != a.Wanted {
+			return step.otherwise, nil
+		}
+	}
+	return Soft, nil
+}
+
+// run starts the command in a process group of its own, silent, and gives its exit status.
+func (a Again) run(argv []string) (int, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), a.Limit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.Env = a.Env
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
+	if err := cmd.Start(); err != nil {
+		return 0, fmt.Errorf("run the command again: %w", err)
+	}
+	err := cmd.Wait()
+	if ctx.Err() != nil {
+		return 0, errLate
+	}
+	var ended *exec.ExitError
+	if err != nil && !errors.As(err, &ended) {
+		return 0, fmt.Errorf("run the command again: %w", err)
+	}
+	return Status(unix.WaitStatus(cmd.ProcessState.Sys().(syscall.WaitStatus))), nil
+}
+
+// Status is the exit status as a shell gives it: 128+N for an end by signal N.
+func Status(s unix.WaitStatus) int {
+	if s.Signaled() {
+		return 128 + int(s.Signal())
+	}
+	return s.ExitStatus()
+}
