@@ -11,6 +11,10 @@ type Range struct{ First, Last uint32 }
 // x32Bit marks an x32 call in the number that a program passes, and that seccomp sees.
 const x32Bit = 0x40000000
 
+// Unfiltered are the calls that seccomp never sees, since they are the kernel's own means to return from a probe (x86_64, Linux 6.11 and
+// 6.18; the kernel lets them through before any filter): no filter can deny them.
+var Unfiltered = [...]string{"uretprobe", "uprobe"}
+
 // noCall is the number -1. The kernel answers ENOSYS to it by itself, and a tracer uses it to skip a call: a filter that judged
 // it would overwrite the tracer's answer.
 const noCall = 0xffffffff

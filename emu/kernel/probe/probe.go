@@ -172,7 +172,7 @@ func disagrees(r Result, promise kernel.Answer) string {
 		return "promised, but absent: left out of this kernel's configuration, or a filter or sandbox answers ENOSYS"
 	case (r.State == Present || r.State == Limited) && !promise.Has:
 		return "not promised, but there: a backport, or another kernel's number"
-	case r.State == Refused && strings.HasPrefix(r.By, "filter") && promise.Has:
+	case r.State == Refused && r.By == "filter" && promise.Has:
 		return "promised, but refused by a filter"
 	}
 	return ""
