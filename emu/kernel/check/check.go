@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
 	"slices"
 	"strings"
 
@@ -103,7 +104,7 @@ type object struct {
 	name    string
 	abi     *kernel.ABI
 	static  bool
-	exec    bool // has an interpreter: a program, not a library
+	exec    bool // a program that has an interpreter
 	tag     [3]uint32
 	tagged  bool
 	goBuilt string
@@ -156,7 +157,7 @@ func (c *collector) add(name string, r io.ReaderAt, size int64) error {
 }
 
 func (c *collector) describe(name string, f *elfFile) (object, error) {
-	o := object{name: name, abi: kernel.Of(f.info.ABI()), exec: f.info.Interp != "", static: f.info.Static() && !f.hasSymbols()}
+	o := object{name: name, abi: kernel.Of(f.info.ABI()), exec: f.info.Interp != "" && !isLibrary(name), static: f.info.Static() && !f.hasSymbols()}
 	var err error
 	if o.tag, o.tagged, err = f.abiTag(); err != nil {
 		return o, err
@@ -196,6 +197,9 @@ func (c *collector) imports(symbols []symbol) []string {
 	slices.Sort(list)
 	return slices.Compact(list)
 }
+
+// isLibrary goes by the name: libraries may have an interpreter too, so that they can be run (Qt's and glibc's say who they are).
+func isLibrary(name string) bool { return strings.Contains(path.Base(name), ".so") }
 
 // hasSymbols tells a library, which has no interpreter either, from a static program.
 func (f *elfFile) hasSymbols() bool {
