@@ -35,7 +35,11 @@ func checkPaths(w io.Writer, args []string) error {
 	if err != nil {
 		return err
 	}
-	report, err := check.Run(paths, k, check.Options{Libc: *libc})
+	named, err := check.ParseLibc(*libc)
+	if err != nil {
+		return failed(err)
+	}
+	report, err := check.Run(paths, k, check.Options{Libc: named})
 	if err != nil {
 		return exit.Errorf(couldNotTell, "kernel check: %w", err)
 	}

@@ -177,7 +177,7 @@ func denyOne(args []string) error {
 		err = sys.RestoreNofile()
 	}
 	if err == nil {
-		err = sys.InstallFilter(filter)
+		err = sys.Confine(filter)
 	}
 	if err != nil {
 		return failed(err)

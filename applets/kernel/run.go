@@ -201,7 +201,7 @@ func execAs(r facts.Release, c command, filter []unix.SockFilter) error {
 		fmt.Fprintf(os.Stderr, "binproxy: kernel run: uname goes on saying the running kernel's release, not %s\n", r.Uname(arch.Host().Machine))
 	}
 	if filter != nil {
-		if err := sys.InstallFilter(filter); err != nil {
+		if err := sys.Confine(filter); err != nil {
 			return failed(err)
 		}
 	}

@@ -84,3 +84,33 @@ func (r Release) Undeniable(host, guest *ABI) []string {
 	}
 	return list
 }
+
+// Beyond names the calls of an ABI that the release promises and host lacks: what a program misses that is told the release while host
+// runs it. Calls that mainline has dropped since do not count.
+func (r Release) Beyond(host Release, a *ABI) []string {
+	var list []string
+	for _, c := range a.Calls() {
+		if _, dropped := c.Last(); !dropped && r.Has(c).Has && !host.HasName(a, c.Name) {
+			list = append(list, c.Name)
+		}
+	}
+	return list
+}
+
+// SpoofWarning is one line on a release that programs of an ABI are told while host runs them: which calls it promises that host lacks. It
+// is empty where there are none, and where either release is not one that Parse knows: programs may be told anything.
+func SpoofWarning(spoofed, host string, a *ABI) string {
+	told, err := Parse(spoofed)
+	if err != nil || a == nil {
+		return ""
+	}
+	running, err := Parse(host)
+	if err != nil {
+		return ""
+	}
+	list := told.Beyond(running, a)
+	if len(list) == 0 {
+		return ""
+	}
+	return "release " + spoofed + " promises calls that the running kernel (" + host + ") lacks: " + strings.Join(list, " ")
+}

@@ -176,3 +176,28 @@ func FuzzParse(f *testing.F) {
 		r.Absent(kernel.Get("i386"))
 	})
 }
+
+// A spoofed release promises what its host may lack.
+func TestBeyond(t *testing.T) {
+	a := kernel.Get("x86_64")
+	beyond := func(spoofed, host string) []string {
+		s, err := kernel.Parse(spoofed)
+		require.NoError(t, err)
+		h, err := kernel.Parse(host)
+		require.NoError(t, err)
+		return s.Beyond(h, a)
+	}
+	require.Empty(t, beyond("3.10", "6.1"))
+	require.Empty(t, beyond("5.3", "5.3"))
+	require.Equal(t, []string{"pidfd_open", "clone3"}, beyond("5.3", "5.2"))
+	require.NotContains(t, beyond("3.17", "el7"), "getrandom")
+	require.Contains(t, beyond("el8.7", "4.18"), "openat2")
+}
+
+func TestSpoofWarning(t *testing.T) {
+	a := kernel.Get("aarch64")
+	require.Equal(t, "release 5.3 promises calls that the running kernel (5.2.0-1) lacks: pidfd_open clone3", kernel.SpoofWarning("5.3", "5.2.0-1", a))
+	require.Empty(t, kernel.SpoofWarning("4.15.0-112-generic", "6.1.0-13-amd64", a))
+	require.Empty(t, kernel.SpoofWarning("anything", "6.1.0", a))
+	require.Empty(t, kernel.SpoofWarning("6.1", "6.0", nil))
+}

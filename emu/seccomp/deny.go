@@ -1,5 +1,3 @@
-// Package seccomp turns rules on system calls into the BPF program that the kernel runs at each of them. It is pure: it installs
-// nothing (emu/sys does), so that every program can be judged in a BPF machine without privilege.
 package seccomp
 
 import (
@@ -11,12 +9,12 @@ import (
 
 // Offsets in struct seccomp_data (linux/seccomp.h).
 const (
-	offsetNr   = 0
-	offsetArch = 4
+	denyNr   = 0
+	denyArch = 4
 )
 
-// maxProgram is BPF_MAXINSNS, the longest program that the kernel takes.
-const maxProgram = 4096
+// maxDenial is BPF_MAXINSNS, the longest program that the kernel takes.
+const maxDenial = 4096
 
 // maxJump is how many instructions a conditional jump can skip.
 const maxJump = 255
@@ -34,26 +32,26 @@ type Denial struct {
 // It looks at the number and the architecture only, so that the kernel (since 5.11) keeps the verdict "goes" in a bitmap and runs no
 // filter for it. The program searches the ranges by halves.
 func Deny(errno uint16, denials ...Denial) ([]unix.SockFilter, error) {
-	program := []unix.SockFilter{load(offsetArch)}
+	program := []unix.SockFilter{loadWord(denyArch)}
 	for _, d := range denials {
-		search, err := compile(d.Ranges, ret(unix.SECCOMP_RET_ERRNO|uint32(errno)))
+		code, err := denyRanges(d.Ranges, answer(unix.SECCOMP_RET_ERRNO|uint32(errno)))
 		if err != nil {
 			return nil, fmt.Errorf("calls of AUDIT_ARCH %#x: %w", d.Audit, err)
 		}
-		section := append([]unix.SockFilter{load(offsetNr)}, search...)
+		section := append([]unix.SockFilter{loadWord(denyNr)}, code...)
 		// The section may be too long for a conditional jump's 8 bits.
-		program = append(program, jump(unix.BPF_JEQ, d.Audit, 1, 0), skip(len(section)))
+		program = append(program, branch(unix.BPF_JEQ, d.Audit, 1, 0), jumpOver(len(section)))
 		program = append(program, section...)
 	}
-	program = append(program, ret(unix.SECCOMP_RET_ALLOW))
-	if len(program) > maxProgram {
-		return nil, fmt.Errorf("a seccomp filter of %d instructions; the kernel takes %d", len(program), maxProgram)
+	program = append(program, answer(unix.SECCOMP_RET_ALLOW))
+	if len(program) > maxDenial {
+		return nil, fmt.Errorf("a seccomp filter of %d instructions; the kernel takes %d", len(program), maxDenial)
 	}
 	return program, nil
 }
 
-// compile gives the search through the bounds at which the verdict changes.
-func compile(ranges []Range, deny unix.SockFilter) ([]unix.SockFilter, error) {
+// denyRanges gives the search through the bounds at which the verdict changes.
+func denyRanges(ranges []Range, deny unix.SockFilter) ([]unix.SockFilter, error) {
 	var bounds []uint32 // the verdict changes at each, beginning with "goes"
 	for i, r := range ranges {
 		if r.First > r.Last || i > 0 && uint64(r.First) <= uint64(ranges[i-1].Last)+1 {
@@ -64,37 +62,37 @@ func compile(ranges []Range, deny unix.SockFilter) ([]unix.SockFilter, error) {
 			bounds = append(bounds, r.Last+1)
 		}
 	}
-	verdicts := [2]unix.SockFilter{ret(unix.SECCOMP_RET_ALLOW), deny}
-	return search(bounds, 0, verdicts), nil
+	verdicts := [2]unix.SockFilter{answer(unix.SECCOMP_RET_ALLOW), deny}
+	return halve(bounds, 0, verdicts), nil
 }
 
-// search compares with the middle bound and goes on in the lower half, which follows, or behind it in the upper half. Parity tells the
+// halve compares with the middle bound and goes on in the lower half, which follows, or behind it in the upper half. Parity tells the
 // verdict below the first bound.
-func search(bounds []uint32, parity int, verdicts [2]unix.SockFilter) []unix.SockFilter {
+func halve(bounds []uint32, parity int, verdicts [2]unix.SockFilter) []unix.SockFilter {
 	if len(bounds) == 0 {
 		return []unix.SockFilter{verdicts[parity]}
 	}
 	mid := len(bounds) / 2
-	below := search(bounds[:mid], parity, verdicts)
-	above := search(bounds[mid+1:], (parity+mid+1)%2, verdicts)
+	below := halve(bounds[:mid], parity, verdicts)
+	above := halve(bounds[mid+1:], (parity+mid+1)%2, verdicts)
 	if len(below) <= maxJump {
-		return slices.Concat([]unix.SockFilter{jump(unix.BPF_JGE, bounds[mid], uint8(len(below)), 0)}, below, above)
+		return slices.Concat([]unix.SockFilter{branch(unix.BPF_JGE, bounds[mid], uint8(len(below)), 0)}, below, above)
 	}
-	return slices.Concat([]unix.SockFilter{jump(unix.BPF_JGE, bounds[mid], 0, 1), skip(len(below))}, below, above)
+	return slices.Concat([]unix.SockFilter{branch(unix.BPF_JGE, bounds[mid], 0, 1), jumpOver(len(below))}, below, above)
 }
 
-func load(offset uint32) unix.SockFilter {
+func loadWord(offset uint32) unix.SockFilter {
 	return unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: offset}
 }
 
-func jump(op uint16, k uint32, yes, no uint8) unix.SockFilter {
+func branch(op uint16, k uint32, yes, no uint8) unix.SockFilter {
 	return unix.SockFilter{Code: unix.BPF_JMP | op | unix.BPF_K, Jt: yes, Jf: no, K: k}
 }
 
-func skip(n int) unix.SockFilter {
+func jumpOver(n int) unix.SockFilter {
 	return unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JA, K: uint32(n)}
 }
 
-func ret(action uint32) unix.SockFilter {
+func answer(action uint32) unix.SockFilter {
 	return unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: action}
 }

@@ -122,14 +122,14 @@ const (
 // collector gathers the objects of one image.
 type collector struct {
 	objects   []object
-	libcs     map[string]libc                // by ABI
+	libcs     map[string]Libc                // by ABI
 	functions map[string]map[string][]uint32 // by ABI and function: the calls in its code
 	names     map[string]string
 	kept      int // imports
 }
 
 func newCollector() *collector {
-	return &collector{libcs: map[string]libc{}, functions: map[string]map[string][]uint32{}, names: map[string]string{}}
+	return &collector{libcs: map[string]Libc{}, functions: map[string]map[string][]uint32{}, names: map[string]string{}}
 }
 
 // add reads a file; what is no ELF program or library is passed over.

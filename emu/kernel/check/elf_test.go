@@ -56,7 +56,7 @@ func judgeBytes(t testing.TB, name string, b []byte, release string) []Finding {
 	t.Helper()
 	c := newCollector()
 	require.NoError(t, c.add(name, bytes.NewReader(b), int64(len(b))))
-	return c.judge(promised(t, release), libc{})
+	return c.judge(promised(t, release), Libc{})
 }
 
 func TestStaticProgram(t *testing.T) {
@@ -126,11 +126,11 @@ func TestVersions(t *testing.T) {
 	require.True(t, less("2", "2.1"))
 	require.False(t, less("2.36", "2.36"))
 	require.False(t, less("2.36.1", "2.36"))
-	l, err := parseLibc("glibc-2.31")
+	l, err := ParseLibc("glibc-2.31")
 	require.NoError(t, err)
-	require.Equal(t, libc{"glibc", "2.31"}, l)
+	require.Equal(t, Libc{"glibc", "2.31"}, l)
 	for _, bad := range []string{"glibc", "2.31", "glibc-", "uclibc-1.0"} {
-		_, err := parseLibc(bad)
+		_, err := ParseLibc(bad)
 		require.ErrorContains(t, err, "--libc "+bad)
 	}
 }
@@ -147,7 +147,7 @@ func TestPoisoned(t *testing.T) {
 	c := newCollector()
 	program := tiny([3]uint32{3, 2, 0}, codeX86)
 	require.NoError(t, c.add("p", bytes.NewReader(program), int64(len(program))))
-	found := c.judge(k, libc{})
+	found := c.judge(k, Libc{})
 	require.Len(t, found, 1)
 	require.Equal(t, Poisoned, found[0].Kind)
 	require.Equal(t, 1, (&Report{Findings: found}).Verdict())
@@ -170,6 +170,6 @@ func FuzzELF(f *testing.F) {
 		if err := c.add("p", bytes.NewReader(b), int64(len(b))); err != nil {
 			t.Fatal(err)
 		}
-		c.judge(k, libc{})
+		c.judge(k, Libc{})
 	})
 }

@@ -221,6 +221,6 @@ func FuzzArchive(f *testing.F) {
 	f.Add(gz(f, saved(f, layer)))
 	k := promised(f, "3.10")
 	f.Fuzz(func(t *testing.T, b []byte) {
-		_ = checkArchive(bytes.NewReader(b), int64(len(b)), func(c *collector) { c.judge(k, libc{}) })
+		_ = checkArchive(bytes.NewReader(b), int64(len(b)), func(c *collector) { c.judge(k, Libc{}) })
 	})
 }

@@ -51,24 +51,24 @@ func parseBuildInfo(b []byte) string {
 	return version
 }
 
-// libc is the C library of an image.
-type libc struct {
+// Libc is the C library of an image; the zero Libc where it is not known.
+type Libc struct {
 	name    string // glibc or musl
 	version string // as in 2.31
 }
 
-func (l libc) String() string { return strings.TrimSpace(l.name + " " + l.version) }
+func (l Libc) String() string { return strings.TrimSpace(l.name + " " + l.version) }
 
-// libcOf recognizes a C library by its file name and by what it says of itself; the zero libc where it is none.
-func (f *elfFile) libcOf(name string) libc {
+// libcOf recognizes a C library by its file name and by what it says of itself; the zero Libc where it is none.
+func (f *elfFile) libcOf(name string) Libc {
 	base := path.Base(name)
 	switch {
 	case base == "libc.so.6" || strings.HasPrefix(base, "libc-2."):
-		return libc{"glibc", f.glibcVersion()}
+		return Libc{"glibc", f.glibcVersion()}
 	case strings.HasPrefix(base, "ld-musl-") || strings.HasPrefix(base, "libc.musl-"):
-		return libc{"musl", ""} // its version stands where nothing tells it from other text
+		return Libc{"musl", ""} // its version stands where nothing tells it from other text
 	}
-	return libc{}
+	return Libc{}
 }
 
 // glibcVersion reads the line that glibc prints when it is run as a program.

@@ -21,7 +21,7 @@ const emulated = "statx"
 const libcGaveUpTheTag = "2.36"
 
 // judge gives the findings on all objects, with the libc of the image; named is the libc that the user told.
-func (c *collector) judge(k Kernel, named libc) []Finding {
+func (c *collector) judge(k Kernel, named Libc) []Finding {
 	var list []Finding
 	for i := range c.objects {
 		o := &c.objects[i]
@@ -43,7 +43,7 @@ func (c *collector) judge(k Kernel, named libc) []Finding {
 
 func rank(k Kind) int { return slices.Index([]Kind{Hard, Poisoned, Unknown, Soft}, k) }
 
-func (c *collector) judgeObject(o *object, l libc, k Kernel) []Finding {
+func (c *collector) judgeObject(o *object, l Libc, k Kernel) []Finding {
 	switch {
 	case o.damage != "":
 		return []Finding{{File: o.name, Need: "cannot be read: " + o.damage, Sure: Note, Kind: Unknown, Do: "replace the file, or leave it out", Source: "the file"}}
@@ -58,7 +58,7 @@ func (c *collector) judgeObject(o *object, l libc, k Kernel) []Finding {
 
 // judgeTag compares .note.ABI-tag with the release as the loader of the image's glibc does: it does so for libraries, not for the
 // program that the kernel has loaded already.
-func judgeTag(o *object, l libc, k Kernel) []Finding {
+func judgeTag(o *object, l Libc, k Kernel) []Finding {
 	if !o.tagged || o.exec && !isGlibc(o.name) || l.name == "musl" || !newer(o.tag, k.Release) {
 		return nil
 	}
@@ -200,7 +200,7 @@ func soften(k Kind) Kind {
 }
 
 // knownCases are what people ran into, where the files above say nothing.
-func (c *collector) knownCases(k Kernel, named libc) []Finding {
+func (c *collector) knownCases(k Kernel, named Libc) []Finding {
 	var list []Finding
 	for i := range c.objects {
 		o := &c.objects[i]
@@ -216,7 +216,7 @@ func (c *collector) knownCases(k Kernel, named libc) []Finding {
 
 // clone3Refused is the case of glibc since 2.34 under an engine whose filter answers EPERM to clone3: no thread and no child
 // starts ("pthread_create: Operation not permitted", the JVM's "GC Thread#0", apt's "Problem executing scripts").
-func (c *collector) clone3Refused(o *object, k Kernel, named libc) (Finding, bool) {
+func (c *collector) clone3Refused(o *object, k Kernel, named Libc) (Finding, bool) {
 	if !isGlibc(o.name) || !strings.HasPrefix(path.Base(o.name), "libc") || o.abi == nil {
 		return Finding{}, false
 	}

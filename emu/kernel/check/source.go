@@ -14,16 +14,13 @@ import (
 
 // Options are what a check is told beside the kernel and the path.
 type Options struct {
-	Libc string // glibc-2.31, where the path does not hold the libc
+	Libc Libc // of the image, where the path does not hold it
 }
 
 // Run checks paths against a kernel: programs and libraries, which are taken together, root directories, OCI layouts and archives of
 // docker save, each image by itself. An error means that a path could not be read.
 func Run(paths []string, k Kernel, o Options) (*Report, error) {
-	named, err := parseLibc(o.Libc)
-	if err != nil {
-		return nil, err
-	}
+	named := o.Libc
 	report := &Report{Findings: []Finding{}}
 	files := newCollector()
 	for _, path := range paths {
@@ -35,7 +32,7 @@ func Run(paths []string, k Kernel, o Options) (*Report, error) {
 	return report, nil
 }
 
-func (r *Report) take(c *collector, k Kernel, named libc) {
+func (r *Report) take(c *collector, k Kernel, named Libc) {
 	r.Files += len(c.objects)
 	r.Findings = append(r.Findings, c.judge(k, named)...)
 	for _, l := range c.libcs {
@@ -46,17 +43,17 @@ func (r *Report) take(c *collector, k Kernel, named libc) {
 	}
 }
 
-// parseLibc reads NAME-VERSION.
-func parseLibc(text string) (libc, error) {
+// ParseLibc reads NAME-VERSION, as in glibc-2.31; the empty text is the zero Libc.
+func ParseLibc(text string) (Libc, error) {
 	if text == "" {
-		return libc{}, nil
+		return Libc{}, nil
 	}
 	for _, name := range []string{"glibc", "musl"} {
 		if len(text) > len(name)+1 && text[:len(name)+1] == name+"-" && leadingVersion(text[len(name)+1:]) != "" {
-			return libc{name, leadingVersion(text[len(name)+1:])}, nil
+			return Libc{name, leadingVersion(text[len(name)+1:])}, nil
 		}
 	}
-	return libc{}, fmt.Errorf("--libc %s: not a libc and its version, as in glibc-2.31 or musl-1.2.3", text)
+	return Libc{}, fmt.Errorf("--libc %s: not a libc and its version, as in glibc-2.31 or musl-1.2.3", text)
 }
 
 // checkPath reads one path: a file that is ELF into files, everything else as an image, which done gets.

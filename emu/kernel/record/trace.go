@@ -78,7 +78,7 @@ func (t *tracer) stopped(pid int, s unix.WaitStatus) error {
 		}
 		return resume(pid, 0)
 	case event == unix.PTRACE_EVENT_STOP && isStop(sig):
-		return sys.Ptrace(unix.PTRACE_LISTEN, pid, 0)
+		return sys.TraceRequest(unix.PTRACE_LISTEN, pid, 0)
 	case event != 0:
 		return resume(pid, 0)
 	default:
@@ -91,7 +91,7 @@ func isStop(s syscall.Signal) bool {
 }
 
 func resume(pid int, sig syscall.Signal) error {
-	return sys.Ptrace(unix.PTRACE_SYSCALL, pid, uintptr(sig))
+	return sys.TraceRequest(unix.PTRACE_SYSCALL, pid, uintptr(sig))
 }
 
 func (t *tracer) note(pid int) error {

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Ptrace makes a request that takes no pointer.
-func Ptrace(request, pid int, data uintptr) error {
+// TraceRequest makes a request that takes no pointer.
+func TraceRequest(request, pid int, data uintptr) error {
 	_, _, errno := unix.RawSyscall6(unix.SYS_PTRACE, uintptr(request), uintptr(pid), 0, data, 0, 0)
 	if errno != 0 {
 		return errno
@@ -26,9 +26,9 @@ func StartSeized(path string, argv []string, attr *syscall.ProcAttr, options uin
 	// It stands behind its execve, traced as a child that asked for it. To seize it, let it go into a stop first.
 	for _, step := range []func() error{
 		func() error { return waitFor(pid, 0) },
-		func() error { return Ptrace(unix.PTRACE_DETACH, pid, uintptr(unix.SIGSTOP)) },
+		func() error { return TraceRequest(unix.PTRACE_DETACH, pid, uintptr(unix.SIGSTOP)) },
 		func() error { return waitFor(pid, unix.WUNTRACED) },
-		func() error { return Ptrace(unix.PTRACE_SEIZE, pid, options) },
+		func() error { return TraceRequest(unix.PTRACE_SEIZE, pid, options) },
 		func() error { return unix.Kill(pid, unix.SIGCONT) },
 	} {
 		if err := step(); err != nil {
