@@ -24,6 +24,7 @@ const (
 	ptLoad      = 1
 	ptNote      = 4
 	flagExec    = 1
+	flagWrite   = 2
 	sttFunc     = 2
 	sttIfunc    = 10
 	noteABITag  = 1
@@ -260,7 +261,7 @@ func (f *elfFile) fileOffset(addr uint64) (uint64, bool) {
 	return 0, false
 }
 
-// eachCode gives the executable segments in overlapping pieces of bounded size. Visit gets true for the last piece of a segment.
+// each gives the segments that keep wants, in overlapping pieces of bounded size, until visit says that it has seen enough.
 func (f *elfFile) each(keep func(segment) bool, visit func(piece []byte) bool) error {
 	const piece, overlap = 1 << 20, 256
 	for _, s := range f.segments {
@@ -284,4 +285,5 @@ func (f *elfFile) each(keep func(segment) bool, visit func(piece []byte) bool) e
 }
 
 func executable(s segment) bool { return s.flags&flagExec != 0 }
+func writable(s segment) bool   { return s.flags&flagWrite != 0 }
 func anySegment(segment) bool   { return true }

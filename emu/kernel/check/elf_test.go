@@ -153,6 +153,47 @@ func TestPoisoned(t *testing.T) {
 	require.Equal(t, 1, (&Report{Findings: found}).Verdict())
 }
 
+// The cases of kernel.md: systemd's kernel, and glibc since 2.34 under a filter that answers EPERM to clone3.
+func TestKnownCases(t *testing.T) {
+	program := tiny([3]uint32{3, 2, 0}, nil)
+	found := judgeBytes(t, "/usr/lib/systemd/systemd", program, "3.14")
+	require.Len(t, found, 1)
+	require.Equal(t, Known, found[0].Sure)
+	require.Equal(t, "3.15", found[0].Since)
+	require.Empty(t, judgeBytes(t, "/usr/lib/systemd/systemd", program, "3.15"))
+	require.Empty(t, judgeBytes(t, "/opt/systemd", program, "3.14"))
+
+	refusing := promised(t, "5.14")
+	had := refusing.Answer
+	refusing.Answer = func(c kernel.Call) Answer {
+		a := had(c)
+		a.Refused = c.Name == "clone3"
+		return a
+	}
+	for version, want := range map[string]int{"2.33": 0, "2.34": 1, "2.36": 1} {
+		libcText := tiny([3]uint32{3, 2, 0}, []byte("GNU C Library (made up) stable release version "+version+".\n"))
+		c := newCollector()
+		require.NoError(t, c.add("/lib/libc.so.6", bytes.NewReader(libcText), int64(len(libcText))))
+		found := c.judge(refusing, Libc{})
+		require.Len(t, found, want, version)
+		if want == 1 {
+			require.Equal(t, Poisoned, found[0].Kind)
+			require.Contains(t, found[0].Need, "glibc "+version)
+		}
+		require.Empty(t, c.judge(promised(t, "5.14"), Libc{}))
+	}
+}
+
+// A program of an ABI that came later than the release.
+func TestPort(t *testing.T) {
+	program := tiny([3]uint32{3, 2, 0}, nil)
+	binary.LittleEndian.PutUint16(program[18:], 243) // EM_RISCV
+	found := judgeBytes(t, "p", program, "3.10")
+	require.Len(t, found, 1)
+	require.Equal(t, "Linux 4.15, the first for riscv64", found[0].Need)
+	require.Empty(t, judgeBytes(t, "p", program, "4.15"))
+}
+
 func FuzzELF(f *testing.F) {
 	good := tiny([3]uint32{3, 2, 0}, codeX86)
 	f.Add(good)

@@ -8,13 +8,13 @@ import (
 	"strings"
 )
 
-// goMagic starts the block that Go's linker leaves for `go version`, at a multiple of 16 bytes.
+// goMagic starts the block that Go's linker leaves for `go version`: in the data that can be written, at a multiple of 16 bytes.
 const goMagic = "\xff Go buildinf:"
 
 // goVersion reads the release of Go that built a program; "" where none did.
 func (f *elfFile) goVersion() string {
 	version := ""
-	f.each(anySegment, func(b []byte) bool {
+	f.each(writable, func(b []byte) bool {
 		for at := 0; version == ""; at += 16 {
 			i := bytes.Index(b[at:], []byte(goMagic))
 			if i < 0 {

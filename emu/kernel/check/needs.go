@@ -11,7 +11,7 @@ import (
 
 // softInLibc are the calls that a libc's own code can do without: where ENOSYS comes back, it goes on by older ones. They count as
 // soft in static programs too, which have the libc inside. Sorted.
-var softInLibc = []string{"clock_getres_time64", "clock_gettime64", "clock_nanosleep_time64", "clone3", "faccessat2", "fchmodat2", "futex_time64", "getrandom",
+var softInLibc = []string{"clock_getres_time64", "clock_gettime64", "clock_nanosleep_time64", "clone3", "execveat", "faccessat2", "fchmodat2", "futex_time64", "getrandom",
 	"membarrier", "ppoll_time64", "pselect6_time64", "rseq", "statx", "timer_settime64", "utimensat_time64"}
 
 // emulated is the call that glibc makes out of older ones where it is lacking, under its own name.
@@ -49,6 +49,9 @@ func (c *collector) judgeObject(o *object, l Libc, k Kernel) []Finding {
 		return []Finding{{File: o.name, Need: "cannot be read: " + o.damage, Sure: Note, Kind: Unknown, Do: "replace the file, or leave it out", Source: "the file"}}
 	case o.abi == nil:
 		return []Finding{{File: o.name, Need: "an ABI whose calls the tables do not have", Sure: Note, Kind: Unknown, Do: "look at it by hand", Source: "table: none"}}
+	}
+	if port := o.abi.ByName("execve")[0]; !k.Release.Has(port).Has {
+		return []Finding{{File: o.name, Need: "Linux " + port.Since() + ", the first for " + o.abi.Name, Since: port.Since(), Sure: Note, Kind: Hard, Do: "run it on a newer kernel, or under an emulator", Source: "table: " + port.Source()}}
 	}
 	list := judgeTag(o, l, k)
 	list = append(list, judgeGo(o, k)...)
