@@ -157,7 +157,7 @@ func (c *collector) add(name string, r io.ReaderAt, size int64) error {
 }
 
 func (c *collector) describe(name string, f *elfFile) (object, error) {
-	o := object{name: name, abi: kernel.Of(f.info.ABI()), exec: f.info.Interp != "" && !isLibrary(name), static: f.info.Static() && !f.hasSymbols()}
+	o := object{name: name, abi: kernel.Of(f.info.ABI()), exec: f.info.Interp != "" && !isLibrary(name), static: f.info.Static() && !isLibrary(name) && !f.hasSymbols()}
 	var err error
 	if o.tag, o.tagged, err = f.abiTag(); err != nil {
 		return o, err

@@ -44,8 +44,8 @@ type elfFile struct {
 }
 
 type segment struct {
-	kind, flags         uint32
-	offset, addr, bytes uint64
+	kind, flags                uint32
+	offset, addr, bytes, align uint64
 }
 
 type section struct {
@@ -129,7 +129,7 @@ func (f *elfFile) readSegments(head []byte) error {
 		if f.is64 {
 			s.flags = f.order.Uint32(table[4:])
 		}
-		s.offset, s.addr, s.bytes = f.word(table, 8, 4), f.word(table, 16, 8), f.word(table, 32, 16)
+		s.offset, s.addr, s.bytes, s.align = f.word(table, 8, 4), f.word(table, 16, 8), f.word(table, 32, 16), f.word(table, 48, 28)
 		f.segments = append(f.segments, s)
 	}
 	return nil
@@ -213,10 +213,11 @@ func stringAt(table []byte, offset uint32) string {
 	return ""
 }
 
-// abiTag reads .note.ABI-tag: the oldest Linux that the file wants.
+// abiTag reads .note.ABI-tag: the oldest Linux that the file wants. As glibc's loader does, it passes over notes that are not aligned to 4
+// bytes or more.
 func (f *elfFile) abiTag() (version [3]uint32, ok bool, err error) {
 	for _, s := range f.segments {
-		if s.kind != ptNote {
+		if s.kind != ptNote || s.align < 4 {
 			continue
 		}
 		notes, err := f.read(s.offset, s.bytes, maxNotes)

@@ -37,6 +37,7 @@ func tiny(tag [3]uint32, code []byte) []byte {
 		le.PutUint64(b[at+8:], uint64(offset))
 		le.PutUint64(b[at+16:], uint64(0x400000+offset))
 		le.PutUint64(b[at+32:], uint64(size))
+		le.PutUint64(b[at+48:], 4)
 	}
 	segment(ehdr, ptNote, 4, noteAt, note.Len())
 	segment(ehdr+phdr, ptLoad, 5, codeAt, len(code))
@@ -208,7 +209,7 @@ func FuzzELF(f *testing.F) {
 		if err := c.add("libc.so.6", bytes.NewReader(b), int64(len(b))); err != nil {
 			t.Fatal(err)
 		}
-		if err := c.add("p", bytes.NewReader(b), int64(len(b))); err != nil {
+		if err := c.add("program", bytes.NewReader(b), int64(len(b))); err != nil {
 			t.Fatal(err)
 		}
 		c.judge(k, Libc{})
