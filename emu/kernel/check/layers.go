@@ -104,7 +104,7 @@ func (o *overlay) entry(h *tar.Header, r io.Reader, below *overlay, c *collector
 	}
 	visible := o.visible(name)
 	below.seen[name] = h.Typeflag != tar.TypeDir
-	if h.Typeflag != tar.TypeReg || !visible || skipped[firstPart(name)] {
+	if h.Typeflag != tar.TypeReg || !visible || skipped(firstPart(name)) {
 		return nil
 	}
 	return addStream(c, "/"+name, r, h.Size)

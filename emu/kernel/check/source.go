@@ -116,8 +116,8 @@ func checkDir(dir string, done func(*collector)) error {
 	return nil
 }
 
-// skipped are the directories of a root that belong to the running system.
-var skipped = map[string]bool{"proc": true, "sys": true, "dev": true}
+// skipped tells the directories of a root that belong to the running system.
+func skipped(name string) bool { return name == "proc" || name == "sys" || name == "dev" }
 
 // checkTree reads the regular files of a root directory. Links are not followed: what they lead to is in the tree itself, or
 // does not belong to it.
@@ -129,7 +129,7 @@ func checkTree(root *os.Root, c *collector) error {
 			return nil
 		case err != nil:
 			return err
-		case d.IsDir() && skipped[name]:
+		case d.IsDir() && skipped(name):
 			return fs.SkipDir
 		case !d.Type().IsRegular():
 			return nil
