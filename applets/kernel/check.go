@@ -71,7 +71,7 @@ func kernelToCheck(text string) (check.Kernel, error) {
 	if text != "host" {
 		return promised, nil
 	}
-	report, err := probe.Run([]string{"/proc/self/exe", "kernel", probeChild})
+	report, err := probe.Run("kernel", probeChild)
 	if err != nil {
 		return check.Kernel{}, failed(err)
 	}

@@ -52,7 +52,7 @@ func probeKernel(w io.Writer, args []string) error {
 	if err != nil {
 		return err
 	}
-	report, err := probe.Run([]string{"/proc/self/exe", "kernel", probeChild})
+	report, err := probe.Run("kernel", probeChild)
 	if err != nil {
 		return failed(err)
 	}

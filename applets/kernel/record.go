@@ -116,9 +116,9 @@ func callOf(key record.Key) (facts.Call, bool) {
 
 // findKinds runs the command again for each call that not every kernel has.
 func (doc *recordJSON) findKinds(c command, limit time.Duration) error {
-	again := record.Again{Command: append([]string{c.path}, c.argv[1:]...), Env: os.Environ(), Wanted: doc.Status, Limit: limit,
+	again := record.Again{Path: c.path, Argv: c.argv, Env: os.Environ(), Wanted: doc.Status, Limit: limit,
 		Deny: func(key record.Key, errno syscall.Errno) []string {
-			return []string{"/proc/self/exe", "kernel", denyChild, strconv.Itoa(int(errno)), strconv.FormatUint(uint64(key.Audit), 10), strconv.FormatUint(uint64(key.Nr), 10)}
+			return []string{"kernel", denyChild, strconv.Itoa(int(errno)), strconv.FormatUint(uint64(key.Audit), 10), strconv.FormatUint(uint64(key.Nr), 10)}
 		}}
 	stable, err := again.Stable()
 	if err != nil {
@@ -158,11 +158,11 @@ func (doc *recordJSON) findOldest() {
 	}
 }
 
-// denyOne is the private mode of a command that is run again: ERRNO AUDIT NR COMMAND...
+// denyOne is the private mode of a command that is run again: ERRNO AUDIT NR PATH ARGV...
 func denyOne(args []string) error {
 	var numbers [3]uint32
-	if len(args) < 4 {
-		return exit.Errorf(exit.Failed, "kernel %s: takes an errno, an AUDIT_ARCH, a number and a command", denyChild)
+	if len(args) < 5 {
+		return exit.Errorf(exit.Failed, "kernel %s: takes an errno, an AUDIT_ARCH, a number, a path and an argv", denyChild)
 	}
 	for i := range numbers {
 		n, err := strconv.ParseUint(args[i], 10, 32)
@@ -171,7 +171,7 @@ func denyOne(args []string) error {
 		}
 		numbers[i] = uint32(n)
 	}
-	argv := args[3:]
+	path, argv := args[3], args[4:]
 	filter, err := seccomp.Deny(uint16(numbers[0]), seccomp.Denial{Audit: numbers[1], Ranges: []seccomp.Range{{First: numbers[2], Last: numbers[2]}}})
 	if err == nil {
 		err = sys.RestoreNofile()
@@ -182,7 +182,7 @@ func denyOne(args []string) error {
 	if err != nil {
 		return failed(err)
 	}
-	err = sys.Exec(argv[0], argv, os.Environ())
+	err = sys.Exec(path, argv, os.Environ())
 	return exit.With(exit.OfExec(err), err)
 }
 

@@ -26,7 +26,7 @@ func BenchmarkFilter(b *testing.B) {
 	commands := [][]string{
 		{du, "-s", "/usr/share", "/usr/lib"},
 		append(underFilter[:6:6], du, "-s", "/usr/share", "/usr/lib"),
-		append(oneRule[:6:6], busy, "300000"),
+		append(oneRule[:6:6], busy, busy, "300000"),
 		append(underFilter[:6:6], busy, "300000"),
 	}
 	best := make([]time.Duration, len(commands))

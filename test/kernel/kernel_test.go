@@ -254,7 +254,7 @@ func TestAgainstEnosys(t *testing.T) {
 		}
 		nr := strconv.Itoa(int(abi.ByName(name)[0].Nr))
 		theirs, _ := run(t, questions.String(), filepath.Join(lib, "ld-linux-x86-64.so.2"), "--library-path", lib, tool, "--syscall", name, ask)
-		ours, _ := run(t, questions.String(), built.Binproxy(t), "kernel", "deny-child", "38", strconv.FormatUint(uint64(arch.Get("x86_64").Audit()), 10), nr, ask)
+		ours, _ := run(t, questions.String(), built.Binproxy(t), "kernel", "deny-child", "38", strconv.FormatUint(uint64(arch.Get("x86_64").Audit()), 10), nr, ask, "ask")
 		require.NotEmpty(t, theirs)
 		require.Equal(t, theirs, ours, name)
 		require.Contains(t, ours, "38\n")

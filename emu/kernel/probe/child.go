@@ -48,8 +48,14 @@ const maxChildren = 64
 // patience is for a kernel that lets a call block which should not.
 const patience = 5 * time.Second
 
+// child is how to start the process that asks.
+type child struct {
+	path string
+	argv []string
+}
+
 // ask collects the answers, by number. Where a call ended a child, another one goes on behind it.
-func ask(command []string, abi *kernel.ABI) (map[uint32]answer, error) {
+func ask(command child, abi *kernel.ABI) (map[uint32]answer, error) {
 	answers := map[uint32]answer{}
 	questions := questions(abi)
 	for _, c := range abi.Calls() {
@@ -93,10 +99,11 @@ func questions(abi *kernel.ABI) []uint32 {
 }
 
 // askFrom runs a child for questions[next:] and returns the index of the first question that it left.
-func askFrom(command []string, next int, questions []uint32, answers map[uint32]answer) (int, error) {
+func askFrom(command child, next int, questions []uint32, answers map[uint32]answer) (int, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, command[0], append(command[1:], strconv.Itoa(next))...)
+	cmd := exec.CommandContext(ctx, command.path)
+	cmd.Args = append(command.argv[:len(command.argv):len(command.argv)], strconv.Itoa(next))
 	cmd.Env = append(os.Environ(), "GODEBUG=asyncpreemptoff=1", "GOTRACEBACK=none")
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -118,14 +125,20 @@ func askFrom(command []string, next int, questions []uint32, answers map[uint32]
 	if done == len(questions) {
 		return done, nil
 	}
-	if done == next && err == nil {
-		return 0, fmt.Errorf("probe: the child that asks said nothing of number %d", questions[done])
+	if done == next && (err == nil || next == 0 && !signaled(err)) {
+		return 0, fmt.Errorf("probe: the child that asks said nothing of number %d: %s", questions[done], howItEnded(err))
 	}
 	answers[questions[done]] = answer{answered: true, killed: howItEnded(err)}
 	if questions[done] >= keyX32 {
 		answers[questions[done]] = answer{}
 	}
 	return done + 1, nil
+}
+
+// signaled tells an end by a signal, as a filter that kills gives it, from one of the child's own.
+func signaled(err error) bool {
+	var exited *exec.ExitError
+	return errors.As(err, &exited) && exited.Sys().(syscall.WaitStatus).Signaled()
 }
 
 func howItEnded(err error) string {

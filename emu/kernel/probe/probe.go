@@ -58,13 +58,14 @@ type Report struct {
 // unknownNr is a number that no kernel has: the answer to it is a filter's default, where it is not ENOSYS.
 const unknownNr = 0x3ff0
 
-// Run probes the running kernel. Command is how to start the child: an argv that calls Child.
-func Run(command []string) (*Report, error) {
+// Run probes the running kernel. The child that asks is this program, started with argv and the index of a question, which makes it call
+// Child.
+func Run(argv ...string) (*Report, error) {
 	abi := kernel.Of(arch.Host())
 	if abi == nil {
 		return nil, fmt.Errorf("probe: the tables do not cover %s", arch.Host().Name)
 	}
-	answers, err := ask(command, abi)
+	answers, err := ask(child{"/proc/self/exe", argv}, abi)
 	if err != nil {
 		return nil, err
 	}

@@ -72,7 +72,7 @@ func TestQuestionsThatEndTheChild(t *testing.T) {
 	list := questions(abi)[:20]
 	for next := 0; next < len(list); {
 		var err error
-		next, err = askFrom([]string{"sh", "-c", script, "sh"}, next, list, answers)
+		next, err = askFrom(child{"/bin/sh", []string{"sh", "-c", script, "sh"}}, next, list, answers)
 		require.NoError(t, err)
 	}
 	require.Equal(t, "killed", answers[list[7]].killed)
@@ -81,6 +81,14 @@ func TestQuestionsThatEndTheChild(t *testing.T) {
 		require.Equal(t, syscall.Errno(i), answers[list[i]].errno)
 		require.Empty(t, answers[list[i]].killed)
 	}
+}
+
+// A child that does not start is an error, and no verdict on the first number.
+func TestChildThatDoesNotStart(t *testing.T) {
+	_, err := askFrom(child{"/bin/false", []string{"false"}}, 0, []uint32{unknownNr}, map[uint32]answer{})
+	require.ErrorContains(t, err, "exit status 1")
+	_, err = askFrom(child{"/nonexistent", []string{"x"}}, 0, []uint32{unknownNr}, map[uint32]answer{})
+	require.ErrorContains(t, err, "start the child")
 }
 
 func TestParseAnswer(t *testing.T) {

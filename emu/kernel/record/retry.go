@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"slices"
 	"syscall"
 	"time"
 
@@ -22,14 +23,15 @@ const (
 	Unknown  Kind = "unknown"  // it does not end alike twice, so that nothing can be told
 )
 
-// Again runs a command again and again, each time with one call denied. Deny is how to start it: an argv, before which the errno and
-// the call come, that denies the call and becomes the command.
+// Again runs a command again and again, each time with one call denied. Deny gives the arguments that make this program deny a call
+// and become the command: Path and Argv follow them.
 type Again struct {
-	Deny    func(key Key, errno syscall.Errno) []string
-	Command []string
-	Env     []string
-	Wanted  int           // the status that the command ended with
-	Limit   time.Duration // a run that takes longer counts as one that ended otherwise
+	Deny   func(key Key, errno syscall.Errno) []string
+	Path   string
+	Argv   []string
+	Env    []string
+	Wanted int           // the status that the command ended with
+	Limit  time.Duration // a run that takes longer counts as one that ended otherwise
 }
 
 // errLate tells that a run was ended because it took too long.
@@ -37,7 +39,7 @@ var errLate = errors.New("it took too long")
 
 // Stable tells whether the command ends alike without anything denied, and without its standard input.
 func (a Again) Stable() (bool, error) {
-	status, err := a.run(a.Command)
+	status, err := a.run(a.Path, a.Argv)
 	if errors.Is(err, errLate) {
 		return false, nil
 	}
@@ -50,7 +52,7 @@ func (a Again) Kind(key Key) (Kind, error) {
 		errno     syscall.Errno
 		otherwise Kind
 	}{{unix.ENOSYS, Hard}, {unix.EPERM, Poisoned}} {
-		status, err := a.run(append(a.Deny(key, step.errno), a.Command...))
+		status, err := a.run("/proc/self/exe", slices.Concat(a.Deny(key, step.errno), []string{a.Path}, a.Argv))
 		if err != nil && !errors.Is(err, errLate) {
 			return Unknown, err
 		}
@@ -62,10 +64,11 @@ func (a Again) Kind(key Key) (Kind, error) {
 }
 
 // run starts the command in a process group of its own, silent, and gives its exit status.
-func (a Again) run(argv []string) (int, error) {
+func (a Again) run(path string, argv []string) (int, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), a.Limit)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd := exec.CommandContext(ctx, path)
+	cmd.Args = argv
 	cmd.Env = a.Env
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
