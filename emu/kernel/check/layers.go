@@ -154,7 +154,7 @@ func addStream(c *collector, name string, r io.Reader, size int64) error {
 		return nil
 	}
 	if size > maxELF {
-		c.objects = append(c.objects, object{name: name, damage: fmt.Sprintf("%d bytes; the most that is read is %d", size, maxELF)})
+		c.objects = append(c.objects, object{name: name, damage: fmt.Sprintf("%d bytes; the most that is read is %d", size, int64(maxELF))})
 		return nil
 	}
 	whole := io.MultiReader(bytes.NewReader(head), r)
