@@ -16,6 +16,7 @@ import (
 	"binproxy/applets/doctor"
 	"binproxy/applets/env"
 	"binproxy/applets/install"
+	"binproxy/applets/kernel"
 	"binproxy/applets/run"
 	"binproxy/applets/status"
 	"binproxy/applets/version"
@@ -32,6 +33,7 @@ var Table = []applet.Applet{
 	doctor.Applet,
 	env.Applet,
 	install.Applet,
+	kernel.Applet,
 	run.Applet,
 	status.Applet,
 	version.Applet,

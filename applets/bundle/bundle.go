@@ -6,11 +6,14 @@ import (
 	"os"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"binproxy/applets/applet"
 	"binproxy/emu/arch"
 	"binproxy/emu/bundle"
 	"binproxy/emu/exit"
 	"binproxy/emu/identity"
+	"binproxy/emu/kernel"
 )
 
 // Applet is the row of the table.
@@ -70,12 +73,24 @@ func run(args []string) error {
 	if o.Self, err = os.Executable(); err != nil {
 		return err
 	}
+	warnOfRelease(id.Release, o.ABIs)
 	files, err := bundle.Make(*out, o)
 	if err != nil {
 		return err
 	}
 	list(*out, files)
 	return nil
+}
+
+// warnOfRelease says on standard error which calls a spoofed release promises that the running kernel lacks.
+func warnOfRelease(release string, abis []*arch.ABI) {
+	var u unix.Utsname
+	if release == "" || unix.Uname(&u) != nil {
+		return
+	}
+	if line := kernel.SpoofWarning(release, unix.ByteSliceToString(u.Release[:]), kernel.Of(abis[0])); line != "" {
+		fmt.Fprintln(os.Stderr, "binproxy: bundle:", line)
+	}
 }
 
 // explicit reads the --emulator flags into a map by QEMU's name.
