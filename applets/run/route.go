@@ -114,7 +114,7 @@ func (f *flagsOf) farm(c supervise.Config) error {
 	call := farm.Call{Config: cfg, Root: farm.Root{Self: cfg.Self(), Farms: cfg.AllFarms()}}
 	env := sh.WithFarm(call, c.Env)
 	var err error
-	for _, path := range supervise.Candidates(c.Argv[0], env) {
+	for _, path := range supervise.Candidates(c.Command, env) {
 		if err = proxy.Exec(call, path, c.Argv, env); exit.Code(err) != exit.NotFound {
 			break
 		}

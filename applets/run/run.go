@@ -16,6 +16,7 @@ import (
 	"binproxy/emu/identity"
 	"binproxy/emu/supervise"
 	"binproxy/shim/farm"
+	"binproxy/shim/sh"
 )
 
 // Applet is the row of the table.
@@ -40,7 +41,9 @@ emulator; host-native programs run as they are. The exit status is the command's
   --env K=V            set a variable of the command's environment
   --trace FILE         write what ran, when, how long and at what cost, as Chrome trace events (Perfetto, chrome://tracing, speedscope)
   --summary            print the costliest commands on stderr at the end
+  --argv0 NAME         the command's argv[0], if not COMMAND
 
+BINPROXY_ROUTE sets the default of --route, and that of a /bin/sh that is binproxy.
 BINPROXY_DEBUG=1 prints one line for each exec on stderr.
 `,
 	Run: run,
@@ -49,6 +52,7 @@ BINPROXY_DEBUG=1 prints one line for each exec on stderr.
 // flagsOf are the applet's flags.
 type flagsOf struct {
 	arch, root, cwd, route, proc string
+	argv0                        string
 	identity                     identity.Identity
 	emulators, env               applet.List
 	bundle                       config.Config
@@ -61,7 +65,8 @@ func run(args []string) error {
 	flags.StringVar(&f.arch, "arch", "", "")
 	flags.StringVar(&f.root, "root", "", "")
 	flags.StringVar(&f.cwd, "cwd", "", "")
-	flags.StringVar(&f.route, "route", "auto", "")
+	flags.StringVar(&f.route, "route", cmp.Or(os.Getenv(sh.RouteEnv), "auto"), "")
+	flags.StringVar(&f.argv0, "argv0", "", "")
 	flags.StringVar(&f.proc, "proc", "", "")
 	flags.Identity(&f.identity)
 	flags.StringVar(&f.report.trace, "trace", "", "")
@@ -84,7 +89,7 @@ func run(args []string) error {
 
 // config is what to run and how.
 func (f *flagsOf) config(command []string) (supervise.Config, error) {
-	c := supervise.Config{Argv: command, Env: environment(f.env), Root: f.root, Dir: f.cwd, Debug: os.Getenv("BINPROXY_DEBUG") != ""}
+	c := supervise.Config{Command: command[0], Argv: append([]string{cmp.Or(f.argv0, command[0])}, command[1:]...), Env: environment(f.env), Root: f.root, Dir: f.cwd, Debug: os.Getenv("BINPROXY_DEBUG") != ""}
 	cfg, err := config.Load(bundleDir())
 	if err != nil {
 		return c, err
