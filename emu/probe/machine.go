@@ -74,7 +74,7 @@ func (g Guest) auto(abi *arch.ABI, cfg config.Config) (name, why string) {
 	if choice.Route != route.Supervise || g.answer(route.Supervise) != No {
 		return string(choice.Route), choice.Why
 	}
-	if choice, ok := route.Fallback(ask, errors.New("the supervised route is refused here")); ok && g.answer(route.Farm) == Yes {
+	if choice, ok := route.Fallback(ask, errors.New("the route supervise is refused here")); ok && g.answer(route.Farm) == Yes {
 		return string(choice.Route), choice.Why
 	}
 	return "", "no route is left"

@@ -107,13 +107,13 @@ func TestRestrictions(t *testing.T) {
 	}{
 		{name: "none", supervise: "yes", auto: "supervise", status: tiny.Status},
 		{name: "ptrace denied", restrictions: []string{"-deny", "ptrace"}, machine: map[string]string{"ptrace": "ptrace(PTRACE_SEIZE): operation not permitted"},
-			supervise: "no", auto: "farm", warning: "refuses the supervised route: ptrace(PTRACE_SEIZE): operation not permitted", status: tiny.Status},
+			supervise: "no", auto: "farm", warning: "the route supervise is refused: ptrace(PTRACE_SEIZE): operation not permitted", status: tiny.Status},
 		{name: "no ptrace at all", restrictions: []string{"-deny", "ptrace", "-errno", "38"}, machine: map[string]string{"ptrace": "ptrace(PTRACE_SEIZE): function not implemented"},
 			supervise: "no", auto: "farm", warning: "function not implemented", status: tiny.Status},
 		{name: "seccomp denied", restrictions: []string{"-deny", "seccomp"}, machine: map[string]string{"seccomp filter": "seccomp(SECCOMP_SET_MODE_FILTER", "seccomp listener": "seccomp("},
-			supervise: "no", auto: "farm", warning: "refuses the supervised route: seccomp(", status: tiny.Status},
+			supervise: "no", auto: "farm", warning: "the route supervise is refused: seccomp(", status: tiny.Status},
 		{name: "no listener", restrictions: []string{"-no-listener"}, machine: map[string]string{"seccomp listener": "seccomp("},
-			supervise: "no", auto: "farm", warning: "refuses the supervised route: seccomp(", status: tiny.Status},
+			supervise: "no", auto: "farm", warning: "the route supervise is refused: seccomp(", status: tiny.Status},
 		{name: "process_vm_readv denied", restrictions: []string{"-deny", "process_vm_readv"}, machine: map[string]string{"process_vm_readv": "process_vm_readv: operation not permitted"},
 			supervise: "yes", auto: "supervise", status: tiny.Status},
 		{name: "no user namespaces", restrictions: []string{"-deny", "userns"}, machine: map[string]string{"user namespaces": "clone(CLONE_NEWUSER|CLONE_NEWNS)"},
@@ -165,7 +165,7 @@ func TestNoWayAroundTheSupervisor(t *testing.T) {
 	for _, flags := range [][]string{{"--route", "supervise"}, {"--summary"}, {"--release", "4.15.0"}} {
 		stdout, stderr, status := b.run([]string{"-deny", "ptrace"}, nil, append(append([]string{"run"}, flags...), "--", b.guest)...)
 		assert.Equal(t, 125, status, "%v %s", flags, stdout)
-		assert.Contains(t, stderr, "refuses the supervised route", "%v", flags)
+		assert.Contains(t, stderr, "the route supervise is refused", "%v", flags)
 	}
 }
 
