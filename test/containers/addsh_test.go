@@ -23,27 +23,27 @@ func TestAddBinSh(t *testing.T) {
 		{"debian", "usr/bin", "dash", "/usr/bin/dash"},
 		{"alpine", "", "/bin/busybox", "/bin/busybox"},
 	} {
-		context := t.TempDir()
-		require.NoError(t, os.WriteFile(filepath.Join(context, "wrapper"), []byte("wrapper"), 0o755))
-		root := linkedShell(t, tt.bin, tt.sh, tt.shell)
-		require.NoError(t, os.WriteFile(filepath.Join(context, "root.tar"), root, 0o644))
-		link := filepath.Join(filepath.Dir(tt.shell), "sh")
-		lab.Builders(t, func(t *testing.T, b lab.Builder) {
-			for _, instruction := range []string{"ADD", "COPY"} {
-				dockerfile := "FROM scratch\nADD root.tar /\n" + instruction + " wrapper /bin/sh\n"
-				tree := b.Tree(t, lab.MustBuild(t, b, lab.Build{Context: context, Dockerfile: dockerfile}).Image)
-				through := strings.HasPrefix(tree[link], string(tar.TypeSymlink))
-				replaced, kept := tt.shell, link
-				if strings.HasPrefix(b.Name(), "buildah") {
-					replaced, kept = link, tt.shell
+		t.Run(tt.name, func(t *testing.T) {
+			context := t.TempDir()
+			require.NoError(t, os.WriteFile(filepath.Join(context, "wrapper"), []byte("wrapper"), 0o755))
+			require.NoError(t, os.WriteFile(filepath.Join(context, "root.tar"), linkedShell(t, tt.bin, tt.sh, tt.shell), 0o644))
+			link := filepath.Join(filepath.Dir(tt.shell), "sh")
+			lab.Builders(t, func(t *testing.T, b lab.Builder) {
+				for _, instruction := range []string{"ADD", "COPY"} {
+					dockerfile := "FROM scratch\nADD root.tar /\n" + instruction + " wrapper /bin/sh\n"
+					tree := b.Tree(t, lab.MustBuild(t, b, lab.Build{Context: context, Dockerfile: dockerfile}).Image)
+					replaced, kept := tt.shell, link
+					if strings.HasPrefix(b.Name(), "buildah") {
+						replaced, kept = link, tt.shell
+					}
+					assert.Equal(t, content(t, "wrapper"), sumOf(tree[replaced]), "%s: %v", instruction, tree)
+					assert.NotEqual(t, content(t, "wrapper"), sumOf(tree[kept]), "%s: %v", instruction, tree)
+					assert.Equal(t, kept == link, strings.HasPrefix(tree[link], string(tar.TypeSymlink)), "%s: %v", instruction, tree)
+					if tt.bin != "" {
+						assert.True(t, strings.HasPrefix(tree["/bin"], string(tar.TypeSymlink)), "%v", tree)
+					}
 				}
-				assert.Equal(t, replaced == tt.shell, through, "%s %s: %v", tt.name, instruction, tree)
-				assert.Equal(t, content(t, "wrapper"), sumOf(tree[replaced]), "%s %s: %v", tt.name, instruction, tree)
-				assert.NotEqual(t, content(t, "wrapper"), sumOf(tree[kept]), "%s %s: %v", tt.name, instruction, tree)
-				if tt.bin != "" {
-					assert.True(t, strings.HasPrefix(tree["/bin"], string(tar.TypeSymlink)), "%v", tree)
-				}
-			}
+			})
 		})
 	}
 }
