@@ -16,6 +16,7 @@ import (
 	"binproxy/applets/env"
 	"binproxy/applets/install"
 	"binproxy/applets/status"
+	"binproxy/applets/uml"
 	"binproxy/applets/version"
 	"binproxy/emu/config"
 	"binproxy/emu/exit"
@@ -28,6 +29,7 @@ var Table = []applet.Applet{
 	env.Applet,
 	install.Applet,
 	status.Applet,
+	uml.Applet,
 	version.Applet,
 }
 
