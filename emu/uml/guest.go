@@ -64,6 +64,9 @@ func (g *guest) prepare() error {
 	if g.control, err = openControl(); err != nil {
 		return err
 	}
+	if g.streams.inputDir, err = unix.Open(inputDir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
+		return fmt.Errorf("open %s: %w", inputDir, err)
+	}
 	for _, step := range []func() error{g.loadModules, g.mountRoot, g.mountSystem, g.mountBinds, g.network, g.register, g.enter, g.resolver} {
 		if err := step(); err != nil {
 			return err

@@ -34,9 +34,9 @@ type host struct {
 	jail    *exec.Cmd
 	ended   chan struct{} // the jail has
 	log     *logTail
-	ours    []*os.File // our ends of the pipes that live as long as the run
-	control *os.File   // to the guest
-	input   *os.File
+	ours    []*os.File    // our ends of the pipes that live as long as the run
+	control *os.File      // to the guest
+	window  chan struct{} // has as many as files of standard input may still be written
 	output  sync.WaitGroup
 	net     *slirp4netns
 	restore func() // the terminal
@@ -89,7 +89,6 @@ func (h *host) start() (<-chan message, error) {
 	lifeline, log := pipe(true), pipe(false)
 	h.control = pipe(true)
 	answers := pipe(false)
-	h.input = pipe(true)
 	stdout, stderr := pipe(false), pipe(false)
 	if h.options.Net == Vector {
 		socket, err := h.startNet()
@@ -125,8 +124,8 @@ func (h *host) setKernelArgs() {
 		"mem=" + strconv.Itoa(j.Mem) + "M", "uml_dir=" + jailTemp + "/",
 		"rootfstype=hostfs", "rootflags=" + jailBoot, "rw", "init=/uml",
 		"initcall_blacklist=raid6_select_algo,calibrate_xor_blocks",
-		"con=null", "con0=null," + fd(1), "con1=" + fd(fdControlIn) + "," + fd(fdControlOut), "con2=" + fd(fdStdin) + ",null",
-		"con3=null," + fd(fdStdout), "con4=null," + fd(fdStderr), "ssl=null",
+		"con=null", "con0=null," + fd(1), "con1=" + fd(fdControlIn) + "," + fd(fdControlOut),
+		"con2=null," + fd(fdStdout), "con3=null," + fd(fdStderr), "ssl=null",
 	}
 	switch h.options.Net {
 	case Vector:
@@ -203,12 +202,23 @@ func (h *host) pump(fd int, to io.Writer, from *os.File) {
 	}
 }
 
-// feed copies the caller's standard input to the guest. Not before the guest is ready: what comes before it has opened its end
-// is lost.
+// feed copies the caller's standard input to the guest, a file of the jail for each piece, once the guest is ready for it.
 func (h *host) feed() {
-	n, err := io.Copy(h.input, os.Stdin)
-	if err == nil || !errors.Is(err, unix.EPIPE) {
-		fmt.Fprintf(h.control, "eof %d\n", n)
+	buf := make([]byte, chunk)
+	for n := 0; ; n++ {
+		size, err := os.Stdin.Read(buf)
+		if size > 0 {
+			h.window <- struct{}{}
+			path := fmt.Sprintf("/proc/%d/root%s%s/%d", h.jail.Process.Pid, jailBoot, inputDir, n)
+			if err := os.WriteFile(path, buf[:size], 0o600); err != nil {
+				return // the jail has ended
+			}
+			fmt.Fprintln(h.control, "input", n)
+		}
+		if err != nil {
+			fmt.Fprintln(h.control, "eof")
+			return
+		}
 	}
 }
 
@@ -246,7 +256,10 @@ func (h *host) follow(messages <-chan message, signals <-chan os.Signal) error {
 			case "ready":
 				boot.Stop()
 				h.makeRaw()
+				h.window = make(chan struct{}, inputWindow)
 				go h.feed()
+			case "took":
+				<-h.window
 			case "exit":
 				return h.settle(exit.Silent(m.code))
 			case "error":

@@ -23,7 +23,6 @@ import (
 const (
 	fdControlIn = 3 + iota
 	fdControlOut
-	fdStdin
 	fdStdout
 	fdStderr
 	fdNet // only with --net
@@ -120,7 +119,7 @@ func (j *job) enterRoot() error {
 
 // fillRoot binds what the job names into the root.
 func (j *job) fillRoot() error {
-	for _, dir := range []string{"dev", "proc", "lower", "layer", "new"} {
+	for _, dir := range []string{"dev", "proc", "lower", "layer", "new", inputDir} {
 		if err := os.MkdirAll(filepath.Join(jailBoot, dir), 0o755); err != nil {
 			return err
 		}

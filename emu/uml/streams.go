@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -15,16 +14,17 @@ import (
 )
 
 // The kernel's consoles. Each is a raw byte stream to or from a pipe of the host side; the command never sees them: it has pipes
-// of the guest, or a pseudo-terminal.
+// of the guest, or a pseudo-terminal. A console takes its input from the host a byte at a time, a system call each, so
+// standard input comes in files of the jail, and the control stream says when there is one.
 const (
 	ttyControl = "/dev/tty1"
-	ttyStdin   = "/dev/tty2"
-	ttyStdout  = "/dev/tty3"
-	ttyStderr  = "/dev/tty4"
+	ttyStdout  = "/dev/tty2"
+	ttyStderr  = "/dev/tty3"
 )
 
-// Messages of the control stream, a line each. To the guest: "signal N", "size ROWS COLS", "eof BYTES" (the caller's standard input
-// ended after so many), "closed FD" (nobody reads the caller's FD any more). From the guest: "ready", "exit CODE", "error CODE "TEXT"".
+// Messages of the control stream, a line each. To the guest: "signal N", "size ROWS COLS", "input N" (the file N of inputDir is the
+// next of standard input), "eof", "closed FD" (nobody reads the caller's FD any more). From the guest: "ready", "took N",
+// "exit CODE", "error CODE "TEXT"".
 type control struct {
 	tty *os.File
 }
@@ -75,32 +75,31 @@ func drain(tty *os.File) { unix.IoctlSetInt(int(tty.Fd()), unix.TCSBRK, 1) }
 
 // streams carries the command's standard input, output and error between its files and the consoles.
 type streams struct {
-	consoles [3]*os.File // the kernel's
+	consoles [3]*os.File // the kernel's, of 1 and 2
 	ours     [3]*os.File // our ends of the command's files
 	theirs   []*os.File  // the command's
 	master   *os.File    // of the pseudo-terminal; nil where the caller has none
 	output   sync.WaitGroup
 	closed   [3]atomic.Bool
-
-	input struct {
-		sync.Mutex
-		got, end int64 // bytes of standard input; end is -1 until it is known
-	}
+	inputDir int      // inputDir, open
+	input    chan int // the files of it that have come
 }
+
+// inputDir is where standard input comes, in the guest's first root.
+const inputDir = "/stdin"
+
+// inputWindow is how many files of standard input, of at most a chunk each, may be there at a time.
+const inputWindow = 8
 
 // open makes the command's files. Those that are the caller's terminal are a pseudo-terminal of the guest, the others pipes.
 func (s *streams) open(j *job) ([]uintptr, *syscall.SysProcAttr, error) {
-	s.input.end = -1
-	for fd, path := range []string{ttyStdin, ttyStdout, ttyStderr} {
-		flags := os.O_WRONLY
-		if fd == 0 {
-			flags = os.O_RDONLY
-		}
+	for fd, path := range map[int]string{1: ttyStdout, 2: ttyStderr} {
 		var err error
-		if s.consoles[fd], err = openRaw(path, flags); err != nil {
+		if s.consoles[fd], err = openRaw(path, os.O_WRONLY); err != nil {
 			return nil, nil, err
 		}
 	}
+	s.input = make(chan int, inputWindow)
 	attr := &syscall.SysProcAttr{Setsid: true}
 	var slave *os.File
 	if j.TTY != 0 {
@@ -185,7 +184,7 @@ func (s *streams) start(c *control, pid int) {
 		f.Close()
 	}
 	go s.listen(c, pid)
-	go s.pumpInput()
+	go s.pumpInput(c)
 	for fd := 1; fd <= 2; fd++ {
 		from := s.ours[fd]
 		if from == nil && s.master != nil && !(fd == 2 && s.ours[1] == nil) {
@@ -222,28 +221,25 @@ func (s *streams) pumpOutput(fd int, from *os.File) {
 	}
 }
 
-func (s *streams) pumpInput() {
+// pumpInput hands the files on as standard input. What a command that has closed its input is sent is lost, as in a pipe.
+func (s *streams) pumpInput(c *control) {
 	to := s.ours[0]
 	if to == nil {
 		to = s.master
 	}
 	buf := make([]byte, chunk)
-	for {
-		n, err := s.consoles[0].Read(buf)
-		if err != nil {
-			return
+	for n := range s.input {
+		name := strconv.Itoa(n)
+		if fd, err := unix.Openat(s.inputDir, name, unix.O_RDONLY|unix.O_CLOEXEC, 0); err == nil {
+			f := os.NewFile(uintptr(fd), name)
+			size, _ := io.ReadFull(f, buf)
+			f.Close()
+			to.Write(buf[:size])
 		}
-		to.Write(buf[:n]) // what a command that has closed its input is sent is lost, as in a pipe
-		s.input.Lock()
-		s.input.got += int64(n)
-		s.closeInput()
-		s.input.Unlock()
+		unix.Unlinkat(s.inputDir, name, 0)
+		fmt.Fprintln(c.tty, "took", n)
 	}
-}
-
-// closeInput ends the command's standard input once all of it has arrived. The lock is held.
-func (s *streams) closeInput() {
-	if s.ours[0] != nil && s.input.end == s.input.got {
+	if s.ours[0] != nil {
 		s.ours[0].Close()
 	}
 }
@@ -251,28 +247,21 @@ func (s *streams) closeInput() {
 // listen does what the host side says.
 func (s *streams) listen(c *control, pid int) {
 	for lines := bufio.NewScanner(c.tty); lines.Scan(); {
-		words := strings.Fields(lines.Text())
-		if len(words) < 2 {
-			continue
-		}
+		var word string
 		var v [2]int
-		for i, w := range words[1:min(3, len(words))] {
-			v[i], _ = strconv.Atoi(w)
-		}
-		switch words[0] {
-		case "signal":
+		n, _ := fmt.Sscan(lines.Text(), &word, &v[0], &v[1])
+		switch {
+		case n == 0:
+		case word == "signal":
 			unix.Kill(pid, unix.Signal(v[0]))
-		case "size":
+		case word == "size":
 			s.resize(v[0], v[1])
-		case "closed":
-			if v[0] == 1 || v[0] == 2 {
-				s.closed[v[0]].Store(true)
-			}
-		case "eof":
-			s.input.Lock()
-			s.input.end = int64(v[0])
-			s.closeInput()
-			s.input.Unlock()
+		case word == "closed" && (v[0] == 1 || v[0] == 2):
+			s.closed[v[0]].Store(true)
+		case word == "input":
+			s.input <- v[0]
+		case word == "eof":
+			close(s.input)
 			if s.ours[0] == nil {
 				unix.Kill(pid, unix.SIGHUP) // the terminal has gone
 			}
