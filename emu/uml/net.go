@@ -57,14 +57,14 @@ func (o *Options) setNet(j *job, k *Kernel) error {
 	}
 	if o.Net == Vector {
 		j.Net = vectorNIC
-		_, err := program("slirp4netns")
+		_, err := program("slirp4netns", "slirp4netns")
 		return err
 	}
 	j.Net = slirpNIC
 	if len(o.Publish) > 0 {
 		return errors.New("--publish does not work with the slirp transport; use a kernel with CONFIG_UML_NET_VECTOR")
 	}
-	path, err := program("slirp")
+	path, err := program("slirp-fullbolt", "slirp") // Debian's slirp proper works on a terminal only
 	if err != nil {
 		return err
 	}
@@ -83,13 +83,13 @@ func (o *Options) setNet(j *job, k *Kernel) error {
 }
 
 // program finds a helper in PATH and where administrators' programs are.
-func program(name string) (string, error) {
+func program(name, pkg string) (string, error) {
 	for _, candidate := range []string{name, "/usr/sbin/" + name, "/usr/bin/" + name} {
 		if path, err := exec.LookPath(candidate); err == nil {
 			return path, nil
 		}
 	}
-	return "", fmt.Errorf("--net needs the program %s (Debian's package %s)", name, name)
+	return "", fmt.Errorf("--net needs the program %s (Debian's package %s)", name, pkg)
 }
 
 // slirp4netns is the running helper. It ends with its lifeline, and with us.
@@ -148,7 +148,7 @@ func NetHelper() error {
 	if err := mount("tmpfs", "/proc", "tmpfs", unix.MS_NOSUID, "mode=755,size=64k"); err != nil {
 		return err
 	}
-	path, err := program("slirp4netns")
+	path, err := program("slirp4netns", "slirp4netns")
 	if err != nil {
 		return err
 	}
