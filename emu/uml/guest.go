@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,7 +22,7 @@ import (
 // Guest is PID 1 of the UML kernel: it makes the root that the job describes, runs the command, and powers off with its status.
 // It does not return.
 func Guest() {
-	g := new(guest)
+	g := &guest{absent: map[string]bool{}}
 	err := g.prepare()
 	if err == nil {
 		err = g.run()
@@ -36,7 +37,8 @@ type guest struct {
 	exitcode *os.File // /proc/exitcode of the kernel
 	streams  streams
 
-	keep, upper string // the directory that keeps the layer, and the layer; "" where it is not kept
+	absent      map[string]bool // what of system is not mounted, for want of a directory
+	keep, upper string          // the directory that keeps the layer, and the layer; "" where it is not kept
 }
 
 // newRoot is where the guest's root is put together.
@@ -64,10 +66,7 @@ func (g *guest) prepare() error {
 	if g.control, err = openControl(); err != nil {
 		return err
 	}
-	if g.streams.inputDir, err = unix.Open(inputDir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
-		return fmt.Errorf("open %s: %w", inputDir, err)
-	}
-	for _, step := range []func() error{g.loadModules, g.mountRoot, g.mountSystem, g.mountBinds, g.network, g.register, g.enter, g.resolver} {
+	for _, step := range []func() error{g.streams.openHost, g.loadModules, g.mountRoot, g.mountSystem, g.mountBinds, g.network, g.register, g.enter, g.resolver} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -94,12 +93,12 @@ func (g *guest) loadModules() error {
 // mountRoot mounts the root: the directory itself, or an overlay of it and a tmpfs. A read-only root that lacks a directory to
 // mount on gets the overlay too, made read-only once they are there.
 func (g *guest) mountRoot() error {
-	flags := uintptr(unix.MS_RDONLY)
-	if g.job.Mode == modeRW {
-		flags = 0
-	}
-	if g.job.Mode != modeOverlay && (g.job.Mode == modeRW || g.complete()) {
+	flags := uintptr(g.job.NoSuid) * unix.MS_NOSUID
+	switch {
+	case g.job.Mode == modeRW:
 		return mount("none", newRoot, "hostfs", flags, jailRoot)
+	case g.job.Mode == modeRO && g.complete():
+		return mount("none", newRoot, "hostfs", flags|unix.MS_RDONLY, jailRoot)
 	}
 	if err := mount("none", "/lower", "hostfs", unix.MS_RDONLY, jailRoot); err != nil {
 		return err
@@ -115,7 +114,7 @@ func (g *guest) mountRoot() error {
 	if err := g.restoreLayer(); err != nil {
 		return err
 	}
-	return mount("overlay", newRoot, "overlay", 0, "lowerdir=/lower,upperdir=/layer/upper,workdir=/layer/work")
+	return mount("overlay", newRoot, "overlay", flags, "lowerdir=/lower,upperdir=/layer/upper,workdir=/layer/work")
 }
 
 // complete tells whether a read-only root has every directory that something is to be mounted on.
@@ -156,26 +155,35 @@ func (g *guest) mountSystem() error {
 		defer unix.Close(here)
 	}
 	for _, m := range system {
-		at := filepath.Join(newRoot, m.at)
-		if g.job.Mode != modeRW || m.on != "" {
-			if err := os.MkdirAll(at, 0o755); err != nil && !errors.Is(err, unix.EROFS) && !errors.Is(err, unix.ENOENT) {
-				return err
-			}
-		}
-		if err := mount(m.fstype, at, m.fstype, 0, m.data); err != nil {
-			if g.job.Mode == modeRW && errors.Is(err, unix.ENOENT) {
-				fmt.Fprintf(os.Stderr, "binproxy: the root has no /%s: not mounted\n", m.at)
-				continue
-			}
+		if err := g.mountOne(m.at, m.fstype, m.data, m.on); err != nil {
 			return err
 		}
-	}
-	for name, to := range map[string]string{"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2"} {
-		os.Symlink(to, filepath.Join(newRoot, "dev", name)) // where there is no /dev, no program misses them
 	}
 	for _, covered := range []string{"/tmp", "/run", "/dev/shm"} {
 		if dir := g.job.Dir; here >= 0 && strings.HasPrefix(dir, covered+"/") {
 			return bindFD(here, filepath.Join(newRoot, dir))
+		}
+	}
+	return nil
+}
+
+// mountOne mounts one of them.
+func (g *guest) mountOne(name, fstype, data, on string) error {
+	at := filepath.Join(newRoot, name)
+	if _, missing := os.Stat(at); g.job.Mode == modeRW && (g.absent[on] || on == "" && missing != nil) {
+		g.absent[name] = true
+		fmt.Fprintf(os.Stderr, "binproxy: the root has no /%s: not mounted\n", name)
+		return nil
+	}
+	if err := os.MkdirAll(at, 0o755); err != nil && !errors.Is(err, unix.EROFS) {
+		return err
+	}
+	if err := mount(fstype, at, fstype, 0, data); err != nil || name != "dev" {
+		return err
+	}
+	for _, link := range [][2]string{{"fd", ""}, {"stdin", "/0"}, {"stdout", "/1"}, {"stderr", "/2"}} {
+		if err := os.Symlink("/proc/self/fd"+link[1], filepath.Join(at, link[0])); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
 		}
 	}
 	return nil
@@ -236,8 +244,17 @@ func (g *guest) register() error {
 	if g.job.Arch == "" {
 		return nil
 	}
-	at := newRoot + "/proc/sys/fs/binfmt_misc"
-	if err := mount("binfmt_misc", at, "binfmt_misc", 0, ""); err != nil {
+	const misc = "/proc/sys/fs/binfmt_misc"
+	at := newRoot + misc
+	if err := mount("binfmt_misc", at, "binfmt_misc", 0, ""); errors.Is(err, unix.ENOENT) {
+		at = misc
+		if err := mount("binfmt_misc", at, "binfmt_misc", 0, ""); err != nil {
+			return err
+		}
+		if _, err := openDir(at); err != nil { // its entries live as long as it does
+			return err
+		}
+	} else if err != nil {
 		return err
 	}
 	magic, mask := arch.Get(g.job.Arch).Magic()

@@ -149,6 +149,7 @@ func (j *job) fillRoot() error {
 	return os.Mkdir(jailTemp, 0o700)
 }
 
+// bindFiles binds what the kernel needs, none of it to be written: a guest of root's would write to the host's files.
 func (j *job) bindFiles() error {
 	files := [][2]string{{j.Kernel, "/linux"}, {j.Self, jailBoot + "/uml"}, {"/dev/null", "/dev/null"}, {"/dev/random", "/dev/random"}}
 	libs := j.Libs
@@ -170,7 +171,7 @@ func (j *job) bindFiles() error {
 		files = append(files, [2]string{j.Emulator, jailBoot + "/emulator"})
 	}
 	for _, f := range files {
-		if err := bindFile(f[0], f[1]); err != nil {
+		if err := bindFile(f[0], f[1], !strings.HasPrefix(f[1], "/dev/")); err != nil {
 			return err
 		}
 	}
@@ -186,23 +187,20 @@ func bindOne(src, dst string, readOnly bool) error {
 	if fi.IsDir() {
 		return bindTree(src, dst, readOnly)
 	}
-	if err := bindFile(src, dst+"/file"); err != nil {
-		return err
-	}
-	if readOnly {
-		return makeReadOnly(dst + "/file")
-	}
-	return nil
+	return bindFile(src, dst+"/file", readOnly)
 }
 
-func bindFile(src, dst string) error {
+func bindFile(src, dst string, readOnly bool) error {
 	if err := os.MkdirAll(filepath.Dir(dst), 0o755); err != nil {
 		return err
 	}
 	if err := os.WriteFile(dst, nil, 0o600); err != nil {
 		return err
 	}
-	return mount(jailOld+src, dst, "", unix.MS_BIND, "")
+	if err := mount(jailOld+src, dst, "", unix.MS_BIND, ""); err != nil || !readOnly {
+		return err
+	}
+	return makeReadOnly(dst)
 }
 
 // bindTree binds a directory with all that is mounted in it, and hides every proc file system: its links lead to the roots and files

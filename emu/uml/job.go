@@ -27,6 +27,7 @@ type job struct {
 
 	// for PID 1
 	Mode     string // modeRO, modeOverlay, modeRW
+	NoSuid   int    // 1: what the set-user-ID bits say of owners is not true in the guest
 	Arch     string // the guest's ABI, "" for the host's
 	Net      string // the interface: "", vec0, eth0
 	Hostname string
@@ -57,7 +58,7 @@ func (j *job) fields() []jobField {
 		{"kernel", &j.Kernel}, {"lib", &j.Libs}, {"kernelarg", &j.KernelArgs}, {"self", &j.Self}, {"root", &j.Root},
 		{"bind", &j.Binds}, {"mem", &j.Mem}, {"memdir", &j.MemDir}, {"layer", &j.LayerDir}, {"module", &j.Modules}, {"emulator", &j.Emulator},
 		{"helper", &j.Helper}, {"helperlib", &j.HelperLibs},
-		{"mode", &j.Mode}, {"arch", &j.Arch}, {"net", &j.Net}, {"hostname", &j.Hostname},
+		{"mode", &j.Mode}, {"nosuid", &j.NoSuid}, {"arch", &j.Arch}, {"net", &j.Net}, {"hostname", &j.Hostname},
 		{"arg", &j.Argv}, {"env", &j.Env}, {"dir", &j.Dir}, {"umask", &j.Umask}, {"tty", &j.TTY}, {"rows", &j.Rows}, {"cols", &j.Cols},
 	}
 }

@@ -91,14 +91,20 @@ const inputDir = "/stdin"
 // inputWindow is how many files of standard input, of at most a chunk each, may be there at a time.
 const inputWindow = 8
 
+// openHost opens what leads to the host, before the first root is left.
+func (s *streams) openHost() (err error) {
+	if s.inputDir, err = unix.Open(inputDir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
+		return fmt.Errorf("open %s: %w", inputDir, err)
+	}
+	if s.consoles[1], err = openRaw(ttyStdout, os.O_WRONLY); err != nil {
+		return err
+	}
+	s.consoles[2], err = openRaw(ttyStderr, os.O_WRONLY)
+	return err
+}
+
 // open makes the command's files. Those that are the caller's terminal are a pseudo-terminal of the guest, the others pipes.
 func (s *streams) open(j *job) ([]uintptr, *syscall.SysProcAttr, error) {
-	for fd, path := range map[int]string{1: ttyStdout, 2: ttyStderr} {
-		var err error
-		if s.consoles[fd], err = openRaw(path, os.O_WRONLY); err != nil {
-			return nil, nil, err
-		}
-	}
 	s.input = make(chan int, inputWindow)
 	attr := &syscall.SysProcAttr{Setsid: true}
 	var slave *os.File

@@ -213,6 +213,12 @@ func (o *Options) setRoot(j *job) error {
 		return errors.New("--upper keeps the layer of an overlay; it does not go with --ro or --rw")
 	}
 	j.Mode = [...]string{ReadOnly: modeRO, Overlay: modeOverlay, ReadWrite: modeRW}[mode]
+	// An ordinary user is the guest's root, and every other user of the host its nobody: a set-user-ID program of the host's root would
+	// make the guest's root a nobody.
+	var st unix.Stat_t
+	if err := unix.Stat(j.Root, &st); err == nil && os.Geteuid() != 0 && int(st.Uid) != os.Geteuid() {
+		j.NoSuid = 1
+	}
 	if o.Upper != "" {
 		if j.LayerDir, err = directory(o.Upper); err != nil {
 			return fmt.Errorf("--upper %w", err)
