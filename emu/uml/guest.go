@@ -58,7 +58,8 @@ func (g *guest) prepare() error {
 	if g.exitcode, err = os.OpenFile("/proc/exitcode", os.O_WRONLY, 0); err != nil {
 		return err
 	}
-	if _, err := os.Stat("/dev/tty1"); err != nil { // a kernel that does not mount it by itself
+	os.WriteFile("/proc/sys/vm/overcommit_memory", []byte("0"), 0) // it is 1 for us only
+	if _, err := os.Stat("/dev/tty1"); err != nil {                // a kernel that does not mount it by itself
 		if err := mount("devtmpfs", "/dev", "devtmpfs", 0, ""); err != nil {
 			return err
 		}

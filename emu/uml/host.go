@@ -115,14 +115,14 @@ func (h *host) start() (<-chan message, error) {
 	return messages, nil
 }
 
-// setKernelArgs is the kernel's command line. Blocks of code that only file systems use which are not mounted, and that take
-// most of the boot of a distribution's kernel to find out the fastest way to do it, are left out.
+// setKernelArgs is the kernel's command line. In a small memory the Go runtime starts only with overcommit. What RAID needs, and takes most of the
+// boot of a distribution's kernel to find out the fastest way of, is left out.
 func (h *host) setKernelArgs() {
 	j := h.job
 	fd := func(n int) string { return "fd:" + strconv.Itoa(n) }
 	j.KernelArgs = []string{
 		"mem=" + strconv.Itoa(j.Mem) + "M", "uml_dir=" + jailTemp + "/",
-		"rootfstype=hostfs", "rootflags=" + jailBoot, "rw", "init=/uml",
+		"sysctl.vm.overcommit_memory=1", "rootfstype=hostfs", "rootflags=" + jailBoot, "rw", "init=/uml",
 		"initcall_blacklist=raid6_select_algo,calibrate_xor_blocks",
 		"con=null", "con0=null," + fd(1), "con1=" + fd(fdControlIn) + "," + fd(fdControlOut),
 		"con2=null," + fd(fdStdout), "con3=null," + fd(fdStderr), "ssl=null",
@@ -266,6 +266,10 @@ func (h *host) follow(messages <-chan message, signals <-chan os.Signal) error {
 				return h.settle(exit.Errorf(m.code, "uml: %s", m.text))
 			}
 		case s := <-signals:
+			if ends(s) && h.window == nil { // there is no command yet to get it
+				h.kill()
+				return exit.Silent(exit.Signal + int(s.(syscall.Signal)))
+			}
 			h.forward(s.(syscall.Signal))
 		case <-boot.C:
 			return h.hung("did not boot", bootLimit)
@@ -273,6 +277,11 @@ func (h *host) follow(messages <-chan message, signals <-chan os.Signal) error {
 			return h.hung("was still running", h.options.Timeout)
 		}
 	}
+}
+
+// ends tells whether a signal is there to end a program.
+func ends(s os.Signal) bool {
+	return s == syscall.SIGHUP || s == syscall.SIGINT || s == syscall.SIGQUIT || s == syscall.SIGTERM
 }
 
 func (h *host) forward(s syscall.Signal) {
