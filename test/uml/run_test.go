@@ -161,7 +161,7 @@ func TestTerminal(t *testing.T) {
 		require.NoError(t, unix.IoctlSetWinsize(int(master.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 40, Col: 90}))
 		s.say("while [ \"$(stty size)\" != '40 90' ]; do sleep 0.05; done; echo resi''zed\r")
 		s.expect("resized\r\n")
-		s.say("echo sle''eps; sleep 60\r")
+		s.say("sh -c \"echo sle''eps; exec sleep 300\"\r")
 		s.expect("sleeps\r\n")
 		s.say("\x03")
 		s.expect("prompt> ")
@@ -231,17 +231,14 @@ func TestArch(t *testing.T) {
 	each(t, func(t *testing.T, c *testCase) {
 		k, err := uml.Open(c.kernel)
 		require.NoError(t, err)
-		want := fmt.Sprintf("arm64 aarch64 %s [/bin/sh twice]\narm64 aarch64 %s [/bin/sh a b]\n", k.Release, k.Release)
-		for _, mode := range []string{"--ro", "--overlay", "--rw"} {
-			if mode == "--rw" && c.uid != os.Geteuid() {
-				continue // not the owner
-			}
-			before := snapshot(t, root)
-			r := c.run(t, nil, "--root", root, mode, "--arch", "arm64", "--", "/bin/sh", "twice")
-			assert.Equal(t, 9, r.status, r.stderr)
-			assert.Equal(t, want, r.stdout)
-			assert.Equal(t, before, snapshot(t, root))
-		}
+		before := snapshot(t, root)
+		r := c.run(t, nil, "--root", root, "--arch", "arm64", "--", "/bin/sh", "twice")
+		assert.Equal(t, fmt.Sprintf("arm64 aarch64 %s [/bin/sh twice]\narm64 aarch64 %[1]s [/bin/sh a b]\n", k.Release), r.stdout)
+		assert.Equal(t, 9, r.status, r.stderr)
+		// Without /dev and /proc, which a directory that is written to itself is not given.
+		r = c.run(t, nil, "--root", root, "--rw", "--arch", "arm64", "--", "/bin/sh", "once")
+		assert.Equal(t, result{0, fmt.Sprintf("arm64 aarch64 %s [/bin/sh once]\n", k.Release), ""}, r)
+		assert.Equal(t, before, snapshot(t, root))
 	})
 }
 
