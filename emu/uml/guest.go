@@ -67,7 +67,7 @@ func (g *guest) prepare() error {
 	if g.control, err = openControl(); err != nil {
 		return err
 	}
-	for _, step := range []func() error{g.streams.openHost, g.loadModules, g.mountRoot, g.mountSystem, g.mountBinds, g.network, g.register, g.enter, g.resolver} {
+	for _, step := range []func() error{g.streams.openHost, g.loadModules, g.mountRoot, g.mountSystem, g.mountBinds, g.network, g.register, g.enter, g.resolver, g.seal} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -118,7 +118,7 @@ func (g *guest) mountRoot() error {
 	return mount("overlay", newRoot, "overlay", flags, "lowerdir=/lower,upperdir=/layer/upper,workdir=/layer/work")
 }
 
-// complete tells whether a read-only root has every directory that something is to be mounted on.
+// complete tells whether a read-only root has everything that something is to be mounted on.
 func (g *guest) complete() bool {
 	if err := mount("none", "/lower", "hostfs", unix.MS_RDONLY, jailRoot); err != nil {
 		return false
@@ -133,6 +133,9 @@ func (g *guest) complete() bool {
 		if _, err := os.Stat("/lower/" + b[1]); err != nil {
 			return false
 		}
+	}
+	if _, err := os.Lstat("/lower" + resolvConf); err != nil && g.job.Net != "" {
+		return false
 	}
 	return true
 }
@@ -215,10 +218,6 @@ func (g *guest) mountBinds() error {
 			return fmt.Errorf("--bind %s:%s: %w", b[0], b[1], err)
 		}
 	}
-	if g.job.Mode == modeRO {
-		err := unix.Mount("", newRoot, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, "")
-		return wrap(err, "make the root read-only")
-	}
 	return nil
 }
 
@@ -286,6 +285,14 @@ func (g *guest) enter() error {
 		return os.Chdir("/")
 	}
 	return nil
+}
+
+// seal makes a read-only root read-only, once everything is in its place.
+func (g *guest) seal() error {
+	if g.job.Mode != modeRO {
+		return nil
+	}
+	return wrap(unix.Mount("", "/", "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY|uintptr(g.job.NoSuid)*unix.MS_NOSUID, ""), "make the root read-only")
 }
 
 // run starts the command, reaps until it has ended, and ends the others.

@@ -101,13 +101,15 @@ func addDefaultRoute(gateway [4]byte) error {
 	return nil
 }
 
+const resolvConf = "/etc/resolv.conf"
+
 // resolver makes /etc/resolv.conf name the network's resolver: by a mount, so that the root's own file stays. Where it is a link to
 // nowhere (/run is an empty one), the file is made there. The root is entered already.
 func (g *guest) resolver() error {
 	if g.job.Net == "" {
 		return nil
 	}
-	const conf, ours = "/etc/resolv.conf", "/run/binproxy-resolv.conf"
+	const conf, ours = resolvConf, "/run/binproxy-resolv.conf"
 	text := []byte("nameserver " + netResolver + "\n")
 	if _, err := os.Stat(conf); errors.Is(err, fs.ErrNotExist) {
 		path := conf
@@ -120,6 +122,7 @@ func (g *guest) resolver() error {
 		if g.job.Mode == modeRW && path == conf {
 			return nil // the host's directory: nothing is added
 		}
+		os.MkdirAll("/etc", 0o755)
 		if err := os.WriteFile(path, text, 0o644); err != nil {
 			fmt.Fprintf(os.Stderr, "binproxy: %v: programs will not find the resolver %s\n", err, netResolver)
 		}

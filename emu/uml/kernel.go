@@ -20,6 +20,7 @@ import (
 
 	"binproxy/emu/arch"
 	"binproxy/emu/elfinfo"
+	"binproxy/emu/sys"
 )
 
 // A Kernel is a User Mode Linux kernel's file and what it says of itself.
@@ -140,7 +141,7 @@ func Open(path string) (*Kernel, error) {
 func checkKernelFile(path string) error {
 	fi, err := os.Stat(path)
 	if err != nil {
-		return fmt.Errorf("kernel %s: %w; binproxy uml kernel list shows those that are there", path, unix.Errno(errnoOf(err)))
+		return fmt.Errorf("kernel %s: %w; binproxy uml kernel list shows those that are there", path, sys.Errno(err))
 	}
 	if !fi.Mode().IsRegular() {
 		return fmt.Errorf("kernel %s: not a file", path)
@@ -165,14 +166,6 @@ func checkKernelFile(path string) error {
 		return fmt.Errorf("kernel %s: not a program for this host, %s", path, arch.Host().Name)
 	}
 	return wrap(unix.Access(path, unix.X_OK), "kernel %s: may not be executed", path)
-}
-
-func errnoOf(err error) syscall.Errno {
-	var errno syscall.Errno
-	if !errors.As(err, &errno) {
-		return syscall.EIO
-	}
-	return errno
 }
 
 func readELF(f *os.File) (elfinfo.Info, error) { return elfinfo.Read(f) }
