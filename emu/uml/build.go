@@ -51,7 +51,7 @@ type builder struct {
 // made again.
 func Build(o BuildOptions) (string, error) {
 	if runtime.GOARCH != "amd64" {
-		return "", errors.New("User Mode Linux is a kernel for x86 hosts")
+		return "", errors.New("no build here: User Mode Linux is a kernel for x86 hosts")
 	}
 	if err := haveTools(tools); err != nil {
 		return "", err

@@ -104,9 +104,9 @@ func copyFile(from, to string) error {
 
 // testCase is one kernel with one user.
 type testCase struct {
-	kernel, release string
-	uid             int
-	dir             string // the user's own: HOME and TMPDIR lie in it
+	kernel string
+	uid    int
+	dir    string // the user's own: HOME and TMPDIR lie in it
 }
 
 // kernels are the two.
