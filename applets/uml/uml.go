@@ -3,7 +3,6 @@ package uml
 
 import (
 	"fmt"
-	"net/netip"
 	"os"
 	"strconv"
 	"strings"
@@ -160,8 +159,7 @@ func publish(s string) (uml.Publish, error) {
 	}
 	parts := strings.Split(ports, ":")
 	if len(parts) == 3 {
-		addr, err := netip.ParseAddr(parts[0])
-		if err != nil || !addr.Is4() {
+		if !isIPv4(parts[0]) {
 			return p, fmt.Errorf("%q is not an IPv4 address", parts[0])
 		}
 		p.HostAddr, parts = parts[0], parts[1:]
@@ -177,6 +175,17 @@ func publish(s string) (uml.Publish, error) {
 		*port = uint16(n)
 	}
 	return p, nil
+}
+
+// isIPv4 tells whether s is an address of four decimal numbers. (Package net/netip costs every start of the program.)
+func isIPv4(s string) bool {
+	parts := strings.Split(s, ".")
+	for _, part := range parts {
+		if n, err := strconv.ParseUint(part, 10, 8); err != nil || strconv.FormatUint(n, 10) != part {
+			return false
+		}
+	}
+	return len(parts) == 4
 }
 
 func kernel(args []string) error {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/netip"
 	"os"
 	"path/filepath"
 
@@ -15,10 +14,12 @@ import (
 // The network that slirp4netns and slirp both show their guest: its router is the host, whose loopback is reached by that address,
 // and its resolver is the host's.
 var (
-	netAddress  = map[string]string{vectorNIC: "10.0.2.100", slirpNIC: "10.0.2.15"}
-	netGateway  = [4]byte{10, 0, 2, 2}
-	netResolver = "10.0.2.3"
+	vectorAddress = [4]byte{10, 0, 2, 100}
+	slirpAddress  = [4]byte{10, 0, 2, 15}
+	netGateway    = [4]byte{10, 0, 2, 2}
 )
+
+const netResolver = "10.0.2.3"
 
 // Interfaces, by the kernel's transport.
 const (
@@ -36,7 +37,10 @@ func (g *guest) network() error {
 	if err := linkUp(fd, "lo"); err != nil || g.job.Net == "" {
 		return err
 	}
-	address := netip.MustParseAddr(netAddress[g.job.Net]).As4()
+	address := vectorAddress
+	if g.job.Net == slirpNIC {
+		address = slirpAddress
+	}
 	for _, set := range []struct {
 		call  uint
 		value [4]byte

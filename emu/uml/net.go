@@ -186,8 +186,8 @@ func (s *slirp4netns) publish(p Publish) error {
 		return err
 	}
 	defer f.Close()
-	fmt.Fprintf(f, `{"execute":"add_hostfwd","arguments":{"proto":"%s","host_addr":"%s","host_port":%d,"guest_addr":"%s","guest_port":%d}}`,
-		p.Proto, p.HostAddr, p.Host, netAddress[vectorNIC], p.Guest)
+	fmt.Fprintf(f, `{"execute":"add_hostfwd","arguments":{"proto":"%s","host_addr":"%s","host_port":%d,"guest_addr":"%d.%d.%d.%d","guest_port":%d}}`,
+		p.Proto, p.HostAddr, p.Host, vectorAddress[0], vectorAddress[1], vectorAddress[2], vectorAddress[3], p.Guest)
 	unix.Shutdown(int(f.Fd()), unix.SHUT_WR)
 	answer, err := io.ReadAll(f)
 	if err != nil || !strings.Contains(string(answer), `"return"`) {

@@ -149,7 +149,7 @@ func (o *Options) setMem(j *job) error {
 	if o.MemDir == "" {
 		var info unix.Sysinfo_t
 		if err := unix.Sysinfo(&info); err == nil {
-			if has := (info.Totalram + info.Totalswap) * uint64(info.Unit) >> 20; uint64(j.Mem) > has {
+			if has := (uint64(info.Totalram) + uint64(info.Totalswap)) * uint64(info.Unit) >> 20; uint64(j.Mem) > has {
 				return fmt.Errorf("--mem %dM: this machine has %dM of memory and swap", j.Mem, has)
 			}
 		}
