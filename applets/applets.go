@@ -19,6 +19,7 @@ import (
 	"binproxy/applets/kernel"
 	"binproxy/applets/run"
 	"binproxy/applets/status"
+	"binproxy/applets/uml"
 	"binproxy/applets/version"
 	"binproxy/emu/config"
 	"binproxy/emu/exit"
@@ -36,6 +37,7 @@ var Table = []applet.Applet{
 	kernel.Applet,
 	run.Applet,
 	status.Applet,
+	uml.Applet,
 	version.Applet,
 }
 

@@ -14,6 +14,9 @@ import (
 var rows = []row{
 	{"a shim's start-up (uname), against an empty Go program", 1.25, 300, shimStart},
 	{"an exec through the farm, against the emulator alone", 0, 200, farmExec},
+	{"UML, boot to exit, against the program on the host", 0, 20, umlBoot},
+	{"UML, boot and 20,000 system calls, against the host", 0, 3, umlSyscalls},
+	{"UML, boot and 100 fork+exec, against the host", 0, 3, umlExecs},
 }
 
 // shimStart is binproxy as uname, against a static Go program that does nothing.
