@@ -13,10 +13,13 @@ import (
 
 	"binproxy/applets/applet"
 	"binproxy/emu/arch"
+	"binproxy/emu/config"
 	"binproxy/emu/elfinfo"
 	"binproxy/emu/exit"
+	"binproxy/emu/identity"
 	facts "binproxy/emu/kernel"
 	"binproxy/emu/seccomp"
+	"binproxy/emu/supervise"
 	"binproxy/emu/sys"
 )
 
@@ -27,6 +30,7 @@ func runAs(args []string) error {
 	flags := applet.NewFlags("kernel run")
 	as := flags.String("as", "", "")
 	force := flags.Bool("force", false, "")
+	told := flags.Bool(toldFlag, false, "")
 	argv, err := flags.ParseCommand(args)
 	switch {
 	case err != nil:
@@ -44,7 +48,56 @@ func runAs(args []string) error {
 	if err != nil {
 		return err
 	}
-	return c.startAs(r, *force)
+	newer, err := newerThanHost(r)
+	switch {
+	case err != nil:
+		return err
+	case newer != "" && !*force:
+		return exit.Errorf(exit.Failed, "--as %s: newer than the running kernel (%s), which cannot give what it lacks; --force tells the command the release, and nothing more", r.Text, newer)
+	}
+	if c.guest == nil && !*told {
+		if err := tell(r, args); err != errUntold {
+			return err
+		}
+	}
+	if newer != "" {
+		return execAs(r, c, nil)
+	}
+	return c.startAs(r)
+}
+
+// toldFlag marks the start of ourselves that tell makes.
+const toldFlag = "told"
+
+var errUntold = errors.New("no supervisor")
+
+// tell runs `kernel run` once more, under a supervisor that tells the release to every program; the filter stops nothing for it. It
+// gives errUntold, and a line on stderr, where the machine allows no supervisor or another one is there already.
+func tell(r facts.Release, args []string) error {
+	release := r.Uname(arch.Host().Machine)
+	err := error(&supervise.Refused{Route: "supervise", Err: errors.New("there is a supervisor already")})
+	if !sys.Supervised() {
+		var self string
+		if self, err = os.Executable(); err != nil {
+			return err
+		}
+		var status unix.WaitStatus
+		status, err = supervise.Run(supervise.Config{
+			Command: self, Argv: append([]string{config.Binary, "kernel", "run", "--" + toldFlag}, args...), Env: os.Environ(),
+			Guest:    func(*arch.ABI) bool { return false },
+			Identity: identity.Chosen(identity.Identity{Release: release}), Proc: identity.ProcAuto,
+		})
+		if err == nil && status.Signaled() {
+			return exit.Silent(exit.Signal + int(status.Signal()))
+		} else if err == nil {
+			return exit.Silent(status.ExitStatus())
+		}
+	}
+	if refused := new(supervise.Refused); !errors.As(err, &refused) {
+		return err
+	}
+	fmt.Fprintf(os.Stderr, "binproxy: kernel run: uname goes on saying the running kernel's release, not %s: %v\n", release, err)
+	return errUntold
 }
 
 // command is what is to be run. Guest is the table of a guest's ABI where an emulator runs it, else nil.
@@ -112,19 +165,10 @@ func (c command) underEmulator(guest *arch.ABI) (command, error) {
 }
 
 // startAs runs the command under a release, and returns only if that fails.
-func (c command) startAs(r facts.Release, force bool) error {
+func (c command) startAs(r facts.Release) error {
 	own, err := hostTable()
 	if err != nil {
 		return err
-	}
-	newer, err := newerThanHost(r)
-	switch {
-	case err != nil:
-		return err
-	case newer != "" && !force:
-		return exit.Errorf(exit.Failed, "--as %s: newer than the running kernel (%s), which cannot give what it lacks; --force tells the command the release, and nothing more", r.Text, newer)
-	case newer != "":
-		return execAs(r, c, nil)
 	}
 	judge := own
 	if c.guest != nil {
@@ -190,15 +234,11 @@ func auditOf(a *facts.ABI) uint32 {
 	panic("binproxy: no row of emu/arch for the table of " + a.Name)
 }
 
-// execAs becomes the command, under the filter (none where nil) and with the release that uname is to say: the one place where
-// `kernel run` starts a program. An emulator is told the release by its option -r. For a native program the filter is all: what its
-// uname says is for a tracer to change, and until one is wired in here, the command is told so.
+// execAs becomes the command, under the filter (none where nil). An emulator is told the release by its option -r; a native program's
+// uname is the business of tell.
 func execAs(r facts.Release, c command, filter []unix.SockFilter) error {
-	switch {
-	case c.emulator:
+	if c.emulator {
 		c.argv = append([]string{c.argv[0], "-r", r.Uname(guestMachine(c.guest))}, c.argv[1:]...)
-	default:
-		fmt.Fprintf(os.Stderr, "binproxy: kernel run: uname goes on saying the running kernel's release, not %s\n", r.Uname(arch.Host().Machine))
 	}
 	if filter != nil {
 		if err := sys.Confine(filter); err != nil {

@@ -83,8 +83,8 @@ func (f *flagsOf) ask(c supervise.Config) (a route.Ask, err error) {
 		}
 	}
 	var needs []string
-	if len(c.Options) > 0 {
-		needs = append(needs, "a release of one's own")
+	if !c.Identity.IsZero() {
+		needs = append(needs, "an identity of one's own")
 	}
 	if f.report.trace != "" {
 		needs = append(needs, "--trace")

@@ -38,12 +38,12 @@ func (m memory) read(addr uint64, b []byte) error {
 	}
 	if fd, err := m.open(unix.O_RDONLY); err == nil {
 		defer unix.Close(fd)
-		if n, err = unix.Pread(fd, b, int64(addr)); n != len(b) {
+		if n, err := unix.Pread(fd, b, int64(addr)); n != len(b) {
 			return fault(err)
 		}
 		return nil
 	}
-	if n, err = sys.Peek(m.tid, addr, b); n != len(b) {
+	if n, _ := sys.Peek(m.tid, addr, b); n != len(b) {
 		return errDenied
 	}
 	return nil
@@ -60,7 +60,7 @@ func (m memory) write(addr uint64, b []byte) error {
 	}
 	if fd, err := m.open(unix.O_WRONLY); err == nil {
 		defer unix.Close(fd)
-		if n, err = unix.Pwrite(fd, b, int64(addr)); n == len(b) {
+		if n, _ := unix.Pwrite(fd, b, int64(addr)); n == len(b) {
 			return nil
 		}
 	}

@@ -11,7 +11,6 @@
 package supervise
 
 import (
-	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -89,7 +88,7 @@ func Run(c Config) (unix.WaitStatus, error) {
 		s.spoof = &spoof{identity: c.Identity, vdsos: map[vdsoKind][]patch{}}
 	}
 	var b [8]byte
-	if _, err := rand.Read(b[:]); err != nil {
+	if _, err := unix.Getrandom(b[:], 0); err != nil {
 		return 0, err
 	}
 	s.cookie = binary.LittleEndian.Uint64(b[:])
