@@ -11,6 +11,7 @@ import (
 	"binproxy/emu/bundle"
 	"binproxy/emu/exit"
 	"binproxy/emu/identity"
+	"binproxy/shim/preload"
 )
 
 // Applet is the row of the table.
@@ -66,6 +67,13 @@ func run(args []string) error {
 	}
 	if o.Self, err = os.Executable(); err != nil {
 		return err
+	}
+	libraries, err := preload.Tree(preload.Libraries(), arch.Host(), o.ABIs)
+	if err != nil {
+		return err
+	}
+	for _, f := range libraries {
+		o.Extra = append(o.Extra, bundle.Extra(f))
 	}
 	files, err := bundle.Make(*out, o)
 	if err != nil {

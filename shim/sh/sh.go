@@ -8,11 +8,15 @@ import (
 
 	"binproxy/emu/exit"
 	"binproxy/shim/farm"
+	"binproxy/shim/preload"
 	"binproxy/shim/proxy"
 )
 
 // shells are where an image's shell is looked for when /bin/sh itself leads to binproxy and no real file was kept.
 var shells = []string{"/bin/sh", "/usr/bin/sh", "/bin/dash", "/usr/bin/dash", "/bin/bash", "/usr/bin/bash", "/bin/busybox", "/usr/bin/busybox"}
+
+// RouteEnv names the route that the shell's commands take.
+const RouteEnv = "BINPROXY_ROUTE"
 
 // Run execs the real shell, and returns only with an error: 127 where the image has none.
 func Run(c farm.Call, argv, env []string) error {
@@ -23,7 +27,11 @@ func Run(c farm.Call, argv, env []string) error {
 	if shell == "" {
 		return exit.Errorf(exit.NotFound, "%s: the image has no shell: looked for %s", c.Link, strings.Join(shells, " "))
 	}
-	return proxy.Exec(c, shell, argv, WithFarm(c, env))
+	env = WithFarm(c, env)
+	if os.Getenv(RouteEnv) == "preload" {
+		return preload.Exec(c, shell, argv, env)
+	}
+	return proxy.Exec(c, shell, argv, env)
 }
 
 func find(root farm.Root) string {
