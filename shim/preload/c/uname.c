@@ -99,32 +99,27 @@ static char *proc_version(char *to)
 	return put_text(put_text(put_text(to, " "), all[VERSION]), "\n");
 }
 
-// content writes what the file at path is to have, and gives its end; NULL where the path is not one of the identity's, and to itself where the file is
-// not to be there.
+// content writes what the file at path is to have, and gives its end; NULL where the path is not one of the identity's, and to
+// itself where the file is not to be there.
 static char *content(const char *path, char *to)
 {
-	static const struct { const char *name; enum field field; } files[] = {
-		{"ostype", SYSNAME}, {"hostname", NODENAME}, {"osrelease", RELEASE}, {"version", VERSION},
-	};
-	const char *name = path ? after(path, "/proc/") : NULL;
-	if (!name)
-		return NULL;
+	static const char names[][10] = {"ostype", "hostname", "osrelease", "version"};
 	bool kernel = spoofed(SYSNAME) || spoofed(RELEASE) || spoofed(VERSION);
+	const char *name = after(path, "/proc/"), *value;
+	if (file_mode(path, 0) < 0)
+		return NULL;
 	if (same(name, "version"))
 		return kernel ? proc_version(to) : NULL;
 	if (same(name, "version_signature")) // Ubuntu's, with the true release
 		return kernel ? to : NULL;
-	if (!(name = after(name, "sys/kernel/")))
-		return NULL;
-	for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-		const char *value = spoofed(files[i].field);
-		if (value && same(name, files[i].name))
-			return length(value) < FIELD ? put_text(put_text(to, value), "\n") : NULL;
-	}
+	name = after(name, "sys/kernel/");
+	for (enum field f = SYSNAME; name && f <= VERSION; f++)
+		if (same(name, names[f]) && (value = spoofed(f)) && length(value) < FIELD)
+			return put_text(put_text(to, value), "\n");
 	return NULL;
 }
 
-// seekable is a descriptor of a file in memory; before Linux 3.17 of a pipe, which holds as much.
+// memory is a descriptor of a file in memory; before Linux 3.17 of a pipe, which holds as much.
 static long memory(const char *text, size_t n, bool cloexec)
 {
 	long fd = SYS(memfd_create, "proc", (cloexec ? MFD_CLOEXEC : 0) | MFD_ALLOW_SEALING, 0, 0, 0);
@@ -149,7 +144,7 @@ enum { NOT_OURS = -4096 };
 static long open_ours(const char *path, bool cloexec)
 {
 	char text[TEXT + 3 * FIELD];
-	char *end = content(path, text);
+	char *end = path && after(path, "/proc/") ? content(path, text) : NULL;
 	if (!end)
 		return NOT_OURS;
 	return end == text ? -ENOENT : memory(text, end - text, cloexec);
@@ -215,6 +210,8 @@ static bool has(const char *s, char c)
 		static void *(*other)(const char *, const char *); \
 		if (!other) \
 			other = (void *(*)(const char *, const char *))next(#name); \
+		if (!other) \
+			other = (void *(*)(const char *, const char *))next("fopen"); \
 		if (other) \
 			return other(path, mode); \
 		set_errno(ENOSYS); \
