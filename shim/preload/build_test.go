@@ -2,7 +2,10 @@ package preload_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"debug/elf"
+	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -21,7 +24,7 @@ import (
 	"binproxy/test/need"
 )
 
-// libraries compiles the libraries for each ABI that this machine has a compiler for, once.
+// libraries compiles the libraries for each ABI that this machine has a compiler for. They are kept for the next run of the same sources.
 func libraries(t *testing.T) fs.FS {
 	t.Helper()
 	need.Program(t, "gcc", "gcc")
@@ -35,23 +38,58 @@ var compileOnce = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	dir, err := os.MkdirTemp("", "preload-")
+	cache, err := os.UserCacheDir()
 	if err != nil {
 		return "", err
 	}
-	scratch = dir
-	return dir, build(root, dir)
+	key, err := fingerprint(root)
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(cache, "binproxy", "preload-"+key)
+	if _, err := os.Stat(dir); err == nil {
+		return dir, nil
+	}
+	temp := fmt.Sprintf("%s.%d", dir, os.Getpid())
+	defer os.RemoveAll(temp)
+	if err := build(root, temp); err != nil {
+		return "", err
+	}
+	if err := os.Rename(temp, dir); err != nil && !errors.Is(err, fs.ErrExist) {
+		return "", err
+	}
+	return dir, nil
 })
 
-// scratch is removed by TestMain.
-var scratch string
-
-func TestMain(m *testing.M) {
-	status := m.Run()
-	if scratch != "" {
-		os.RemoveAll(scratch)
+// fingerprint tells sources and compilers apart.
+func fingerprint(root string) (string, error) {
+	h := sha256.New()
+	sources, err := filepath.Glob(filepath.Join(root, "shim/preload/c/*"))
+	if err != nil {
+		return "", err
 	}
-	os.Exit(status)
+	for _, path := range append(sources, filepath.Join(root, "scripts/preload-build")) {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(h, "%s %d %s", filepath.Base(path), len(text), text)
+	}
+	compilers, err := filepath.Glob("/usr/bin/*-linux-gnu*-gcc")
+	if err != nil {
+		return "", err
+	}
+	for _, path := range compilers {
+		if path, err = filepath.EvalSymlinks(path); err != nil {
+			return "", err
+		}
+		fi, err := os.Stat(path)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintln(h, path, fi.Size(), fi.ModTime().Unix())
+	}
+	return fmt.Sprintf("%x", h.Sum(nil))[:12], nil
 }
 
 func build(root, out string, abis ...string) error {
