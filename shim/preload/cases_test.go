@@ -58,6 +58,23 @@ func TestCases(t *testing.T) {
 		assert.Equal(t, want, byHook(t, bundle, driver, path, argv), "C: %q", path)
 		assert.Equal(t, want, byResolve(t, bundle, path, argv), "Go: %q", path)
 	}
+	t.Run("lengths", func(t *testing.T) { testLengths(t, bundle, driver) })
+}
+
+// testLengths writes `#!` lines that end about where the kernel stops reading.
+func testLengths(t *testing.T, bundle config.Config, driver string) {
+	const i = "bin/arm"
+	upTo := func(n int, line string) string { return line + strings.Repeat("x", n-len(line)) }
+	for n := 252; n <= 258; n++ {
+		blanks := strings.Repeat(" ", n-2-len(i))
+		for _, text := range []string{
+			upTo(n, "#!"+i+" ") + "\n", upTo(n, "#!"+i+" "), upTo(n, "#!"+i) + "\n", upTo(n, "#!"+i), upTo(n, "#!"+i) + " x\n",
+			"#!" + i + blanks + "\n", "#!" + i + blanks, "#!" + blanks + i + "\n", "#!" + blanks + i, "#!" + i + blanks + "x",
+		} {
+			require.NoError(t, os.WriteFile("line", []byte(text), 0o755))
+			assert.Equal(t, byResolve(t, bundle, "line", []string{"zero"}), byHook(t, bundle, driver, "line", []string{"zero"}), "%q", text)
+		}
+	}
 }
 
 var repeat = regexp.MustCompile(`%(\d+)(.)`)

@@ -163,7 +163,8 @@ func Environment(c config.Config, abi *arch.ABI, env []string) ([]string, error)
 		return nil, exit.Errorf(exit.Failed, "preload route: LD_PRELOAD cannot name %q; put the bundle into a directory without spaces, colons and dollar signs", c.Dir)
 	}
 	hooks := []string{ExecHook}
-	if !identity.Spoofed(c.Identity, func(name string) string { return value(env, name) }).IsZero() {
+	getenv := func(name string) string { return value(env, name) }
+	if !c.Truthful(getenv) && !identity.Spoofed(c.Identity, getenv).IsZero() {
 		hooks = append(hooks, UnameHook)
 	}
 	for _, hook := range hooks {

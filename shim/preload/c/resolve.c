@@ -168,6 +168,8 @@ static int follow(struct plan *p, const char *path, const char *name)
 			p->machine = classify(head, size);
 			return 0;
 		}
+		if (!*interpreter)
+			return EACCES; // the kernel opens the empty name, which is its working directory
 		if (depth == MAX_SCRIPTS) {
 			// The kernel opens the sixth interpreter before it counts.
 			size = open_file(p, &interpreter, p->heads[depth + 1]);
