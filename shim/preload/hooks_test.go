@@ -191,8 +191,10 @@ func TestLDPreload(t *testing.T) {
 func TestWithoutEmulator(t *testing.T) {
 	w := native(t, "gcc")
 	require.NoError(t, os.Remove(w.bundle.Dir+"/qemu-aarch64"))
-	out := w.call(t, nil, "execve", w.show, "zero")
-	assert.Equal(t, "binproxy: preload: "+w.show+": its emulator is not in "+w.bundle.Dir+"; is this a chroot? The bundle has to be in it\nerrno 2\n", out)
+	said := "binproxy: preload: " + w.show + ": its emulator is not in " + w.bundle.Dir + "; is this a chroot? The bundle has to be in it\n"
+	assert.Equal(t, said+"errno 2\n", w.call(t, nil, "execve", w.show, "zero"))
+	require.NoError(t, os.Remove(w.bundle.Dir+"/"+config.Name))
+	assert.Equal(t, said+"errno 8\n", w.call(t, nil, "execve", w.show, "zero"))
 }
 
 func names(t *testing.T, path string, run []string, env ...string) string {

@@ -142,7 +142,7 @@ long route(const char *path, const char *name, char *const argv[], char *const e
 		p.words[0] = p.count ? argv[0] : NULL;
 	}
 	long r = carry_out(&p, argv, env, out, context);
-	if (r == -ENOENT && p.guest && file_mode(p.program, 0) == -ENOENT)
+	if ((r == -ENOENT && p.guest && file_mode(p.program, 0) == -ENOENT) || (r == -ENOEXEC && p.lost))
 		say(p.file, "its emulator is not in");
 	return r;
 }

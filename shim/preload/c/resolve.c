@@ -273,6 +273,7 @@ int resolve(struct plan *p, const char *path, const char *name, const char *argv
 	if (line && !emulate(p, line, env))
 		return ENAMETOOLONG;
 	p->guest = line != NULL;
+	p->lost = unread < 0 && p->machine >= 0;
 	while (p->start < PREFIX)
 		add(p, p->prefix[p->start++]);
 	return 0;

@@ -16,6 +16,7 @@ enum {
 struct plan {
 	bool guest;      // program is an emulator or its loader
 	bool moved;      // a host-native program that is not to be found by the caller's path: a farm's link stood in its place
+	bool lost;       // a program that may be a guest's; there is no bundle here to say
 	bool dynamic;    // an emulator that would obey LD_ variables itself
 	int options;     // where in words further options of the emulator may be put in
 	const char *program;

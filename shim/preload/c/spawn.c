@@ -155,7 +155,7 @@ __attribute__((noinline, noreturn)) static void become_shell(const char *command
 		sys_fcntl(end, F_SETFD, 0);
 	else if (end >= 0)
 		SYS(dup3, end, standard, 0, 0, 0);
-	for (struct stream *s = streams; s; s = s->next)
+	for (struct stream *s = standard < 0 ? NULL : streams; s; s = s->next)
 		if (s->fd != standard)
 			sys_close(s->fd);
 	unblock_signals(mask);
