@@ -34,9 +34,6 @@ const (
 	UnameHook = "uname.so"
 )
 
-// Dir is the libraries' directory in a bundle.
-const Dir = "preload"
-
 //go:embed lib
 var embedded embed.FS
 
@@ -70,7 +67,7 @@ func Tree(libraries fs.FS, host *arch.ABI, guests []*arch.ABI) ([]File, error) {
 			if err != nil {
 				return nil, err
 			}
-			files = append(files, File{Name: Dir + "/" + abi.Name + "/" + name, Data: data})
+			files = append(files, File{Name: config.PreloadDir + "/" + abi.Name + "/" + name, Data: data})
 			if !slices.Contains(there, abi) {
 				there = append(there, abi)
 			}
@@ -127,7 +124,7 @@ func token(abi *arch.ABI) string {
 
 // links lead from what the token becomes (lib64, lib/aarch64-linux-gnu, haswell) to the directory of the ABI whose loader says so.
 func links(abi *arch.ABI, all []*arch.ABI) []File {
-	dir := Dir + "/" + abi.Name + "/"
+	dir := config.PreloadDir + "/" + abi.Name + "/"
 	files := []File{{Name: dir + token(abi), Link: "."}} // musl's
 	if token(abi) == "$LIB" {
 		for _, name := range []string{"lib", "lib32", "lib64"} {
@@ -152,7 +149,7 @@ func links(abi *arch.ABI, all []*arch.ABI) []File {
 
 // Entry is the library's entry in LD_PRELOAD for a system of the ABI.
 func Entry(bundle string, abi *arch.ABI, library string) string {
-	return strings.Join([]string{bundle, Dir, abi.Name, token(abi), library}, "/")
+	return strings.Join([]string{bundle, config.PreloadDir, abi.Name, token(abi), library}, "/")
 }
 
 // Environment is env with the hooks in LD_PRELOAD, for programs of the ABI and those that live beside it: the exec hook, and the uname
@@ -168,7 +165,7 @@ func Environment(c config.Config, abi *arch.ABI, env []string) ([]string, error)
 		hooks = append(hooks, UnameHook)
 	}
 	for _, hook := range hooks {
-		path := strings.Join([]string{c.Dir, Dir, abi.Name, hook}, "/")
+		path := strings.Join([]string{c.Dir, config.PreloadDir, abi.Name, hook}, "/")
 		if _, err := os.Stat(path); err != nil {
 			return nil, exit.Errorf(exit.Failed, "preload route: no library for %s programs: %w; "+
 				"make the bundle with a binproxy that was built after make preload, on a machine with the compiler gcc-%s",
