@@ -14,6 +14,7 @@ import (
 	"binproxy/emu/exit"
 	"binproxy/emu/identity"
 	"binproxy/emu/kernel"
+	"binproxy/shim/preload"
 )
 
 // Applet is the row of the table.
@@ -74,6 +75,13 @@ func run(args []string) error {
 		return err
 	}
 	warnOfRelease(id.Release, o.ABIs)
+	libraries, err := preload.Tree(preload.Libraries(), arch.Host(), o.ABIs)
+	if err != nil {
+		return err
+	}
+	for _, f := range libraries {
+		o.Extra = append(o.Extra, bundle.Extra(f))
+	}
 	files, err := bundle.Make(*out, o)
 	if err != nil {
 		return err

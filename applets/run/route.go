@@ -13,6 +13,7 @@ import (
 	"binproxy/emu/route"
 	"binproxy/emu/supervise"
 	"binproxy/shim/farm"
+	"binproxy/shim/preload"
 	"binproxy/shim/proxy"
 	"binproxy/shim/sh"
 )
@@ -49,7 +50,9 @@ func (f *flagsOf) by(choice route.Choice, c supervise.Config) error {
 	case choice.Route == route.Userns:
 		return ended(supervise.RunInNamespace(c))
 	case choice.Route == route.Farm:
-		return f.farm(c)
+		return f.farm(c, proxy.Exec)
+	case choice.Route == route.Preload:
+		return f.farm(c, preload.Exec)
 	}
 	return ended(f.report.supervised(c))
 }
@@ -99,10 +102,10 @@ func (f *flagsOf) ask(c supervise.Config) (a route.Ask, err error) {
 	return a, nil
 }
 
-// farm becomes the command by way of the farm, as a shim does.
-func (f *flagsOf) farm(c supervise.Config) error {
+// farm becomes the command by way of the farm, as a shim does; become is what execs it, with or without the preload libraries.
+func (f *flagsOf) farm(c supervise.Config, become func(farm.Call, string, []string, []string) error) error {
 	if c.Root != "" {
-		return exit.Errorf(exit.Failed, "run: --root %s: the farm's links lead to a binproxy and an emulator in the root itself; put a bundle there and chroot", c.Root)
+		return exit.Errorf(exit.Failed, "run: --root %s: the farm's links and the preload libraries lead to a binproxy and an emulator in the root itself; put a bundle there and chroot", c.Root)
 	}
 	if c.Dir != "" {
 		if err := os.Chdir(c.Dir); err != nil {
@@ -115,7 +118,7 @@ func (f *flagsOf) farm(c supervise.Config) error {
 	env := sh.WithFarm(call, c.Env)
 	var err error
 	for _, path := range supervise.Candidates(c.Command, env) {
-		if err = proxy.Exec(call, path, c.Argv, env); exit.Code(err) != exit.NotFound {
+		if err = become(call, path, c.Argv, env); exit.Code(err) != exit.NotFound {
 			break
 		}
 	}

@@ -32,7 +32,7 @@ emulator; host-native programs run as they are. The exit status is the command's
   --cwd DIR            run it in this working directory, within the root
   --arch ARCH          only these architectures' programs go to an emulator (default: all that the host cannot run)
   --emulator FILE      take this emulator (ARCH=FILE for one of several)
-  --route ROUTE        auto, kernel, userns, supervise or farm (default: auto)
+  --route ROUTE        auto, kernel, userns, supervise, preload or farm (default: auto)
   --release R          the kernel release that programs are told, host-native ones too
   --kernel-version V, --sysname S, --nodename N, --machine M
                        the other fields of the uname identity

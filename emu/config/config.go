@@ -34,6 +34,9 @@ const (
 	Binary = "binproxy"
 )
 
+// PreloadDir is the directory in a bundle with the libraries of the preload route.
+const PreloadDir = "preload"
+
 // DefaultDir is where the docs put a bundle into an image.
 const DefaultDir = "/binproxy"
 

@@ -22,12 +22,13 @@ const (
 	Kernel    Route = "kernel"    // the host's binfmt_misc
 	Userns    Route = "userns"    // a binfmt_misc of our own user namespace
 	Supervise Route = "supervise" // a seccomp filter and a tracer
+	Preload   Route = "preload"   // a library in the guest's dynamic programs
 	Farm      Route = "farm"      // links in the place of commands
 )
 
 // Parse reads a route's name.
 func Parse(name string) (Route, error) {
-	routes := []Route{Auto, Kernel, Userns, Supervise, Farm}
+	routes := []Route{Auto, Kernel, Userns, Supervise, Preload, Farm}
 	var names []string
 	for _, r := range routes {
 		if string(r) == name {

@@ -16,13 +16,13 @@ import (
 )
 
 func TestParse(t *testing.T) {
-	for _, name := range []string{"auto", "kernel", "userns", "supervise", "farm"} {
+	for _, name := range []string{"auto", "kernel", "userns", "supervise", "preload", "farm"} {
 		r, err := Parse(name)
 		require.NoError(t, err)
 		assert.Equal(t, name, string(r))
 	}
-	_, err := Parse("preload")
-	assert.ErrorContains(t, err, "known: auto kernel userns supervise farm")
+	_, err := Parse("magic")
+	assert.ErrorContains(t, err, "known: auto kernel userns supervise preload farm")
 }
 
 func TestChoose(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"binproxy/emu/exit"
 	"binproxy/emu/sys"
 	"binproxy/shim/farm"
+	"binproxy/shim/preload"
 	"binproxy/shim/proxy"
 )
 
@@ -25,12 +26,16 @@ func Run(c farm.Call, argv, env []string) error {
 	if shell == "" {
 		return exit.Errorf(exit.NotFound, "%s: the image has no shell: looked for %s", c.Link, strings.Join(shells, " "))
 	}
-	if supervised := sys.Supervised(); !supervised && os.Getenv(RouteEnv) != "farm" {
-		return supervise(c, shell, argv, env)
-	} else if supervised {
+	route := os.Getenv(RouteEnv)
+	switch {
+	case sys.Supervised():
 		return proxy.Exec(c, shell, argv, env)
+	case route == "preload":
+		return preload.Exec(c, shell, argv, WithFarm(c, env))
+	case route == "farm":
+		return proxy.Exec(c, shell, argv, WithFarm(c, env))
 	}
-	return proxy.Exec(c, shell, argv, WithFarm(c, env))
+	return supervise(c, shell, argv, env)
 }
 
 // RouteEnv is the variable that says which route a shell and `binproxy run` take; "" is auto.
