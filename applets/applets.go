@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"binproxy/applets/applet"
+	"binproxy/applets/binfmt"
 	"binproxy/applets/bundle"
 	"binproxy/applets/clean"
 	"binproxy/applets/env"
@@ -23,6 +24,7 @@ import (
 
 // Table is every applet, sorted by name. The man pages and `binproxy help` are made from it.
 var Table = []applet.Applet{
+	binfmt.Applet,
 	bundle.Applet,
 	clean.Applet,
 	env.Applet,

@@ -1,0 +1,124 @@
+package userns
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"runtime"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"binproxy/emu/binfmt"
+	"binproxy/emu/exit"
+)
+
+// Entrypoint is the private mode of the applet binfmt in which the child of Run starts.
+const Entrypoint = "userns-inside"
+
+// Command is a program to run in namespaces of its own, with entries that no other sees. Inner, where it is set, is who the program is in one more
+// namespace inside: only a namespace's root can register entries, and a caller who is to stay himself is not root.
+type Command struct {
+	IDs     IDs `json:"-"`
+	Inner   *IDs
+	Entries []binfmt.Entry
+	Argv    []string // Argv[0] is looked up in PATH, inside
+	Env     []string
+	Dir     string // "" for the current one
+}
+
+// Run runs the command to its end; its exit status is the error's.
+func Run(c Command) error {
+	runtime.LockOSThread() // the child lives as long as this thread
+	defer runtime.UnlockOSThread()
+	cmd, err := Start([]string{"binfmt", Entrypoint}, c.IDs, c, false)
+	if err != nil {
+		return err
+	}
+	return Wait(cmd)
+}
+
+// Inside is the child's side of Run: it returns only with an error.
+func Inside() error {
+	var c Command
+	if err := Arrive(&c); err != nil {
+		return err
+	}
+	// Becoming another user has taken the parent's death from what we are told.
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(syscall.SIGKILL), 0, 0, 0); err != nil {
+		return os.NewSyscallError("prctl(PR_SET_PDEATHSIG)", err)
+	}
+	if len(c.Entries) > 0 {
+		if err := Register(c.Entries); err != nil {
+			return err
+		}
+	}
+	if c.Inner != nil {
+		inner := c
+		inner.IDs, inner.Inner, inner.Entries = *c.Inner, nil, nil
+		return Run(inner)
+	}
+	if c.Dir != "" {
+		if err := os.Chdir(c.Dir); err != nil {
+			return err
+		}
+	}
+	path, err := exec.LookPath(c.Argv[0])
+	if errors.Is(err, exec.ErrNotFound) {
+		return exit.With(exit.NotFound, err)
+	}
+	if err != nil {
+		return exit.With(exit.OfExec(err), err)
+	}
+	err = Exec(path, c.Argv, c.Env)
+	return exit.With(exit.OfExec(err), err)
+}
+
+// Register mounts a binfmt_misc of the namespace and puts the entries into it. Some kernels show none at all; so they are looked for.
+func Register(entries []binfmt.Entry) error {
+	registry, err := binfmt.Mount()
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if err := registry.Register(e); err != nil {
+			return err
+		}
+		if _, err := registry.Get(e.Name); err != nil {
+			return fmt.Errorf("entry %s was registered, but this kernel does not list it: %w", e.Name, err)
+		}
+	}
+	return nil
+}
+
+// Wait waits for the child, hands on the signals that a terminal does not send to both, and gives the child's exit status as the error's.
+func Wait(cmd *exec.Cmd) error {
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
+	defer signal.Stop(signals)
+	done := make(chan struct{})
+	defer close(done)
+	go func() {
+		for {
+			select {
+			case s := <-signals:
+				if s != syscall.SIGINT && s != syscall.SIGQUIT {
+					_ = cmd.Process.Signal(s)
+				}
+			case <-done:
+				return
+			}
+		}
+	}()
+	err := cmd.Wait()
+	if cmd.ProcessState == nil {
+		return err
+	}
+	status := cmd.ProcessState.Sys().(syscall.WaitStatus)
+	if status.Signaled() {
+		return exit.Silent(exit.Signal + int(status.Signal()))
+	}
+	return exit.Silent(status.ExitStatus())
+}
