@@ -14,6 +14,7 @@ import (
 	"binproxy/applets/binfmt"
 	"binproxy/applets/bundle"
 	"binproxy/applets/clean"
+	"binproxy/applets/container"
 	"binproxy/applets/env"
 	"binproxy/applets/install"
 	"binproxy/applets/status"
@@ -27,6 +28,7 @@ var Table = []applet.Applet{
 	binfmt.Applet,
 	bundle.Applet,
 	clean.Applet,
+	container.Applet,
 	env.Applet,
 	install.Applet,
 	status.Applet,

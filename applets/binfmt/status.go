@@ -62,7 +62,7 @@ func served(entries []binfmt.Entry) []*arch.ABI {
 // report tells of one architecture, and whether its programs run.
 func report(abi *arch.ABI, entries []binfmt.Entry) bool {
 	verdict := "runs"
-	err := binfmt.Prove(abi)
+	err := binfmt.Prove(abi, "/")
 	if err != nil {
 		verdict = "does not run: " + err.Error()
 	}

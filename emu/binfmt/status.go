@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -15,25 +14,29 @@ import (
 
 	"binproxy/emu/arch"
 	"binproxy/emu/elfinfo/tiny"
+	"binproxy/emu/sys"
 )
 
 // proofTime is how long the smallest program may take; an interpreter that waits for something is none.
 const proofTime = 20 * time.Second
 
-// Prove runs the smallest program of the ABI through whatever the kernel has for it. The error says what happened instead.
-func Prove(abi *arch.ABI) error {
-	dir, err := os.MkdirTemp("", "binproxy-")
+// Prove runs the smallest program of the ABI through whatever the kernel has for it, in the directory root as its root. The program is in memory: nothing
+// is written, and only root's /proc has to be there. The error says what happened instead.
+func Prove(abi *arch.ABI, root string) error {
+	program, err := sys.Memory("tiny-"+abi.Name, tiny.Program(abi))
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	path := filepath.Join(dir, "tiny-"+abi.Name)
-	if err := os.WriteFile(path, tiny.Program(abi), 0o755); err != nil {
-		return err
-	}
+	defer program.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), proofTime)
 	defer cancel()
-	err = exec.CommandContext(ctx, path).Run()
+	cmd := exec.CommandContext(ctx, "/proc/self/fd/3")
+	cmd.ExtraFiles = []*os.File{program}
+	cmd.Dir = "/"
+	if root != "/" {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: root}
+	}
+	err = cmd.Run()
 	var status *exec.ExitError
 	switch {
 	case errors.As(err, &status) && status.ExitCode() == tiny.Status:
@@ -45,7 +48,7 @@ func Prove(abi *arch.ABI) error {
 	case errors.Is(err, syscall.ENOENT):
 		return errors.New("the kernel recognises its programs, but the interpreter is not there")
 	case errors.Is(err, syscall.EACCES):
-		return fmt.Errorf("permission denied: the interpreter cannot be executed, or %s is mounted noexec", os.TempDir())
+		return errors.New("permission denied: the interpreter cannot be executed, or /proc/sys/vm/memfd_noexec forbids the proof")
 	case err == nil:
 		return fmt.Errorf("its smallest program ended with status 0 instead of %d", tiny.Status)
 	}

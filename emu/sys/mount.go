@@ -87,3 +87,38 @@ func OpenIn(root *os.File, path string, flags int) (*os.File, error) {
 
 // FDPath is the path by which this thread names an open file to the kernel.
 func FDPath(f *os.File) string { return fmt.Sprintf("/proc/thread-self/fd/%d", f.Fd()) }
+
+// Memory is a file in memory only, with those contents, that can be executed by way of /proc/self/fd.
+func Memory(name string, contents []byte) (*os.File, error) {
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_EXEC)
+	if err == unix.EINVAL { // before Linux 6.3, which has no MFD_EXEC and makes every one executable
+		fd, err = unix.MemfdCreate(name, unix.MFD_CLOEXEC)
+	}
+	if err != nil {
+		return nil, os.NewSyscallError("memfd_create", err)
+	}
+	f := os.NewFile(uintptr(fd), name)
+	if _, err := f.Write(contents); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// OwnMount makes the directory a private mount of its own: what is mounted in it is seen in no other namespace.
+func OwnMount(dir string) error {
+	if err := Mount(dir, dir, "", unix.MS_BIND, ""); err != nil {
+		return err
+	}
+	return Mount("none", dir, "", unix.MS_PRIVATE, "")
+}
+
+// IsMount tells whether a mount begins at the path.
+func IsMount(path string) (bool, error) {
+	var st unix.Statx_t
+	err := retry(func() error { return unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW, 0, &st) })
+	if err != nil {
+		return false, &os.PathError{Op: "statx", Path: path, Err: err}
+	}
+	return st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0, nil
+}

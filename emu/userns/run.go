@@ -37,7 +37,7 @@ func Run(c Command) error {
 	if err != nil {
 		return err
 	}
-	return Wait(cmd)
+	return Wait(cmd.Process)
 }
 
 // Inside is the child's side of Run: it returns only with an error.
@@ -94,7 +94,7 @@ func Register(entries []binfmt.Entry) error {
 }
 
 // Wait waits for the child, hands on the signals that a terminal does not send to both, and gives the child's exit status as the error's.
-func Wait(cmd *exec.Cmd) error {
+func Wait(child *os.Process) error {
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
 	defer signal.Stop(signals)
@@ -105,18 +105,18 @@ func Wait(cmd *exec.Cmd) error {
 			select {
 			case s := <-signals:
 				if s != syscall.SIGINT && s != syscall.SIGQUIT {
-					_ = cmd.Process.Signal(s)
+					_ = child.Signal(s)
 				}
 			case <-done:
 				return
 			}
 		}
 	}()
-	err := cmd.Wait()
-	if cmd.ProcessState == nil {
+	state, err := child.Wait()
+	if err != nil {
 		return err
 	}
-	status := cmd.ProcessState.Sys().(syscall.WaitStatus)
+	status := state.Sys().(syscall.WaitStatus)
 	if status.Signaled() {
 		return exit.Silent(exit.Signal + int(status.Signal()))
 	}

@@ -29,9 +29,9 @@ type message struct {
 	Spec json.RawMessage
 }
 
-// setupCaps are what a child needs until its next exec: to mount, to become root, to make files in a root, and to map an inner namespace's
+// setupCaps are what a child needs until its next exec: to mount, to chroot, to become root, to make files in a root, and to map an inner namespace's
 // ids to root (SETFCAP, since Linux 5.12).
-var setupCaps = [...]uintptr{unix.CAP_SYS_ADMIN, unix.CAP_SETUID, unix.CAP_SETGID, unix.CAP_SETFCAP, unix.CAP_DAC_OVERRIDE, unix.CAP_CHOWN, unix.CAP_FOWNER}
+var setupCaps = [...]uintptr{unix.CAP_SYS_ADMIN, unix.CAP_SYS_CHROOT, unix.CAP_SETUID, unix.CAP_SETGID, unix.CAP_SETFCAP, unix.CAP_DAC_OVERRIDE, unix.CAP_CHOWN, unix.CAP_FOWNER}
 
 // Start starts this program anew with args, in namespaces of its own with the ids. The child calls Arrive with a pointer to a value like spec. Files are
 // the child's descriptors 4 and up. The child is killed when the calling thread ends, unless detached.

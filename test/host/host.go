@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -17,10 +18,12 @@ import (
 	"binproxy/test/need"
 )
 
-// inside tells a test process that it is in the host; why, that there is none and why not.
+// inside tells a test process that it is in the host; why, that there is none and why not; inherited lists the numbers of mounts in the machine's
+// directory for temporary files: other programs' mounts, which go when they remove their directories.
 const (
-	inside = "BINPROXY_TEST_HOST"
-	why    = "BINPROXY_TEST_NO_HOST"
+	inside    = "BINPROXY_TEST_HOST"
+	why       = "BINPROXY_TEST_NO_HOST"
+	inherited = "BINPROXY_TEST_HOST_INHERITED"
 )
 
 // User is the ordinary user of the host: nobody, whom every distribution has. UserID is his uid and gid.
@@ -93,6 +96,7 @@ func setup() error {
 		func() error { return sys.Bind(subordinate, "/etc/subgid") },
 		func() error { return os.RemoveAll(dir) }, // the mounts keep the file
 		func() error { return sys.Mount("none", "/", "", syscall.MS_REC|syscall.MS_SHARED, "") },
+		noteInherited,
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {
@@ -144,17 +148,30 @@ func Env() []string {
 	return env
 }
 
-// Mounts is what is mounted for the process, a line each with the numbers that change from mount to mount left out; sorted by the kernel's order.
+func noteInherited() error {
+	text, err := os.ReadFile("/proc/self/mountinfo")
+	var ids []string
+	for line := range strings.Lines(string(text)) {
+		if f := strings.Fields(line); strings.HasPrefix(f[4], os.TempDir()+"/") {
+			ids = append(ids, f[0])
+		}
+	}
+	return errors.Join(err, os.Setenv(inherited, strings.Join(ids, " ")))
+}
+
+// Mounts is what is mounted for the process: the lines of proc_pid_mountinfo(5), but for those of other programs that may go at any time.
 func Mounts(t testing.TB) []string {
 	t.Helper()
 	text, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		t.Fatal(err)
 	}
+	others := strings.Fields(os.Getenv(inherited))
 	var lines []string
 	for line := range strings.Lines(string(text)) {
-		f := strings.Fields(line)
-		lines = append(lines, strings.Join(f[2:], " "))
+		if !slices.Contains(others, strings.Fields(line)[0]) {
+			lines = append(lines, line)
+		}
 	}
 	return lines
 }
