@@ -12,6 +12,7 @@ import (
 
 	"binproxy/applets/applet"
 	"binproxy/applets/binfmt"
+	"binproxy/applets/bootstrap"
 	"binproxy/applets/bundle"
 	"binproxy/applets/clean"
 	"binproxy/applets/container"
@@ -26,6 +27,7 @@ import (
 // Table is every applet, sorted by name. The man pages and `binproxy help` are made from it.
 var Table = []applet.Applet{
 	binfmt.Applet,
+	bootstrap.Applet,
 	bundle.Applet,
 	clean.Applet,
 	container.Applet,

@@ -122,3 +122,11 @@ func IsMount(path string) (bool, error) {
 	}
 	return st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0, nil
 }
+
+// SetXattr sets an extended attribute of an open file.
+func SetXattr(f *os.File, name, value string) error {
+	if err := retry(func() error { return unix.Fsetxattr(int(f.Fd()), name, []byte(value), 0) }); err != nil {
+		return &os.PathError{Op: "fsetxattr " + name, Path: f.Name(), Err: err}
+	}
+	return nil
+}

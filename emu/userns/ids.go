@@ -20,6 +20,7 @@ type Range struct{ Inside, Outside, Count uint64 }
 type IDs struct {
 	None     bool
 	Root     bool // the child becomes root in there
+	PID      bool // with a PID namespace, too: the child is its process 1, and all end with it
 	UID, GID []Range
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"binproxy/emu/binfmt"
 	"binproxy/emu/exit"
+	"binproxy/emu/sys"
 )
 
 // Entrypoint is the private mode of the applet binfmt in which the child of Run starts.
@@ -24,7 +25,8 @@ type Command struct {
 	IDs     IDs `json:"-"`
 	Inner   *IDs
 	Entries []binfmt.Entry
-	Argv    []string // Argv[0] is looked up in PATH, inside
+	Path    string // the program; "" to look Argv[0] up in PATH, inside
+	Argv    []string
 	Env     []string
 	Dir     string // "" for the current one
 }
@@ -50,6 +52,10 @@ func Inside() error {
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(syscall.SIGKILL), 0, 0, 0); err != nil {
 		return os.NewSyscallError("prctl(PR_SET_PDEATHSIG)", err)
 	}
+	if os.Getpid() == 1 {
+		// Where it is refused (a container with a masked /proc) the one of outside has to do.
+		_ = sys.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
+	}
 	if len(c.Entries) > 0 {
 		if err := Register(c.Entries); err != nil {
 			return err
@@ -65,7 +71,10 @@ func Inside() error {
 			return err
 		}
 	}
-	path, err := exec.LookPath(c.Argv[0])
+	if c.Path == "" {
+		c.Path = c.Argv[0]
+	}
+	path, err := exec.LookPath(c.Path)
 	if errors.Is(err, exec.ErrNotFound) {
 		return exit.With(exit.NotFound, err)
 	}

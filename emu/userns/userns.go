@@ -46,6 +46,9 @@ func Start(args []string, ids IDs, spec any, detached bool, files ...*os.File) (
 	cmd.Args[0] = "binproxy"
 	cmd.ExtraFiles = append([]*os.File{read}, files...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS, Setsid: detached}
+	if ids.PID {
+		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWPID
+	}
 	if !ids.None {
 		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
 		cmd.SysProcAttr.AmbientCaps = setupCaps[:]
