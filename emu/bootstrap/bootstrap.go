@@ -208,7 +208,7 @@ func (j job) start(root string) error {
 
 func (j job) fill(root string) error {
 	if isImage(j.From) {
-		return unpackImage(j.Options, root)
+		return unpackImage(j.Options, root, os.Stderr)
 	}
 	steps, err := commands(j.Options, root)
 	if err != nil {

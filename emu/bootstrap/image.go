@@ -63,11 +63,11 @@ func splitRef(path string) (dir, ref string) {
 }
 
 // unpackImage fills the root from the image that From names.
-func unpackImage(o Options, root string) error {
+func unpackImage(o Options, root string, progress io.Writer) error {
 	kind, path, _ := strings.Cut(o.From, ":")
 	if kind == "oci" {
 		dir, ref := splitRef(path)
-		return unpackOCI(dirSource(dir), o.ABI, ref, root)
+		return unpackOCI(dirSource(dir), o.ABI, ref, root, progress)
 	}
 	f, err := os.Open(path)
 	if err != nil {
@@ -84,15 +84,15 @@ func unpackImage(o Options, root string) error {
 	case err != nil:
 		return fmt.Errorf("%s: %w", path, err)
 	case archive.has("index.json"):
-		return unpackOCI(archive, o.ABI, "", root)
+		return unpackOCI(archive, o.ABI, "", root, progress)
 	case archive.has("manifest.json"):
-		return unpackSaved(archive, o.ABI, root)
+		return unpackSaved(archive, o.ABI, root, progress)
 	}
 	// No image, so a root: what docker export or tar has written.
 	if _, err := plain.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	return unpackLayers(root, []layer{{name: filepath.Base(path), open: func() (io.Reader, error) { return plain, nil }}})
+	return unpackLayers(root, []layer{{name: filepath.Base(path), open: func() (io.Reader, error) { return plain, nil }}}, progress)
 }
 
 // uncompressed is the archive as a plain file: itself, or unpacked to temp, which has a name only until it is open.

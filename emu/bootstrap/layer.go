@@ -22,7 +22,7 @@ type layer struct {
 
 // unpackLayers applies the layers one over the other. Whatever they hold, nothing outside the root is read or written: all of it goes through an
 // os.Root, and links in the way are followed as if the root were "/".
-func unpackLayers(dir string, layers []layer) error {
+func unpackLayers(dir string, layers []layer, progress io.Writer) error {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return err
@@ -30,13 +30,13 @@ func unpackLayers(dir string, layers []layer) error {
 	defer root.Close()
 	u := unpacker{root: root}
 	for n, l := range layers {
-		fmt.Fprintf(os.Stderr, "binproxy: unpacking layer %d of %d, %.19s\n", n+1, len(layers), l.name)
+		fmt.Fprintf(progress, "binproxy: unpacking layer %d of %d, %.19s\n", n+1, len(layers), l.name)
 		if err := u.apply(l); err != nil {
 			return fmt.Errorf("layer %.19s: %w", l.name, err)
 		}
 	}
 	if u.devices > 0 {
-		fmt.Fprintf(os.Stderr, "binproxy: %d device nodes left out; a container has the host's /dev\n", u.devices)
+		fmt.Fprintf(progress, "binproxy: %d device nodes left out; a container has the host's /dev\n", u.devices)
 	}
 	if u.total == 0 {
 		return errors.New("there is nothing in it")

@@ -94,7 +94,7 @@ func TestLayers(t *testing.T) {
 			for _, l := range c.layers {
 				archives = append(archives, archive(t, l...))
 			}
-			require.NoError(t, unpackLayers(dir, layersOf(archives...)))
+			require.NoError(t, unpackLayers(dir, layersOf(archives...), io.Discard))
 			assert.Equal(t, c.want, listing(t, dir))
 		})
 	}
@@ -110,11 +110,11 @@ func TestLayersRefuse(t *testing.T) {
 	} {
 		dir := filepath.Join(t.TempDir(), "root")
 		require.NoError(t, os.Mkdir(dir, 0o755))
-		assert.ErrorContains(t, unpackLayers(dir, layersOf(archive(t, files...))), says)
+		assert.ErrorContains(t, unpackLayers(dir, layersOf(archive(t, files...)), io.Discard), says)
 		assert.Equal(t, []string{"root"}, namesIn(t, filepath.Dir(dir)), "outside")
 	}
-	assert.ErrorContains(t, unpackLayers(t.TempDir(), layersOf(archive(t))), "nothing in it")
-	assert.ErrorContains(t, unpackLayers(t.TempDir(), layersOf([]byte("\x28\xb5\x2f\xfdrest"))), "compressed with zstd")
+	assert.ErrorContains(t, unpackLayers(t.TempDir(), layersOf(archive(t)), io.Discard), "nothing in it")
+	assert.ErrorContains(t, unpackLayers(t.TempDir(), layersOf([]byte("\x28\xb5\x2f\xfdrest")), io.Discard), "compressed with zstd")
 }
 
 func namesIn(t testing.TB, dir string) (names []string) {
@@ -134,7 +134,7 @@ func FuzzLayers(f *testing.F) {
 		top := t.TempDir()
 		require.NoError(t, os.Mkdir(top+"/root", 0o755))
 		require.NoError(t, os.WriteFile(top+"/x", []byte("outside"), 0o600))
-		_ = unpackLayers(top+"/root", layersOf(first, second))
+		_ = unpackLayers(top+"/root", layersOf(first, second), io.Discard)
 		assert.Equal(t, []string{"root", "x"}, namesIn(t, top))
 		text, err := os.ReadFile(top + "/x")
 		assert.NoError(t, err)
@@ -175,17 +175,17 @@ func TestOCI(t *testing.T) {
 	b["index.json"] = fmt.Sprintf(`{"manifests":[{"digest":%q,"annotations":{"org.opencontainers.image.ref.name":"other"}},{"digest":%q,"annotations":{"org.opencontainers.image.ref.name":"it"}}]}`,
 		b.image("arm/v7", string(archive(t, "other"))), inner)
 	dir := t.TempDir()
-	require.NoError(t, unpackOCI(b, arch.Get("armhf"), "it", dir))
+	require.NoError(t, unpackOCI(b, arch.Get("armhf"), "it", dir, io.Discard))
 	assert.Equal(t, []string{"armv7"}, listing(t, dir))
-	assert.ErrorContains(t, unpackOCI(b, arch.Get("s390x"), "it", dir), "it has: an image called other, linux/amd64, linux/arm/v7, unknown/unknown")
-	assert.ErrorContains(t, unpackOCI(b, arch.Get("armhf"), "none", dir), "an image called it")
+	assert.ErrorContains(t, unpackOCI(b, arch.Get("s390x"), "it", dir, io.Discard), "it has: an image called other, linux/amd64, linux/arm/v7, unknown/unknown")
+	assert.ErrorContains(t, unpackOCI(b, arch.Get("armhf"), "none", dir, io.Discard), "an image called it")
 
 	loop := blobs{}
 	loop["index.json"] = fmt.Sprintf(`{"manifests":[{"digest":%q}]}`, loop.add(`{"manifests":[{"digest":"../../etc/passwd"}]}`))
-	assert.ErrorContains(t, unpackOCI(loop, arch.Get("armhf"), "", dir), "it is sha256: and 64 digits")
+	assert.ErrorContains(t, unpackOCI(loop, arch.Get("armhf"), "", dir, io.Discard), "it is sha256: and 64 digits")
 	loop["blobs/sha256/"+strings.Repeat("0", 64)] = "{}"
 	loop["index.json"] = `{"manifests":[{"digest":"sha256:` + strings.Repeat("0", 64) + `"}]}`
-	assert.ErrorContains(t, unpackOCI(loop, arch.Get("armhf"), "", dir), "the image is damaged")
+	assert.ErrorContains(t, unpackOCI(loop, arch.Get("armhf"), "", dir, io.Discard), "the image is damaged")
 }
 
 func FuzzOCI(f *testing.F) {
@@ -193,11 +193,11 @@ func FuzzOCI(f *testing.F) {
 	f.Fuzz(func(t *testing.T, index, manifest string) {
 		b := blobs{"index.json": index}
 		digest := b.add(manifest)
-		_ = unpackOCI(b, arch.Get("aarch64"), "", t.TempDir())
+		_ = unpackOCI(b, arch.Get("aarch64"), "", t.TempDir(), io.Discard)
 		text, err := json.Marshal(map[string]any{"manifests": []any{map[string]any{"digest": digest}}})
 		require.NoError(t, err)
 		b["index.json"] = string(text)
-		_ = unpackOCI(b, arch.Get("aarch64"), "", t.TempDir())
+		_ = unpackOCI(b, arch.Get("aarch64"), "", t.TempDir(), io.Discard)
 	})
 }
 
@@ -223,7 +223,7 @@ func TestArchives(t *testing.T) {
 	unpack := func(path string) ([]string, error) {
 		root := filepath.Join(t.TempDir(), "root")
 		require.NoError(t, os.Mkdir(root, 0o755))
-		err := unpackImage(Options{ABI: arch.Get("aarch64"), From: "tar:" + path}, root)
+		err := unpackImage(Options{ABI: arch.Get("aarch64"), From: "tar:" + path}, root, io.Discard)
 		return listing(t, root), err
 	}
 	saved := save("saved", map[string]string{

@@ -16,7 +16,7 @@ import (
 )
 
 // unpackOCI finds the image of the ABI in the layout (of that name, if one is given) and unpacks its layers.
-func unpackOCI(s source, abi *arch.ABI, ref, root string) error {
+func unpackOCI(s source, abi *arch.ABI, ref, root string, progress io.Writer) error {
 	var index struct{ Manifests []descriptor }
 	if err := readJSON(s, "index.json", &index); err != nil {
 		return err
@@ -40,7 +40,7 @@ func unpackOCI(s source, abi *arch.ABI, ref, root string) error {
 		}
 		layers = append(layers, layer{name: d.Digest, open: func() (io.Reader, error) { return openVerified(s, blob, d.Digest) }})
 	}
-	return unpackLayers(root, layers)
+	return unpackLayers(root, layers, progress)
 }
 
 type imageManifest struct {
@@ -144,7 +144,7 @@ func openVerified(s source, blob, digest string) (io.Reader, error) {
 }
 
 // unpackSaved is docker save's own form: manifest.json lists the images, each with its layers in order.
-func unpackSaved(s source, abi *arch.ABI, root string) error {
+func unpackSaved(s source, abi *arch.ABI, root string, progress io.Writer) error {
 	var images []struct {
 		Config   string
 		RepoTags []string
@@ -173,7 +173,7 @@ func unpackSaved(s source, abi *arch.ABI, root string) error {
 				return r, err
 			}})
 		}
-		return unpackLayers(root, layers)
+		return unpackLayers(root, layers, progress)
 	}
 	return fmt.Errorf("the archive has nothing for %s; it has: %s", abi.Name, strings.Join(seen, ", "))
 }

@@ -37,11 +37,13 @@ type visit struct {
 // Enter runs the visit in the container, and ends with its exit status. It joins the namespaces in a child, which is this program again and
 // finds out in there who the user is.
 func Enter(name string, v Visit) error {
+	signals := userns.Catch()
+	defer signals.Stop()
 	process, err := join(name, v)
 	if err != nil {
 		return err
 	}
-	return userns.Wait(process)
+	return signals.Wait(process)
 }
 
 func join(name string, v Visit) (*os.Process, error) {

@@ -35,11 +35,13 @@ type Command struct {
 func Run(c Command) error {
 	runtime.LockOSThread() // the child lives as long as this thread
 	defer runtime.UnlockOSThread()
+	signals := Catch()
+	defer signals.Stop()
 	cmd, err := Start([]string{"binfmt", Entrypoint}, c.IDs, c, false)
 	if err != nil {
 		return err
 	}
-	return Wait(cmd.Process)
+	return signals.Wait(cmd.Process)
 }
 
 // Inside is the child's side of Run: it returns only with an error.
@@ -102,11 +104,18 @@ func Register(entries []binfmt.Entry) error {
 	return nil
 }
 
-// Wait waits for the child, hands on the signals that a terminal does not send to both, and gives the child's exit status as the error's.
-func Wait(child *os.Process) error {
-	signals := make(chan os.Signal, 8)
+// Signals are those that came since Catch; whoever starts a child catches them first, so that none ends us and leaves the child.
+type Signals chan os.Signal
+
+// Catch begins to hold back the signals that Wait hands on.
+func Catch() Signals {
+	signals := make(Signals, 8)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
-	defer signal.Stop(signals)
+	return signals
+}
+
+// Wait waits for the child, hands on the signals that a terminal does not send to both, and gives the child's exit status as the error's.
+func (signals Signals) Wait(child *os.Process) error {
 	done := make(chan struct{})
 	defer close(done)
 	go func() {
@@ -131,3 +140,6 @@ func Wait(child *os.Process) error {
 	}
 	return exit.Silent(status.ExitStatus())
 }
+
+// Stop gives the signals their usual effect again.
+func (signals Signals) Stop() { signal.Stop(signals) }

@@ -151,11 +151,12 @@ func deb(t testing.TB, name string) string {
 	return dir
 }
 
-// foreignDeb is deb for a package of another architecture, from lists of our own in the cache: the machine's apt knows nothing of it.
+// foreignDeb is deb for a package of another architecture, from lists of our own in the cache: the machine's apt knows nothing of it. The package itself
+// lies beside it, with .deb added to the name.
 func foreignDeb(t testing.TB, arch, name string) string {
 	t.Helper()
 	dir := filepath.Join(cache(t, "debs"), name+"-"+arch)
-	if _, err := os.Stat(dir); err == nil {
+	if _, err := os.Stat(dir + ".deb"); err == nil {
 		return dir
 	}
 	need.Program(t, "apt-get", "apt")
@@ -186,6 +187,7 @@ func foreignDeb(t testing.TB, arch, name string) string {
 	if err := os.Rename(temp+"/root", dir); !errors.Is(err, os.ErrExist) {
 		require.NoError(t, err)
 	}
+	require.NoError(t, os.Rename(files[0], dir+".deb"))
 	return dir
 }
 
