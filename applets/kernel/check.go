@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"binproxy/applets/applet"
-	"binproxy/applets/version"
 	"binproxy/emu/exit"
 	facts "binproxy/emu/kernel"
 	"binproxy/emu/kernel/check"
@@ -51,7 +50,7 @@ func checkPaths(w io.Writer, args []string) error {
 			*check.Report
 		}{k.Release.Text, verdictText(report.Verdict()), report})
 	case *asSARIF:
-		err = writeJSON(w, sarif(report, version.String()))
+		err = writeJSON(w, sarif(report, applet.Version()))
 	default:
 		printReport(w, k, report)
 	}

@@ -166,14 +166,47 @@ func superviseRoute(abi *arch.ABI, e config.Emulator) Result {
 	return r
 }
 
-// superviseTiny runs the program of descriptor 3 under supervision.
+// superviseTiny runs the program of descriptor 3 under supervision: as it is, and if that cannot be (without a listener a program must have a
+// path), as a file.
 func superviseTiny(args []string) error {
 	if len(args) != 3 || arch.Get(args[0]) == nil {
 		return exit.Errorf(exit.Failed, "an architecture, an emulator and its loader")
 	}
+	unix.CloseOnExec(3) // it is ours now, not for the supervisor to let go
+	program := fmt.Sprintf("/proc/%d/fd/3", os.Getpid())
+	err := superviseProgram(program, args)
+	if err == nil || errors.As(err, new(*supervise.Refused)) {
+		return err
+	}
+	file, copied := copyProgram(program)
+	if copied != nil {
+		return err
+	}
+	defer os.Remove(file)
+	return superviseProgram(file, args)
+}
+
+// copyProgram makes a temporary file of a program.
+func copyProgram(from string) (string, error) {
+	text, err := os.ReadFile(from)
+	if err != nil {
+		return "", err
+	}
+	f, err := os.CreateTemp("", "binproxy-tiny-")
+	if err != nil {
+		return "", err
+	}
+	_, err = f.Write(text)
+	if err = errors.Join(err, f.Chmod(0o700), f.Close()); err != nil {
+		os.Remove(f.Name())
+	}
+	return f.Name(), err
+}
+
+func superviseProgram(program string, args []string) error {
 	abi := arch.Get(args[0])
 	status, err := supervise.Run(supervise.Config{
-		Argv: []string{fmt.Sprintf("/proc/%d/fd/3", os.Getpid())}, Env: os.Environ(),
+		Command: program, Argv: []string{program}, Env: os.Environ(),
 		Guest: func(a *arch.ABI) bool { return a.QEMU == abi.QEMU },
 		Emulator: func(*arch.ABI) (config.Emulator, error) {
 			return config.Emulator{QEMU: abi.QEMU, Path: args[1], Loader: args[2]}, nil

@@ -52,7 +52,7 @@ func secondStage(t *testing.T, port, archive string) {
 func aptBuild(t *testing.T, b lab.Builder, port, context string, compiler bool) {
 	dockerfile := "FROM --platform=" + platform(t, port) + " scratch\nADD root.tar /\n" + add + install +
 		"RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends cowsay && /usr/games/cowsay from far away | cat -A\n" +
-		"RUN perl -e 'print `uname -rm`; exit system(\"/bin/false\") >> 8 ? 0 : 9'\n" +
+		"RUN perl -e 'print `uname -rm`; exit((system(\"/bin/false\") >> 8) == 1 ? 0 : 9)'\n" +
 		"USER nobody\nRUN id -un; /bin/sh -c 'exec /usr/bin/id -gn'\nUSER root\n"
 	if compiler {
 		dockerfile += "RUN apt-get install -y -qq --no-install-recommends gcc libc6-dev >/dev/null\nADD hello.c /\nRUN gcc -O1 -o /hello /hello.c && /hello\n"

@@ -113,7 +113,7 @@ func TestRestrictions(t *testing.T) {
 		{name: "seccomp denied", restrictions: []string{"-deny", "seccomp"}, machine: map[string]string{"seccomp filter": "seccomp(SECCOMP_SET_MODE_FILTER", "seccomp listener": "seccomp("},
 			supervise: "no", auto: "farm", warning: "the route supervise is refused: seccomp(", status: tiny.Status},
 		{name: "no listener", restrictions: []string{"-no-listener"}, machine: map[string]string{"seccomp listener": "seccomp("},
-			supervise: "no", auto: "farm", warning: "the route supervise is refused: seccomp(", status: tiny.Status},
+			supervise: "yes", auto: "supervise", status: tiny.Status},
 		{name: "process_vm_readv denied", restrictions: []string{"-deny", "process_vm_readv"}, machine: map[string]string{"process_vm_readv": "process_vm_readv: operation not permitted"},
 			supervise: "yes", auto: "supervise", status: tiny.Status},
 		{name: "no user namespaces", restrictions: []string{"-deny", "userns"}, machine: map[string]string{"user namespaces": "clone(CLONE_NEWUSER|CLONE_NEWNS)"},
