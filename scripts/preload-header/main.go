@@ -80,13 +80,12 @@ static const struct abi {
 	return b.Bytes()
 }
 
-var number = regexp.MustCompile(`(?m)^\s+SYS_(\w+)\s+= (\d+)`)
-
 func numbers() ([]byte, error) {
 	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "golang.org/x/sys").Output()
 	if err != nil {
 		return nil, fmt.Errorf("go list golang.org/x/sys: %w", err)
 	}
+	number := regexp.MustCompile(`(?m)^\s+SYS_(\w+)\s+= (\d+)`)
 	b := bytes.NewBufferString(firstLine)
 	for n, c := range compiled {
 		text, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(dir)), "unix", "zsysnum_linux_"+c.goarch+".go"))

@@ -18,6 +18,7 @@ import (
 	"binproxy/emu/elfinfo/tiny"
 	"binproxy/emu/sys"
 	"binproxy/test/built"
+	"binproxy/test/mounts"
 	"binproxy/test/need"
 )
 
@@ -256,6 +257,7 @@ func TestReleaseNeedsTheSupervisor(t *testing.T) {
 func TestLeavesNothingBehind(t *testing.T) {
 	need.Emulator(t, "aarch64")
 	b := newBench(t)
+	mounts.Own(t)
 	before := snapshot(t)
 	_, stderr, status := b.run(nil, nil, "doctor", "--arch", "arm64")
 	assert.Zero(t, status, stderr)
@@ -265,10 +267,8 @@ func TestLeavesNothingBehind(t *testing.T) {
 // snapshot is what a probe could leave: mounts, binfmt_misc entries, processes of the program's.
 func snapshot(t *testing.T) []string {
 	t.Helper()
-	mounts, err := os.ReadFile("/proc/self/mountinfo")
-	require.NoError(t, err)
 	entries, _ := filepath.Glob("/proc/sys/fs/binfmt_misc/*")
-	left := append([]string{string(mounts)}, entries...)
+	left := append([]string{mounts.List(t)}, entries...)
 	processes, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, p := range processes {
 		if text, _ := os.ReadFile(p); strings.HasPrefix(string(text), "binproxy-probe\x00") {

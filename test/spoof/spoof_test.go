@@ -14,6 +14,7 @@ import (
 
 	"binproxy/emu/identity"
 	"binproxy/test/built"
+	"binproxy/test/mounts"
 	"binproxy/test/need"
 )
 
@@ -272,14 +273,12 @@ func TestNoPrivilege(t *testing.T) {
 func TestMountsStayInside(t *testing.T) {
 	need.Root(t)
 	_, binproxy := public(t)
-	before, err := os.ReadFile("/proc/self/mountinfo")
-	require.NoError(t, err)
+	mounts.Own(t)
+	before := mounts.List(t)
 	inside := output(t, nil, concat([]string{binproxy}, flags("auto"), []string{"--", "cat", "/proc/self/mountinfo"})...)
 	require.Contains(t, inside, "/proc/sys/kernel/osrelease ro")
 	require.NotContains(t, inside, "/proc/fs ", "the scratch directory is gone")
-	after, err := os.ReadFile("/proc/self/mountinfo")
-	require.NoError(t, err)
-	require.Equal(t, string(before), string(after))
+	require.Equal(t, before, mounts.List(t))
 }
 
 // The files cannot be written, as the kernel's cannot.
