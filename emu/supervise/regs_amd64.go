@@ -2,8 +2,6 @@ package supervise
 
 import (
 	"golang.org/x/sys/unix"
-
-	"binproxy/emu/sys"
 )
 
 // x32 is bit 30 of the numbers of x32's calls, which else come with x86_64's AUDIT_ARCH.
@@ -29,10 +27,11 @@ var (
 var callInstruction = []byte{0x0f, 0x05}
 
 // registers are a stopped tracee's.
-type registers struct{ unix.PtraceRegs }
+type registers struct{ unix.PtraceRegsAmd64 }
 
-func (r *registers) get(tid int) error { return sys.Registers(tid, &r.PtraceRegs) }
-func (r *registers) set(tid int) error { return sys.SetRegisters(tid, &r.PtraceRegs) }
+// PTRACE_GETREGS gives the 64-bit registers of 32-bit programs, too.
+func (r *registers) get(tid int) error { return unix.PtraceGetRegsAmd64(tid, &r.PtraceRegsAmd64) }
+func (r *registers) set(tid int) error { return unix.PtraceSetRegsAmd64(tid, &r.PtraceRegsAmd64) }
 
 func (r *registers) arg(c *execCall, n int) *uint64 {
 	if c.compat {

@@ -14,7 +14,7 @@ const CanTakeSignals = true
 
 // relayFD is where relay (in assembly) writes: a signal's number, its si_code and its si_pid, 4 bytes each.
 //
-//lint:ignore U1000 the assembly reads it
+//lint:ignore U1000 relay uses it.
 var relayFD uint64
 
 // takeSignal makes relay the handler of a signal, and gives rt_sigaction's result.
