@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -117,6 +118,7 @@ func (h *host) startNet() (*os.File, error) {
 		h.net.cmd.ExtraFiles = []*os.File{r}
 		h.net.cmd.SysProcAttr = namespaces(userns)
 		h.net.cmd.SysProcAttr.Setsid = true
+		h.net.cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWPID // slirp4netns forks: what it forked ends with it
 		return h.net.cmd.Start()
 	}
 	err = start(os.Geteuid() != 0)
@@ -151,6 +153,16 @@ func NetHelper() error {
 	path, err := program("slirp4netns", "slirp4netns")
 	if err != nil {
 		return err
+	}
+	// slirp4netns does not look at its lifeline before somebody has connected. The signal for the parent's death belongs to a thread:
+	// it was set for the one that Go started with, and is wanted for the one that execs.
+	runtime.LockOSThread()
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(syscall.SIGKILL), 0, 0, 0); err != nil {
+		return fmt.Errorf("prctl PR_SET_PDEATHSIG: %w", err)
+	}
+	lifeline := []unix.PollFd{{Fd: 3}}
+	if n, err := unix.Poll(lifeline, 0); n > 0 || err != nil {
+		return errors.New("the parent has ended")
 	}
 	return syscall.Exec(path, []string{"slirp4netns", "--target-type=bess", "--exit-fd=3", "--api-socket=" + apiSocket, netSocket}, os.Environ())
 }
