@@ -58,10 +58,10 @@ type Choice struct {
 // Choose chooses. Userns is never chosen: a program sees that it is in a user namespace, by its ids, its rights and its mounts.
 func Choose(a Ask) Choice {
 	switch {
-	case a.Route != Auto:
-		return Choice{Route: a.Route, Why: "it was asked for"}
 	case sys.Supervised():
 		return Choice{Supervise, "a supervisor already routes every exec of this process", true}
+	case a.Route != Auto:
+		return Choice{Route: a.Route, Why: "it was asked for"}
 	case a.Needs != "":
 		return Choice{Route: Supervise, Why: a.Needs + " needs the supervisor"}
 	case len(a.ABIs) == 0:
