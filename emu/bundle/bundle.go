@@ -166,7 +166,7 @@ func (b *builder) emulator(abi *arch.ABI, o Options) (config.Emulator, error) {
 			return config.Emulator{}, err
 		}
 	}
-	dynamic, err := CheckEmulator(path)
+	dynamic, err := checkEmulator(path)
 	if err != nil {
 		return config.Emulator{}, err
 	}

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -286,13 +285,11 @@ func register(entries map[string]string) error {
 	if len(entries) == 0 {
 		return nil
 	}
-	registry, err := binfmt.Mount()
-	if err != nil {
-		return err
+	if err := unix.Mount("binfmt_misc", binfmt.Dir, "binfmt_misc", 0, ""); err != nil {
+		return fmt.Errorf("mount a binfmt_misc of our own (Linux 6.7 and later): %w", err)
 	}
 	for name, path := range entries {
-		// Of ABIs that share an emulator, and so an entry, the first one made it.
-		if err := registry.Register(binfmt.ForABI(arch.Get(name), path, "POF")); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := binfmt.Register(binfmt.Dir, arch.Get(name), path, "POF"); err != nil {
 			return err
 		}
 	}
