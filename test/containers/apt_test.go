@@ -36,7 +36,7 @@ func TestApt(t *testing.T) {
 	}
 }
 
-const hello = "#include <stdio.h>\n#include <stdlib.h>\nint main(void) { return puts(\"compiled\") < 0 || system(\"/bin/uname -m\"); }\n"
+const hello = "#include <stdio.h>\n#include <stdlib.h>\nint main(void) { return puts(\"compiled\") < 0 || fflush(stdout) || system(\"/bin/uname -m\"); }\n"
 
 // secondStage makes the configured root of a first stage, and its archive.
 func secondStage(t *testing.T, port, archive string) {
@@ -60,7 +60,7 @@ func aptBuild(t *testing.T, b lab.Builder, port, context string, compiler bool) 
 	r := lab.MustBuild(t, b, lab.Build{Context: context, Dockerfile: dockerfile, Network: "host"})
 	runs := r.Runs()
 	require.GreaterOrEqual(t, len(runs), 4, r.Log)
-	assert.Contains(t, runs[1].Output, " _______________ $\n< from far away >$\n --------------- $\n        \\   ^__^$\n", r.Log)
+	assert.Contains(t, runs[1].Output, " _______________$\n< from far away >$\n ---------------$\n        \\   ^__^$\n", r.Log)
 	machine := map[string]string{"arm64": "aarch64", "armhf": "armv7l"}[port]
 	assert.Equal(t, release+" "+machine+"\n", runs[2].Output)
 	assert.Equal(t, "nobody\nnogroup\n", runs[3].Output)
