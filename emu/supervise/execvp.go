@@ -1,0 +1,55 @@
+package supervise
+
+import (
+	"errors"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"binproxy/emu/exit"
+	"binproxy/emu/sys"
+)
+
+// defaultPath is where a command is looked for without a PATH, as execvp(3) does.
+const defaultPath = "/bin:/usr/bin"
+
+// execvp execs a command as execvp(3) finds it: a name with a slash as it is, another in the directories of PATH. It returns
+// only with an error.
+func execvp(argv, env []string) error {
+	var denied error
+	for _, path := range candidates(argv[0], env) {
+		err := sys.Exec(path, argv, env)
+		switch errno := sys.Errno(err); {
+		case errors.Is(err, unix.EACCES):
+			denied = err
+		case errno != unix.ENOENT && errno != unix.ENOTDIR:
+			return exit.With(exit.CannotRun, err)
+		}
+	}
+	if denied != nil {
+		return exit.With(exit.CannotRun, denied)
+	}
+	return exit.Errorf(exit.NotFound, "%s: %w", argv[0], syscall.ENOENT)
+}
+
+func candidates(name string, env []string) []string {
+	if strings.Contains(name, "/") {
+		return []string{name}
+	}
+	path := defaultPath
+	for _, entry := range env {
+		if value, ok := strings.CutPrefix(entry, "PATH="); ok {
+			path = value
+			break
+		}
+	}
+	var list []string
+	for dir := range strings.SplitSeq(path, ":") {
+		if dir == "" {
+			dir = "."
+		}
+		list = append(list, dir+"/"+name)
+	}
+	return list
+}

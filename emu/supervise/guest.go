@@ -1,0 +1,27 @@
+package supervise
+
+import "golang.org/x/sys/unix"
+
+// guest is the program that an emulated process runs, shared by all that were forked from it. /proc/PID/exe names the emulator;
+// this is what it should name.
+type guest struct {
+	fd   int    // O_PATH
+	path string // as the tracee can name it
+	refs int
+}
+
+func (g *guest) share() *guest {
+	if g != nil {
+		g.refs++
+	}
+	return g
+}
+
+func (g *guest) drop() {
+	if g == nil {
+		return
+	}
+	if g.refs--; g.refs == 0 {
+		unix.Close(g.fd)
+	}
+}

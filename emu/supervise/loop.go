@@ -1,0 +1,155 @@
+package supervise
+
+import (
+	"golang.org/x/sys/unix"
+
+	"binproxy/emu/sys"
+)
+
+// tracee is one thread that is traced.
+type tracee struct {
+	tid   int
+	guest *guest   // what it runs; nil for a native program
+	exec  *pending // an exec on its way
+
+	stopped   bool // it was sent SIGSTOP in the middle of a change
+	interrupt bool // it was to take part in a group-stop then
+}
+
+// loop serves the tracees until the first child is gone, and gives its end.
+func (s *supervisor) loop() (unix.WaitStatus, error) {
+	for {
+		stop, err := s.next()
+		if err != nil {
+			return 0, err
+		}
+		if !stop.Status.Stopped() {
+			s.gone(stop.TID)
+			if stop.TID == s.child {
+				return stop.Status, nil
+			}
+			continue
+		}
+		t := s.tracees[stop.TID]
+		if t == nil {
+			t = s.enter(stop.TID)
+		}
+		err = s.serve(t, stop)
+		if err == errInterrupted {
+			err = s.restart(t)
+		}
+		if err != nil && !sys.Gone(err) {
+			s.debug(t, "%v", err)
+			s.settle(t)
+			_ = sys.Continue(t.tid, 0)
+		}
+	}
+}
+
+// put keeps a stop for next.
+func (s *supervisor) put(stop sys.Stop) { s.kept = append(s.kept, stop) }
+
+func (s *supervisor) next() (sys.Stop, error) {
+	if len(s.kept) > 0 {
+		stop := s.kept[0]
+		s.kept = s.kept[1:]
+		return stop, nil
+	}
+	return sys.Wait(-1)
+}
+
+func (s *supervisor) enter(tid int) *tracee {
+	t := &tracee{tid: tid}
+	s.tracees[tid] = t
+	return t
+}
+
+func (s *supervisor) gone(tid int) {
+	t := s.tracees[tid]
+	if t == nil {
+		return
+	}
+	if t.exec != nil {
+		t.exec.guest.drop()
+	}
+	t.guest.drop()
+	delete(s.tracees, tid)
+}
+
+// serve does what a stop asks for, and lets the tracee go on.
+func (s *supervisor) serve(t *tracee, stop sys.Stop) error {
+	if stop.IsSyscall() {
+		return s.syscallStop(t)
+	}
+	switch stop.Event() {
+	case unix.PTRACE_EVENT_SECCOMP:
+		return s.seccompStop(t)
+	case unix.PTRACE_EVENT_EXEC:
+		return s.execStop(s.leader(t))
+	case unix.PTRACE_EVENT_FORK, unix.PTRACE_EVENT_VFORK, unix.PTRACE_EVENT_CLONE:
+		return s.cloneStop(t)
+	case unix.PTRACE_EVENT_STOP:
+		return s.groupStop(t, stop.Status.StopSignal())
+	}
+	return s.resume(t, stop.Status.StopSignal())
+}
+
+// resume lets the tracee go on as far as its exec asks for.
+func (s *supervisor) resume(t *tracee, signal unix.Signal) error {
+	if e := t.exec; e != nil && e.phase != ready {
+		return sys.ContinueToSyscall(t.tid, signal)
+	}
+	return sys.Continue(t.tid, signal)
+}
+
+// leader is the tracee that has become of the one that called execve: where that was not the thread group's leader, it has taken the leader's id.
+func (s *supervisor) leader(t *tracee) *tracee {
+	former, err := sys.EventMessage(t.tid)
+	if err != nil || int(former) == t.tid {
+		return t
+	}
+	caller := s.tracees[int(former)]
+	if caller == nil {
+		return t
+	}
+	delete(s.tracees, caller.tid)
+	s.gone(t.tid)
+	caller.tid = t.tid
+	s.tracees[t.tid] = caller
+	return caller
+}
+
+func (s *supervisor) cloneStop(t *tracee) error {
+	tid, err := sys.EventMessage(t.tid)
+	if err != nil {
+		return err
+	}
+	child := s.tracees[int(tid)]
+	if child == nil {
+		child = s.enter(int(tid))
+	}
+	if child.guest == nil {
+		child.guest = t.guest.share()
+	}
+	return s.resume(t, 0)
+}
+
+// groupStop is a new tracee's first stop, the end of a group-stop (both SIGTRAP), or a group-stop.
+func (s *supervisor) groupStop(t *tracee, signal unix.Signal) error {
+	switch signal {
+	case unix.SIGSTOP, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU:
+		return sys.Listen(t.tid)
+	}
+	return s.resume(t, 0)
+}
+
+// restart takes a tracee that was interrupted back to where its exec begins.
+func (s *supervisor) restart(t *tracee) error {
+	regs := t.exec.regs
+	regs.again(uint64(t.exec.call.nr))
+	if err := regs.set(t.tid); err != nil {
+		return err
+	}
+	s.settle(t)
+	return sys.Continue(t.tid, 0)
+}

@@ -1,0 +1,139 @@
+// Package supervise routes every execve of a tree of processes: the supervised route.
+//
+// A seccomp filter stops execve and execveat, and nothing else, for a tracer (SECCOMP_RET_TRACE). The tracer reads which file
+// is meant, as the tracee sees it, and resolves it (emu/resolve). A native program, and whatever the kernel would refuse, is let go as it is: the
+// kernel's own answer is the right one. For a guest program the tracee is given a descriptor of the emulator, by the filter's listener
+// (SECCOMP_IOCTL_NOTIF_ADDFD), and its call becomes an execveat of that descriptor, with the pointers to arguments and environment that it
+// had. When the emulator is loaded, its stack, which nobody else can see, is put in order: the emulator's arguments come before the guest's.
+//
+// So nothing is written into the memory of a process that may yet go on with it, nothing is copied but a page or two, no path has to be
+// visible in the tracee's root, and no environment variable takes part. All of it runs on one locked thread, as ptrace demands.
+package supervise
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+
+	"binproxy/emu/arch"
+	"binproxy/emu/config"
+	"binproxy/emu/resolve"
+	"binproxy/emu/sys"
+)
+
+// Config says what to run, and how.
+type Config struct {
+	Argv []string // the command, looked for in PATH of Env as execvp does
+	Env  []string
+	Root string // the directory to run it in as its root; "" for our own
+	Dir  string // its working directory, within Root; "" for ours, or / of Root
+
+	Guest    func(*arch.ABI) bool                     // which programs go to an emulator
+	Emulator func(*arch.ABI) (config.Emulator, error) // which emulator
+	Options  []string                                 // the emulator's further options
+	Debug    bool                                     // one line for each exec on stderr
+}
+
+// supervisor is the state of the tracer's thread.
+type supervisor struct {
+	config   Config
+	resolver resolve.Resolver
+	options  []string
+	cookie   uint64
+	proc     int // /proc
+	self     int // /proc/self/fd
+	socket   int // to the launcher, until the listener has come
+	notify   int // the filter's listener
+	vdsoCall int // where a vDSO has a call instruction, -1 for nowhere
+	walks    bool
+
+	child     int
+	tracees   map[int]*tracee
+	kept      []sys.Stop
+	emulators map[*arch.ABI]*emulator
+	broken    map[*arch.ABI]error
+}
+
+// Run runs the command under supervision to its end, and gives that. The error is for what kept it from starting: a Refused where the
+// machine does not let us trace.
+func Run(c Config) (unix.WaitStatus, error) {
+	runtime.LockOSThread() // for good: the tracees are this thread's
+	s := &supervisor{
+		config: c, resolver: resolve.Resolver{Guest: c.Guest}, options: c.Options,
+		notify: -1, vdsoCall: bytes.Index(sys.VDSO(), callInstruction),
+		tracees: map[int]*tracee{}, emulators: map[*arch.ABI]*emulator{}, broken: map[*arch.ABI]error{},
+	}
+	var b [8]byte
+	if _, err := rand.Read(b[:]); err != nil {
+		return 0, err
+	}
+	s.cookie = binary.LittleEndian.Uint64(b[:])
+	if err := s.openOwnProc(); err != nil {
+		return 0, err
+	}
+	if err := s.launch(); err != nil {
+		return 0, err
+	}
+	return s.loop()
+}
+
+// openOwnProc keeps /proc open: a guest may unmount it.
+func (s *supervisor) openOwnProc() (err error) {
+	const flags = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
+	if s.proc, err = unix.Open("/proc", flags, 0); err != nil || !procfs(s.proc) {
+		return fmt.Errorf("/proc is not mounted; a supervisor finds its tracees' files there")
+	}
+	s.self, err = unix.Openat(s.proc, "self/fd", flags, 0)
+	return err
+}
+
+// emulator opens the emulator for an ABI, once.
+func (s *supervisor) emulator(abi *arch.ABI) (*emulator, error) {
+	if e := s.emulators[abi]; e != nil {
+		return e, nil
+	}
+	if err := s.broken[abi]; err != nil {
+		return nil, err
+	}
+	e, err := s.openEmulator(abi)
+	if err != nil {
+		s.broken[abi] = err
+		return nil, err
+	}
+	s.emulators[abi] = e
+	return e, nil
+}
+
+func (s *supervisor) openEmulator(abi *arch.ABI) (*emulator, error) {
+	e, err := s.config.Emulator(abi)
+	if err != nil {
+		return nil, err
+	}
+	fd, err := unix.Open(resolve.Program(e), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open the emulator", Path: resolve.Program(e), Err: err}
+	}
+	if err := sys.Access(s.self, fd, unix.X_OK); err != nil {
+		return nil, &os.PathError{Op: "execute the emulator", Path: resolve.Program(e), Err: err}
+	}
+	return &emulator{e, fd}, nil
+}
+
+func (s *supervisor) memory(t *tracee) memory { return memory{t.tid, s.proc} }
+
+// debug prints a line on stderr if that was asked for.
+func (s *supervisor) debug(t *tracee, format string, args ...any) {
+	if s.config.Debug {
+		fmt.Fprintf(os.Stderr, "binproxy[%d]: %s\n", t.tid, fmt.Sprintf(format, args...))
+	}
+}
+
+// say prints a line on stderr.
+func (s *supervisor) say(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, "binproxy: %s\n", fmt.Sprintf(format, args...))
+}

@@ -1,0 +1,172 @@
+package supervise
+
+import (
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"binproxy/emu/resolve"
+	"binproxy/emu/sys"
+)
+
+// view is the file system as one stopped tracee sees it: a resolve.FS. A path is looked up from the tracee's own root and working
+// directory, under its ids. What the kernel itself checks again anyway need not be right here; what this view calls a guest program that
+// may be executed, the kernel would have executed.
+type view struct {
+	s      *supervisor
+	t      *tracee
+	root   int  // the tracee's root, an O_PATH descriptor
+	dir    int  // what a relative path starts from
+	follow bool // whether a symbolic link that the path ends in is followed
+
+	last   *file // what Open found last
+	doubt  bool  // whether the kernel has to be asked if it would execute that
+	byFD   bool  // the emulator cannot open it by its path
+	hidden string
+}
+
+// file is an open file: an O_PATH descriptor, and one to read by.
+type file struct {
+	path, reader int
+}
+
+func (f *file) close() {
+	if f == nil {
+		return
+	}
+	unix.Close(f.path)
+	if f.reader >= 0 {
+		unix.Close(f.reader)
+	}
+}
+
+// newView opens the tracee's root and, if the path needs it, where it starts: the working directory, or the descriptor dirfd.
+func (s *supervisor) newView(t *tracee, path string, dirfd int) (*view, error) {
+	v := &view{s: s, t: t, root: -1, dir: -1, follow: true}
+	back := s.assume(t)
+	defer back()
+	var err error
+	if v.root, err = s.openProc(t.tid, "root"); err != nil {
+		return nil, err
+	}
+	switch {
+	case strings.HasPrefix(path, "/"):
+	case dirfd == unix.AT_FDCWD:
+		v.dir, err = s.openProc(t.tid, "cwd")
+	default:
+		v.dir, err = s.openProc(t.tid, "fd/"+strconv.Itoa(dirfd))
+	}
+	if err != nil {
+		v.close()
+		return nil, err
+	}
+	return v, nil
+}
+
+func (v *view) close() {
+	for _, fd := range []int{v.root, v.dir} {
+		if fd >= 0 {
+			unix.Close(fd)
+		}
+	}
+	v.last.close()
+}
+
+// openProc opens what /proc has of a thread, as an O_PATH descriptor of what it leads to.
+func (s *supervisor) openProc(tid int, name string) (int, error) {
+	return unix.Openat(s.proc, strconv.Itoa(tid)+"/"+name, unix.O_PATH|unix.O_CLOEXEC, 0)
+}
+
+// Open finds the file that execve of path would load.
+func (v *view) Open(path string) (resolve.File, syscall.Errno) {
+	v.last.close()
+	v.last = nil
+	v.byFD, v.hidden = false, ""
+	back := v.s.assume(v.t)
+	fd, errno := v.find(path)
+	if errno != 0 {
+		back()
+		return resolve.File{}, errno
+	}
+	f := &file{fd, -1}
+	v.last = f
+	v.follow = true // an interpreter's path is followed always
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+		back()
+		return resolve.File{}, unix.EACCES
+	}
+	if sys.Access(v.s.self, fd, unix.X_OK) != nil {
+		v.doubt = true
+	}
+	if st.Mode&0o004 == 0 && sys.Access(v.s.self, fd, unix.R_OK) != nil {
+		v.byFD = true
+	}
+	back()
+	reader, err := sys.Reopen(v.s.self, fd, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY)
+	if err != nil {
+		return resolve.File{}, unix.EACCES
+	}
+	f.reader = reader
+	if sys.Written(reader) {
+		v.doubt = true
+	}
+	head := make([]byte, resolve.HeadSize)
+	n, err := unix.Pread(reader, head, 0)
+	if err != nil {
+		return resolve.File{}, sys.Errno(err)
+	}
+	if v.hidden != "" {
+		path = v.hidden
+	}
+	return resolve.File{Path: path, Head: head[:n]}, 0
+}
+
+// find looks path up and gives an O_PATH descriptor. The kernel does it at once (openat2, Linux 5.6) where nothing on the way means
+// another thing to the tracee than to us: RESOLVE_IN_ROOT keeps absolute links in the tracee's root, and refuses the links of /proc that
+// are none. Where it refuses, we walk.
+func (v *view) find(path string) (int, syscall.Errno) {
+	if path == "" {
+		if v.dir < 0 {
+			return -1, unix.ENOENT
+		}
+		fd, err := unix.FcntlInt(uintptr(v.dir), unix.F_DUPFD_CLOEXEC, 0)
+		v.byFD = true
+		return fd, errnoOf(err)
+	}
+	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT}
+	if !v.follow {
+		how.Flags |= unix.O_NOFOLLOW
+	}
+	from := v.root
+	if path[0] != '/' {
+		from, how.Resolve = v.dir, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_MAGICLINKS
+	}
+	if !v.s.walks && !special(path) {
+		fd, err := unix.Openat2(from, path, &how)
+		switch err {
+		case nil:
+			return fd, 0
+		case unix.ENOSYS, unix.EPERM:
+			v.s.walks = true
+		case unix.ELOOP, unix.EXDEV, unix.EAGAIN:
+		default:
+			return -1, errnoOf(err)
+		}
+	}
+	return v.walk(path)
+}
+
+// special tells paths that may lead through /proc/self, which is ours for us.
+func special(path string) bool {
+	return strings.HasPrefix(path, "/proc/") || strings.HasPrefix(path, "/dev/")
+}
+
+func errnoOf(err error) syscall.Errno {
+	if err == nil {
+		return 0
+	}
+	return sys.Errno(err)
+}

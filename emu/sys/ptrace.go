@@ -1,0 +1,60 @@
+package sys
+
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+)
+
+// Stop is what waitpid said of one thread.
+type Stop struct {
+	TID    int
+	Status unix.WaitStatus
+}
+
+// Wait waits for any child or tracee (tid -1), or for one thread, of every kind (__WALL). The error is ECHILD where there is none.
+func Wait(tid int) (Stop, error) { return wait(tid, unix.WALL) }
+
+// WaitNow is Wait without waiting: a Stop with TID 0 tells that nothing happened yet.
+func WaitNow(tid int) (Stop, error) { return wait(tid, unix.WALL|unix.WNOHANG) }
+
+func wait(tid, options int) (s Stop, err error) {
+	err = retry(func() error {
+		s.TID, err = unix.Wait4(tid, &s.Status, options, nil)
+		return err
+	})
+	return s, err
+}
+
+// Event is the PTRACE_EVENT_ of the stop, 0 where it is none.
+func (s Stop) Event() int { return int(uint32(s.Status)>>16) & 0xff }
+
+// IsSyscall tells a syscall-stop from others, given that PTRACE_O_TRACESYSGOOD is set.
+func (s Stop) IsSyscall() bool {
+	return s.Status.Stopped() && s.Status.StopSignal() == unix.SIGTRAP|0x80
+}
+
+// Seize attaches to a thread without stopping it.
+func Seize(tid, options int) error { return ptrace(unix.PTRACE_SEIZE, tid, 0, uintptr(options)) }
+
+// Continue lets a stopped tracee run, with the signal delivered to it (0 for none).
+func Continue(tid int, signal unix.Signal) error {
+	return ptrace(unix.PTRACE_CONT, tid, 0, uintptr(signal))
+}
+
+// ContinueToSyscall is Continue up to the next syscall-stop.
+func ContinueToSyscall(tid int, signal unix.Signal) error {
+	return ptrace(unix.PTRACE_SYSCALL, tid, 0, uintptr(signal))
+}
+
+// Listen leaves a tracee in its group-stop, and lets SIGCONT end it.
+func Listen(tid int) error { return ptrace(unix.PTRACE_LISTEN, tid, 0, 0) }
+
+// Interrupt stops a running tracee.
+func Interrupt(tid int) error { return ptrace(unix.PTRACE_INTERRUPT, tid, 0, 0) }
+
+// EventMessage is what the kernel has to say on the tracee's last event: a new thread's id, a seccomp filter's data.
+func EventMessage(tid int) (uint, error) { return unix.PtraceGetEventMsg(tid) }
+
+// Gone tells that a ptrace call failed because the tracee is no more: killed, at any moment.
+func Gone(err error) bool { return errors.Is(err, unix.ESRCH) }

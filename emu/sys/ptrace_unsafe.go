@@ -1,0 +1,78 @@
+package sys
+
+import (
+	"encoding/binary"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+const sigsetSize = 8 // the kernel's sigset_t
+
+func ptrace(request, tid int, addr, data uintptr) error {
+	_, _, errno := unix.RawSyscall6(unix.SYS_PTRACE, uintptr(request), uintptr(tid), addr, data, 0, 0)
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// Blocked is the set of signals that a stopped tracee blocks: bit N-1 for signal N.
+func Blocked(tid int) (mask uint64, err error) {
+	err = ptrace(unix.PTRACE_GETSIGMASK, tid, sigsetSize, uintptr(unsafe.Pointer(&mask)))
+	return mask, err
+}
+
+// SetBlocked sets it.
+func SetBlocked(tid int, mask uint64) error {
+	return ptrace(unix.PTRACE_SETSIGMASK, tid, sigsetSize, uintptr(unsafe.Pointer(&mask)))
+}
+
+// ReadProcess reads another process's memory in one call (process_vm_readv). It may read less than asked, up to a page that is not there.
+func ReadProcess(pid int, addr uint64, b []byte) (int, error) {
+	if len(b) == 0 {
+		return 0, nil
+	}
+	local := []unix.Iovec{{Base: &b[0], Len: uint64(len(b))}}
+	return unix.ProcessVMReadv(pid, local, []unix.RemoteIovec{{Base: uintptr(addr), Len: len(b)}}, 0)
+}
+
+// WriteProcess writes it (process_vm_writev).
+func WriteProcess(pid int, addr uint64, b []byte) (int, error) {
+	if len(b) == 0 {
+		return 0, nil
+	}
+	local := []unix.Iovec{{Base: &b[0], Len: uint64(len(b))}}
+	return unix.ProcessVMWritev(pid, local, []unix.RemoteIovec{{Base: uintptr(addr), Len: len(b)}}, 0)
+}
+
+// Peek reads a stopped tracee's memory word by word, and Poke writes it: slow, but no filter or capability is in their way.
+func Peek(tid int, addr uint64, b []byte) (int, error) {
+	return unix.PtracePeekData(tid, uintptr(addr), b)
+}
+
+// Poke is Peek's counterpart.
+func Poke(tid int, addr uint64, b []byte) (int, error) {
+	return unix.PtracePokeData(tid, uintptr(addr), b)
+}
+
+// VDSO is the image of the vDSO that the kernel mapped into this process; nil where there is none.
+func VDSO() []byte {
+	auxv, err := unix.Auxv()
+	if err != nil {
+		return nil
+	}
+	for _, entry := range auxv {
+		if entry[0] == atSysinfoEHDR && entry[1] != 0 {
+			header := unsafe.Slice(*(**byte)(unsafe.Pointer(&entry[1])), 64)
+			// The section headers end the image (linux/arch/*/vdso): e_shoff + e_shnum * e_shentsize.
+			size := binary.LittleEndian.Uint64(header[40:]) +
+				uint64(binary.LittleEndian.Uint16(header[58:]))*uint64(binary.LittleEndian.Uint16(header[60:]))
+			if size > 1<<20 {
+				return nil
+			}
+			return unsafe.Slice(&header[0], size)
+		}
+	}
+	return nil
+}
