@@ -12,6 +12,8 @@ type tracee struct {
 	guest *guest   // what it runs; nil for a native program
 	exec  *pending // an exec on its way
 
+	announced bool // its parent's stop has told of it
+
 	stopped   bool // it was sent SIGSTOP in the middle of a change
 	interrupt bool // it was to take part in a group-stop then
 }
@@ -69,6 +71,9 @@ func (s *supervisor) gone(tid int) {
 	if t == nil {
 		return
 	}
+	if !t.announced && tid != s.child {
+		s.early[tid] = true
+	}
 	if t.exec != nil {
 		t.exec.guest.drop()
 	}
@@ -119,16 +124,24 @@ func (s *supervisor) leader(t *tracee) *tracee {
 	return caller
 }
 
+// cloneStop is a tracee that has a new child or thread, which runs the same program. The child's own first stop may have come before,
+// and even its end.
 func (s *supervisor) cloneStop(t *tracee) error {
 	tid, err := sys.EventMessage(t.tid)
 	if err != nil {
 		return err
 	}
 	child := s.tracees[int(tid)]
+	gone := child == nil && s.early[int(tid)]
+	delete(s.early, int(tid))
+	if gone {
+		return s.resume(t, 0)
+	}
 	if child == nil {
 		child = s.enter(int(tid))
 	}
-	if child.guest == nil {
+	if !child.announced {
+		child.announced = true
 		child.guest = t.guest.share()
 	}
 	return s.resume(t, 0)
@@ -138,7 +151,9 @@ func (s *supervisor) cloneStop(t *tracee) error {
 func (s *supervisor) groupStop(t *tracee, signal unix.Signal) error {
 	switch signal {
 	case unix.SIGSTOP, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU:
-		return sys.Listen(t.tid)
+		err := sys.Listen(t.tid)
+		s.stopToo(t, signal)
+		return err
 	}
 	return s.resume(t, 0)
 }

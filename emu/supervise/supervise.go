@@ -54,6 +54,7 @@ type supervisor struct {
 
 	child     int
 	tracees   map[int]*tracee
+	early     map[int]bool // tracees that were gone before their parent's stop told of them
 	kept      []sys.Stop
 	emulators map[*arch.ABI]*emulator
 	broken    map[*arch.ABI]error
@@ -66,7 +67,7 @@ func Run(c Config) (unix.WaitStatus, error) {
 	s := &supervisor{
 		config: c, resolver: resolve.Resolver{Guest: c.Guest}, options: c.Options,
 		notify: -1, vdsoCall: bytes.Index(sys.VDSO(), callInstruction),
-		tracees: map[int]*tracee{}, emulators: map[*arch.ABI]*emulator{}, broken: map[*arch.ABI]error{},
+		tracees: map[int]*tracee{}, early: map[int]bool{}, emulators: map[*arch.ABI]*emulator{}, broken: map[*arch.ABI]error{},
 	}
 	var b [8]byte
 	if _, err := rand.Read(b[:]); err != nil {
@@ -76,9 +77,14 @@ func Run(c Config) (unix.WaitStatus, error) {
 	if err := s.openOwnProc(); err != nil {
 		return 0, err
 	}
+	handOn, err := forward()
+	if err != nil {
+		return 0, err
+	}
 	if err := s.launch(); err != nil {
 		return 0, err
 	}
+	go handOn(s.child)
 	return s.loop()
 }
 
