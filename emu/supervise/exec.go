@@ -6,7 +6,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"binproxy/emu/config"
 	"binproxy/emu/resolve"
 	"binproxy/emu/sys"
 )
@@ -16,7 +15,8 @@ import (
 type phase int
 
 const (
-	asking  phase = iota // the call as it was made is on its way, to see if the kernel refuses the file for more than its format
+	anew    phase = iota // the call is made once more, from the start
+	asking               // the call as it was made is on its way, to see if the kernel refuses the file for more than its format
 	ready                // the emulator's descriptor is there; the call starts anew
 	running              // the emulator's exec is on its way
 	loaded               // the emulator is in memory, its stack is in order; the call is about to end
@@ -35,16 +35,9 @@ type pending struct {
 	emulator *emulator
 	guest    *guest
 	name     string // what the process is to be called
+	doubt    bool   // the kernel is asked first if it would execute the file
 	byFD     bool   // the guest's file is handed over as a descriptor
-	nameAt   uint64 // where that lies in the new program's memory
-	vdso     uint64 // where the new program has its vDSO
 	fds      []int  // our descriptors' numbers in the tracee: the guest's file, if it is handed over, and the emulator
-}
-
-// emulator is an emulator that is open.
-type emulator struct {
-	config.Emulator
-	fd int
 }
 
 // request is what the tracee asked for.
@@ -61,11 +54,14 @@ func (r request) plain() bool { return r.dirfd == unix.AT_FDCWD && r.flags == 0 
 
 // seccompStop is a tracee about to exec.
 func (s *supervisor) seccompStop(t *tracee) error {
-	if t.exec != nil && t.exec.phase == ready {
-		t.exec.phase = running
-		return sys.ContinueToSyscall(t.tid, 0)
-	}
-	if t.exec != nil {
+	if e := t.exec; e != nil {
+		switch e.phase {
+		case ready:
+			e.phase = running
+			return sys.ContinueToSyscall(t.tid, 0)
+		case anew:
+			return s.route(t, e)
+		}
 		s.settle(t)
 	}
 	data, err := sys.EventMessage(t.tid)
@@ -98,45 +94,68 @@ func (s *supervisor) request(t *tracee, e *pending) (request, error) {
 	return r, err
 }
 
-// route decides what becomes of the exec. Whatever is no guest program that the kernel would execute is left to the kernel, whose
-// answer then is the right one.
+// route decides what becomes of the exec.
 func (s *supervisor) route(t *tracee, e *pending) error {
 	if e.call.at && uint32(*e.regs.arg(e.call, 4)) == sys.QuestionFlags {
 		return s.answer(t, e)
 	}
 	req, err := s.request(t, e)
+	if errors.Is(err, errDenied) && !e.dumpable {
+		return s.allow(t, e)
+	}
+	if err == nil {
+		err = s.plan(t, e, req)
+	}
 	if err != nil {
-		s.debug(t, "%v", err)
-		return sys.Continue(t.tid, 0)
+		s.debug(t, "exec %s: left to the kernel: %v", req.path, err)
+		return s.leave(t, e)
 	}
-	if req.flags&^(unix.AT_EMPTY_PATH|unix.AT_SYMLINK_NOFOLLOW) != 0 || req.path == "" && req.flags&unix.AT_EMPTY_PATH == 0 {
-		return sys.Continue(t.tid, 0)
-	}
-	v, err := s.newView(t, req.path, req.dirfd)
-	if err != nil {
-		s.debug(t, "%s: %v", req.path, err)
-		return sys.Continue(t.tid, 0)
-	}
-	defer v.close()
-	v.follow = req.flags&unix.AT_SYMLINK_NOFOLLOW == 0
-	plan, errno := s.resolver.Resolve(v, resolve.Request{Path: req.path})
-	if errno != 0 || plan.Native() {
-		s.debug(t, "exec %s: left to the kernel", req.path)
-		return sys.Continue(t.tid, 0)
-	}
-	if e.emulator, err = s.emulator(plan.ABI); err != nil {
-		s.say("%s: %v", req.path, err)
-		return sys.Continue(t.tid, 0)
-	}
-	e.plan, e.byFD, e.name = plan, v.byFD, path.Base(req.path)
-	e.guest = &guest{fd: v.last.path, path: plan.File.Path, refs: 1}
-	v.last.path = -1
 	t.exec = e
-	if v.doubt || !req.plain() {
+	if e.doubt || !req.plain() {
 		e.phase = asking
 		return sys.ContinueToSyscall(t.tid, 0)
 	}
 	return s.hand(t, e, req, entering)
+}
+
+// leave leaves the exec to the kernel, whose answer then is the right one.
+func (s *supervisor) leave(t *tracee, e *pending) error {
+	if !e.dumpable {
+		return sys.Continue(t.tid, 0)
+	}
+	t.exec, e.phase, e.emulator = e, asking, nil
+	return sys.ContinueToSyscall(t.tid, 0)
+}
+
+var errNative = errors.New("not a guest program")
+
+// plan finds out what is to happen. Its error tells why the exec is the kernel's: whatever is no guest program that the kernel
+// would execute.
+func (s *supervisor) plan(t *tracee, e *pending, req request) error {
+	if req.flags&^(unix.AT_EMPTY_PATH|unix.AT_SYMLINK_NOFOLLOW) != 0 || req.path == "" && req.flags&unix.AT_EMPTY_PATH == 0 {
+		return unix.EINVAL
+	}
+	v, err := s.newView(t, req.path, req.dirfd)
+	if err != nil {
+		return err
+	}
+	defer v.close()
+	v.follow = req.flags&unix.AT_SYMLINK_NOFOLLOW == 0
+	plan, errno := s.resolver.Resolve(v, resolve.Request{Path: req.path})
+	if errno != 0 {
+		return errno
+	}
+	if plan.Native() {
+		return errNative
+	}
+	if e.emulator, err = s.emulator(plan.ABI); err != nil {
+		s.say("%s: %v", req.path, err)
+		return err
+	}
+	e.plan, e.byFD, e.doubt, e.name = plan, v.byFD, v.doubt, path.Base(req.path)
+	e.guest = &guest{fd: v.last.path, path: plan.File.Path, refs: 1}
+	v.last.path = -1
+	return nil
 }
 
 // answer tells a program that asks that it is supervised.
@@ -192,50 +211,15 @@ func (s *supervisor) block(t *tracee, e *pending) error {
 
 // execStop is a tracee with a new program.
 func (s *supervisor) execStop(t *tracee) error {
-	e := t.exec
-	if e == nil || e.phase != running {
-		s.settle(t)
-		t.guest.drop()
-		t.guest = nil
-		return sys.Continue(t.tid, 0)
-	}
+	t.inherits = false
 	t.guest.drop()
-	t.guest, e.guest = e.guest, nil
-	if err := s.arrange(t, e); err != nil {
-		return err
+	t.guest = nil
+	if e := t.exec; e != nil && e.phase == running {
+		t.guest, e.guest = e.guest, nil
+		e.phase = loaded
+		return sys.ContinueToSyscall(t.tid, 0)
 	}
-	e.phase = loaded
-	return sys.ContinueToSyscall(t.tid, 0)
-}
-
-// arrange puts the emulator's arguments on its new stack.
-func (s *supervisor) arrange(t *tracee, e *pending) error {
-	var regs registers
-	if err := regs.get(t.tid); err != nil {
-		return err
-	}
-	m := s.memory(t)
-	old, err := readStack(*regs.sp(), m.read)
-	if err != nil {
-		return err
-	}
-	argv, envp, err := s.arguments(e.plan, e.emulator, old, m)
-	if err != nil {
-		return err
-	}
-	var aux []uint64
-	if e.byFD {
-		aux = []uint64{auxExecfd, uint64(e.fds[0])}
-	}
-	new := old.rewrite(*regs.sp(), argv, envp, aux, e.name)
-	if err := m.write(new.sp, new.bytes); err != nil {
-		return err
-	}
-	*regs.sp() = new.sp
-	s.debug(t, "exec %s: %s", e.name, e.emulator.Path)
-	e.regs = regs
-	e.nameAt, e.vdso = new.name, old.auxValue(auxVDSO)
-	return regs.set(t.tid)
+	return s.through(t)
 }
 
 // syscallStop is the end of a call that was let go in one of the phases.
@@ -250,23 +234,71 @@ func (s *supervisor) syscallStop(t *tracee) error {
 	}
 	switch e.phase {
 	case asking:
-		if regs.result() == -int64(unix.ENOEXEC) {
-			req, err := s.request(t, e)
-			if err != nil {
-				break
-			}
-			return s.hand(t, e, req, leaving)
+		if e.emulator == nil || regs.result() != -int64(unix.ENOEXEC) {
+			return s.failed(t, e, regs.result())
 		}
+		req, err := s.request(t, e)
+		if err != nil {
+			return err
+		}
+		return s.hand(t, e, req, leaving)
 	case running:
 		return s.failed(t, e, regs.result())
 	case loaded:
-		s.rename(t, e, regs)
+		return s.arrange(t, e, regs)
 	}
+	return s.through(t)
+}
+
+// arrange puts the emulator's arguments on its new stack and gives the process its name. If that fails, the process must not run.
+func (s *supervisor) arrange(t *tracee, e *pending, regs registers) error {
+	stack, err := s.newStack(t, e, *regs.sp())
+	if err == nil {
+		err = s.memory(t).write(stack.sp, stack.bytes)
+	}
+	if err != nil {
+		if !sys.Gone(err) {
+			s.say("%s: cannot reach the new process %d: %v", e.name, t.tid, err)
+			_ = unix.Kill(t.tid, unix.SIGKILL)
+		}
+		return err
+	}
+	s.debug(t, "exec %s: %s %s", e.name, e.emulator.Path, e.plan.File.Path)
+	*regs.sp() = stack.sp
+	if err := s.rename(t, e, regs, stack.name); err != nil {
+		return err
+	}
+	regs.finished()
+	if err := regs.set(t.tid); err != nil {
+		return err
+	}
+	return s.through(t)
+}
+
+func (s *supervisor) newStack(t *tracee, e *pending, sp uint64) (rewritten, error) {
+	m := s.memory(t)
+	old, err := readStack(sp, m.read)
+	if err != nil {
+		return rewritten{}, err
+	}
+	argv, envp, err := s.arguments(e.plan, e.emulator, old, m)
+	if err != nil {
+		return rewritten{}, err
+	}
+	var aux []uint64
+	if e.byFD {
+		aux = []uint64{auxExecfd, uint64(e.fds[0])}
+	}
+	return old.rewrite(sp, argv, envp, aux, e.name), nil
+}
+
+// through ends an exec, in whatever phase, and lets the tracee go on.
+func (s *supervisor) through(t *tracee) error {
 	s.settle(t)
 	return sys.Continue(t.tid, 0)
 }
 
-// settle ends an exec, in whatever phase: signals are let through again.
+// settle forgets an exec: signals are let through again, and what came while they were not is made up for.
 func (s *supervisor) settle(t *tracee) {
 	e := t.exec
 	if e == nil {
@@ -277,4 +309,11 @@ func (s *supervisor) settle(t *tracee) {
 	if e.blocked {
 		_ = sys.SetBlocked(t.tid, e.mask)
 	}
+	if t.stopped {
+		_ = sys.SendThread(t.tid, unix.SIGSTOP)
+	}
+	if t.interrupt {
+		_ = sys.Interrupt(t.tid)
+	}
+	t.stopped, t.interrupt = false, false
 }

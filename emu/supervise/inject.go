@@ -194,8 +194,34 @@ func (s *supervisor) meanwhile(t *tracee, stop sys.Stop) error {
 	return sys.ContinueToSyscall(t.tid, 0)
 }
 
-// failed is an emulator's exec that the kernel refused, for want of memory or for too long a list of arguments. The tracee gets everything
-// back as it was, and the errno.
+// allow makes a tracee dumpable in place of the call that it is about to make, and takes it back to make that anew. A process that changed
+// its ids is not dumpable: its tracer, without CAP_SYS_PTRACE, is then refused its memory and its files in /proc.
+func (s *supervisor) allow(t *tracee, e *pending) error {
+	if err := s.block(t, e); err != nil {
+		return err
+	}
+	regs := e.regs
+	*regs.arg(e.call, 0), *regs.arg(e.call, 1) = unix.PR_SET_DUMPABLE, 1
+	if err := regs.replace(t.tid, e.call.numbers.prctl); err != nil {
+		return err
+	}
+	if err := regs.set(t.tid); err != nil {
+		return err
+	}
+	if err := s.toSyscallStop(t); err != nil {
+		return err
+	}
+	regs = e.regs
+	regs.again(uint64(e.call.nr))
+	if err := regs.set(t.tid); err != nil {
+		return err
+	}
+	t.exec, e.phase, e.dumpable = e, anew, true
+	return sys.Continue(t.tid, 0)
+}
+
+// failed is an exec that the kernel refused: the emulator's, for want of memory or for too long a list of arguments, or one that was only
+// looked at. The tracee gets everything back as it was, and the errno.
 func (s *supervisor) failed(t *tracee, e *pending, result int64) error {
 	var regs registers
 	if err := regs.get(t.tid); err != nil {
@@ -208,25 +234,23 @@ func (s *supervisor) failed(t *tracee, e *pending, result int64) error {
 			return err
 		}
 	}
+	if e.dumpable {
+		if _, err := s.callAt(t, regs, e.call, again.ip(), e.call.numbers.prctl, unix.PR_SET_DUMPABLE, 0); err != nil {
+			return err
+		}
+	}
 	back := e.regs
 	back.setResult(result)
 	back.finished()
 	if err := back.set(t.tid); err != nil {
 		return err
 	}
-	s.settle(t)
-	return sys.Continue(t.tid, 0)
+	return s.through(t)
 }
 
-// rename gives the new process the name that the kernel would have given it: /proc/PID/comm has the emulator's descriptor's.
-func (s *supervisor) rename(t *tracee, e *pending, regs registers) error {
-	if e.vdso == 0 || s.vdsoCall < 0 {
-		return nil
-	}
-	_, err := s.callAt(t, regs, &execCalls[0], e.vdso+uint64(s.vdsoCall), numbers64.prctl, unix.PR_SET_NAME, e.nameAt)
-	if err != nil {
-		return err
-	}
-	regs.finished()
-	return regs.set(t.tid)
+// rename gives the new process the name that the kernel would have given it: /proc/PID/comm has that of the emulator's descriptor. regs are
+// those that the process is to start with.
+func (s *supervisor) rename(t *tracee, e *pending, regs registers, name uint64) error {
+	_, err := s.callAt(t, regs, &execCalls[0], regs.ip()+e.emulator.call, numbers64.prctl, unix.PR_SET_NAME, name)
+	return err
 }

@@ -13,6 +13,7 @@ type tracee struct {
 	exec  *pending // an exec on its way
 
 	announced bool // its parent's stop has told of it
+	inherits  bool // what it runs is its parent's program, not known yet
 
 	stopped   bool // it was sent SIGSTOP in the middle of a change
 	interrupt bool // it was to take part in a group-stop then
@@ -42,8 +43,7 @@ func (s *supervisor) loop() (unix.WaitStatus, error) {
 		}
 		if err != nil && !sys.Gone(err) {
 			s.debug(t, "%v", err)
-			s.settle(t)
-			_ = sys.Continue(t.tid, 0)
+			_ = s.through(t)
 		}
 	}
 }
@@ -61,7 +61,7 @@ func (s *supervisor) next() (sys.Stop, error) {
 }
 
 func (s *supervisor) enter(tid int) *tracee {
-	t := &tracee{tid: tid}
+	t := &tracee{tid: tid, inherits: true}
 	s.tracees[tid] = t
 	return t
 }
@@ -74,11 +74,15 @@ func (s *supervisor) gone(tid int) {
 	if !t.announced && tid != s.child {
 		s.early[tid] = true
 	}
+	t.forget()
+	delete(s.tracees, tid)
+}
+
+func (t *tracee) forget() {
 	if t.exec != nil {
 		t.exec.guest.drop()
 	}
 	t.guest.drop()
-	delete(s.tracees, tid)
 }
 
 // serve does what a stop asks for, and lets the tracee go on.
@@ -118,7 +122,7 @@ func (s *supervisor) leader(t *tracee) *tracee {
 		return t
 	}
 	delete(s.tracees, caller.tid)
-	s.gone(t.tid)
+	t.forget()
 	caller.tid = t.tid
 	s.tracees[t.tid] = caller
 	return caller
@@ -140,8 +144,9 @@ func (s *supervisor) cloneStop(t *tracee) error {
 	if child == nil {
 		child = s.enter(int(tid))
 	}
-	if !child.announced {
-		child.announced = true
+	child.announced = true
+	if child.inherits {
+		child.inherits = false
 		child.guest = t.guest.share()
 	}
 	return s.resume(t, 0)

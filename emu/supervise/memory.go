@@ -2,6 +2,7 @@ package supervise
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -23,6 +24,9 @@ type memory struct {
 	proc int // a directory descriptor of /proc
 }
 
+// errDenied tells that no way led to the memory: the process is not dumpable, or nothing is at the address.
+var errDenied = errors.New("its memory may not be read")
+
 // read fills b from addr.
 func (m memory) read(addr uint64, b []byte) error {
 	n, err := sys.ReadProcess(m.tid, addr, b)
@@ -40,7 +44,7 @@ func (m memory) read(addr uint64, b []byte) error {
 		return nil
 	}
 	if n, err = sys.Peek(m.tid, addr, b); n != len(b) {
-		return fault(err)
+		return errDenied
 	}
 	return nil
 }

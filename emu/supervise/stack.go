@@ -10,7 +10,6 @@ import (
 const (
 	auxNull    = 0
 	auxExecfd  = 2
-	auxVDSO    = 33
 	wordSize   = 8
 	stackAlign = 16
 )
@@ -96,16 +95,6 @@ func (w *words) until(size int) []uint64 {
 // size is how many bytes the words take.
 func (s stack) size() uint64 {
 	return wordSize * uint64(1+len(s.argv)+1+len(s.envp)+1+len(s.aux))
-}
-
-// auxValue is the value of a key of the auxiliary vector, 0 where it is not there.
-func (s stack) auxValue(key uint64) uint64 {
-	for i := 0; i+1 < len(s.aux); i += 2 {
-		if s.aux[i] == key {
-			return s.aux[i+1]
-		}
-	}
-	return 0
 }
 
 // An argument of a new argument vector is a string that is not in memory yet, or one that is at an address.

@@ -11,7 +11,6 @@
 package supervise
 
 import (
-	"bytes"
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
@@ -45,11 +44,13 @@ type supervisor struct {
 	resolver resolve.Resolver
 	options  []string
 	cookie   uint64
-	proc     int // /proc
-	self     int // /proc/self/fd
-	socket   int // to the launcher, until the listener has come
-	notify   int // the filter's listener
-	vdsoCall int // where a vDSO has a call instruction, -1 for nowhere
+	proc     int        // /proc
+	self     int        // /proc/self/fd
+	socket   int        // to the launcher, until the listener has come
+	notify   int        // the filter's listener
+	ids      ids        // ours
+	userns   string     // ours, as /proc names it
+	status   [8192]byte // room for a /proc/PID/status
 	walks    bool
 
 	child     int
@@ -66,7 +67,7 @@ func Run(c Config) (unix.WaitStatus, error) {
 	runtime.LockOSThread() // for good: the tracees are this thread's
 	s := &supervisor{
 		config: c, resolver: resolve.Resolver{Guest: c.Guest}, options: c.Options,
-		notify: -1, vdsoCall: bytes.Index(sys.VDSO(), callInstruction),
+		notify:  -1,
 		tracees: map[int]*tracee{}, early: map[int]bool{}, emulators: map[*arch.ABI]*emulator{}, broken: map[*arch.ABI]error{},
 	}
 	var b [8]byte
@@ -94,40 +95,12 @@ func (s *supervisor) openOwnProc() (err error) {
 	if s.proc, err = unix.Open("/proc", flags, 0); err != nil || !procfs(s.proc) {
 		return fmt.Errorf("/proc is not mounted; a supervisor finds its tracees' files there")
 	}
-	s.self, err = unix.Openat(s.proc, "self/fd", flags, 0)
+	if s.self, err = unix.Openat(s.proc, "self/fd", flags, 0); err != nil {
+		return err
+	}
+	s.userns = s.link("self/ns/user")
+	s.ids, err = s.idsOf("thread-self")
 	return err
-}
-
-// emulator opens the emulator for an ABI, once.
-func (s *supervisor) emulator(abi *arch.ABI) (*emulator, error) {
-	if e := s.emulators[abi]; e != nil {
-		return e, nil
-	}
-	if err := s.broken[abi]; err != nil {
-		return nil, err
-	}
-	e, err := s.openEmulator(abi)
-	if err != nil {
-		s.broken[abi] = err
-		return nil, err
-	}
-	s.emulators[abi] = e
-	return e, nil
-}
-
-func (s *supervisor) openEmulator(abi *arch.ABI) (*emulator, error) {
-	e, err := s.config.Emulator(abi)
-	if err != nil {
-		return nil, err
-	}
-	fd, err := unix.Open(resolve.Program(e), unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, &os.PathError{Op: "open the emulator", Path: resolve.Program(e), Err: err}
-	}
-	if err := sys.Access(s.self, fd, unix.X_OK); err != nil {
-		return nil, &os.PathError{Op: "execute the emulator", Path: resolve.Program(e), Err: err}
-	}
-	return &emulator{e, fd}, nil
 }
 
 func (s *supervisor) memory(t *tracee) memory { return memory{t.tid, s.proc} }

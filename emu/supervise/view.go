@@ -17,6 +17,7 @@ import (
 type view struct {
 	s      *supervisor
 	t      *tracee
+	stance stance
 	root   int  // the tracee's root, an O_PATH descriptor
 	dir    int  // what a relative path starts from
 	follow bool // whether a symbolic link that the path ends in is followed
@@ -45,9 +46,13 @@ func (f *file) close() {
 // newView opens the tracee's root and, if the path needs it, where it starts: the working directory, or the descriptor dirfd.
 func (s *supervisor) newView(t *tracee, path string, dirfd int) (*view, error) {
 	v := &view{s: s, t: t, root: -1, dir: -1, follow: true}
-	back := s.assume(t)
-	defer back()
 	var err error
+	if v.stance, err = s.stanceFor(t); err != nil {
+		return nil, err
+	}
+	v.doubt = v.stance.doubt
+	back := s.approach(v.stance)
+	defer back()
 	if v.root, err = s.openProc(t.tid, "root"); err != nil {
 		return nil, err
 	}
@@ -84,7 +89,7 @@ func (v *view) Open(path string) (resolve.File, syscall.Errno) {
 	v.last.close()
 	v.last = nil
 	v.byFD, v.hidden = false, ""
-	back := v.s.assume(v.t)
+	back := v.s.assume(v.stance)
 	fd, errno := v.find(path)
 	if errno != 0 {
 		back()

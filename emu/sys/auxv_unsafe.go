@@ -6,10 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const (
-	atExecfn      = 31 // AT_EXECFN
-	atSysinfoEHDR = 33 // AT_SYSINFO_EHDR
-)
+const atExecfn = 31 // AT_EXECFN
 
 // Execfn is the path that the kernel was asked to execute, as the caller of execve wrote it (AT_EXECFN); for a `#!`
 // script the script's. "" where the kernel did not say. It needs no /proc.

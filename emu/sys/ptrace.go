@@ -58,3 +58,11 @@ func EventMessage(tid int) (uint, error) { return unix.PtraceGetEventMsg(tid) }
 
 // Gone tells that a ptrace call failed because the tracee is no more: killed, at any moment.
 func Gone(err error) bool { return errors.Is(err, unix.ESRCH) }
+
+// SendThread sends a signal to the thread group that a thread belongs to, by that thread (tkill).
+func SendThread(tid int, signal unix.Signal) error {
+	if _, _, errno := unix.RawSyscall(unix.SYS_TKILL, uintptr(tid), uintptr(signal), 0); errno != 0 {
+		return errno
+	}
+	return nil
+}

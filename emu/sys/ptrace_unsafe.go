@@ -1,7 +1,6 @@
 package sys
 
 import (
-	"encoding/binary"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -54,25 +53,4 @@ func Peek(tid int, addr uint64, b []byte) (int, error) {
 // Poke is Peek's counterpart.
 func Poke(tid int, addr uint64, b []byte) (int, error) {
 	return unix.PtracePokeData(tid, uintptr(addr), b)
-}
-
-// VDSO is the image of the vDSO that the kernel mapped into this process; nil where there is none.
-func VDSO() []byte {
-	auxv, err := unix.Auxv()
-	if err != nil {
-		return nil
-	}
-	for _, entry := range auxv {
-		if entry[0] == atSysinfoEHDR && entry[1] != 0 {
-			header := unsafe.Slice(*(**byte)(unsafe.Pointer(&entry[1])), 64)
-			// The section headers end the image (linux/arch/*/vdso): e_shoff + e_shnum * e_shentsize.
-			size := binary.LittleEndian.Uint64(header[40:]) +
-				uint64(binary.LittleEndian.Uint16(header[58:]))*uint64(binary.LittleEndian.Uint16(header[60:]))
-			if size > 1<<20 {
-				return nil
-			}
-			return unsafe.Slice(&header[0], size)
-		}
-	}
-	return nil
 }
