@@ -108,7 +108,7 @@ func (s *supervisor) notification(listener int, t *tracee) (uint64, error) {
 		if n > 0 {
 			call, err := sys.ReceiveNotification(listener)
 			switch {
-			case err == unix.ENOENT || err == unix.EINTR:
+			case err == unix.ENOENT: // it was killed just now
 			case err != nil:
 				return 0, err
 			case call.TID == t.tid:

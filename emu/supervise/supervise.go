@@ -82,6 +82,9 @@ func Run(c Config) (unix.WaitStatus, error) {
 	if err != nil {
 		return 0, err
 	}
+	if err := sys.TraceQuietly(); err != nil {
+		return 0, err
+	}
 	if err := s.launch(); err != nil {
 		return 0, err
 	}

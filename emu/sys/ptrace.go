@@ -13,7 +13,16 @@ type Stop struct {
 }
 
 // Wait waits for any child or tracee (tid -1), or for one thread, of every kind (__WALL). The error is ECHILD where there is none.
-func Wait(tid int) (Stop, error) { return wait(tid, unix.WALL) }
+//
+// After TraceQuietly the Go runtime does not hear of a wait at first: telling it, at every stop of every tracee, costs more than the
+// stop. Once it wants the thread back, after 10 ms or for a garbage collection, its signal ends the wait, which is then made as it likes.
+func Wait(tid int) (Stop, error) {
+	s, err := waitUnheard(tid)
+	if err == unix.EINTR {
+		return wait(tid, unix.WALL)
+	}
+	return s, err
+}
 
 // WaitNow is Wait without waiting: a Stop with TID 0 tells that nothing happened yet.
 func WaitNow(tid int) (Stop, error) { return wait(tid, unix.WALL|unix.WNOHANG) }

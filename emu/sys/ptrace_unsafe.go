@@ -16,6 +16,15 @@ func ptrace(request, tid int, addr, data uintptr) error {
 	return nil
 }
 
+func waitUnheard(tid int) (s Stop, err error) {
+	var status uint32
+	r, _, errno := unix.RawSyscall6(unix.SYS_WAIT4, uintptr(tid), uintptr(unsafe.Pointer(&status)), unix.WALL, 0, 0, 0)
+	if errno != 0 {
+		return s, errno
+	}
+	return Stop{int(r), unix.WaitStatus(status)}, nil
+}
+
 // Blocked is the set of signals that a stopped tracee blocks: bit N-1 for signal N.
 func Blocked(tid int) (mask uint64, err error) {
 	err = ptrace(unix.PTRACE_GETSIGMASK, tid, sigsetSize, uintptr(unsafe.Pointer(&mask)))

@@ -63,7 +63,7 @@ const ioctlNotifAddFD = 0x40182103 // SECCOMP_IOCTL_NOTIF_ADDFD: _IOW('!', 3, st
 // ReceiveNotification takes one waiting call from the listener; it blocks where there is none.
 func ReceiveNotification(listener int) (Notification, error) {
 	var n seccompNotif
-	if err := ioctl(listener, unix.SECCOMP_IOCTL_NOTIF_RECV, unsafe.Pointer(&n)); err != nil {
+	if _, err := ioctl(listener, unix.SECCOMP_IOCTL_NOTIF_RECV, unsafe.Pointer(&n)); err != nil {
 		return Notification{}, err
 	}
 	return Notification{n.id, int(n.pid)}, nil
@@ -72,7 +72,8 @@ func ReceiveNotification(listener int) (Notification, error) {
 // AnswerNotification ends the waiting call with a result, or with an errno if that is not 0.
 func AnswerNotification(listener int, id uint64, value int64, errno unix.Errno) error {
 	r := seccompResponse{id: id, val: value, error: -int32(errno)}
-	return ioctl(listener, unix.SECCOMP_IOCTL_NOTIF_SEND, unsafe.Pointer(&r))
+	_, err := ioctl(listener, unix.SECCOMP_IOCTL_NOTIF_SEND, unsafe.Pointer(&r))
+	return err
 }
 
 // GiveDescriptor puts fd into the process that makes the waiting call, as its lowest free descriptor, and returns its number there (Linux 5.9).
@@ -81,17 +82,17 @@ func GiveDescriptor(listener int, id uint64, fd int, cloexec bool) (int, error) 
 	if cloexec {
 		a.newfdFlag = unix.O_CLOEXEC
 	}
-	r, _, errno := unix.RawSyscall(unix.SYS_IOCTL, uintptr(listener), ioctlNotifAddFD, uintptr(unsafe.Pointer(&a)))
-	if errno != 0 {
-		return -1, errno
-	}
-	return int(r), nil
+	return ioctl(listener, ioctlNotifAddFD, unsafe.Pointer(&a))
 }
 
-func ioctl(fd int, request uintptr, arg unsafe.Pointer) error {
-	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), request, uintptr(arg))
-	if errno != 0 {
-		return errno
+func ioctl(fd int, request uintptr, arg unsafe.Pointer) (int, error) {
+	for {
+		r, _, errno := unix.RawSyscall(unix.SYS_IOCTL, uintptr(fd), request, uintptr(arg))
+		if errno == 0 {
+			return int(r), nil
+		}
+		if errno != unix.EINTR {
+			return -1, errno
+		}
 	}
-	return nil
 }
