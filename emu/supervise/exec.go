@@ -2,7 +2,9 @@ package supervise
 
 import (
 	"errors"
+	"fmt"
 	"path"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -51,6 +53,17 @@ type request struct {
 }
 
 func (r request) plain() bool { return r.dirfd == unix.AT_FDCWD && r.flags == 0 }
+
+// name is what the kernel calls a file that is named by a descriptor (fs/exec.c, alloc_bprm); "" for one that its path alone names.
+func (r request) name() string {
+	switch {
+	case r.dirfd == unix.AT_FDCWD || strings.HasPrefix(r.path, "/"):
+		return ""
+	case r.path == "":
+		return fmt.Sprintf("/dev/fd/%d", r.dirfd)
+	}
+	return fmt.Sprintf("/dev/fd/%d/%s", r.dirfd, r.path)
+}
 
 // seccompStop is a tracee about to exec.
 func (s *supervisor) seccompStop(t *tracee) error {
@@ -141,6 +154,7 @@ func (s *supervisor) plan(t *tracee, e *pending, req request) error {
 	}
 	defer v.close()
 	v.follow = req.flags&unix.AT_SYMLINK_NOFOLLOW == 0
+	v.first = req.name()
 	plan, errno := s.resolver.Resolve(v, resolve.Request{Path: req.path})
 	if errno != 0 {
 		return errno
@@ -153,7 +167,10 @@ func (s *supervisor) plan(t *tracee, e *pending, req request) error {
 		return err
 	}
 	e.plan, e.byFD, e.doubt, e.name = plan, v.byFD, v.doubt, path.Base(req.path)
-	e.guest = &guest{fd: v.last.path, path: plan.File.Path, refs: 1}
+	if req.path == "" {
+		e.name = s.fileName(v.last.path) // as Linux 6.14 has it; before, it was the descriptor's number
+	}
+	e.guest = &guest{fd: v.last.path, refs: 1}
 	v.last.path = -1
 	return nil
 }

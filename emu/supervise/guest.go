@@ -5,8 +5,7 @@ import "golang.org/x/sys/unix"
 // guest is the program that an emulated process runs, shared by all that were forked from it. /proc/PID/exe names the emulator;
 // this is what it should name.
 type guest struct {
-	fd   int    // O_PATH
-	path string // as the tracee can name it
+	fd   int // O_PATH
 	refs int
 }
 

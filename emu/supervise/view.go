@@ -1,6 +1,7 @@
 package supervise
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -22,10 +23,10 @@ type view struct {
 	dir    int  // what a relative path starts from
 	follow bool // whether a symbolic link that the path ends in is followed
 
-	last   *file // what Open found last
-	doubt  bool  // whether the kernel has to be asked if it would execute that
-	byFD   bool  // the emulator cannot open it by its path
-	hidden string
+	first string // what the kernel calls the file that execveat names by a descriptor; "" otherwise
+	last  *file  // what Open found last
+	doubt bool   // whether the kernel has to be asked if it would execute that
+	byFD  bool   // the emulator cannot open it by its path
 }
 
 // file is an open file: an O_PATH descriptor, and one to read by.
@@ -88,7 +89,9 @@ func (s *supervisor) openProc(tid int, name string) (int, error) {
 func (v *view) Open(path string) (resolve.File, syscall.Errno) {
 	v.last.close()
 	v.last = nil
-	v.byFD, v.hidden = false, ""
+	named := v.first
+	v.first = ""
+	v.byFD = named != ""
 	back := v.s.assume(v.stance)
 	fd, errno := v.find(path)
 	if errno != 0 {
@@ -123,10 +126,50 @@ func (v *view) Open(path string) (resolve.File, syscall.Errno) {
 	if err != nil {
 		return resolve.File{}, sys.Errno(err)
 	}
-	if v.hidden != "" {
-		path = v.hidden
+	result := resolve.File{Path: path, Name: named, Head: head[:n]}
+	if v.byFD {
+		result.Path = v.pathOf(fd, cmp.Or(named, path))
 	}
-	return resolve.File{Path: path, Head: head[:n]}, 0
+	return result, 0
+}
+
+// pathOf is a path by which the tracee can find an open file later on, other than by a descriptor of its own: an emulator answers
+// /proc/self/exe with it. Where there is none it is the given one.
+func (v *view) pathOf(fd int, given string) string {
+	path, err := readlinkOf(v.s.self, fd)
+	if err != nil {
+		return given
+	}
+	root, err := readlinkOf(v.s.self, v.root)
+	if err != nil {
+		return given
+	}
+	inside, ok := strings.CutPrefix(path, strings.TrimSuffix(root, "/"))
+	if !ok || !strings.HasPrefix(inside, "/") {
+		return given
+	}
+	byFD := v.byFD
+	defer func() { v.byFD = byFD }()
+	again, errno := v.find(inside)
+	if errno != 0 {
+		return given
+	}
+	defer unix.Close(again)
+	if !sameFile(fd, again) {
+		return given
+	}
+	return inside
+}
+
+func sameFile(a, b int) bool {
+	var first, second unix.Stat_t
+	return unix.Fstat(a, &first) == nil && unix.Fstat(b, &second) == nil && first.Dev == second.Dev && first.Ino == second.Ino
+}
+
+// fileName is the last part of the path of an open file, as it was before a deletion.
+func (s *supervisor) fileName(fd int) string {
+	path, _ := readlinkOf(s.self, fd)
+	return strings.TrimSuffix(path[strings.LastIndexByte(path, '/')+1:], " (deleted)")
 }
 
 // find looks path up and gives an O_PATH descriptor. The kernel does it at once (openat2, Linux 5.6) where nothing on the way means

@@ -147,7 +147,7 @@ func (w *walker) procLink(name string, fd int) syscall.Errno {
 	}
 	if name == "exe" {
 		if g := w.guest(); g != nil {
-			w.v.hidden, w.v.byFD = g.path, true
+			w.v.byFD = true
 			return w.start(g.fd)
 		}
 	}
@@ -187,8 +187,7 @@ func (w *walker) guest() *guest {
 
 // atRoot tells whether the walk is at the tracee's root, which ".." does not leave.
 func (w *walker) atRoot() bool {
-	var here, root unix.Stat_t
-	return unix.Fstat(w.at, &here) == nil && unix.Fstat(w.v.root, &root) == nil && here.Dev == root.Dev && here.Ino == root.Ino
+	return sameFile(w.at, w.v.root)
 }
 
 func procfs(fd int) bool {

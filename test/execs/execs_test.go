@@ -114,6 +114,7 @@ type bench struct {
 	kind      kind
 	binproxy  string
 	emulators []string // pairs of architecture and file
+	twin      *bench   // the same with native programs
 }
 
 func (b *bench) env(extra ...string) []string {
@@ -151,11 +152,11 @@ func (b *bench) supervised(t *testing.T, extra []string, args ...string) outcome
 // newBench makes the directory.
 func newBench(t *testing.T, k kind) *bench {
 	t.Helper()
-	b := &bench{dir: t.TempDir(), kind: k, binproxy: built.Binproxy(t)}
+	dir, err := os.MkdirTemp("", "execs")
+	require.NoError(t, err)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	b := &bench{dir: dir, kind: k, binproxy: built.Binproxy(t)}
 	require.NoError(t, os.Chmod(b.dir, 0o755))
-	for d := b.dir; d != os.TempDir() && d != "/"; d = filepath.Dir(d) {
-		_ = os.Chmod(d, 0o755)
-	}
 	for _, qemu := range []string{"aarch64", "arm"} {
 		b.emulators = append(b.emulators, map[string]string{"aarch64": "aarch64", "arm": "armhf"}[qemu], need.Emulator(t, qemu))
 	}
@@ -163,6 +164,16 @@ func newBench(t *testing.T, k kind) *bench {
 	compile(t, kind{compiler: "gcc", pkg: "gcc", flags: []string{"-static"}}, filepath.Join(b.dir, "native"))
 	b.fill(t)
 	return b
+}
+
+// nativeTwin is a directory of the same with the host's programs in place of the guest's.
+func (b *bench) nativeTwin(t *testing.T) *bench {
+	t.Helper()
+	if b.twin == nil {
+		b.twin = newBench(t, kind{name: "native", compiler: "gcc", pkg: "gcc", flags: []string{"-static"}})
+	}
+	b.twin.restore(t)
+	return b.twin
 }
 
 func compile(t *testing.T, k kind, out string) {
