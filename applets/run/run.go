@@ -2,9 +2,14 @@
 package run
 
 import (
+	"errors"
+	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"binproxy/applets/applet"
 	"binproxy/emu/arch"
@@ -12,6 +17,10 @@ import (
 	"binproxy/emu/exit"
 	"binproxy/emu/identity"
 	"binproxy/emu/supervise"
+	"binproxy/emu/sys"
+	"binproxy/shim/farm"
+	"binproxy/shim/proxy"
+	"binproxy/shim/sh"
 )
 
 // Applet is the row of the table.
@@ -40,6 +49,7 @@ BINPROXY_DEBUG=1 prints one line for each exec on stderr.
 type flagsOf struct {
 	arch, root, cwd, route, release string
 	emulators, env                  applet.List
+	bundle                          config.Config
 }
 
 func run(args []string) error {
@@ -63,14 +73,65 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
-	status, err := supervise.Run(c)
-	if err != nil {
-		return err
+	return f.take(c)
+}
+
+// take goes the route that was asked for.
+func (f *flagsOf) take(c supervise.Config) error {
+	if sys.Supervised() {
+		return supervise.Enter(c) // whoever supervises us routes what we run
 	}
-	if status.Signaled() {
+	switch f.route {
+	case "kernel":
+		return supervise.Enter(c)
+	case "userns":
+		return ended(supervise.RunInNamespace(c))
+	case "supervise":
+		return ended(supervise.Run(c))
+	case "farm":
+		return f.farm(c)
+	case "auto":
+		err := ended(supervise.Run(c))
+		var refused *supervise.Refused
+		if !errors.As(err, &refused) {
+			return err
+		}
+		fmt.Fprintf(os.Stderr, "binproxy: %v; going on by the farm: only what is called through its links reaches the emulator\n", refused)
+		return f.farm(c)
+	}
+	return exit.Errorf(exit.Failed, "run: --route %s: there are auto, kernel, userns, supervise and farm", f.route)
+}
+
+// ended is the error for a command's end: the exit status is the command's.
+func ended(status unix.WaitStatus, err error) error {
+	switch {
+	case err != nil:
+		return err
+	case status.Signaled():
 		return exit.Silent(exit.Signal + int(status.Signal()))
 	}
 	return exit.Silent(status.ExitStatus())
+}
+
+// farm becomes the command by way of the farm.
+func (f *flagsOf) farm(c supervise.Config) error {
+	if f.root != "" {
+		return exit.Errorf(exit.Failed, "run: the farm route has no --root: a farm is part of its root")
+	}
+	if f.cwd != "" {
+		if err := os.Chdir(f.cwd); err != nil {
+			return err
+		}
+	}
+	call := farm.Call{Config: f.bundle, Root: farm.Root{Self: f.bundle.Self(), Farms: f.bundle.AllFarms()}}
+	env := sh.WithFarm(call, c.Env)
+	var err error
+	for _, path := range supervise.Candidates(c.Argv[0], env) {
+		if err = proxy.Exec(call, path, c.Argv, env); exit.Code(err) != exit.NotFound {
+			break
+		}
+	}
+	return err
 }
 
 func (f *flagsOf) config(command []string) (supervise.Config, error) {
@@ -84,6 +145,7 @@ func (f *flagsOf) config(command []string) (supervise.Config, error) {
 		return c, err
 	}
 	cfg.Emulators = append(chosen, cfg.Emulators...)
+	f.bundle = cfg
 	var only []*arch.ABI
 	if f.arch != "" {
 		if only, err = arch.ParseList(f.arch); err != nil {
@@ -98,6 +160,7 @@ func (f *flagsOf) config(command []string) (supervise.Config, error) {
 		return !abi.Native(host) || abi != host && cfg.Names(abi)
 	}
 	c.Emulator = cfg.Emulator
+	c.Behind = func(path string) string { return behind(cfg, path) }
 	id := identity.Spoofed(identity.Identity{Release: f.release}.Over(cfg.Identity), os.Getenv)
 	if err := id.Check(); err != nil {
 		return c, err
@@ -106,6 +169,19 @@ func (f *flagsOf) config(command []string) (supervise.Config, error) {
 		c.Options = []string{"-r", id.Release}
 	}
 	return c, nil
+}
+
+// behind is the path of the file that a link to binproxy stands for, by the names that farms give. What fakes uname stays.
+func behind(cfg config.Config, path string) string {
+	if filepath.Base(path) == "uname" {
+		return ""
+	}
+	for _, dir := range cfg.AllFarms() {
+		if guest, ok := strings.CutPrefix(path, dir+"/"); ok {
+			return "/" + guest
+		}
+	}
+	return farm.Aside(path)
 }
 
 // emulators reads the values of --emulator: ARCH=FILE, or FILE for the one architecture of --arch.

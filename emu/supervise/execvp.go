@@ -18,7 +18,7 @@ const defaultPath = "/bin:/usr/bin"
 // only with an error.
 func execvp(argv, env []string) error {
 	var denied error
-	for _, path := range candidates(argv[0], env) {
+	for _, path := range Candidates(argv[0], env) {
 		err := sys.Exec(path, argv, env)
 		switch errno := sys.Errno(err); {
 		case errors.Is(err, unix.EACCES):
@@ -33,7 +33,9 @@ func execvp(argv, env []string) error {
 	return exit.Errorf(exit.NotFound, "%s: %w", argv[0], syscall.ENOENT)
 }
 
-func candidates(name string, env []string) []string {
+// Candidates lists the paths that a command may be found at: the name itself if it has a slash, else one in each directory of the
+// environment's PATH.
+func Candidates(name string, env []string) []string {
 	if strings.Contains(name, "/") {
 		return []string{name}
 	}

@@ -5,26 +5,73 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 
+	"binproxy/emu/arch"
+	"binproxy/emu/binfmt"
 	"binproxy/emu/exit"
 	"binproxy/emu/seccomp"
 	"binproxy/emu/sys"
 )
 
-// LaunchName is the argv[0] of the entrypoint that becomes the supervised command.
+// LaunchName is the argv[0] of the entrypoint that becomes the command: "binproxy-launch ORDER... -- COMMAND...".
 const LaunchName = "binproxy-launch"
 
-// Refused tells that the machine does not allow supervision.
-type Refused struct{ Err error }
-
-func (r *Refused) Error() string {
-	return "this machine refuses the supervised route: " + r.Err.Error()
+// order is what the launcher has to do before it becomes the command.
+type order struct {
+	ignored, closed uint64 // the start state that the command is to have
+	root, dir       string
+	lend            bool              // the host's /proc, /dev and /sys to the root
+	traced          bool              // by us; there is a socket to talk over then
+	entries         map[string]string // the emulator for each ABI, to be registered in a binfmt_misc of its own
 }
+
+// words are the order as arguments.
+func (o order) words() []string {
+	flags := strconv.FormatUint(o.ignored, 16) + " " + strconv.FormatUint(o.closed, 16) + " " +
+		strconv.FormatBool(o.lend) + " " + strconv.FormatBool(o.traced)
+	list := []string{flags, o.root, o.dir}
+	for abi, path := range o.entries {
+		list = append(list, abi, path)
+	}
+	return append(list, "--")
+}
+
+// parseOrder reads an order, and gives what comes behind it.
+func parseOrder(words []string) (o order, rest []string, err error) {
+	if len(words) < 4 {
+		return o, nil, errors.New("words are missing")
+	}
+	if _, err := fmt.Sscanf(words[0], "%x %x %t %t", &o.ignored, &o.closed, &o.lend, &o.traced); err != nil {
+		return o, nil, err
+	}
+	o.root, o.dir, rest = words[1], words[2], words[3:]
+	for len(rest) > 2 && rest[0] != "--" {
+		if o.entries == nil {
+			o.entries = map[string]string{}
+		}
+		o.entries[rest[0]] = rest[1]
+		rest = rest[2:]
+	}
+	if len(rest) < 2 {
+		return o, nil, errors.New("there is no command")
+	}
+	return o, rest[1:], nil
+}
+
+// Refused tells that the machine does not allow a route.
+type Refused struct {
+	Route string
+	Err   error
+}
+
+func (r *Refused) Error() string { return fmt.Sprintf("the route %s is refused: %v", r.Route, r.Err) }
 func (r *Refused) Unwrap() error { return r.Err }
 
 const options = unix.PTRACE_O_EXITKILL | unix.PTRACE_O_TRACESYSGOOD | unix.PTRACE_O_TRACESECCOMP | unix.PTRACE_O_TRACEEXEC |
@@ -40,21 +87,22 @@ func (s *supervisor) launch() error {
 		return fmt.Errorf("socketpair: %w", err)
 	}
 	s.socket = pair[0]
-	err = s.start(pair[1])
+	s.child, err = start(s.config, order{traced: true}, uintptr(pair[1]))
 	unix.Close(pair[1])
 	if err != nil {
 		return err
 	}
 	var b [8]byte
-	n, err := unix.Read(s.socket, b[:4])
+	n, err := readAll(s.socket, b[:4])
 	if err != nil || n != 4 {
-		return errors.Join(errors.New("the launcher did not start"), err)
+		_, _ = sys.Wait(s.child)
+		return exit.Silent(exit.Failed) // the launcher has said why
 	}
 	tid := int(binary.LittleEndian.Uint32(b[:]))
 	if err := sys.Seize(tid, options); err != nil {
 		unix.Close(s.socket)
 		_, _ = sys.Wait(s.child)
-		return &Refused{fmt.Errorf("ptrace(PTRACE_SEIZE): %w", err)}
+		return &Refused{"supervise", fmt.Errorf("ptrace(PTRACE_SEIZE): %w", err)}
 	}
 	s.enter(tid)
 	binary.LittleEndian.PutUint64(b[:], s.cookie)
@@ -62,18 +110,52 @@ func (s *supervisor) launch() error {
 	return err
 }
 
-func (s *supervisor) start(socket int) error {
-	self, err := os.Executable()
-	if err != nil {
-		self = sys.Execfn()
+func readAll(fd int, b []byte) (n int, err error) {
+	for {
+		if n, err = unix.Read(fd, b); err != unix.EINTR {
+			return n, err
+		}
 	}
-	argv := append([]string{LaunchName, strconv.FormatUint(sys.Ignored(), 16), s.config.Root, s.config.Dir}, s.config.Argv...)
-	attr := &syscall.ProcAttr{Env: s.config.Env, Files: []uintptr{0, 1, 2, uintptr(socket)}}
-	s.child, err = syscall.ForkExec(self, argv, attr)
-	if err != nil {
-		return &os.PathError{Op: "start", Path: self, Err: err}
+}
+
+// start starts a launcher. An ordinary user gets the privilege to change the root in a user namespace.
+func start(c Config, o order, files ...uintptr) (int, error) {
+	o.ignored, o.closed = sys.StartState()
+	o.root, o.dir = c.Root, c.Dir
+	attr := &syscall.ProcAttr{Env: c.Env, Files: append([]uintptr{0, 1, 2}, files...)}
+	if len(o.entries) > 0 || c.Root != "" && !sys.Capable(unix.CAP_SYS_CHROOT) {
+		attr.Sys = namespace()
+		o.lend = os.Geteuid() != 0
 	}
-	return nil
+	self := "/proc/self/exe" // our own file, whatever its name may mean by now
+	pid, err := syscall.ForkExec(self, slices.Concat([]string{LaunchName}, o.words(), c.Argv), attr)
+	if attr.Sys != nil && (errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EINVAL)) {
+		return 0, fmt.Errorf("a new user namespace is refused: %w; as root it takes none", err)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("start the launcher: %w", err)
+	}
+	return pid, nil
+}
+
+// namespace is a user namespace, with mounts of its own, in which we are who we are; an ordinary user is root there.
+func namespace() *syscall.SysProcAttr {
+	size := 1
+	if os.Geteuid() == 0 {
+		size = 1 << 16
+	}
+	ids := func(own int) []syscall.SysProcIDMap {
+		if size > 1 {
+			own = 0
+		}
+		return []syscall.SysProcIDMap{{ContainerID: 0, HostID: own, Size: size}}
+	}
+	return &syscall.SysProcAttr{
+		Cloneflags:                 unix.CLONE_NEWUSER | unix.CLONE_NEWNS,
+		UidMappings:                ids(os.Geteuid()),
+		GidMappings:                ids(os.Getegid()),
+		GidMappingsEnableSetgroups: size > 1,
+	}
 }
 
 // listener is the descriptor that the launcher sent; it has done so before its first exec.
@@ -105,38 +187,52 @@ const launchSocket = 3
 // Launch is the entrypoint of the first child: it has itself traced, puts the filter on, and becomes the command. It returns only with an error.
 func Launch(args []string) error {
 	runtime.LockOSThread()
-	unix.CloseOnExec(launchSocket)
-	if len(args) < 4 {
-		return exit.Errorf(exit.Failed, "%s is not to be called by hand", LaunchName)
-	}
-	ignored, err := strconv.ParseUint(args[0], 16, 64)
+	o, command, err := parseOrder(args)
 	if err != nil {
+		return exit.Errorf(exit.Failed, "%s is not to be called by hand: %w", LaunchName, err)
+	}
+	sys.SetStartState(o.ignored, o.closed)
+	if o.traced {
+		unix.CloseOnExec(launchSocket)
+	}
+	if err := register(o.entries); err != nil {
 		return err
 	}
-	if err := enterRoot(args[1], args[2]); err != nil {
+	if o.lend && o.root != "" {
+		lend(o.root)
+	}
+	if err := enterRoot(o.root, o.dir); err != nil {
 		return err
 	}
-	cookie, err := introduce()
-	if err != nil {
-		return err
+	if o.traced {
+		if err := submit(); err != nil {
+			return err
+		}
 	}
-	if err := install(cookie); err != nil {
-		return err
-	}
-	return execvp(args[3:], os.Environ(), ignored)
+	return execvp(command, os.Environ())
 }
 
-func introduce() (uint64, error) {
+// submit has this thread traced and filtered.
+func submit() error {
 	var b [8]byte
 	binary.LittleEndian.PutUint32(b[:], uint32(unix.Gettid()))
 	if _, err := unix.Write(launchSocket, b[:4]); err != nil {
-		return 0, err
+		return err
 	}
-	n, err := unix.Read(launchSocket, b[:])
+	n, err := readAll(launchSocket, b[:])
 	if err != nil || n != len(b) {
-		return 0, exit.Silent(exit.Failed) // the supervisor has gone, and has said why
+		return exit.Silent(exit.Failed) // the supervisor has gone, and has said why
 	}
-	return binary.LittleEndian.Uint64(b[:]), nil
+	return install(binary.LittleEndian.Uint64(b[:]))
+}
+
+// Enter becomes the command without supervision: where the kernel routes its execs, or a supervisor that we are under does. It returns
+// only with an error.
+func Enter(c Config) error {
+	if err := enterRoot(c.Root, c.Dir); err != nil {
+		return err
+	}
+	return execvp(c.Argv, c.Env)
 }
 
 func enterRoot(root, dir string) error {
@@ -152,6 +248,22 @@ func enterRoot(root, dir string) error {
 		return nil
 	}
 	return os.Chdir(dir)
+}
+
+// register mounts a binfmt_misc of the own user namespace and makes an entry for each ABI.
+func register(entries map[string]string) error {
+	if len(entries) == 0 {
+		return nil
+	}
+	if err := unix.Mount("binfmt_misc", binfmt.Dir, "binfmt_misc", 0, ""); err != nil {
+		return fmt.Errorf("mount a binfmt_misc of our own (Linux 6.7 and later): %w", err)
+	}
+	for name, path := range entries {
+		if err := binfmt.Register(binfmt.Dir, arch.Get(name), path, "POF"); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // install puts the filter on this thread. Without CAP_SYS_ADMIN that takes no_new_privs.
@@ -173,4 +285,12 @@ func install(cookie uint64) error {
 	err = unix.Sendmsg(launchSocket, []byte("listener"), unix.UnixRights(listener), nil, 0)
 	unix.Close(listener)
 	return err
+}
+
+// lend gives a root that a user namespace is about to enter the host's /proc, /dev and /sys, where it has empty directories for them: an
+// ordinary user cannot mount any of its own.
+func lend(root string) {
+	for _, name := range []string{"proc", "dev", "sys"} {
+		_ = unix.Mount("/"+name, filepath.Join(root, name), "", unix.MS_BIND|unix.MS_REC, "")
+	}
 }

@@ -26,8 +26,9 @@ func forwarded() []unix.Signal {
 		list = append(list, n)
 	}
 	var taken []unix.Signal
+	ignored, _ := sys.StartState()
 	for _, s := range list {
-		if sys.Ignored()&(1<<(s-1)) == 0 {
+		if ignored&(1<<(s-1)) == 0 {
 			taken = append(taken, s)
 		}
 	}

@@ -35,6 +35,7 @@ type Config struct {
 	Guest    func(*arch.ABI) bool                     // which programs go to an emulator
 	Emulator func(*arch.ABI) (config.Emulator, error) // which emulator
 	Options  []string                                 // the emulator's further options
+	Behind   func(path string) string                 // what a path that leads to binproxy itself stands for; nil for nothing
 	Debug    bool                                     // one line for each exec on stderr
 }
 
@@ -44,13 +45,14 @@ type supervisor struct {
 	resolver resolve.Resolver
 	options  []string
 	cookie   uint64
-	proc     int        // /proc
-	self     int        // /proc/self/fd
-	socket   int        // to the launcher, until the listener has come
-	notify   int        // the filter's listener
-	ids      ids        // ours
-	userns   string     // ours, as /proc names it
-	status   [8192]byte // room for a /proc/PID/status
+	proc     int         // /proc
+	self     int         // /proc/self/fd
+	socket   int         // to the launcher, until the listener has come
+	notify   int         // the filter's listener
+	own      unix.Stat_t // binproxy itself
+	ids      ids         // ours
+	userns   string      // ours, as /proc names it
+	status   [8192]byte  // room for a /proc/PID/status
 	walks    bool
 
 	child     int
@@ -99,6 +101,9 @@ func (s *supervisor) openOwnProc() (err error) {
 		return fmt.Errorf("/proc is not mounted; a supervisor finds its tracees' files there")
 	}
 	if s.self, err = unix.Openat(s.proc, "self/fd", flags, 0); err != nil {
+		return err
+	}
+	if err := unix.Fstatat(s.proc, "self/exe", &s.own, 0); err != nil {
 		return err
 	}
 	s.userns = s.link("self/ns/user")

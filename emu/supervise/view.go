@@ -93,19 +93,21 @@ func (v *view) Open(path string) (resolve.File, syscall.Errno) {
 	v.first = ""
 	v.byFD = named != ""
 	back := v.s.assume(v.stance)
-	fd, errno := v.find(path)
+	fd, st, errno := v.lookUp(path)
 	if errno != 0 {
 		back()
 		return resolve.File{}, errno
 	}
+	v.follow = true // an interpreter's path is followed always
+	if st.Dev == v.s.own.Dev && st.Ino == v.s.own.Ino {
+		if behind, real := v.behind(path); behind >= 0 {
+			unix.Close(fd)
+			fd, path, named = behind, real, real
+			_ = unix.Fstat(fd, &st)
+		}
+	}
 	f := &file{fd, -1}
 	v.last = f
-	v.follow = true // an interpreter's path is followed always
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
-		back()
-		return resolve.File{}, unix.EACCES
-	}
 	if sys.Access(v.s.self, fd, unix.X_OK) != nil {
 		v.doubt = true
 	}
@@ -131,6 +133,36 @@ func (v *view) Open(path string) (resolve.File, syscall.Errno) {
 		result.Path = v.pathOf(fd, cmp.Or(named, path))
 	}
 	return result, 0
+}
+
+// lookUp finds a regular file.
+func (v *view) lookUp(path string) (fd int, st unix.Stat_t, errno syscall.Errno) {
+	fd, errno = v.find(path)
+	if errno != 0 {
+		return -1, st, errno
+	}
+	if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+		unix.Close(fd)
+		return -1, st, unix.EACCES
+	}
+	return fd, st, 0
+}
+
+// behind finds the file that a farm's link at path stands for; -1 where there is none, and binproxy itself is to be executed.
+func (v *view) behind(path string) (int, string) {
+	if v.s.config.Behind == nil {
+		return -1, ""
+	}
+	real := v.s.config.Behind(path)
+	if real == "" {
+		return -1, ""
+	}
+	fd, st, errno := v.lookUp(real)
+	if errno == 0 && st.Dev == v.s.own.Dev && st.Ino == v.s.own.Ino {
+		unix.Close(fd)
+		fd = -1
+	}
+	return fd, real
 }
 
 // pathOf is a path by which the tracee can find an open file later on, other than by a descriptor of its own: an emulator answers

@@ -37,3 +37,13 @@ func raise(set uint64) {
 	data[1].Effective = data[1].Permitted & uint32(set>>32)
 	_, _, _ = unix.RawSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&data[0])), 0)
 }
+
+// Capable tells whether the process has a capability in effect.
+func Capable(capability int) bool {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return false
+	}
+	return data[capability/32].Effective&(1<<(capability%32)) != 0
+}
