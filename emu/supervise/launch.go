@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -158,21 +159,23 @@ func namespace() *syscall.SysProcAttr {
 	}
 }
 
-// listener is the descriptor that the launcher sent; it has done so before its first exec.
+// listener is the descriptor that the launcher sent; it has done so before its first exec. Instead it may have sent why it could not.
 func (s *supervisor) listener() (int, error) {
 	if s.notify >= 0 {
 		return s.notify, nil
 	}
-	var text [256]byte
+	var text [512]byte
 	oob := make([]byte, unix.CmsgSpace(4))
 	n, oobn, _, _, err := unix.Recvmsg(s.socket, text[:], oob, unix.MSG_CMSG_CLOEXEC|unix.MSG_DONTWAIT)
 	if err != nil {
 		return -1, fmt.Errorf("the filter's listener: %w", err)
 	}
-	unix.Close(s.socket)
+	if why, ok := strings.CutPrefix(string(text[:n]), refusal); ok {
+		return -1, &Refused{"supervise", errors.New(why)}
+	}
 	messages, err := unix.ParseSocketControlMessage(oob[:oobn])
 	if err != nil || len(messages) == 0 {
-		return -1, fmt.Errorf("the filter has no listener: %s", text[:n])
+		return -1, errors.New("the launcher sent no listener")
 	}
 	fds, err := unix.ParseUnixRights(&messages[0])
 	if err != nil || len(fds) != 1 {
@@ -223,8 +226,15 @@ func submit() error {
 	if err != nil || n != len(b) {
 		return exit.Silent(exit.Failed) // the supervisor has gone, and has said why
 	}
-	return install(binary.LittleEndian.Uint64(b[:]))
+	if err := install(binary.LittleEndian.Uint64(b[:])); err != nil {
+		_, _ = unix.Write(launchSocket, []byte(refusal+err.Error()))
+		return exit.Silent(exit.Failed)
+	}
+	return nil
 }
+
+// refusal begins what the launcher sends instead of a listener.
+const refusal = "refused: "
 
 // Enter becomes the command without supervision: where the kernel routes its execs, or a supervisor that we are under does. It returns
 // only with an error.

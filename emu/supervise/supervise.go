@@ -13,6 +13,7 @@ package supervise
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -91,7 +92,13 @@ func Run(c Config) (unix.WaitStatus, error) {
 		return 0, err
 	}
 	go handOn(s.child)
-	return s.loop()
+	status, err := s.loop()
+	if err == nil && s.notify < 0 {
+		if _, why := s.listener(); errors.As(why, new(*Refused)) {
+			return 0, why // it did not become the command
+		}
+	}
+	return status, err
 }
 
 // openOwnProc keeps /proc open: a guest may unmount it.
