@@ -19,7 +19,8 @@ import (
 // terminal is the master of a pseudo-terminal with a shell on it.
 type terminal struct {
 	*os.File
-	seen strings.Builder
+	came chan []byte
+	seen string
 }
 
 func newTerminal(t *testing.T) *terminal {
@@ -39,7 +40,18 @@ func newTerminal(t *testing.T) *terminal {
 	shell.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	require.NoError(t, shell.Start())
 	t.Cleanup(func() { _ = shell.Process.Kill(); _ = shell.Wait() })
-	term := &terminal{File: master}
+	term := &terminal{File: master, came: make(chan []byte, 100)}
+	go func() {
+		for {
+			b := make([]byte, 4096)
+			n, err := master.Read(b)
+			if err != nil {
+				close(term.came)
+				return
+			}
+			term.came <- b[:n]
+		}
+	}()
 	term.expect(t, "$ ")
 	return term
 }
@@ -47,16 +59,27 @@ func newTerminal(t *testing.T) *terminal {
 // expect reads up to the text.
 func (term *terminal) expect(t *testing.T, text string) {
 	t.Helper()
-	b := make([]byte, 4096)
-	require.NoError(t, term.SetReadDeadline(time.Now().Add(patience)))
-	for !strings.Contains(term.seen.String(), text) {
-		n, err := term.Read(b)
-		require.NoError(t, err, "waiting for %q, have seen %q", text, term.seen.String())
-		term.seen.Write(b[:n])
+	require.True(t, term.comes(text, patience), "waiting for %q, have seen %q", text, term.seen)
+}
+
+// comes tells whether the text comes within the time; what came up to it is then read.
+func (term *terminal) comes(text string, within time.Duration) bool {
+	end := time.After(within)
+	for {
+		if _, rest, ok := strings.Cut(term.seen, text); ok {
+			term.seen = rest
+			return true
+		}
+		select {
+		case b, ok := <-term.came:
+			if !ok {
+				return false
+			}
+			term.seen += string(b)
+		case <-end:
+			return false
+		}
 	}
-	_, rest, _ := strings.Cut(term.seen.String(), text)
-	term.seen.Reset()
-	term.seen.WriteString(rest)
 }
 
 func (term *terminal) send(t *testing.T, text string) {
@@ -106,9 +129,14 @@ func TestBackground(t *testing.T) {
 	term := newTerminal(t)
 	term.send(t, built.Binproxy(t)+" run -- "+a+" terminal &\n")
 	term.expect(t, "<ready>")
-	term.send(t, "\n")
-	term.expect(t, "Stopped")
+	stopped := false
+	for end := time.Now().Add(patience); !stopped && time.Now().Before(end); {
+		term.send(t, "\n") // a shell tells of its jobs before it prompts
+		stopped = term.comes("Stopped", 200*time.Millisecond)
+	}
+	require.True(t, stopped, "%q", term.seen)
 	term.send(t, "fg\n")
+	time.Sleep(300 * time.Millisecond)
 	term.send(t, "quit\n")
 	term.expect(t, "$ ")
 	term.send(t, "echo status=$?\n")
