@@ -2,6 +2,7 @@
 package run
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -39,7 +40,9 @@ emulator; host-native programs run as they are. The exit status is the command's
   --route ROUTE        auto, kernel, userns, supervise or farm (default: auto)
   --release R          the kernel release that programs are told
   --env K=V            set a variable of the command's environment
+  --argv0 NAME         the command's argv[0], if not COMMAND
 
+BINPROXY_ROUTE sets the default of --route, and that of a /bin/sh that is binproxy.
 BINPROXY_DEBUG=1 prints one line for each exec on stderr.
 `,
 	Run: run,
@@ -48,6 +51,7 @@ BINPROXY_DEBUG=1 prints one line for each exec on stderr.
 // flagsOf are the applet's flags.
 type flagsOf struct {
 	arch, root, cwd, route, release string
+	argv0                           string
 	emulators, env                  applet.List
 	bundle                          config.Config
 }
@@ -58,7 +62,8 @@ func run(args []string) error {
 	flags.StringVar(&f.arch, "arch", "", "")
 	flags.StringVar(&f.root, "root", "", "")
 	flags.StringVar(&f.cwd, "cwd", "", "")
-	flags.StringVar(&f.route, "route", "auto", "")
+	flags.StringVar(&f.route, "route", cmp.Or(os.Getenv(sh.RouteEnv), "auto"), "")
+	flags.StringVar(&f.argv0, "argv0", "", "")
 	flags.StringVar(&f.release, "release", "", "")
 	flags.Var(&f.emulators, "emulator", "")
 	flags.Var(&f.env, "env", "")
@@ -126,7 +131,7 @@ func (f *flagsOf) farm(c supervise.Config) error {
 	call := farm.Call{Config: f.bundle, Root: farm.Root{Self: f.bundle.Self(), Farms: f.bundle.AllFarms()}}
 	env := sh.WithFarm(call, c.Env)
 	var err error
-	for _, path := range supervise.Candidates(c.Argv[0], env) {
+	for _, path := range supervise.Candidates(c.Command, env) {
 		if err = proxy.Exec(call, path, c.Argv, env); exit.Code(err) != exit.NotFound {
 			break
 		}
@@ -135,7 +140,7 @@ func (f *flagsOf) farm(c supervise.Config) error {
 }
 
 func (f *flagsOf) config(command []string) (supervise.Config, error) {
-	c := supervise.Config{Argv: command, Env: environment(f.env), Root: f.root, Dir: f.cwd, Debug: os.Getenv("BINPROXY_DEBUG") != ""}
+	c := supervise.Config{Command: command[0], Argv: append([]string{cmp.Or(f.argv0, command[0])}, command[1:]...), Env: environment(f.env), Root: f.root, Dir: f.cwd, Debug: os.Getenv("BINPROXY_DEBUG") != ""}
 	cfg, err := config.Load(bundleDir())
 	if err != nil {
 		return c, err

@@ -16,9 +16,9 @@ const defaultPath = "/bin:/usr/bin"
 
 // execvp execs a command as execvp(3) finds it: a name with a slash as it is, another in the directories of PATH. It returns
 // only with an error.
-func execvp(argv, env []string) error {
+func execvp(command string, argv, env []string) error {
 	var denied error
-	for _, path := range Candidates(argv[0], env) {
+	for _, path := range Candidates(command, env) {
 		err := sys.Exec(path, argv, env)
 		switch errno := sys.Errno(err); {
 		case errors.Is(err, unix.EACCES):
@@ -30,7 +30,7 @@ func execvp(argv, env []string) error {
 	if denied != nil {
 		return exit.With(exit.CannotRun, denied)
 	}
-	return exit.Errorf(exit.NotFound, "%s: %w", argv[0], syscall.ENOENT)
+	return exit.Errorf(exit.NotFound, "%s: %w", command, syscall.ENOENT)
 }
 
 // Candidates lists the paths that a command may be found at: the name itself if it has a slash, else one in each directory of the

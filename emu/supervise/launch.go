@@ -21,7 +21,7 @@ import (
 	"binproxy/emu/sys"
 )
 
-// LaunchName is the argv[0] of the entrypoint that becomes the command: "binproxy-launch ORDER... -- COMMAND...".
+// LaunchName is the argv[0] of the entrypoint that becomes the command: "binproxy-launch ORDER... -- COMMAND ARGV0 ARGUMENT...".
 const LaunchName = "binproxy-launch"
 
 // order is what the launcher has to do before it becomes the command.
@@ -60,7 +60,7 @@ func parseOrder(words []string) (o order, rest []string, err error) {
 		o.entries[rest[0]] = rest[1]
 		rest = rest[2:]
 	}
-	if len(rest) < 2 {
+	if len(rest) < 3 {
 		return o, nil, errors.New("there is no command")
 	}
 	return o, rest[1:], nil
@@ -129,7 +129,7 @@ func start(c Config, o order, files ...uintptr) (int, error) {
 		o.lend = os.Geteuid() != 0
 	}
 	self := "/proc/self/exe" // our own file, whatever its name may mean by now
-	pid, err := syscall.ForkExec(self, slices.Concat([]string{LaunchName}, o.words(), c.Argv), attr)
+	pid, err := syscall.ForkExec(self, slices.Concat([]string{LaunchName}, o.words(), []string{c.Command}, c.Argv), attr)
 	if attr.Sys != nil && (errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EINVAL)) {
 		return 0, fmt.Errorf("a new user namespace is refused: %w; as root it takes none", err)
 	}
@@ -212,7 +212,7 @@ func Launch(args []string) error {
 			return err
 		}
 	}
-	return execvp(command, os.Environ())
+	return execvp(command[0], command[1:], os.Environ())
 }
 
 // submit has this thread traced and filtered.
@@ -242,7 +242,7 @@ func Enter(c Config) error {
 	if err := enterRoot(c.Root, c.Dir); err != nil {
 		return err
 	}
-	return execvp(c.Argv, c.Env)
+	return execvp(c.Command, c.Argv, c.Env)
 }
 
 func enterRoot(root, dir string) error {

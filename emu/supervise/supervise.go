@@ -28,10 +28,11 @@ import (
 
 // Config says what to run, and how.
 type Config struct {
-	Argv []string // the command, looked for in PATH of Env as execvp does
-	Env  []string
-	Root string // the directory to run it in as its root; "" for our own
-	Dir  string // its working directory, within Root; "" for ours, or / of Root
+	Command string // looked for in PATH of Env as execvp does
+	Argv    []string
+	Env     []string
+	Root    string // the directory to run it in as its root; "" for our own
+	Dir     string // its working directory, within Root; "" for ours, or / of Root
 
 	Guest    func(*arch.ABI) bool                     // which programs go to an emulator
 	Emulator func(*arch.ABI) (config.Emulator, error) // which emulator

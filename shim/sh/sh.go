@@ -6,7 +6,9 @@ import (
 	"os"
 	"strings"
 
+	"binproxy/emu/config"
 	"binproxy/emu/exit"
+	"binproxy/emu/sys"
 	"binproxy/shim/farm"
 	"binproxy/shim/proxy"
 )
@@ -23,7 +25,24 @@ func Run(c farm.Call, argv, env []string) error {
 	if shell == "" {
 		return exit.Errorf(exit.NotFound, "%s: the image has no shell: looked for %s", c.Link, strings.Join(shells, " "))
 	}
+	if supervised := sys.Supervised(); !supervised && os.Getenv(RouteEnv) != "farm" {
+		return supervise(c, shell, argv, env)
+	} else if supervised {
+		return proxy.Exec(c, shell, argv, env)
+	}
 	return proxy.Exec(c, shell, argv, WithFarm(c, env))
+}
+
+// RouteEnv is the variable that says which route a shell and `binproxy run` take; "" is auto.
+const RouteEnv = "BINPROXY_ROUTE"
+
+// supervise has the shell run by `binproxy run`: every exec from here on is then routed, and where that is refused the farm takes its place.
+func supervise(c farm.Call, shell string, argv, env []string) error {
+	if len(argv) == 0 {
+		argv = []string{shell}
+	}
+	run := append([]string{config.Binary, "run", "--argv0", argv[0], "--", shell}, argv[1:]...)
+	return exit.With(exit.CannotRun, sys.Exec(c.Root.Self, run, env))
 }
 
 func find(root farm.Root) string {
