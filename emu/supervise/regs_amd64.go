@@ -8,7 +8,7 @@ import (
 const x32 = 1 << 30
 
 // execCalls are the ways into execve on this host. The filter's data is 1 plus the index.
-var execCalls = [...]execCall{
+var execCalls = []execCall{
 	{arch: unix.AUDIT_ARCH_X86_64, nr: 59, numbers: numbers64},
 	{arch: unix.AUDIT_ARCH_X86_64, nr: 322, at: true, numbers: numbers64},
 	{arch: unix.AUDIT_ARCH_X86_64, nr: 520 | x32, numbers: numbersX32},

@@ -7,7 +7,7 @@ import (
 )
 
 // execCalls are the ways into execve on this host. The filter's data is 1 plus the index.
-var execCalls = [...]execCall{
+var execCalls = []execCall{
 	{arch: unix.AUDIT_ARCH_AARCH64, nr: 221, numbers: numbers64},
 	{arch: unix.AUDIT_ARCH_AARCH64, nr: 281, at: true, numbers: numbers64},
 	{arch: unix.AUDIT_ARCH_ARM, nr: 11, compat: true, numbers: numbers32},

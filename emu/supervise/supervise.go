@@ -68,6 +68,9 @@ type supervisor struct {
 // Run runs the command under supervision to its end, and gives that. The error is for what kept it from starting: a Refused where the
 // machine does not let us trace.
 func Run(c Config) (unix.WaitStatus, error) {
+	if len(execCalls) == 0 {
+		return 0, &Refused{"supervise", fmt.Errorf("it does not know the registers of a %s host", runtime.GOARCH)}
+	}
 	runtime.LockOSThread() // for good: the tracees are this thread's
 	s := &supervisor{
 		config: c, resolver: resolve.Resolver{Guest: c.Guest}, options: c.Options,

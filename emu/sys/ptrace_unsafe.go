@@ -41,7 +41,8 @@ func ReadProcess(pid int, addr uint64, b []byte) (int, error) {
 	if len(b) == 0 {
 		return 0, nil
 	}
-	local := []unix.Iovec{{Base: &b[0], Len: uint64(len(b))}}
+	local := []unix.Iovec{{Base: &b[0]}}
+	local[0].SetLen(len(b))
 	return unix.ProcessVMReadv(pid, local, []unix.RemoteIovec{{Base: uintptr(addr), Len: len(b)}}, 0)
 }
 
@@ -50,7 +51,8 @@ func WriteProcess(pid int, addr uint64, b []byte) (int, error) {
 	if len(b) == 0 {
 		return 0, nil
 	}
-	local := []unix.Iovec{{Base: &b[0], Len: uint64(len(b))}}
+	local := []unix.Iovec{{Base: &b[0]}}
+	local[0].SetLen(len(b))
 	return unix.ProcessVMWritev(pid, local, []unix.RemoteIovec{{Base: uintptr(addr), Len: len(b)}}, 0)
 }
 
