@@ -22,7 +22,7 @@ func sameAccess(a, b ids) bool {
 
 // idsOf reads the ids of a thread as our user namespace has them; name is its number, or "self".
 func (s *supervisor) idsOf(name string) (ids, error) {
-	fd, err := unix.Openat(s.proc, name+"/status", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	fd, err := sys.Openat(s.proc, name+"/status", unix.O_RDONLY)
 	if err != nil {
 		return ids{}, err
 	}

@@ -39,6 +39,7 @@ type pending struct {
 	name     string // what the process is to be called
 	doubt    bool   // the kernel is asked first if it would execute the file
 	byFD     bool   // the guest's file is handed over as a descriptor
+	loan     *loan  // memory of the caller that the call uses
 	fds      []int  // our descriptors' numbers in the tracee: the guest's file, if it is handed over, and the emulator
 }
 
@@ -192,6 +193,11 @@ func (s *supervisor) hand(t *tracee, e *pending, req request, from where) error 
 	if err := s.block(t, e); err != nil {
 		return err
 	}
+	if ok, err := s.hasListener(); err != nil {
+		return err
+	} else if !ok {
+		return s.borrow(t, e, req, from)
+	}
 	err := s.give(t, e, from)
 	var refused *handError
 	if errors.As(err, &refused) {
@@ -231,7 +237,11 @@ func (s *supervisor) execStop(t *tracee) error {
 	t.inherits = false
 	t.guest.drop()
 	t.guest = nil
+	defer func() { t.lender = 0 }()
 	if e := t.exec; e != nil && e.phase == running {
+		if t.lender != 0 {
+			s.giveBack(e, t.lender)
+		}
 		t.guest, e.guest = e.guest, nil
 		e.phase = loaded
 		return sys.ContinueToSyscall(t.tid, 0)

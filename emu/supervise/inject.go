@@ -223,6 +223,7 @@ func (s *supervisor) allow(t *tracee, e *pending) error {
 // failed is an exec that the kernel refused: the emulator's, for want of memory or for too long a list of arguments, or one that was only
 // looked at. The tracee gets everything back as it was, and the errno.
 func (s *supervisor) failed(t *tracee, e *pending, result int64) error {
+	s.giveBack(e, t.tid)
 	var regs registers
 	if err := regs.get(t.tid); err != nil {
 		return err

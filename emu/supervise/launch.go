@@ -29,14 +29,14 @@ type order struct {
 	ignored, closed uint64 // the start state that the command is to have
 	root, dir       string
 	lend            bool              // the host's /proc, /dev and /sys to the root
-	traced          bool              // by us; there is a socket to talk over then
+	socket          int               // to talk to the supervisor over; 0 where there is none
 	entries         map[string]string // the emulator for each ABI, to be registered in a binfmt_misc of its own
 }
 
 // words are the order as arguments.
 func (o order) words() []string {
 	flags := strconv.FormatUint(o.ignored, 16) + " " + strconv.FormatUint(o.closed, 16) + " " +
-		strconv.FormatBool(o.lend) + " " + strconv.FormatBool(o.traced)
+		strconv.FormatBool(o.lend) + " " + strconv.Itoa(o.socket)
 	list := []string{flags, o.root, o.dir}
 	for abi, path := range o.entries {
 		list = append(list, abi, path)
@@ -49,7 +49,7 @@ func parseOrder(words []string) (o order, rest []string, err error) {
 	if len(words) < 4 {
 		return o, nil, errors.New("words are missing")
 	}
-	if _, err := fmt.Sscanf(words[0], "%x %x %t %t", &o.ignored, &o.closed, &o.lend, &o.traced); err != nil {
+	if _, err := fmt.Sscanf(words[0], "%x %x %t %d", &o.ignored, &o.closed, &o.lend, &o.socket); err != nil {
 		return o, nil, err
 	}
 	o.root, o.dir, rest = words[1], words[2], words[3:]
@@ -88,7 +88,11 @@ func (s *supervisor) launch() error {
 		return fmt.Errorf("socketpair: %w", err)
 	}
 	s.socket = pair[0]
-	s.child, err = start(s.config, order{traced: true}, uintptr(pair[1]))
+	// The launcher inherits it where it is: that number is free in what the command inherits.
+	if _, err := unix.FcntlInt(uintptr(pair[1]), unix.F_SETFD, 0); err != nil {
+		return err
+	}
+	s.child, err = start(s.config, order{socket: pair[1]})
 	unix.Close(pair[1])
 	if err != nil {
 		return err
@@ -106,6 +110,7 @@ func (s *supervisor) launch() error {
 		return &Refused{"supervise", fmt.Errorf("ptrace(PTRACE_SEIZE): %w", err)}
 	}
 	s.enter(tid)
+	sys.LetGoInherited(s.self)
 	binary.LittleEndian.PutUint64(b[:], s.cookie)
 	_, err = unix.Write(s.socket, b[:])
 	return err
@@ -120,15 +125,18 @@ func readAll(fd int, b []byte) (n int, err error) {
 }
 
 // start starts a launcher. An ordinary user gets the privilege to change the root in a user namespace.
-func start(c Config, o order, files ...uintptr) (int, error) {
+func start(c Config, o order) (int, error) {
 	o.ignored, o.closed = sys.StartState()
 	o.root, o.dir = c.Root, c.Dir
-	attr := &syscall.ProcAttr{Env: c.Env, Files: append([]uintptr{0, 1, 2}, files...)}
+	attr := &syscall.ProcAttr{Env: c.Env, Files: []uintptr{0, 1, 2}}
 	if len(o.entries) > 0 || c.Root != "" && !sys.Capable(unix.CAP_SYS_CHROOT) {
 		attr.Sys = namespace()
 		o.lend = os.Geteuid() != 0
 	}
 	self := "/proc/self/exe" // our own file, whatever its name may mean by now
+	if _, err := os.Lstat(self); err != nil {
+		self = sys.Execfn()
+	}
 	pid, err := syscall.ForkExec(self, slices.Concat([]string{LaunchName}, o.words(), []string{c.Command}, c.Argv), attr)
 	if attr.Sys != nil && (errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EINVAL)) {
 		return 0, fmt.Errorf("a new user namespace is refused: %w; as root it takes none", err)
@@ -173,6 +181,9 @@ func (s *supervisor) listener() (int, error) {
 	if why, ok := strings.CutPrefix(string(text[:n]), refusal); ok {
 		return -1, &Refused{"supervise", errors.New(why)}
 	}
+	if string(text[:n]) == alone {
+		return -1, errAlone
+	}
 	messages, err := unix.ParseSocketControlMessage(oob[:oobn])
 	if err != nil || len(messages) == 0 {
 		return -1, errors.New("the launcher sent no listener")
@@ -185,8 +196,6 @@ func (s *supervisor) listener() (int, error) {
 	return s.notify, nil
 }
 
-const launchSocket = 3
-
 // Launch is the entrypoint of the first child: it has itself traced, puts the filter on, and becomes the command. It returns only with an error.
 func Launch(args []string) error {
 	runtime.LockOSThread()
@@ -195,8 +204,8 @@ func Launch(args []string) error {
 		return exit.Errorf(exit.Failed, "%s is not to be called by hand: %w", LaunchName, err)
 	}
 	sys.SetStartState(o.ignored, o.closed)
-	if o.traced {
-		unix.CloseOnExec(launchSocket)
+	if o.socket != 0 {
+		unix.CloseOnExec(o.socket)
 	}
 	if err := register(o.entries); err != nil {
 		return err
@@ -207,8 +216,8 @@ func Launch(args []string) error {
 	if err := enterRoot(o.root, o.dir); err != nil {
 		return err
 	}
-	if o.traced {
-		if err := submit(); err != nil {
+	if o.socket != 0 {
+		if err := submit(o.socket); err != nil {
 			return err
 		}
 	}
@@ -216,22 +225,27 @@ func Launch(args []string) error {
 }
 
 // submit has this thread traced and filtered.
-func submit() error {
+func submit(socket int) error {
 	var b [8]byte
 	binary.LittleEndian.PutUint32(b[:], uint32(unix.Gettid()))
-	if _, err := unix.Write(launchSocket, b[:4]); err != nil {
+	if _, err := unix.Write(socket, b[:4]); err != nil {
 		return err
 	}
-	n, err := readAll(launchSocket, b[:])
+	n, err := readAll(socket, b[:])
 	if err != nil || n != len(b) {
 		return exit.Silent(exit.Failed) // the supervisor has gone, and has said why
 	}
-	if err := install(binary.LittleEndian.Uint64(b[:])); err != nil {
-		_, _ = unix.Write(launchSocket, []byte(refusal+err.Error()))
+	if err := install(socket, binary.LittleEndian.Uint64(b[:])); err != nil {
+		_, _ = unix.Write(socket, []byte(refusal+err.Error()))
 		return exit.Silent(exit.Failed)
 	}
 	return nil
 }
+
+// alone is what the launcher sends when its filter can have no listener.
+const alone = "alone"
+
+var errAlone = errors.New("the filter has no listener")
 
 // refusal begins what the launcher sends instead of a listener.
 const refusal = "refused: "
@@ -276,25 +290,38 @@ func register(entries map[string]string) error {
 	return nil
 }
 
-// install puts the filter on this thread. Without CAP_SYS_ADMIN that takes no_new_privs.
-func install(cookie uint64) error {
-	code, err := seccomp.Assemble(filter(cookie, true))
-	if err != nil {
-		return err
-	}
-	listener, err := sys.InstallFilter(code, sys.Listener)
-	if errors.Is(err, unix.EACCES) {
-		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-			return fmt.Errorf("prctl(PR_SET_NO_NEW_PRIVS): %w", err)
+// install puts the filter on this thread, and sends its listener over the socket. Without CAP_SYS_ADMIN the filter takes no_new_privs.
+func install(socket int, cookie uint64) error {
+	listener, err := installFilter(filter(cookie, true), sys.Listener)
+	if errors.Is(err, unix.EBUSY) || errors.Is(err, unix.EINVAL) {
+		// A filter that we are under has a listener, and there can be but one; or the kernel is older than 5.0.
+		if _, err := installFilter(filter(cookie, false), 0); err != nil {
+			return err
 		}
-		listener, err = sys.InstallFilter(code, sys.Listener)
+		_, err := unix.Write(socket, []byte(alone))
+		return err
 	}
 	if err != nil {
 		return err
 	}
-	err = unix.Sendmsg(launchSocket, []byte("listener"), unix.UnixRights(listener), nil, 0)
+	err = unix.Sendmsg(socket, []byte("listener"), unix.UnixRights(listener), nil, 0)
 	unix.Close(listener)
 	return err
+}
+
+func installFilter(rules []seccomp.Rule, flags uintptr) (int, error) {
+	code, err := seccomp.Assemble(rules)
+	if err != nil {
+		return -1, err
+	}
+	fd, err := sys.InstallFilter(code, flags)
+	if !errors.Is(err, unix.EACCES) {
+		return fd, err
+	}
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return -1, fmt.Errorf("prctl(PR_SET_NO_NEW_PRIVS): %w", err)
+	}
+	return sys.InstallFilter(code, flags)
 }
 
 // lend gives a root that a user namespace is about to enter the host's /proc, /dev and /sys, where it has empty directories for them: an

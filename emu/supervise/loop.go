@@ -13,6 +13,7 @@ type tracee struct {
 	exec  *pending // an exec on its way
 
 	announced bool // its parent's stop has told of it
+	lender    int  // the process whose memory it shares until it execs: a vfork's parent; 0 for none
 	inherits  bool // what it runs is its parent's program, not known yet
 
 	stopped   bool // it was sent SIGSTOP in the middle of a change
@@ -96,7 +97,7 @@ func (s *supervisor) serve(t *tracee, stop sys.Stop) error {
 	case unix.PTRACE_EVENT_EXEC:
 		return s.execStop(s.leader(t))
 	case unix.PTRACE_EVENT_FORK, unix.PTRACE_EVENT_VFORK, unix.PTRACE_EVENT_CLONE:
-		return s.cloneStop(t)
+		return s.cloneStop(t, stop.Event() == unix.PTRACE_EVENT_VFORK)
 	case unix.PTRACE_EVENT_STOP:
 		return s.groupStop(t, stop.Status.StopSignal())
 	}
@@ -130,7 +131,7 @@ func (s *supervisor) leader(t *tracee) *tracee {
 
 // cloneStop is a tracee that has a new child or thread, which runs the same program. The child's own first stop may have come before,
 // and even its end.
-func (s *supervisor) cloneStop(t *tracee) error {
+func (s *supervisor) cloneStop(t *tracee, vfork bool) error {
 	tid, err := sys.EventMessage(t.tid)
 	if err != nil {
 		return err
@@ -148,6 +149,9 @@ func (s *supervisor) cloneStop(t *tracee) error {
 	if child.inherits {
 		child.inherits = false
 		child.guest = t.guest.share()
+		if vfork {
+			child.lender = t.tid
+		}
 	}
 	return s.resume(t, 0)
 }

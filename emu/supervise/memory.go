@@ -38,7 +38,7 @@ func (m memory) read(addr uint64, b []byte) error {
 	}
 	if fd, err := m.open(unix.O_RDONLY); err == nil {
 		defer unix.Close(fd)
-		if n, err = unix.Pread(fd, b, int64(addr)); n != len(b) {
+		if n, err = sys.ReadAt(fd, b, int64(addr)); n != len(b) {
 			return fault(err)
 		}
 		return nil
@@ -71,7 +71,7 @@ func (m memory) write(addr uint64, b []byte) error {
 }
 
 func (m memory) open(flags int) (int, error) {
-	return unix.Openat(m.proc, strconv.Itoa(m.tid)+"/mem", flags|unix.O_CLOEXEC, 0)
+	return sys.Openat(m.proc, strconv.Itoa(m.tid)+"/mem", flags)
 }
 
 func fault(err error) error {

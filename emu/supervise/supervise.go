@@ -51,6 +51,7 @@ type supervisor struct {
 	self     int         // /proc/self/fd
 	socket   int         // to the launcher, until the listener has come
 	notify   int         // the filter's listener
+	alone    bool        // there is none that can hand descriptors over
 	own      unix.Stat_t // binproxy itself
 	ids      ids         // ours
 	userns   string      // ours, as /proc names it
@@ -107,12 +108,11 @@ func Run(c Config) (unix.WaitStatus, error) {
 
 // openOwnProc keeps /proc open: a guest may unmount it.
 func (s *supervisor) openOwnProc() (err error) {
-	const flags = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
-	if s.proc, err = unix.Open("/proc", flags, 0); err != nil || !procfs(s.proc) {
-		return fmt.Errorf("/proc is not mounted; a supervisor finds its tracees' files there")
+	if s.proc, err = sys.OpenProc(); err != nil {
+		return &Refused{"supervise", err}
 	}
-	if s.self, err = unix.Openat(s.proc, "self/fd", flags, 0); err != nil {
-		return err
+	if s.self, err = sys.Openat(s.proc, "self/fd", unix.O_PATH|unix.O_DIRECTORY); err != nil {
+		return &Refused{"supervise", fmt.Errorf("/proc is of another PID namespace: %w", err)}
 	}
 	if err := unix.Fstatat(s.proc, "self/exe", &s.own, 0); err != nil {
 		return err

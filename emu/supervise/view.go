@@ -82,7 +82,7 @@ func (v *view) close() {
 
 // openProc opens what /proc has of a thread, as an O_PATH descriptor of what it leads to.
 func (s *supervisor) openProc(tid int, name string) (int, error) {
-	return unix.Openat(s.proc, strconv.Itoa(tid)+"/"+name, unix.O_PATH|unix.O_CLOEXEC, 0)
+	return sys.Openat(s.proc, strconv.Itoa(tid)+"/"+name, unix.O_PATH)
 }
 
 // Open finds the file that execve of path would load.
@@ -124,7 +124,7 @@ func (v *view) Open(path string) (resolve.File, syscall.Errno) {
 		v.doubt = true
 	}
 	head := make([]byte, resolve.HeadSize)
-	n, err := unix.Pread(reader, head, 0)
+	n, err := sys.ReadAt(reader, head, 0)
 	if err != nil {
 		return resolve.File{}, sys.Errno(err)
 	}
@@ -216,16 +216,16 @@ func (v *view) find(path string) (int, syscall.Errno) {
 		v.byFD = true
 		return fd, errnoOf(err)
 	}
-	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT}
+	flags := uint64(unix.O_PATH)
 	if !v.follow {
-		how.Flags |= unix.O_NOFOLLOW
+		flags |= unix.O_NOFOLLOW
 	}
-	from := v.root
+	from, resolve := v.root, uint64(unix.RESOLVE_IN_ROOT)
 	if path[0] != '/' {
-		from, how.Resolve = v.dir, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_MAGICLINKS
+		from, resolve = v.dir, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_MAGICLINKS
 	}
 	if !v.s.walks && !special(path) {
-		fd, err := unix.Openat2(from, path, &how)
+		fd, err := sys.Openat2(from, path, flags, resolve)
 		switch err {
 		case nil:
 			return fd, 0

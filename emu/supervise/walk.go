@@ -6,6 +6,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"binproxy/emu/sys"
 )
 
 // maxLinks is how many symbolic links the kernel follows in one path (MAXSYMLINKS).
@@ -78,7 +80,7 @@ func (w *walker) step() syscall.Errno {
 	name := w.rest[len(w.rest)-1]
 	w.rest = w.rest[:len(w.rest)-1]
 	last := len(w.rest) == 0
-	flags := unix.O_PATH | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	flags := unix.O_PATH | unix.O_NOFOLLOW
 	switch name {
 	case "..":
 		if w.atRoot() {
@@ -88,7 +90,7 @@ func (w *walker) step() syscall.Errno {
 	case ".":
 		flags |= unix.O_DIRECTORY
 	}
-	fd, err := unix.Openat(w.at, name, flags, 0)
+	fd, err := sys.Openat(w.at, name, flags)
 	if err != nil {
 		return errnoOf(err)
 	}
@@ -151,7 +153,7 @@ func (w *walker) procLink(name string, fd int) syscall.Errno {
 			return w.start(g.fd)
 		}
 	}
-	target, err := unix.Openat(w.at, name, unix.O_PATH|unix.O_CLOEXEC, 0)
+	target, err := sys.Openat(w.at, name, unix.O_PATH)
 	if err != nil {
 		return errnoOf(err)
 	}
@@ -161,7 +163,7 @@ func (w *walker) procLink(name string, fd int) syscall.Errno {
 }
 
 func (w *walker) procDir(name string) syscall.Errno {
-	fd, err := unix.Openat(w.v.s.proc, name, unix.O_PATH|unix.O_CLOEXEC|unix.O_DIRECTORY, 0)
+	fd, err := sys.Openat(w.v.s.proc, name, unix.O_PATH|unix.O_DIRECTORY)
 	if err != nil {
 		return errnoOf(err)
 	}

@@ -85,6 +85,12 @@ func GiveDescriptor(listener int, id uint64, fd int, cloexec bool) (int, error) 
 	return ioctl(listener, ioctlNotifAddFD, unsafe.Pointer(&a))
 }
 
+// CanGiveDescriptors tells whether the kernel has GiveDescriptor.
+func CanGiveDescriptors(listener int) bool {
+	_, err := GiveDescriptor(listener, 0, -1, false)
+	return err != unix.EINVAL // a kernel that has it looks at the descriptor first
+}
+
 func ioctl(fd int, request uintptr, arg unsafe.Pointer) (int, error) {
 	for {
 		r, _, errno := unix.RawSyscall(unix.SYS_IOCTL, uintptr(fd), request, uintptr(arg))

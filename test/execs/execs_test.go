@@ -5,6 +5,7 @@ package execs
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -77,7 +78,14 @@ func runIn(t *testing.T, dir string, env []string, attr *syscall.SysProcAttr, ar
 	cmd.Dir, cmd.Env, cmd.SysProcAttr = dir, env, attr
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
-	err := cmd.Run()
+	// Something inherited: a file at an offset, and the place after it.
+	inherited, err := os.Open("/etc/passwd")
+	require.NoError(t, err)
+	defer inherited.Close()
+	_, err = inherited.Seek(5, io.SeekStart)
+	require.NoError(t, err)
+	cmd.ExtraFiles = []*os.File{inherited, inherited}
+	err = cmd.Run()
 	if cmd.ProcessState == nil {
 		t.Fatal(err)
 	}
