@@ -96,6 +96,19 @@ func (s *supervisor) stanceFor(t *tracee) (stance, error) {
 	return st, nil
 }
 
+// bits are the permission bits (R_OK, W_OK, X_OK) that the file's owner, group and mode leave the ids.
+func (st stance) bits(file *unix.Stat_t) uint32 {
+	switch {
+	case st.ids.Effective&(1<<unix.CAP_DAC_OVERRIDE) != 0:
+		return unix.R_OK | unix.W_OK | (file.Mode|file.Mode>>3|file.Mode>>6)&unix.X_OK
+	case int(file.Uid) == st.ids.UID:
+		return file.Mode >> 6 & 7
+	case int(file.Gid) == st.ids.GID || slices.Contains(st.ids.Groups, int(file.Gid)):
+		return file.Mode >> 3 & 7
+	}
+	return file.Mode & 7
+}
+
 // link reads a link in /proc, "" if that is not allowed.
 func (s *supervisor) link(name string) string {
 	var b [64]byte

@@ -52,7 +52,7 @@ func (s *supervisor) openEmulator(abi *arch.ABI) (*emulator, error) {
 		return nil, err
 	}
 	defer f.Close()
-	if err := sys.Access(s.self, int(f.Fd()), unix.X_OK); err != nil {
+	if err := sys.AccessReal(s.self, int(f.Fd()), unix.X_OK); err != nil {
 		return nil, &os.PathError{Op: "execute", Path: path, Err: err}
 	}
 	e := &emulator{Emulator: c}

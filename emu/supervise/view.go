@@ -2,6 +2,7 @@ package supervise
 
 import (
 	"cmp"
+	"errors"
 	"strconv"
 	"strings"
 	"syscall"
@@ -108,10 +109,10 @@ func (v *view) Open(path string) (resolve.File, syscall.Errno) {
 	}
 	f := &file{fd, -1}
 	v.last = f
-	if sys.Access(v.s.self, fd, unix.X_OK) != nil {
+	if !v.permits(fd, &st, unix.X_OK) {
 		v.doubt = true
 	}
-	if st.Mode&0o004 == 0 && sys.Access(v.s.self, fd, unix.R_OK) != nil {
+	if st.Mode&0o004 == 0 && !v.permits(fd, &st, unix.R_OK) {
 		v.byFD = true
 	}
 	back()
@@ -133,6 +134,19 @@ func (v *view) Open(path string) (resolve.File, syscall.Errno) {
 		result.Path = v.pathOf(fd, cmp.Or(named, path))
 	}
 	return result, 0
+}
+
+// permits tells whether the tracee has a permission on a file, while its ids are assumed.
+func (v *view) permits(fd int, st *unix.Stat_t, mode uint32) bool {
+	err := sys.Access(fd, mode)
+	if !errors.Is(err, errors.ErrUnsupported) {
+		return err == nil
+	}
+	if !v.stance.differ {
+		return sys.AccessReal(v.s.self, fd, mode) == nil
+	}
+	v.doubt = true // the bits are not all that there is to it
+	return v.stance.bits(st)&mode == mode
 }
 
 // lookUp finds a regular file.

@@ -49,14 +49,18 @@ func Reopen(self, fd, flags int) (int, error) {
 }
 
 // Access checks a permission on the file that an O_PATH descriptor stands for, by the thread's effective ids; for X_OK that its
-// mount lets programs run, too. self is a descriptor of /proc/self/fd.
-func Access(self, fd int, mode uint32) error {
-	err := unix.Faccessat2(fd, "", mode, unix.AT_EACCESS|unix.AT_EMPTY_PATH)
+// mount lets programs run, too. Before Linux 5.8, or behind a filter that does not know the call, it is errors.ErrUnsupported.
+func Access(fd int, mode uint32) error {
+	err := retry(func() error { return unix.Faccessat2(fd, "", mode, unix.AT_EACCESS|unix.AT_EMPTY_PATH) })
 	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EINVAL) {
-		// Before Linux 5.8, or behind a filter that does not know the call.
-		return unix.Faccessat(self, strconv.Itoa(fd), mode, 0)
+		return errors.ErrUnsupported
 	}
 	return err
+}
+
+// AccessReal is Access by the process's real ids. self is a descriptor of /proc/self/fd.
+func AccessReal(self, fd int, mode uint32) error {
+	return retry(func() error { return unix.Faccessat(self, strconv.Itoa(fd), mode, 0) })
 }
 
 // Written tells whether anybody has the file open for writing, so that execve would answer ETXTBSY: a read lease is refused then.

@@ -45,6 +45,10 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, reference(os.Args[1:]))
 		os.Exit(125)
 	}
+	if place := os.Getenv(placeEnv); place != "" {
+		fmt.Fprintln(os.Stderr, confine(place, os.Args[1:]))
+		os.Exit(125)
+	}
 	os.Exit(m.Run())
 }
 
@@ -151,9 +155,15 @@ func (b *bench) kernel(t *testing.T, extra []string, args ...string) outcome {
 	return runIn(t, b.dir, b.env(append(extra, referenceEnv+"=1")...), namespace(), argv...)
 }
 
-func (b *bench) supervised(t *testing.T, extra []string, args ...string) outcome {
+func (b *bench) supervised(t *testing.T, place string, extra []string, args ...string) outcome {
 	t.Helper()
 	argv := append([]string{b.binproxy, "run", "--"}, b.expand(args)...)
+	if place != "" {
+		self, err := os.Executable()
+		require.NoError(t, err)
+		argv = append([]string{self}, argv...)
+		extra = append(extra, placeEnv+"="+place)
+	}
 	return runIn(t, b.dir, b.env(extra...), nil, argv...)
 }
 

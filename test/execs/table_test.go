@@ -16,7 +16,8 @@ type execCase struct {
 	name string
 	args []string
 	env  []string
-	root bool // needs root
+	root bool     // needs root
+	not  []string // places where it cannot be the same: see docs/supervise.md
 
 	// native tells that the reference is what the kernel does with the native probe in place of the guest's, for the reason given: there the
 	// kernel's binfmt_misc, or the emulator with it, is further from the real architecture than we are.
@@ -94,7 +95,7 @@ var cases = []execCase{
 	{name: "nested 5", args: []string{"@/probe", "exec", "./nested5", "x"}},
 	{name: "nested 6", args: []string{"@/native", "exec", "./nested6", "x"}},
 
-	{name: "at", args: []string{"@/native", "at", "@/dir", "../probe", "x"}, native: "a file that closes on exec, or is nowhere, is not there for binfmt_misc's interpreter", differs: []string{"execfn"}},
+	{name: "at", args: []string{"@/native", "at", "@/dir", "../probe", "x"}, native: "a file that closes on exec, or is nowhere, is not there for binfmt_misc's interpreter", differs: []string{"execfn"}, not: []string{listener}},
 	{name: "at absolute", args: []string{"@/native", "at", "@/dir", "@/probe", "x"}},
 	{name: "at script", args: []string{"@/native", "at", "@/dir", "../script", "x"}},
 	{name: "at file", args: []string{"@/native", "at", "@/probe", "x"}},
@@ -106,18 +107,18 @@ var cases = []execCase{
 	{name: "bad descriptor", args: []string{"@/native", "badfd", "probe", "x"}},
 	{name: "bad empty descriptor", args: []string{"@/native", "emptyfd", "probe", "x"}},
 	{name: "empty without flag", args: []string{"@/native", "emptynoflag", "probe", "x"}},
-	{name: "descriptor", args: []string{"@/native", "fd", "@/probe", "x"}, native: "a file that closes on exec, or is nowhere, is not there for binfmt_misc's interpreter", differs: []string{"execfn"}},
-	{name: "descriptor cloexec", args: []string{"@/native", "fdcloexec", "@/probe", "x"}, native: "a file that closes on exec, or is nowhere, is not there for binfmt_misc's interpreter", differs: []string{"execfn"}},
-	{name: "descriptor path", args: []string{"@/native", "fdpath", "@/probe", "x"}, native: "a file that closes on exec, or is nowhere, is not there for binfmt_misc's interpreter", differs: []string{"execfn"}},
+	{name: "descriptor", args: []string{"@/native", "fd", "@/probe", "x"}, native: "a file that closes on exec, or is nowhere, is not there for binfmt_misc's interpreter", differs: []string{"execfn"}, not: []string{listener}},
+	{name: "descriptor cloexec", args: []string{"@/native", "fdcloexec", "@/probe", "x"}, native: "a file that closes on exec, or is nowhere, is not there for binfmt_misc's interpreter", differs: []string{"execfn"}, not: []string{listener}},
+	{name: "descriptor path", args: []string{"@/native", "fdpath", "@/probe", "x"}, native: "a file that closes on exec, or is nowhere, is not there for binfmt_misc's interpreter", differs: []string{"execfn"}, not: []string{listener}},
 	{name: "descriptor directory", args: []string{"@/native", "fdpath", "@/dir", "x"}},
-	{name: "descriptor script", args: []string{"@/native", "fd", "@/script", "x"}, native: "the process is called qemu", differs: []string{"execfn"}},
+	{name: "descriptor script", args: []string{"@/native", "fd", "@/script", "x"}, native: "the process is called qemu", differs: []string{"execfn"}, not: []string{listener}},
 	{name: "descriptor script cloexec", args: []string{"@/native", "fdcloexec", "@/script", "x"}},
-	{name: "memory", args: []string{"@/native", "memfd", "@/probe", "x"}, native: "a file that closes on exec, or is nowhere, is not there for binfmt_misc's interpreter", differs: []string{"exe"}},
+	{name: "memory", args: []string{"@/native", "memfd", "@/probe", "x"}, native: "a file that closes on exec, or is nowhere, is not there for binfmt_misc's interpreter", differs: []string{"exe"}, not: []string{listener}},
 	{name: "memory script", args: []string{"@/native", "memfd", "@/script", "x"}, native: "a file that closes on exec, or is nowhere, is not there for binfmt_misc's interpreter"},
-	{name: "proc descriptor", args: []string{"@/native", "procfd", "@/probe", "x"}, differs: []string{"execfn"}},
-	{name: "dev descriptor", args: []string{"@/native", "devfd", "@/probe", "x"}, differs: []string{"execfn"}},
-	{name: "dev descriptor script", args: []string{"@/native", "devfd", "@/script", "x"}},
-	{name: "deleted", args: []string{"@/native", "deleted", "@/owner", "x"}},
+	{name: "proc descriptor", args: []string{"@/native", "procfd", "@/probe", "x"}, differs: []string{"execfn"}, not: []string{listener}},
+	{name: "dev descriptor", args: []string{"@/native", "devfd", "@/probe", "x"}, differs: []string{"execfn"}, not: []string{listener}},
+	{name: "dev descriptor script", args: []string{"@/native", "devfd", "@/script", "x"}, not: []string{listener}},
+	{name: "deleted", args: []string{"@/native", "deleted", "@/owner", "x"}, not: []string{listener}},
 
 	{name: "files", args: []string{"@/probe", "files", "@/probe"}},
 	{name: "signals", args: []string{"@/probe", "signals", "@/probe"}},
@@ -139,18 +140,18 @@ var cases = []execCase{
 	{name: "user script", args: []string{"@/probe", "user", "@/script", "x"}, root: true},
 	{name: "user denied", args: []string{"@/probe", "user", "@/owner", "x"}, root: true},
 	{name: "user denied directory", args: []string{"@/probe", "user", "@/closed/probe", "x"}, root: true},
-	{name: "user unreadable", args: []string{"@/native", "user", "@/unreadable", "x"}, root: true},
-	{name: "effective", args: []string{"@/native", "effective", "@/probe", "x"}, root: true},
+	{name: "user unreadable", args: []string{"@/native", "user", "@/unreadable", "x"}, root: true, not: []string{listener}},
+	{name: "effective", args: []string{"@/native", "effective", "@/probe", "x"}, root: true, not: []string{container}},
 	{name: "undumpable", args: []string{"@/native", "undumpable", "@/probe", "x"}},
-	{name: "chroot", args: []string{"@/native", "chroot", "@/root", "/bin/probe", "x"}, root: true},
-	{name: "chroot by guest", args: []string{"@/probe", "chroot", "@/root", "bin/probe", "x"}, root: true},
-	{name: "chroot link", args: []string{"@/probe", "chroot", "@/root", "/link", "x"}, root: true},
-	{name: "chroot climbs", args: []string{"@/probe", "chroot", "@/root", "bin/climbs", "x"}, root: true},
-	{name: "chroot script", args: []string{"@/probe", "chroot", "@/root", "/bin/script", "x"}, root: true},
+	{name: "chroot", args: []string{"@/native", "chroot", "@/root", "/bin/probe", "x"}, root: true, not: []string{listener}},
+	{name: "chroot by guest", args: []string{"@/probe", "chroot", "@/root", "bin/probe", "x"}, root: true, not: []string{listener}},
+	{name: "chroot link", args: []string{"@/probe", "chroot", "@/root", "/link", "x"}, root: true, not: []string{listener}},
+	{name: "chroot climbs", args: []string{"@/probe", "chroot", "@/root", "bin/climbs", "x"}, root: true, not: []string{listener}},
+	{name: "chroot script", args: []string{"@/probe", "chroot", "@/root", "/bin/script", "x"}, root: true, not: []string{listener}},
 	{name: "chroot gone", args: []string{"@/probe", "chroot", "@/root", "@/probe", "x"}, root: true},
-	{name: "pivot", args: []string{"@/native", "pivot", "@/root", "/link", "x"}, root: true, native: "the reference's binfmt_misc is unmounted with the old root", differs: []string{"exe"}},
-	{name: "pivot by guest", args: []string{"@/probe", "pivot", "@/root", "/bin/script", "x"}, root: true, native: "the reference's binfmt_misc is unmounted with the old root", differs: []string{"execfn", "exe"}},
-	{name: "no proc", args: []string{"@/probe", "noproc", "@/script", "x"}, root: true, native: "the reference's binfmt_misc goes with /proc", differs: []string{"execfn", "exe"}},
+	{name: "pivot", args: []string{"@/native", "pivot", "@/root", "/link", "x"}, root: true, native: "the reference's binfmt_misc is unmounted with the old root", differs: []string{"exe"}, not: []string{container, listener}},
+	{name: "pivot by guest", args: []string{"@/probe", "pivot", "@/root", "/bin/script", "x"}, root: true, native: "the reference's binfmt_misc is unmounted with the old root", differs: []string{"execfn", "exe"}, not: []string{container, listener}},
+	{name: "no proc", args: []string{"@/probe", "noproc", "@/script", "x"}, root: true, native: "the reference's binfmt_misc goes with /proc", differs: []string{"execfn", "exe"}, not: []string{container, listener}},
 }
 
 // reference is the kernel's outcome.
@@ -181,7 +182,30 @@ func TestReference(t *testing.T) {
 					b.restore(t)
 					want := b.reference(t, c)
 					b.restore(t)
-					got := b.supervised(t, c.env, c.args...)
+					got := b.supervised(t, "", c.env, c.args...)
+					require.Equal(t, want.without(c.differs), got.without(c.differs))
+				})
+			}
+		})
+	}
+}
+
+// Nor does the place of the supervisor matter.
+func TestPlaces(t *testing.T) {
+	need.Root(t)
+	b := newBench(t, kinds[0])
+	b.nativeTwin(t)
+	for _, place := range []string{container, old, listener} {
+		t.Run(place, func(t *testing.T) {
+			for _, c := range cases {
+				if slices.Contains(c.not, place) {
+					continue
+				}
+				t.Run(c.name, func(t *testing.T) {
+					b.restore(t)
+					want := b.reference(t, c)
+					b.restore(t)
+					got := b.supervised(t, place, c.env, c.args...)
 					require.Equal(t, want.without(c.differs), got.without(c.differs))
 				})
 			}
