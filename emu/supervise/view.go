@@ -100,7 +100,7 @@ func (v *view) Open(path string) (resolve.File, syscall.Errno) {
 		return resolve.File{}, errno
 	}
 	v.follow = true // an interpreter's path is followed always
-	if st.Dev == v.s.own.Dev && st.Ino == v.s.own.Ino {
+	if v.isOwn(&st) {
 		if behind, real := v.behind(path); behind >= 0 {
 			unix.Close(fd)
 			fd, path, named = behind, real, real
@@ -162,22 +162,57 @@ func (v *view) lookUp(path string) (fd int, st unix.Stat_t, errno syscall.Errno)
 	return fd, st, 0
 }
 
-// behind finds the file that a farm's link at path stands for; -1 where there is none, and binproxy itself is to be executed.
+// behind finds the file that a farm's link at path stands for; -1 where there is none, and binproxy itself is to be executed. It is
+// the last of the links that lead here whose name tells.
 func (v *view) behind(path string) (int, string) {
 	if v.s.config.Behind == nil {
 		return -1, ""
+	}
+	for range maxLinks {
+		target, ok := v.target(path)
+		if !ok {
+			return -1, ""
+		}
+		if _, link := v.target(target); !link {
+			break
+		}
+		path = target
 	}
 	real := v.s.config.Behind(path)
 	if real == "" {
 		return -1, ""
 	}
 	fd, st, errno := v.lookUp(real)
-	if errno == 0 && st.Dev == v.s.own.Dev && st.Ino == v.s.own.Ino {
+	if errno != 0 {
+		return -1, ""
+	}
+	if v.isOwn(&st) {
 		unix.Close(fd)
-		fd = -1
+		return v.behind(real)
 	}
 	return fd, real
 }
+
+// target is what the symbolic link at path names, from where path is; not ok for what is no link.
+func (v *view) target(path string) (string, bool) {
+	v.follow = false
+	defer func() { v.follow = true }()
+	fd, errno := v.find(path)
+	if errno != 0 {
+		return "", false
+	}
+	defer unix.Close(fd)
+	text, err := readlink(fd)
+	if err != nil || text == "" {
+		return "", false
+	}
+	if text[0] != '/' {
+		text = path[:strings.LastIndexByte(path, '/')+1] + text
+	}
+	return text, true
+}
+
+func (v *view) isOwn(st *unix.Stat_t) bool { return st.Dev == v.s.own.Dev && st.Ino == v.s.own.Ino }
 
 // pathOf is a path by which the tracee can find an open file later on, other than by a descriptor of its own: an emulator answers
 // /proc/self/exe with it. Where there is none it is the given one.
