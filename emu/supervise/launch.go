@@ -259,13 +259,14 @@ func Enter(c Config) error {
 	return execvp(c.Command, c.Argv, c.Env)
 }
 
+// enterRoot makes root the root directory, if there is one, and dir, seen from there, the working directory.
 func enterRoot(root, dir string) error {
 	if root != "" {
 		if err := unix.Chroot(root); err != nil {
 			return &os.PathError{Op: "chroot", Path: root, Err: err}
 		}
-		if dir == "" {
-			dir = "/"
+		if err := os.Chdir("/"); err != nil {
+			return err
 		}
 	}
 	if dir == "" {

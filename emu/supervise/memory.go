@@ -38,12 +38,10 @@ func (m memory) read(addr uint64, b []byte) error {
 	}
 	if fd, err := m.open(unix.O_RDONLY); err == nil {
 		defer unix.Close(fd)
-		if n, err = sys.ReadAt(fd, b, int64(addr)); n != len(b) {
-			return fault(err)
-		}
-		return nil
+		n, err := sys.ReadAt(fd, b, int64(addr))
+		return whole(n, b, err)
 	}
-	if n, err = sys.Peek(m.tid, addr, b); n != len(b) {
+	if n, _ := sys.Peek(m.tid, addr, b); n != len(b) {
 		return errDenied
 	}
 	return nil
@@ -52,22 +50,24 @@ func (m memory) read(addr uint64, b []byte) error {
 // write puts b at addr.
 func (m memory) write(addr uint64, b []byte) error {
 	n, err := sys.WriteProcess(m.tid, addr, b)
-	if err == nil && n == len(b) {
-		return nil
-	}
-	if err == unix.ESRCH {
+	if err == nil && n == len(b) || err == unix.ESRCH {
 		return err
 	}
 	if fd, err := m.open(unix.O_WRONLY); err == nil {
 		defer unix.Close(fd)
-		if n, err = unix.Pwrite(fd, b, int64(addr)); n == len(b) {
+		if n, err := unix.Pwrite(fd, b, int64(addr)); err == nil && n == len(b) {
 			return nil
 		}
 	}
-	if n, err = sys.Poke(m.tid, addr, b); n != len(b) {
-		return fault(err)
+	n, err = sys.Poke(m.tid, addr, b)
+	return whole(n, b, err)
+}
+
+func whole(n int, b []byte, err error) error {
+	if n == len(b) {
+		return nil
 	}
-	return nil
+	return fault(err)
 }
 
 func (m memory) open(flags int) (int, error) {

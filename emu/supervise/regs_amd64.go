@@ -27,10 +27,11 @@ var (
 var callInstruction = []byte{0x0f, 0x05}
 
 // registers are a stopped tracee's.
-type registers struct{ unix.PtraceRegs }
+type registers struct{ unix.PtraceRegsAmd64 }
 
-func (r *registers) get(tid int) error { return unix.PtraceGetRegs(tid, &r.PtraceRegs) }
-func (r *registers) set(tid int) error { return unix.PtraceSetRegs(tid, &r.PtraceRegs) }
+// PTRACE_GETREGS gives the 64-bit registers of 32-bit programs, too.
+func (r *registers) get(tid int) error { return unix.PtraceGetRegsAmd64(tid, &r.PtraceRegsAmd64) }
+func (r *registers) set(tid int) error { return unix.PtraceSetRegsAmd64(tid, &r.PtraceRegsAmd64) }
 
 func (r *registers) arg(c *execCall, n int) *uint64 {
 	if c.compat {

@@ -13,6 +13,8 @@ import (
 const CanTakeSignals = true
 
 // relayFD is where relay (in assembly) writes: a signal's number, its si_code and its si_pid, 4 bytes each.
+//
+//lint:ignore U1000 relay uses it.
 var relayFD uint64
 
 // takeSignal makes relay the handler of a signal, and gives rt_sigaction's result.

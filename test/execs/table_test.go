@@ -120,6 +120,12 @@ var cases = []execCase{
 	{name: "dev descriptor script", args: []string{"@/native", "devfd", "@/script", "x"}, not: []string{listener}},
 	{name: "deleted", args: []string{"@/native", "deleted", "@/owner", "x"}, not: []string{listener}},
 
+	{name: "own program", args: []string{"@/probe", "exec", "/proc/self/exe", "x"}, native: "QEMU executes the path of its guest instead", differs: []string{"execfn", "comm"}},
+	{name: "own program by thread", args: []string{"@/probe", "exec", "/proc/thread-self/exe", "x"}, native: "the emulator's own file is executed", differs: []string{"execfn"}},
+	{name: "own program of native", args: []string{"@/native", "exec", "/proc/self/exe", "x"}},
+	{name: "own directory", args: []string{"@/probe", "exec", "/proc/self/cwd/probe", "x"}, differs: []string{"execfn"}},
+	{name: "own root", args: []string{"@/native", "exec", "/proc/self/root@/linkabs", "x"}, differs: []string{"execfn"}},
+
 	{name: "files", args: []string{"@/probe", "files", "@/probe"}},
 	{name: "signals", args: []string{"@/probe", "signals", "@/probe"}},
 	{name: "signals by native", args: []string{"@/native", "signals", "@/probe"}},
