@@ -3,6 +3,7 @@ package supervise
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -57,25 +58,36 @@ func (s *supervisor) borrow(t *tracee, e *pending, req request, from where) erro
 	return s.resume(t, 0)
 }
 
-// visible tells why the tracee cannot execute the emulator by its path.
+// visible tells why the tracee cannot execute the emulator by its path, or the emulator not open the guest's file by its.
 func (s *supervisor) visible(t *tracee, e *pending, path string) error {
-	if e.byFD {
-		return errors.New("the emulator cannot open it by a path, and without a listener it cannot be handed over")
-	}
 	v, err := s.newView(t, path, unix.AT_FDCWD)
 	if err != nil {
 		return err
 	}
 	defer v.close()
-	fd, _, errno := v.lookUp(path)
-	if errno != 0 {
-		return fmt.Errorf("the emulator %s is not in its root, and without a listener it cannot be handed over: %w", path, errno)
+	if !v.leads(path, e.emulator.fd) {
+		return fmt.Errorf("the emulator %s is not in its root, and without a listener it cannot be handed over", path)
 	}
-	defer unix.Close(fd)
-	if !sameFile(fd, e.emulator.fd) {
-		return fmt.Errorf("%s is another file in its root, and without a listener the emulator cannot be handed over", path)
+	if e.byFD && !v.leads(e.plan.File.Path, e.guest.fd) {
+		return errors.New("the emulator cannot open it by a path, and without a listener it cannot be handed over")
 	}
+	e.byFD = false
 	return nil
+}
+
+// leads tells whether an absolute path leads the tracee to a file that we have open, and that it may read.
+func (v *view) leads(path string, fd int) bool {
+	if !strings.HasPrefix(path, "/") {
+		return false
+	}
+	back := v.s.assume(v.stance)
+	defer back()
+	found, st, errno := v.lookUp(path)
+	if errno != 0 {
+		return false
+	}
+	defer unix.Close(found)
+	return sameFile(found, fd) && v.permits(found, &st, unix.R_OK)
 }
 
 // refuse ends a call with an errno.
