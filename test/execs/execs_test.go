@@ -101,7 +101,7 @@ func runIn(t *testing.T, dir string, env []string, attr *syscall.SysProcAttr, ar
 	return outcome{code, strings.Split(strings.TrimSpace(out.String()), "\n")}
 }
 
-// namespace is a user namespace with the ids that we may give it.
+// namespace is a user namespace with the ids that we may give it: an ordinary user is root there, or could not register anything.
 func namespace() *syscall.SysProcAttr {
 	size := 1
 	if os.Geteuid() == 0 {
@@ -111,7 +111,7 @@ func namespace() *syscall.SysProcAttr {
 		if size > 1 {
 			id = 0
 		}
-		return []syscall.SysProcIDMap{{ContainerID: id, HostID: id, Size: size}}
+		return []syscall.SysProcIDMap{{ContainerID: 0, HostID: id, Size: size}}
 	}
 	return &syscall.SysProcAttr{
 		Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNS,
