@@ -1,6 +1,6 @@
 # binproxy: `make` alone says what there is. Needs Go and a POSIX shell; what else a target needs, it says or installs.
 .DEFAULT_GOAL := help
-.PHONY: help build demo test bench lint clean clean-cache install
+.PHONY: help preload build demo test bench lint clean clean-cache install
 
 PREFIX  ?= /usr/local
 DESTDIR ?=
@@ -9,6 +9,9 @@ MAN      = $(DESTDIR)$(PREFIX)/share/man
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+preload: ## the libraries of the preload route, for each ABI with a cross compiler here; make build embeds them
+	@scripts/preload-build shim/preload/lib
 
 build: ## ./binproxy, one static binary
 	@scripts/build binproxy
@@ -19,6 +22,7 @@ demo: build ## the main job from end to end: a foreign image, built by a Docker 
 
 test: ## every test; installs what the tests lack when root
 	@scripts/packages scripts/packages-test
+	@go run . uml kernel build || echo 'make test: no kernel of our own; the tests that need it say so' >&2
 	@go run ./scripts/test
 
 bench: ## the ratios that the budgets in docs/architecture.md are about
@@ -34,7 +38,7 @@ install: build ## into PREFIX (/usr/local), under DESTDIR if given: the program 
 	install -m 644 dist/man/*.1 '$(MAN)/man1/'
 
 clean: ## remove what was built here
-	rm -rf binproxy bundle dist
+	rm -rf binproxy bundle dist shim/preload/lib/*/
 
 clean-cache: ## remove the downloads that were kept for the next run
 	rm -rf "$${XDG_CACHE_HOME:-$$HOME/.cache}/binproxy"

@@ -13,21 +13,31 @@ import (
 	"binproxy/applets/applet"
 	"binproxy/applets/bundle"
 	"binproxy/applets/clean"
+	"binproxy/applets/doctor"
 	"binproxy/applets/env"
 	"binproxy/applets/install"
+	"binproxy/applets/kernel"
+	"binproxy/applets/run"
 	"binproxy/applets/status"
+	"binproxy/applets/uml"
 	"binproxy/applets/version"
 	"binproxy/emu/config"
 	"binproxy/emu/exit"
+	"binproxy/emu/probe"
+	"binproxy/emu/supervise"
 )
 
 // Table is every applet, sorted by name. The man pages and `binproxy help` are made from it.
 var Table = []applet.Applet{
 	bundle.Applet,
 	clean.Applet,
+	doctor.Applet,
 	env.Applet,
 	install.Applet,
+	kernel.Applet,
+	run.Applet,
 	status.Applet,
+	uml.Applet,
 	version.Applet,
 }
 
@@ -36,8 +46,14 @@ func Main(argv []string) error {
 	if len(argv) == 0 {
 		argv = []string{"binproxy"}
 	}
+	if argv[0] == supervise.LaunchName {
+		return supervise.Launch(argv[1:])
+	}
+	if argv[0] == probe.EntryName {
+		return probe.Entry(argv[1:])
+	}
 	if a, ok := Find(filepath.Base(argv[0])); ok {
-		return run(a, argv[1:])
+		return start(a, argv[1:])
 	}
 	if name := filepath.Base(argv[0]); !strings.HasPrefix(name, config.Binary) {
 		return unknown(name, "")
@@ -53,7 +69,7 @@ func Main(argv []string) error {
 		argv[1] = "version"
 	}
 	if a, ok := Find(argv[1]); ok {
-		return run(a, argv[2:])
+		return start(a, argv[2:])
 	}
 	return unknown(config.Binary, argv[1])
 }
@@ -67,7 +83,7 @@ func Find(name string) (applet.Applet, bool) {
 	return Table[i], true
 }
 
-func run(a applet.Applet, args []string) error {
+func start(a applet.Applet, args []string) error {
 	if len(args) > 0 && (args[0] == "--help" || args[0] == "-h") {
 		fmt.Print(a.Help())
 		return nil

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"binproxy/emu/exit"
+	"binproxy/emu/identity"
 )
 
 // Applet is one row of the table. Usage holds the lines after "Usage: binproxy NAME ": the synopsis of the arguments first, then
@@ -62,6 +63,15 @@ func (f Flags) ParseCommand(args []string) ([]string, error) {
 		return nil, exit.Errorf(exit.Failed, "%s: %w; see binproxy help %s", f.Name(), err, f.Name())
 	}
 	return f.Args(), nil
+}
+
+// Identity adds the flags of the uname identity.
+func (f Flags) Identity(i *identity.Identity) {
+	f.StringVar(&i.Release, "release", "", "")
+	f.StringVar(&i.Sysname, "sysname", "", "")
+	f.StringVar(&i.Nodename, "nodename", "", "")
+	f.StringVar(&i.Version, "kernel-version", "", "")
+	f.StringVar(&i.Machine, "machine", "", "")
 }
 
 // List is a flag that may be given several times.

@@ -6,11 +6,15 @@ import (
 	"os"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"binproxy/applets/applet"
 	"binproxy/emu/arch"
 	"binproxy/emu/bundle"
 	"binproxy/emu/exit"
 	"binproxy/emu/identity"
+	"binproxy/emu/kernel"
+	"binproxy/shim/preload"
 )
 
 // Applet is the row of the table.
@@ -28,6 +32,7 @@ binproxy.conf. A Dockerfile then says: ADD bundle /binproxy
   --release R          the kernel release that programs are told
   --sysname S, --nodename N, --kernel-version V, --machine M
                        the other fields of the uname identity
+  --proc HOW           how /proc/version and its like tell it (see binproxy help run)
   -o DIR               where to; an earlier bundle there is replaced
 
 A dynamically linked emulator is brought along with its loader and libraries.
@@ -42,11 +47,8 @@ func run(args []string) error {
 	archs := flags.String("arch", "", "")
 	out := flags.String("o", "bundle", "")
 	flags.Var(&emulators, "emulator", "")
-	flags.StringVar(&id.Release, "release", "", "")
-	flags.StringVar(&id.Sysname, "sysname", "", "")
-	flags.StringVar(&id.Nodename, "nodename", "", "")
-	flags.StringVar(&id.Version, "kernel-version", "", "")
-	flags.StringVar(&id.Machine, "machine", "", "")
+	flags.Identity(&id)
+	proc := flags.String("proc", "", "")
 	operands, err := flags.Parse(args)
 	if err != nil {
 		return err
@@ -58,6 +60,11 @@ func run(args []string) error {
 		return exit.Errorf(exit.Failed, "bundle: %q is one word too many; the directory is named with -o", operands[0])
 	}
 	o := bundle.Options{Identity: id}
+	if *proc != "" {
+		if o.Proc, err = identity.ParseProc(*proc); err != nil {
+			return err
+		}
+	}
 	if o.ABIs, err = arch.ParseList(*archs); err != nil {
 		return err
 	}
@@ -67,12 +74,31 @@ func run(args []string) error {
 	if o.Self, err = os.Executable(); err != nil {
 		return err
 	}
+	warnOfRelease(id.Release, o.ABIs)
+	libraries, err := preload.Tree(preload.Libraries(), arch.Host(), o.ABIs)
+	if err != nil {
+		return err
+	}
+	for _, f := range libraries {
+		o.Extra = append(o.Extra, bundle.Extra(f))
+	}
 	files, err := bundle.Make(*out, o)
 	if err != nil {
 		return err
 	}
 	list(*out, files)
 	return nil
+}
+
+// warnOfRelease says on standard error which calls a spoofed release promises that the running kernel lacks.
+func warnOfRelease(release string, abis []*arch.ABI) {
+	var u unix.Utsname
+	if release == "" || unix.Uname(&u) != nil {
+		return
+	}
+	if line := kernel.SpoofWarning(release, unix.ByteSliceToString(u.Release[:]), kernel.Of(abis[0])); line != "" {
+		fmt.Fprintln(os.Stderr, "binproxy: bundle:", line)
+	}
 }
 
 // explicit reads the --emulator flags into a map by QEMU's name.

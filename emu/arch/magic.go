@@ -22,11 +22,10 @@ func (a *ABI) Magic() (magic, mask []byte) {
 	for i := range magicLen {
 		mask[i] = 0xff
 	}
-	mask[7] = 0
-	order := binary.ByteOrder(binary.LittleEndian)
+	clear(mask[7:16]) // the OS ABI, its version (MIPS programs have one) and the padding
+	order := a.order()
 	if a.Big {
 		magic[5] = 2
-		order = binary.BigEndian
 	}
 	order.PutUint16(magic[16:], 2) // ET_EXEC
 	order.PutUint16(mask[16:], 0xfffe)
@@ -36,4 +35,24 @@ func (a *ABI) Magic() (magic, mask []byte) {
 		order.PutUint32(mask[36:], a.FlagsMask)
 	}
 	return magic, mask
+}
+
+func (a *ABI) order() binary.ByteOrder {
+	if a.Big {
+		return binary.BigEndian
+	}
+	return binary.LittleEndian
+}
+
+// ELFStart is how a program of the ABI starts: the first 64 bytes of an ELF header with all that Magic looks at.
+func (a *ABI) ELFStart() []byte {
+	head := make([]byte, 64)
+	magic, _ := a.Magic()
+	copy(head, magic)
+	at := 36
+	if a.Class == 64 {
+		at = 48
+	}
+	a.order().PutUint32(head[at:], a.Flags)
+	return head
 }

@@ -35,7 +35,16 @@ type Options struct {
 	ABIs      []*arch.ABI
 	Emulators map[string]string // QEMU's name of an architecture to an emulator's file; the others are searched for
 	Identity  identity.Identity
-	Self      string // the program's own file
+	Proc      identity.Proc // how the kernel's files tell it
+	Self      string        // the program's own file
+	Extra     []Extra
+}
+
+// Extra is a further file of the bundle: a regular one with Data, or a symbolic link. Its name is relative to the bundle.
+type Extra struct {
+	Name string
+	Data []byte
+	Link string // what a link leads to
 }
 
 // File is one file of a bundle, for the listing. Size is in bytes.
@@ -118,7 +127,7 @@ type builder struct {
 }
 
 func (b *builder) fill(o Options) error {
-	cfg := config.Config{Identity: o.Identity}
+	cfg := config.Config{Identity: o.Identity, Proc: o.Proc}
 	if err := b.copy(o.Self, config.Binary); err != nil {
 		return err
 	}
@@ -137,6 +146,11 @@ func (b *builder) fill(o Options) error {
 			return err
 		}
 		b.files = append(b.files, File{Name: name, From: config.Binary})
+	}
+	for _, e := range o.Extra {
+		if err := b.extra(e); err != nil {
+			return err
+		}
 	}
 	text := cfg.Marshal()
 	b.files = append(b.files, File{Name: config.Name, Size: int64(len(text))})
@@ -214,6 +228,18 @@ func (b *builder) copy(from, name string) error {
 	}
 	b.files = append(b.files, File{name, n, from})
 	return nil
+}
+
+func (b *builder) extra(e Extra) error {
+	to := filepath.Join(b.dir, e.Name)
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return err
+	}
+	if e.Link != "" {
+		return os.Symlink(e.Link, to) // not worth a line of the listing: there are many, and they lead to what is in it
+	}
+	b.files = append(b.files, File{Name: e.Name, Size: int64(len(e.Data))})
+	return os.WriteFile(to, e.Data, 0o755)
 }
 
 // settle sets modes and times, so that the umask and the clock leave no trace.

@@ -7,6 +7,7 @@
 //	emulator aarch64 qemu-aarch64
 //	emulator arm qemu-arm lib/ld-linux-x86-64.so.2
 //	farm /opt/farm
+//	proc trace
 //	only container
 //
 // Of a key that comes twice the last counts, but for emulator and farm, which make lists. An emulator's paths are relative to the
@@ -33,6 +34,9 @@ const (
 	Binary = "binproxy"
 )
 
+// PreloadDir is the directory in a bundle with the libraries of the preload route.
+const PreloadDir = "preload"
+
 // DefaultDir is where the docs put a bundle into an image.
 const DefaultDir = "/binproxy"
 
@@ -43,6 +47,7 @@ type Config struct {
 	Identity      identity.Identity
 	Emulators     []Emulator
 	Farms         []string
+	Proc          identity.Proc // how the kernel's files are made to tell the identity; "" is auto
 	OnlyContainer bool
 }
 
@@ -89,6 +94,10 @@ func (c *Config) set(line string) error {
 	case "farm":
 		c.Farms = append(c.Farms, value)
 		return nil
+	case "proc":
+		var err error
+		c.Proc, err = identity.ParseProc(value)
+		return err
 	case "only":
 		if value != "container" {
 			return fmt.Errorf("only %q: the one place known is container", value)
@@ -120,6 +129,9 @@ func (c Config) Marshal() []byte {
 		if v := *f.Of(&c.Identity); v != "" {
 			fmt.Fprintln(&b, f.Key, v)
 		}
+	}
+	if c.Proc != "" {
+		fmt.Fprintln(&b, "proc", c.Proc)
 	}
 	for _, e := range c.Emulators {
 		fmt.Fprintln(&b, strings.TrimSpace(strings.Join([]string{"emulator", e.QEMU, e.Path, e.Loader}, " ")))

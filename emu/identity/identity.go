@@ -77,14 +77,21 @@ func Kernel() (Identity, error) {
 // Recorded is what is kept of a machine's identity to be told elsewhere: release and version. The others name that machine.
 func (i Identity) Recorded() Identity { return Identity{Release: i.Release, Version: i.Version} }
 
-// Spoofed is the identity that programs are to be told where it is configured, with what follows from it: a release without a
-// version of its own brings FollowingVersion. The environment's release drops the version of another release in the file.
+// Spoofed is the identity that programs are to be told where it is configured: by the environment, else by the file.
 func Spoofed(configured Identity, getenv func(string) string) Identity {
-	env := FromEnv(getenv)
-	if env.Release != "" && configured.Release != "" && env.Release != configured.Release {
-		configured.Version = ""
+	return Chosen(FromEnv(getenv), configured)
+}
+
+// Chosen is the identity that programs are to be told, from the places where it is set, the one that counts most first, with what follows
+// from it: a release drops the version that a later place has for another release, and one without a version brings FollowingVersion.
+func Chosen(places ...Identity) Identity {
+	var i Identity
+	for _, p := range places {
+		if i.Release != "" && p.Release != "" && i.Release != p.Release {
+			p.Version = ""
+		}
+		i = i.Over(p)
 	}
-	i := env.Over(configured)
 	if i.Release != "" && i.Version == "" {
 		i.Version = FollowingVersion
 	}

@@ -11,6 +11,9 @@ var ignored uint64
 // their places, and then nobody can tell.
 var closed uint64
 
+// nofile is RLIMIT_NOFILE, soft and hard, when the kernel started us: the Go runtime raises the soft one.
+var nofile [2]uint64
+
 // action is entry's struct kernel_sigaction; its first word is the handler.
 //
 //lint:ignore U1000 entry, in assembly, uses it.

@@ -2,7 +2,7 @@
 
 // entry is where the kernel starts the program (the linker's -E flag): it asks rt_sigaction (13) for each of the 64 signals
 // whether it is ignored, and sets its bit in ·ignored; asks fcntl (72) of the descriptors 0 to 2 whether they are closed, and sets
-// their bits in ·closed; and goes on to the Go runtime's own entry.
+// their bits in ·closed; puts the limit of open files into ·nofile by prlimit64 (302); and goes on to the Go runtime's own entry.
 TEXT ·entry(SB),NOSPLIT|NOFRAME,$0
 	MOVQ $1, R12
 next:
@@ -40,4 +40,10 @@ open:
 	INCQ R12
 	CMPQ R12, $3
 	JNE  descriptor
+	XORL DI, DI
+	MOVQ $7, SI // RLIMIT_NOFILE
+	XORL DX, DX
+	LEAQ ·nofile(SB), R10
+	MOVQ $302, AX
+	SYSCALL
 	JMP  _rt0_amd64_linux(SB)

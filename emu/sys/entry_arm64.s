@@ -2,7 +2,7 @@
 
 // entry is where the kernel starts the program (the linker's -E flag): it asks rt_sigaction (134) for each of the 64 signals
 // whether it is ignored, and sets its bit in ·ignored; asks fcntl (25) of the descriptors 0 to 2 whether they are closed, and sets
-// their bits in ·closed; and goes on to the Go runtime's own entry.
+// their bits in ·closed; puts the limit of open files into ·nofile by prlimit64 (261); and goes on to the Go runtime's own entry.
 TEXT ·entry(SB),NOSPLIT|NOFRAME,$0
 	MOVD $1, R9
 next:
@@ -43,4 +43,10 @@ open:
 	ADD  $1, R9
 	CMP  $3, R9
 	BNE  descriptor
+	MOVD ZR, R0
+	MOVD $7, R1 // RLIMIT_NOFILE
+	MOVD ZR, R2
+	MOVD $·nofile(SB), R3
+	MOVD $261, R8
+	SVC
 	B    _rt0_arm64_linux(SB)

@@ -2,5 +2,7 @@
 
 package sys
 
-// Both stay empty: without an entry of our own (entry.go) only what the Go runtime keeps is kept.
+// All stay empty: without an entry of our own (entry.go) only what the Go runtime keeps is kept.
 var ignored, closed uint64
+
+var nofile [2]uint64

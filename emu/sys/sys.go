@@ -40,6 +40,15 @@ func KeepIgnored() {
 // WasClosed tells whether the descriptor (0, 1 or 2) was closed when the program was started; it is /dev/null since.
 func WasClosed(fd int) bool { return closed&(1<<fd) != 0 }
 
+// StartState is what the process inherited and the Go runtime has hidden since: the ignored signals (bit N-1 for signal N) and the closed
+// descriptors (bit N).
+func StartState() (ignoredSignals, closedDescriptors uint64) { return ignored, closed }
+
+// SetStartState makes Exec pass on another process's start state.
+func SetStartState(ignoredSignals, closedDescriptors uint64) {
+	ignored, closed = ignoredSignals, closedDescriptors
+}
+
 // Uname calls uname(2): sysname, nodename, release, version, machine.
 func Uname() (fields [5]string, err error) {
 	var uts unix.Utsname

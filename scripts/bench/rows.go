@@ -14,6 +14,14 @@ import (
 var rows = []row{
 	{"a shim's start-up (uname), against an empty Go program", 1.25, 300, shimStart},
 	{"an exec through the farm, against the emulator alone", 0, 200, farmExec},
+	{"UML, boot to exit, against the program on the host", 0, 20, umlBoot},
+	{"UML, boot and 20,000 system calls, against the host", 0, 3, umlSyscalls},
+	{"UML, boot and 100 fork+exec, against the host", 0, 3, umlExecs},
+	{"stat/open spoofed, files by mounts, against not", 1.10, 15, spoofLoop("auto", "100000")},
+	{"stat/open spoofed, files by tracing, against not", 0, 9, spoofLoop("trace", "20000")},
+	{"stat/open under PRoot -k, against not", 0, 5, spoofLoop("proot", "10000")},
+	{"gcc spoofed, files by mounts, against not", 1.02, 15, spoofCompile("auto")},
+	{"gcc spoofed, files by tracing, against not", 0, 9, spoofCompile("trace")},
 }
 
 // shimStart is binproxy as uname, against a static Go program that does nothing.

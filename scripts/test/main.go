@@ -53,6 +53,10 @@ func runAll(ctx context.Context, report *report, args []string) error {
 	if err != nil {
 		return err
 	}
+	// Some tests become an ordinary user, who has to get there.
+	if err := os.Chmod(tmp, 0o711); err != nil {
+		return err
+	}
 	defer func() {
 		if err := remove(tmp); err != nil {
 			report.fail("left behind: " + err.Error())

@@ -40,7 +40,7 @@ type key struct{ pkg, test string }
 type test struct {
 	output           strings.Builder
 	started          time.Time
-	children, broken int // subtests that ended, and that failed
+	children, broken int // subtests that began, and that failed
 
 	passed, failed, skipped int // of a package
 }
@@ -71,6 +71,9 @@ func (r *report) event(e event) {
 	switch e.Action {
 	case "run", "start":
 		t.started = time.Now()
+		if parent := r.parent(pkg, e.Test); parent != nil {
+			parent.children++
+		}
 	case "output", "build-output":
 		t.output.WriteString(e.Output)
 		// Progress is for now, not for when something has failed.
@@ -95,14 +98,24 @@ func (r *report) test(pkg, name string) *test {
 	return r.tests[k]
 }
 
+// parent is the test that the subtest belongs to, nil for no subtest. A subtest's own name may have slashes.
+func (r *report) parent(pkg, name string) *test {
+	for {
+		i := strings.LastIndexByte(name, '/')
+		if i < 0 {
+			return nil
+		}
+		name = name[:i]
+		if t := r.tests[key{pkg, name}]; t != nil {
+			return t
+		}
+	}
+}
+
 func (r *report) testEnded(pkg string, t *test, e event) {
 	whole := r.test(pkg, "")
-	if i := strings.LastIndexByte(e.Test, '/'); i > 0 {
-		parent := r.test(pkg, e.Test[:i])
-		parent.children++
-		if e.Action == "fail" {
-			parent.broken++
-		}
+	if parent := r.parent(pkg, e.Test); parent != nil && e.Action == "fail" {
+		parent.broken++
 	}
 	switch {
 	case e.Action == "fail":

@@ -20,7 +20,7 @@ import "testing"
 
 func TestPasses(t *testing.T) {}
 func TestParent(t *testing.T) {
-	t.Run("a", func(t *testing.T) {})
+	t.Run("a/with/slashes", func(t *testing.T) {})
 	t.Run("b", func(t *testing.T) { t.Log("the reason why b fails"); t.Fail() })
 	t.Run("c", func(t *testing.T) { t.Skip("needs a moon") })
 }

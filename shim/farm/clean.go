@@ -343,6 +343,7 @@ func (m *image) bundleFiles() []string {
 			files = append(files, filepath.Join(m.cfg.Dir, e.Path))
 		}
 	}
+	files = append(files, preloadFiles(filepath.Join(m.cfg.Dir, config.PreloadDir))...)
 	entries, _ := os.ReadDir(m.cfg.Dir)
 	for _, entry := range entries {
 		if path := filepath.Join(m.cfg.Dir, entry.Name()); leadsTo(path, m.cfg.Self()) {
@@ -350,4 +351,23 @@ func (m *image) bundleFiles() []string {
 		}
 	}
 	return append(files, filepath.Join(m.cfg.Dir, config.Name+".new"), m.journal.path)
+}
+
+// preloadFiles are the preload route's: libraries and relative links in a directory for each ABI.
+func preloadFiles(dir string) []string {
+	var files []string
+	abis, _ := os.ReadDir(dir)
+	for _, abi := range abis {
+		sub := filepath.Join(dir, abi.Name())
+		entries, _ := os.ReadDir(sub)
+		for _, entry := range entries {
+			path := filepath.Join(sub, entry.Name())
+			text, err := os.Readlink(path)
+			if filepath.Ext(path) == ".so" || err == nil && (text == "." || filepath.Dir(text) == "..") {
+				files = append(files, path)
+			}
+		}
+		files = append(files, sub)
+	}
+	return append(files, dir)
 }

@@ -6,8 +6,11 @@ import (
 	"os"
 	"strings"
 
+	"binproxy/emu/config"
 	"binproxy/emu/exit"
+	"binproxy/emu/sys"
 	"binproxy/shim/farm"
+	"binproxy/shim/preload"
 	"binproxy/shim/proxy"
 )
 
@@ -23,7 +26,28 @@ func Run(c farm.Call, argv, env []string) error {
 	if shell == "" {
 		return exit.Errorf(exit.NotFound, "%s: the image has no shell: looked for %s", c.Link, strings.Join(shells, " "))
 	}
-	return proxy.Exec(c, shell, argv, WithFarm(c, env))
+	route := os.Getenv(RouteEnv)
+	switch {
+	case sys.Supervised():
+		return proxy.Exec(c, shell, argv, env)
+	case route == "preload":
+		return preload.Exec(c, shell, argv, WithFarm(c, env))
+	case route == "farm":
+		return proxy.Exec(c, shell, argv, WithFarm(c, env))
+	}
+	return supervise(c, shell, argv, env)
+}
+
+// RouteEnv is the variable that says which route a shell and `binproxy run` take; "" is auto.
+const RouteEnv = "BINPROXY_ROUTE"
+
+// supervise has the shell run by `binproxy run`: every exec from here on is then routed, and where that is refused the farm takes its place.
+func supervise(c farm.Call, shell string, argv, env []string) error {
+	if len(argv) == 0 {
+		argv = []string{shell}
+	}
+	run := append([]string{config.Binary, "run", "--argv0", argv[0], "--", shell}, argv[1:]...)
+	return exit.With(exit.CannotRun, sys.Exec(c.Root.Self, run, env))
 }
 
 func find(root farm.Root) string {

@@ -39,7 +39,7 @@ func (i image) start(stdin, path string, argv []string, env ...string) result {
 	i.t.Helper()
 	var out, errs bytes.Buffer
 	cmd := &exec.Cmd{
-		Path: path, Args: argv, Env: append([]string{dockerPath}, env...), Dir: "/", Stdin: strings.NewReader(stdin), Stdout: &out, Stderr: &errs,
+		Path: path, Args: argv, Env: append([]string{dockerPath, "BINPROXY_ROUTE=farm"}, env...), Dir: "/", Stdin: strings.NewReader(stdin), Stdout: &out, Stderr: &errs,
 		SysProcAttr: &syscall.SysProcAttr{Chroot: i.root},
 	}
 	err := cmd.Run()

@@ -1,0 +1,157 @@
+// Package doctor is the applet that tells which routes work on this machine, and why others do not.
+package doctor
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"binproxy/applets/applet"
+	"binproxy/emu/arch"
+	"binproxy/emu/config"
+	"binproxy/emu/exit"
+	"binproxy/emu/identity"
+	"binproxy/emu/probe"
+	"binproxy/emu/sys"
+	"binproxy/shim/farm"
+)
+
+// Applet is the row of the table.
+var Applet = applet.Applet{
+	Name:     "doctor",
+	Synopsis: "find out which routes work on this machine, by trying each",
+	Usage: `[--arch ARCH] [--json]
+
+Tries each thing that a route needs, and each route with the smallest program of each architecture. An answer is yes, no (with the
+reason, and what would change it) or could not tell. Then it says which route auto takes, and why. Nothing is left behind.
+
+  --arch ARCH   these architectures, with commas (default: those of the bundle, else all that an emulator is found for)
+  --json        print one JSON object instead
+
+The exit status is 1 if no route is left for one of the architectures.
+`,
+	Run: run,
+}
+
+// report is what --json prints.
+type report struct {
+	Host    string         `json:"host"`
+	Kernel  string         `json:"kernel"`
+	Machine []probe.Result `json:"machine"`
+	Guests  []probe.Guest  `json:"guests"`
+}
+
+func run(args []string) error {
+	flags := applet.NewFlags("doctor")
+	archs := flags.String("arch", "", "")
+	asJSON := flags.Bool("json", false, "")
+	operands, err := flags.Parse(args)
+	if err != nil {
+		return err
+	}
+	if len(operands) > 0 {
+		return exit.Errorf(exit.Failed, "doctor: takes no operands; see binproxy help doctor")
+	}
+	call, err := farm.Locate(sys.Execfn(), os.Args[0])
+	if err != nil {
+		return exit.Errorf(exit.Failed, "doctor: %w", err)
+	}
+	call.Config.Identity = identity.FromEnv(os.Getenv).Over(call.Config.Identity)
+	guests, err := asked(*archs, call.Config)
+	if err != nil {
+		return exit.Errorf(exit.Failed, "doctor: %w", err)
+	}
+	r, err := examine(guests, call.Config)
+	if err != nil {
+		return exit.Errorf(exit.Failed, "doctor: %w", err)
+	}
+	if *asJSON {
+		enc := json.NewEncoder(os.Stdout)
+		enc.SetIndent("", "  ")
+		err = enc.Encode(r)
+	} else {
+		err = r.print(os.Stdout)
+	}
+	if err != nil {
+		return exit.With(exit.Failed, err)
+	}
+	for _, g := range r.Guests {
+		if g.Auto == "" {
+			return exit.Silent(1)
+		}
+	}
+	return nil
+}
+
+// asked are the architectures to look at.
+func asked(names string, cfg config.Config) ([]*arch.ABI, error) {
+	if names != "" {
+		return arch.ParseList(names)
+	}
+	var named, found []*arch.ABI
+	for _, abi := range arch.All() {
+		if abi.Native(arch.Host()) {
+			continue
+		}
+		if cfg.Names(abi) {
+			named = append(named, abi)
+		} else if _, err := cfg.Emulator(abi); err == nil {
+			found = append(found, abi)
+		}
+	}
+	if len(named) > 0 {
+		return named, nil
+	}
+	return found, nil
+}
+
+func examine(guests []*arch.ABI, cfg config.Config) (report, error) {
+	kernel, err := identity.Kernel()
+	if err != nil {
+		return report{}, err
+	}
+	r := report{Host: arch.Host().Name, Kernel: kernel.Release, Machine: probe.Machine(), Guests: []probe.Guest{}}
+	for _, abi := range guests {
+		r.Guests = append(r.Guests, probe.Probe(abi, cfg))
+	}
+	return r, nil
+}
+
+func (r report) print(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "host %s, Linux %s\n", r.Host, r.Kernel)
+	for _, result := range r.Machine {
+		line(&b, result)
+	}
+	for _, g := range r.Guests {
+		fmt.Fprintf(&b, "\nguest %s\n", g.Arch)
+		line(&b, g.Emulator)
+		for _, result := range g.Routes {
+			result.Name = "route " + result.Name
+			line(&b, result)
+		}
+		if g.Auto != "" {
+			fmt.Fprintf(&b, "  auto takes %s: %s\n", g.Auto, g.Why)
+		} else {
+			fmt.Fprintf(&b, "  auto has nothing to take: %s\n", g.Why)
+		}
+	}
+	if len(r.Guests) == 0 {
+		b.WriteString("\nno emulator was found, for any architecture; install qemu-user-static, or see binproxy help bundle\n")
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func line(w io.Writer, r probe.Result) {
+	fmt.Fprintf(w, "  %-17s %s", r.Name, r.Answer)
+	if r.Reason != "" {
+		fmt.Fprintf(w, ": %s", r.Reason)
+	}
+	fmt.Fprintln(w)
+	if r.Change != "" {
+		fmt.Fprintf(w, "  %-17s would change with: %s\n", "", r.Change)
+	}
+}

@@ -1,0 +1,144 @@
+// Package kernel tells what a kernel release has, what the running kernel answers, and what a program needs of either. Each
+// sub-command is a file: flags in, one call into emu/kernel, a table or JSON out.
+package kernel
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strings"
+	"text/tabwriter"
+
+	"golang.org/x/sys/unix"
+
+	"binproxy/applets/applet"
+	"binproxy/emu/arch"
+	"binproxy/emu/exit"
+	facts "binproxy/emu/kernel"
+	"binproxy/emu/kernel/probe"
+)
+
+// Applet is the row of the table.
+var Applet = applet.Applet{
+	Name:     "kernel",
+	Synopsis: "tell what a kernel release has, and what a program needs of it",
+	Usage: `table [--abi ABI] [--syscall NAME] [--since RELEASE] [--until RELEASE] [--json]
+       binproxy kernel table --diff RELEASE RELEASE [--abi ABI] [--json]
+       binproxy kernel probe [--json]
+       binproxy kernel run --as RELEASE [--force] [--] COMMAND [ARGUMENT...]
+       binproxy kernel record [--once] [--json] [--output FILE] [--] COMMAND [ARGUMENT...]
+       binproxy kernel check [--kernel RELEASE] [--libc NAME-VERSION] [--json | --sarif] PATH...
+
+A RELEASE is written as people write it: 3.10, 3.10.0-1160.71.1.el7.x86_64, el7, rhel8.4, ubuntu-22.04, debian-12, or host for the
+running kernel. What a vendor carried back to an older kernel counts.
+
+  table   which release has which system call; --diff prints what came and went between two
+  probe   what the running kernel really answers, call by call, and where that differs from what its release promises
+  run     runs COMMAND under an older kernel: ENOSYS from each call that RELEASE does not have
+  record  runs COMMAND and tells which calls it used, and so the oldest kernel that has them; runs it again to find out which
+          of them it can do without (not with --once)
+  check   tells without running anything whether a program, a root directory, an OCI layout or a docker save archive fits a
+          kernel: exit status 0 where it does, 1 where it does not, 2 where that cannot be told
+`,
+	Run: run,
+}
+
+func run(args []string) error {
+	if len(args) == 0 {
+		return exit.Errorf(exit.Failed, "kernel: a sub-command is missing: table, probe, run, record or check; see binproxy help kernel")
+	}
+	switch rest := args[1:]; args[0] {
+	case "table":
+		return table(os.Stdout, rest)
+	case "probe":
+		return probeKernel(os.Stdout, rest)
+	case probeChild:
+		return failed(probe.Child(os.Stdout, strings.Join(rest, " ")))
+	case "run":
+		return runAs(rest)
+	case "record":
+		return recordCommand(rest)
+	case denyChild:
+		return denyOne(rest)
+	case "check":
+		return checkPaths(os.Stdout, rest)
+	}
+	return exit.Errorf(exit.Failed, "kernel: %s is no sub-command: they are table, probe, run, record and check; see binproxy help kernel", args[0])
+}
+
+// failed gives an error the status of a failure of binproxy itself.
+func failed(err error) error { return exit.With(exit.Failed, err) }
+
+// release understands what was written for a release; "host" is the running kernel.
+func release(text string) (facts.Release, error) {
+	if text == "host" {
+		u, err := uname()
+		if err != nil {
+			return facts.Release{}, failed(err)
+		}
+		text = unix.ByteSliceToString(u.Release[:])
+	}
+	r, err := facts.Parse(text)
+	return r, failed(err)
+}
+
+func uname() (u unix.Utsname, err error) {
+	if err = unix.Uname(&u); err != nil {
+		err = fmt.Errorf("uname: %w", err)
+	}
+	return u, err
+}
+
+// hostTable is the table of the ABI that this binary was built for.
+func hostTable() (*facts.ABI, error) {
+	if a := facts.Of(arch.Host()); a != nil {
+		return a, nil
+	}
+	return nil, exit.Errorf(exit.Failed, "the tables do not cover %s; --abi takes: %s", runtime.GOARCH, strings.Join(abiNames(), " "))
+}
+
+func abiNames() []string {
+	var names []string
+	for _, a := range facts.ABIs() {
+		names = append(names, a.Name)
+	}
+	return names
+}
+
+// findABI finds a table by its own name or by one that emu/arch knows; "" is the host's.
+func findABI(name string) (*facts.ABI, error) {
+	if name == "" {
+		return hostTable()
+	}
+	if a := facts.Get(name); a != nil {
+		return a, nil
+	}
+	if row, err := arch.Parse(name); err == nil && facts.Of(row) != nil {
+		return facts.Of(row), nil
+	}
+	return nil, exit.Errorf(exit.Failed, "--abi %s: the tables cover %s", name, strings.Join(abiNames(), " "))
+}
+
+// writeJSON prints a value, indented.
+func writeJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return failed(e.Encode(v))
+}
+
+// columns starts a table whose cells are separated by tabs.
+func columns(w io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(w, 0, 8, 2, ' ', 0) }
+
+// row prints one line of cells.
+func row(w io.Writer, cells ...any) {
+	for i, c := range cells {
+		if i > 0 {
+			fmt.Fprint(w, "\t")
+		}
+		fmt.Fprint(w, c)
+	}
+	fmt.Fprintln(w)
+}

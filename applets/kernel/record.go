@@ -1,0 +1,220 @@
+package kernel
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"binproxy/applets/applet"
+	"binproxy/emu/arch"
+	"binproxy/emu/exit"
+	facts "binproxy/emu/kernel"
+	"binproxy/emu/kernel/record"
+	"binproxy/emu/seccomp"
+	"binproxy/emu/sys"
+)
+
+// denyChild is the private sub-command that denies one call and becomes a command.
+const denyChild = "deny-child"
+
+// recordJSON is `kernel record --json`.
+type recordJSON struct {
+	Command []string   `json:"command"`
+	Status  int        `json:"status"`
+	Needs   []needJSON `json:"needs"`
+	Oldest  string     `json:"oldest"`      // the oldest release that has all calls
+	Without string     `json:"oldest_hard"` // the oldest release that has the calls it cannot do without; "" where that is not known
+}
+
+type needJSON struct {
+	ABI    string `json:"abi"`
+	Nr     uint32 `json:"nr"`
+	Name   string `json:"name"`
+	Count  int    `json:"count"`
+	Since  string `json:"since"`
+	Kind   string `json:"kind,omitempty"`
+	Source string `json:"source"`
+
+	key   record.Key
+	first facts.Version
+}
+
+func recordCommand(args []string) error {
+	flags := applet.NewFlags("kernel record")
+	once := flags.Bool("once", false, "")
+	asJSON := flags.Bool("json", false, "")
+	output := flags.String("output", "", "")
+	argv, err := flags.ParseCommand(args)
+	if err == nil && len(argv) == 0 {
+		err = exit.Errorf(exit.Failed, "kernel record: the command is missing; see binproxy help kernel")
+	}
+	if err != nil {
+		return err
+	}
+	c, err := findCommand(argv)
+	if err != nil {
+		return err
+	}
+	started := time.Now()
+	uses, status, err := record.Trace(c.path, c.argv, os.Environ())
+	if err != nil {
+		return failed(err)
+	}
+	doc := recordJSON{Command: argv, Status: record.Status(status), Needs: needs(uses)}
+	if !*once {
+		if err := doc.findKinds(c, 5*time.Second+10*time.Since(started)); err != nil {
+			return failed(err)
+		}
+	}
+	doc.findOldest()
+	if err := writeRecord(*output, doc, *asJSON); err != nil {
+		return failed(err)
+	}
+	return exit.Silent(doc.Status)
+}
+
+// needs lists the calls that were used and answered, the newest first.
+func needs(uses map[record.Key]*record.Use) []needJSON {
+	list := []needJSON{}
+	for key, use := range uses {
+		c, ok := callOf(key)
+		if !ok || use.Absent == use.Count {
+			continue // the command has gone on without it, or failed, already
+		}
+		list = append(list, needJSON{ABI: c.ABI.Name, Nr: c.Nr, Name: c.Name, Count: use.Count, Since: c.Since(), Source: c.Source(), key: key, first: c.First()})
+	}
+	slices.SortFunc(list, func(a, b needJSON) int {
+		return cmp.Or(cmp.Compare(b.first, a.first), strings.Compare(a.ABI, b.ABI), cmp.Compare(a.Nr, b.Nr))
+	})
+	return list
+}
+
+// callOf finds the call of a number in the tables of this host: of several with that number, the newest.
+func callOf(key record.Key) (facts.Call, bool) {
+	const x32Bit = 0x40000000
+	nr := key.Nr
+	for _, a := range facts.Family(arch.Host()) {
+		bit := uint32(0)
+		if a.Name == x32Name {
+			bit = x32Bit
+		}
+		if auditOf(a) != key.Audit || nr&x32Bit != bit {
+			continue
+		}
+		if calls := a.ByNumber(nr &^ bit); len(calls) > 0 && !calls[len(calls)-1].Never() {
+			return calls[len(calls)-1], true
+		}
+	}
+	return facts.Call{}, false
+}
+
+// findKinds runs the command again for each call that not every kernel has.
+func (doc *recordJSON) findKinds(c command, limit time.Duration) error {
+	again := record.Again{Path: c.path, Argv: c.argv, Env: os.Environ(), Wanted: doc.Status, Limit: limit,
+		Deny: func(key record.Key, errno syscall.Errno) []string {
+			return []string{"kernel", denyChild, strconv.Itoa(int(errno)), strconv.FormatUint(uint64(key.Audit), 10), strconv.FormatUint(uint64(key.Nr), 10)}
+		}}
+	stable, err := again.Stable()
+	if err != nil {
+		return err
+	}
+	for i := range doc.Needs {
+		n := &doc.Needs[i]
+		if n.first == 0 {
+			break // sorted: the rest is in every kernel
+		}
+		kind := record.Unknown
+		if stable {
+			if kind, err = again.Kind(n.key); err != nil {
+				return err
+			}
+		}
+		n.Kind = string(kind)
+	}
+	return nil
+}
+
+func (doc *recordJSON) findOldest() {
+	var all, hard facts.Version
+	known := true
+	for _, n := range doc.Needs {
+		all = max(all, n.first)
+		switch n.Kind {
+		case string(record.Hard):
+			hard = max(hard, n.first)
+		case "", string(record.Unknown):
+			known = known && n.first == 0
+		}
+	}
+	doc.Oldest = all.String()
+	if known {
+		doc.Without = hard.String()
+	}
+}
+
+// denyOne is the private mode of a command that is run again: ERRNO AUDIT NR PATH ARGV...
+func denyOne(args []string) error {
+	var numbers [3]uint32
+	if len(args) < 5 {
+		return exit.Errorf(exit.Failed, "kernel %s: takes an errno, an AUDIT_ARCH, a number, a path and an argv", denyChild)
+	}
+	for i := range numbers {
+		n, err := strconv.ParseUint(args[i], 10, 32)
+		if err != nil {
+			return failed(err)
+		}
+		numbers[i] = uint32(n)
+	}
+	path, argv := args[3], args[4:]
+	filter, err := seccomp.Deny(uint16(numbers[0]), seccomp.Denial{Audit: numbers[1], Ranges: []seccomp.Range{{First: numbers[2], Last: numbers[2]}}})
+	if err == nil {
+		err = sys.RestoreNofile()
+	}
+	if err == nil {
+		err = sys.Confine(filter)
+	}
+	if err != nil {
+		return failed(err)
+	}
+	err = sys.Exec(path, argv, os.Environ())
+	return exit.With(exit.OfExec(err), err)
+}
+
+// writeRecord prints to a file, or to standard error: standard output is the command's.
+func writeRecord(path string, doc recordJSON, asJSON bool) error {
+	var w io.Writer = os.Stderr
+	if path != "" {
+		f, err := os.Create(path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		w = f
+	}
+	if asJSON {
+		return writeJSON(w, doc)
+	}
+	old := 0
+	t := columns(w)
+	row(t, "ABI", "NR", "NAME", "COUNT", "SINCE", "KIND")
+	for _, n := range doc.Needs {
+		if n.first == 0 {
+			old++
+			continue
+		}
+		row(t, n.ABI, n.Nr, n.Name, n.Count, n.Since, cmp.Or(n.Kind, "-"))
+	}
+	t.Flush()
+	fmt.Fprintf(w, "and %d calls that 2.6.32 has\n", old)
+	fmt.Fprintf(w, "oldest kernel with all of it: %s\n", doc.Oldest)
+	if doc.Without != "" {
+		fmt.Fprintf(w, "oldest kernel with what it cannot do without: %s\n", doc.Without)
+	}
+	return nil
+}

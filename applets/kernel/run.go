@@ -1,0 +1,259 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"binproxy/applets/applet"
+	"binproxy/emu/arch"
+	"binproxy/emu/config"
+	"binproxy/emu/elfinfo"
+	"binproxy/emu/exit"
+	"binproxy/emu/identity"
+	facts "binproxy/emu/kernel"
+	"binproxy/emu/seccomp"
+	"binproxy/emu/supervise"
+	"binproxy/emu/sys"
+)
+
+// x32Name is the table whose numbers lie in those of x86_64, told apart by a bit.
+const x32Name = "x32"
+
+func runAs(args []string) error {
+	flags := applet.NewFlags("kernel run")
+	as := flags.String("as", "", "")
+	force := flags.Bool("force", false, "")
+	told := flags.Bool(toldFlag, false, "")
+	argv, err := flags.ParseCommand(args)
+	switch {
+	case err != nil:
+		return err
+	case *as == "":
+		return exit.Errorf(exit.Failed, "kernel run: --as RELEASE is missing; see binproxy help kernel")
+	case len(argv) == 0:
+		return exit.Errorf(exit.Failed, "kernel run: the command is missing; see binproxy help kernel")
+	}
+	r, err := release(*as)
+	if err != nil {
+		return err
+	}
+	c, err := findCommand(argv)
+	if err != nil {
+		return err
+	}
+	newer, err := newerThanHost(r)
+	switch {
+	case err != nil:
+		return err
+	case newer != "" && !*force:
+		return exit.Errorf(exit.Failed, "--as %s: newer than the running kernel (%s), which cannot give what it lacks; --force tells the command the release, and nothing more", r.Text, newer)
+	}
+	if c.guest == nil && !*told {
+		if err := tell(r, args); err != errUntold {
+			return err
+		}
+	}
+	if newer != "" {
+		return execAs(r, c, nil)
+	}
+	return c.startAs(r)
+}
+
+// toldFlag marks the start of ourselves that tell makes.
+const toldFlag = "told"
+
+var errUntold = errors.New("no supervisor")
+
+// tell runs `kernel run` once more, under a supervisor that tells the release to every program; the filter stops nothing for it. It
+// gives errUntold, and a line on stderr, where the machine allows no supervisor or another one is there already.
+func tell(r facts.Release, args []string) error {
+	release := r.Uname(arch.Host().Machine)
+	err := error(&supervise.Refused{Route: "supervise", Err: errors.New("there is a supervisor already")})
+	if !sys.Supervised() {
+		var self string
+		if self, err = os.Executable(); err != nil {
+			return err
+		}
+		var status unix.WaitStatus
+		status, err = supervise.Run(supervise.Config{
+			Command: self, Argv: append([]string{config.Binary, "kernel", "run", "--" + toldFlag}, args...), Env: os.Environ(),
+			Guest:    func(*arch.ABI) bool { return false },
+			Identity: identity.Chosen(identity.Identity{Release: release}), Proc: identity.ProcAuto,
+		})
+		if err == nil && status.Signaled() {
+			return exit.Silent(exit.Signal + int(status.Signal()))
+		} else if err == nil {
+			return exit.Silent(status.ExitStatus())
+		}
+	}
+	if refused := new(supervise.Refused); !errors.As(err, &refused) {
+		return err
+	}
+	fmt.Fprintf(os.Stderr, "binproxy: kernel run: uname goes on saying the running kernel's release, not %s: %v\n", release, err)
+	return errUntold
+}
+
+// command is what is to be run. Guest is the table of a guest's ABI where an emulator runs it, else nil.
+type command struct {
+	path     string
+	argv     []string
+	guest    *facts.ABI
+	emulator bool // path is an emulator that we put before the guest's program, and whose options are ours to add
+}
+
+// findCommand looks a command up in PATH as a shell does, and finds the emulator of a guest's program.
+func findCommand(argv []string) (command, error) {
+	path, err := exec.LookPath(argv[0])
+	if errors.Is(err, exec.ErrDot) {
+		err = nil
+	}
+	if err != nil {
+		status := exit.NotFound
+		if errors.Is(err, fs.ErrPermission) {
+			status = exit.CannotRun
+		}
+		return command{}, exit.Errorf(status, "%s: %w", argv[0], err)
+	}
+	c := command{path: path, argv: argv}
+	if guest := byEmulatorName(path); guest != nil {
+		c.guest = facts.Of(guest)
+		return c, nil
+	}
+	head, errno := sys.ReadExecutable(path, elfinfo.HeaderSize)
+	if errno != 0 {
+		return command{}, exit.Errorf(exit.OfExec(errno), "%s: %w", path, errno)
+	}
+	info, err := elfinfo.Header(head)
+	if err != nil || info.ABI() == nil || info.ABI().Native(arch.Host()) {
+		return c, nil // a script, or a program of the host's; or the kernel says better what is wrong with it
+	}
+	return c.underEmulator(info.ABI())
+}
+
+// byEmulatorName is the guest of a program that is called as qemu-user is: qemu-ARCH or qemu-ARCH-static.
+func byEmulatorName(path string) *arch.ABI {
+	name, ok := strings.CutPrefix(filepath.Base(path), "qemu-")
+	if !ok {
+		return nil
+	}
+	name = strings.TrimSuffix(name, "-static")
+	for _, a := range arch.All() {
+		if a.QEMU == name && name != "" {
+			return a
+		}
+	}
+	return nil
+}
+
+func (c command) underEmulator(guest *arch.ABI) (command, error) {
+	c.guest = facts.Of(guest)
+	for _, name := range []string{"qemu-" + guest.QEMU + "-static", "qemu-" + guest.QEMU} {
+		if emulator, err := exec.LookPath(name); err == nil {
+			c.argv = append([]string{name, "-0", c.argv[0], c.path}, c.argv[1:]...)
+			c.path, c.emulator = emulator, true
+			return c, nil
+		}
+	}
+	return command{}, exit.Errorf(exit.CannotRun, "%s: a program of %s, and no qemu-%s in PATH to run it", c.path, guest.Name, guest.QEMU)
+}
+
+// startAs runs the command under a release, and returns only if that fails.
+func (c command) startAs(r facts.Release) error {
+	own, err := hostTable()
+	if err != nil {
+		return err
+	}
+	judge := own
+	if c.guest != nil {
+		judge = c.guest
+	}
+	if !r.HasName(judge, "execve") {
+		return exit.Errorf(exit.Failed, "--as %s: there was no Linux for %s yet; its port came with %s", r.Text, judge.Name, judge.ByName("execve")[0].Since())
+	}
+	filter, err := Filter(r, c.guest)
+	if err != nil {
+		return failed(err)
+	}
+	if !r.HasName(own, "prlimit64") && c.guest == nil {
+		if err := sys.RestoreNofile(); err != nil {
+			return failed(err)
+		}
+	}
+	if c.guest != nil {
+		if list := r.Undeniable(own, c.guest); len(list) > 0 {
+			fmt.Fprintf(os.Stderr, "binproxy: kernel run: the emulator makes these out of older calls, and they cannot be denied: %s\n", strings.Join(list, " "))
+		}
+	}
+	return execAs(r, c, filter)
+}
+
+// newerThanHost is the running kernel's release where r is newer than that, else "".
+func newerThanHost(r facts.Release) (string, error) {
+	host, err := release("host")
+	if err != nil || r.Base <= host.Base && !(r.Newer && !host.Newer) {
+		return "", err
+	}
+	return host.Text, nil
+}
+
+// Filter is the seccomp filter that gives ENOSYS to every call that a release does not have, on this host. With a guest's table it
+// judges the calls that an emulator makes for a guest, by name.
+func Filter(r facts.Release, guest *facts.ABI) ([]unix.SockFilter, error) {
+	var denials []seccomp.Denial
+	for _, abi := range facts.Family(arch.Host()) {
+		if abi.Name == x32Name {
+			continue // part of the numbers of x86_64
+		}
+		gaps := r.Absent(abi)
+		if guest != nil {
+			gaps = r.AbsentUnder(abi, guest)
+		}
+		d := seccomp.Denial{Audit: auditOf(abi)}
+		for _, g := range gaps {
+			d.Ranges = append(d.Ranges, seccomp.Range(g))
+		}
+		denials = append(denials, d)
+	}
+	return seccomp.Deny(uint16(unix.ENOSYS), denials...)
+}
+
+// auditOf is the AUDIT_ARCH of the calls of a table.
+func auditOf(a *facts.ABI) uint32 {
+	for _, candidate := range arch.All() {
+		if facts.Of(candidate) == a {
+			return candidate.Audit()
+		}
+	}
+	panic("binproxy: no row of emu/arch for the table of " + a.Name)
+}
+
+// execAs becomes the command, under the filter (none where nil). An emulator is told the release by its option -r; a native program's
+// uname is the business of tell.
+func execAs(r facts.Release, c command, filter []unix.SockFilter) error {
+	if c.emulator {
+		c.argv = append([]string{c.argv[0], "-r", r.Uname(guestMachine(c.guest))}, c.argv[1:]...)
+	}
+	if filter != nil {
+		if err := sys.Confine(filter); err != nil {
+			return failed(err)
+		}
+	}
+	err := sys.Exec(c.path, c.argv, os.Environ())
+	return exit.With(exit.OfExec(err), err)
+}
+
+func guestMachine(guest *facts.ABI) string {
+	for _, a := range arch.All() {
+		if facts.Of(a) == guest {
+			return a.Machine
+		}
+	}
+	return ""
+}

@@ -1,0 +1,126 @@
+package run
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"binproxy/emu/arch"
+	"binproxy/emu/exit"
+	"binproxy/emu/route"
+	"binproxy/emu/supervise"
+	"binproxy/shim/farm"
+	"binproxy/shim/preload"
+	"binproxy/shim/proxy"
+	"binproxy/shim/sh"
+)
+
+// start runs the command by the route that was asked for, or by the one that serves best.
+func (f *flagsOf) start(c supervise.Config) error {
+	ask, err := f.ask(c)
+	if err != nil {
+		return exit.Errorf(exit.Failed, "run: %w", err)
+	}
+	choice := route.Choose(ask)
+	if c.Debug {
+		fmt.Fprintf(os.Stderr, "binproxy: route %s: %s\n", choice.Route, choice.Why)
+	}
+	if choice.Outer && ask.Needs != "" {
+		return exit.Errorf(exit.Failed, "run: %s needs a supervisor of its own, but one traces this process already, and there can be no second", ask.Needs)
+	}
+	err = f.by(choice, c)
+	var refused *supervise.Refused
+	if errors.As(err, &refused) {
+		if farm, ok := route.Fallback(ask, refused); ok {
+			fmt.Fprintf(os.Stderr, "binproxy: %s\n", farm.Why)
+			return f.by(farm, c)
+		}
+	}
+	return err
+}
+
+// by takes the route.
+func (f *flagsOf) by(choice route.Choice, c supervise.Config) error {
+	switch {
+	case choice.Route == route.Kernel, choice.Outer:
+		return supervise.Enter(c)
+	case choice.Route == route.Userns:
+		return ended(supervise.RunInNamespace(c))
+	case choice.Route == route.Farm:
+		return f.farm(c, proxy.Exec)
+	case choice.Route == route.Preload:
+		return f.farm(c, preload.Exec)
+	}
+	return ended(f.report.supervised(c))
+}
+
+// ended is the error for a command's end: the exit status is the command's.
+func ended(status unix.WaitStatus, err error) error {
+	switch {
+	case err != nil:
+		return err
+	case status.Signaled():
+		return exit.Silent(exit.Signal + int(status.Signal()))
+	}
+	return exit.Silent(status.ExitStatus())
+}
+
+// ask says what the choice depends on: the guests are those of --arch, or those that the bundle has emulators for.
+func (f *flagsOf) ask(c supervise.Config) (a route.Ask, err error) {
+	a.Root = f.root
+	if a.Route, err = route.Parse(f.route); err != nil {
+		return a, err
+	}
+	if f.arch != "" {
+		if a.ABIs, err = arch.ParseList(f.arch); err != nil {
+			return a, err
+		}
+	} else {
+		for _, abi := range arch.All() {
+			if !abi.Native(arch.Host()) && f.bundle.Names(abi) {
+				a.ABIs = append(a.ABIs, abi)
+			}
+		}
+	}
+	var needs []string
+	if !c.Identity.IsZero() {
+		needs = append(needs, "an identity of one's own")
+	}
+	if f.report.trace != "" {
+		needs = append(needs, "--trace")
+	}
+	if f.report.summary {
+		needs = append(needs, "--summary")
+	}
+	if len(f.emulators) > 0 {
+		needs = append(needs, "--emulator")
+	}
+	a.Needs = strings.Join(needs, ", ")
+	return a, nil
+}
+
+// farm becomes the command by way of the farm, as a shim does; become is what execs it, with or without the preload libraries.
+func (f *flagsOf) farm(c supervise.Config, become func(farm.Call, string, []string, []string) error) error {
+	if c.Root != "" {
+		return exit.Errorf(exit.Failed, "run: --root %s: the farm's links and the preload libraries lead to a binproxy and an emulator in the root itself; put a bundle there and chroot", c.Root)
+	}
+	if c.Dir != "" {
+		if err := os.Chdir(c.Dir); err != nil {
+			return err
+		}
+	}
+	cfg := f.bundle
+	cfg.Identity = f.identity.Over(cfg.Identity)
+	call := farm.Call{Config: cfg, Root: farm.Root{Self: cfg.Self(), Farms: cfg.AllFarms()}}
+	env := sh.WithFarm(call, c.Env)
+	var err error
+	for _, path := range supervise.Candidates(c.Command, env) {
+		if err = become(call, path, c.Argv, env); exit.Code(err) != exit.NotFound {
+			break
+		}
+	}
+	return err
+}

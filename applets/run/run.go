@@ -1,0 +1,202 @@
+// Package run is the applet that runs a guest command.
+package run
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"binproxy/applets/applet"
+	"binproxy/emu/arch"
+	"binproxy/emu/config"
+	"binproxy/emu/exit"
+	"binproxy/emu/identity"
+	"binproxy/emu/supervise"
+	"binproxy/shim/farm"
+	"binproxy/shim/sh"
+)
+
+// Applet is the row of the table.
+var Applet = applet.Applet{
+	Name:     "run",
+	Synopsis: "run a command of another architecture, and all that it starts",
+	Usage: `[--arch ARCH] [--root DIR] [--cwd DIR] [--emulator [ARCH=]FILE] [--route ROUTE] [--release R] [--env K=V] [--trace FILE] [--summary] -- COMMAND [ARGUMENT...]
+
+Runs COMMAND. Each program of another architecture that it or any process of its starts goes to that architecture's
+emulator; host-native programs run as they are. The exit status is the command's, 128+N if signal N ended it.
+
+  --root DIR           run it with DIR as its root: a rootfs of another architecture
+  --cwd DIR            run it in this working directory, within the root
+  --arch ARCH          only these architectures' programs go to an emulator (default: all that the host cannot run)
+  --emulator FILE      take this emulator (ARCH=FILE for one of several)
+  --route ROUTE        auto, kernel, userns, supervise, preload or farm (default: auto)
+  --release R          the kernel release that programs are told, host-native ones too
+  --kernel-version V, --sysname S, --nodename N, --machine M
+                       the other fields of the uname identity
+  --proc HOW           how /proc/version and its like tell it: auto (mounts where allowed, else not at all),
+                       trace (by looking at every open: slower) or no (default: auto)
+  --env K=V            set a variable of the command's environment
+  --trace FILE         write what ran, when, how long and at what cost, as Chrome trace events (Perfetto, chrome://tracing, speedscope)
+  --summary            print the costliest commands on stderr at the end
+  --argv0 NAME         the command's argv[0], if not COMMAND
+
+BINPROXY_ROUTE sets the default of --route, and that of a /bin/sh that is binproxy.
+BINPROXY_DEBUG=1 prints one line for each exec on stderr.
+`,
+	Run: run,
+}
+
+// flagsOf are the applet's flags.
+type flagsOf struct {
+	arch, root, cwd, route, proc string
+	argv0                        string
+	identity                     identity.Identity
+	emulators, env               applet.List
+	bundle                       config.Config
+	report                       report
+}
+
+func run(args []string) error {
+	var f flagsOf
+	flags := applet.NewFlags("run")
+	flags.StringVar(&f.arch, "arch", "", "")
+	flags.StringVar(&f.root, "root", "", "")
+	flags.StringVar(&f.cwd, "cwd", "", "")
+	flags.StringVar(&f.route, "route", cmp.Or(os.Getenv(sh.RouteEnv), "auto"), "")
+	flags.StringVar(&f.argv0, "argv0", "", "")
+	flags.StringVar(&f.proc, "proc", "", "")
+	flags.Identity(&f.identity)
+	flags.StringVar(&f.report.trace, "trace", "", "")
+	flags.BoolVar(&f.report.summary, "summary", false, "")
+	flags.Var(&f.emulators, "emulator", "")
+	flags.Var(&f.env, "env", "")
+	command, err := flags.ParseCommand(args)
+	if err != nil {
+		return err
+	}
+	if len(command) == 0 {
+		return exit.Errorf(exit.Failed, "run: there is no command; see binproxy help run")
+	}
+	c, err := f.config(command)
+	if err != nil {
+		return err
+	}
+	return f.start(c)
+}
+
+// config is what to run and how.
+func (f *flagsOf) config(command []string) (supervise.Config, error) {
+	c := supervise.Config{Command: command[0], Argv: append([]string{cmp.Or(f.argv0, command[0])}, command[1:]...), Env: environment(f.env), Root: f.root, Dir: f.cwd, Debug: os.Getenv("BINPROXY_DEBUG") != ""}
+	cfg, err := config.Load(bundleDir())
+	if err != nil {
+		return c, err
+	}
+	chosen, err := emulators(f.emulators, f.arch)
+	if err != nil {
+		return c, err
+	}
+	cfg.Emulators = append(chosen, cfg.Emulators...)
+	f.bundle = cfg
+	var only []*arch.ABI
+	if f.arch != "" {
+		if only, err = arch.ParseList(f.arch); err != nil {
+			return c, err
+		}
+	}
+	host := arch.Host()
+	c.Guest = func(abi *arch.ABI) bool {
+		if only != nil {
+			return slices.Contains(only, abi)
+		}
+		return !abi.Native(host) || abi != host && cfg.Names(abi)
+	}
+	c.Emulator = cfg.Emulator
+	c.Behind = func(path string) string { return behind(cfg, path) }
+	return c, f.spoof(&c, cfg)
+}
+
+// spoof sets the identity that the command is told. What the command line says goes before the environment, and that before the bundle's file.
+func (f *flagsOf) spoof(c *supervise.Config, cfg config.Config) error {
+	if cfg.Truthful(os.Getenv) {
+		c.Identity = identity.Chosen(f.identity)
+	} else {
+		c.Identity = identity.Chosen(f.identity, identity.FromEnv(os.Getenv), cfg.Identity)
+	}
+	if err := c.Identity.Check(); err != nil {
+		return err
+	}
+	var err error
+	if c.Proc, err = identity.ParseProc(cmp.Or(f.proc, os.Getenv(identity.ProcEnv), string(cfg.Proc))); err != nil {
+		return err
+	}
+	release := c.Identity.Release
+	if release == "" {
+		return nil
+	}
+	c.Options = []string{"-r", release}
+	kernel, err := identity.Kernel()
+	if err != nil {
+		return err
+	}
+	if identity.Above(release, kernel.Release) {
+		fmt.Fprintf(os.Stderr, "binproxy: release %s is above the kernel's, %s: programs that go by it may use system calls that are not there\n",
+			release, kernel.Release)
+	}
+	return nil
+}
+
+// behind is the path of the file that a link to binproxy stands for, by the names that farms give. What fakes uname stays.
+func behind(cfg config.Config, path string) string {
+	if filepath.Base(path) == "uname" {
+		return ""
+	}
+	for _, dir := range cfg.AllFarms() {
+		if guest, ok := strings.CutPrefix(path, dir+"/"); ok {
+			return "/" + guest
+		}
+	}
+	return farm.Aside(path)
+}
+
+// emulators reads the values of --emulator: ARCH=FILE, or FILE for the one architecture of --arch.
+func emulators(values []string, archs string) ([]config.Emulator, error) {
+	var list []config.Emulator
+	for _, value := range values {
+		name, file, ok := strings.Cut(value, "=")
+		if !ok {
+			name, file = archs, value
+		}
+		if name == "" {
+			return nil, exit.Errorf(exit.Failed, "run: --emulator %s: whose? Say --arch ARCH, or --emulator ARCH=%s", value, value)
+		}
+		abi, err := arch.Parse(name)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, config.Emulator{QEMU: abi.QEMU, Path: file})
+	}
+	return list, nil
+}
+
+// environment is ours with the variables of --env.
+func environment(set []string) []string {
+	env := os.Environ()
+	for _, entry := range set {
+		key, _, _ := strings.Cut(entry, "=")
+		env = slices.DeleteFunc(env, func(e string) bool { return strings.HasPrefix(e, key+"=") })
+		env = append(env, entry)
+	}
+	return env
+}
+
+// bundleDir is the directory that binproxy lies in.
+func bundleDir() string {
+	self, err := os.Executable()
+	if err != nil {
+		return config.DefaultDir
+	}
+	return self[:strings.LastIndexByte(self, '/')]
+}

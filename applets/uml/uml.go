@@ -1,0 +1,246 @@
+// Package uml is the applet that runs a command under a User Mode Linux kernel, and that makes and lists such kernels.
+package uml
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+
+	"binproxy/applets/applet"
+	"binproxy/emu/arch"
+	"binproxy/emu/exit"
+	"binproxy/emu/uml"
+)
+
+// Applet is the row of the table.
+var Applet = applet.Applet{
+	Name:     "uml",
+	Synopsis: "run a command under a kernel of its own",
+	Usage: `run [OPTION...] [--] [COMMAND...]
+                binproxy uml kernel build [--version V] [--source FILE]
+                binproxy uml kernel list
+
+Boots a User Mode Linux kernel, an ordinary process, on a directory of the host, and runs COMMAND there as root, with its own
+standard input, output, error and terminal; its exit status is ours. Without COMMAND: a shell.
+
+  --kernel FILE        the kernel; or the release of one that kernel list shows
+  --root DIR           the root directory (default: the host's)
+  --overlay            writes go to a layer that is thrown away (the default for an ordinary user)
+  --upper DIR          keep that layer in DIR/layer.tar, and begin with the one that is there
+  --ro                 the root is read-only (the default for root)
+  --rw                 writes go to DIR
+  --bind SRC:DST[:ro]  show a directory or file of the host in the guest
+  --net[=vector|slirp] a network with DNS, TCP and UDP out; the host is 10.0.2.2
+  --publish [ADDR:]HOST:GUEST[/udp]
+                       a port of the host (of 127.0.0.1 unless ADDR says otherwise) that leads to one of the guest
+  --arch ARCH          run ARCH's programs too, by a static emulator
+  --emulator FILE      that one
+  --mem SIZE           the guest's memory (default: 64M)
+  --memdir DIR         a directory for it (default: a tmpfs of its own)
+  --timeout TIME       end the guest after TIME (90s, 5m ...), with status 125 and the end of the kernel's log
+
+kernel build makes a kernel from Debian's package linux-source-V (default: the newest), or from the source in FILE, and keeps
+it in the cache directory. It needs gcc, make, flex, bison, bc and xz.
+`,
+	Run: run,
+}
+
+func run(args []string) error {
+	if len(args) == 0 {
+		return usage("what to do is missing: run or kernel")
+	}
+	if os.Getpid() == 1 && args[0] == uml.GuestWord {
+		uml.Guest()
+	}
+	switch args[0] {
+	case "run":
+		return runCommand(args[1:])
+	case "kernel":
+		return kernel(args[1:])
+	case uml.JailWord:
+		return exit.Silent(uml.Jail())
+	case uml.NetWord:
+		return uml.NetHelper()
+	}
+	return usage("%q is neither run nor kernel", args[0])
+}
+
+func usage(format string, args ...any) error {
+	return exit.Errorf(exit.Failed, "uml: "+format+"; see binproxy help uml", args...)
+}
+
+func runCommand(args []string) error {
+	var o uml.Options
+	flags := applet.NewFlags("uml run")
+	flags.StringVar(&o.Kernel, "kernel", "", "")
+	flags.StringVar(&o.Root, "root", "", "")
+	flags.StringVar(&o.Upper, "upper", "", "")
+	flags.StringVar(&o.Emulator, "emulator", "", "")
+	flags.StringVar(&o.MemDir, "memdir", "", "")
+	flags.DurationVar(&o.Timeout, "timeout", 0, "")
+	for name, mode := range map[string]uml.Mode{"ro": uml.ReadOnly, "overlay": uml.Overlay, "rw": uml.ReadWrite} {
+		flags.BoolFunc(name, "", func(string) error { return setMode(&o.Mode, mode) })
+	}
+	flags.BoolFunc("net", "", func(s string) (err error) { o.Net, err = transport(s); return })
+	flags.Func("mem", "", func(s string) (err error) { o.Mem, err = mebibytes(s); return })
+	flags.Func("bind", "", func(s string) error { return add(&o.Binds, s, bind) })
+	flags.Func("publish", "", func(s string) error { return add(&o.Publish, s, publish) })
+	flags.Func("arch", "", func(s string) (err error) { o.Arch, err = arch.Parse(s); return })
+	var err error
+	if o.Command, err = flags.ParseCommand(args); err != nil {
+		return err
+	}
+	return uml.Run(o)
+}
+
+func setMode(mode *uml.Mode, to uml.Mode) error {
+	if *mode != uml.Default && *mode != to {
+		return fmt.Errorf("only one of --ro, --overlay and --rw")
+	}
+	*mode = to
+	return nil
+}
+
+func transport(s string) (uml.Transport, error) {
+	switch s {
+	case "true":
+		return uml.Auto, nil
+	case "vector":
+		return uml.Vector, nil
+	case "slirp":
+		return uml.Slirp, nil
+	}
+	return uml.None, fmt.Errorf("%q is neither vector nor slirp", s)
+}
+
+// mebibytes reads a size: a number with K, M or G behind it.
+func mebibytes(s string) (int, error) {
+	number, unit := s, byte('M')
+	if s != "" && strings.IndexByte("KMGkmg", s[len(s)-1]) >= 0 {
+		number, unit = s[:len(s)-1], s[len(s)-1]&^0x20
+	}
+	n, err := strconv.ParseUint(number, 10, 31)
+	if err != nil {
+		return 0, fmt.Errorf("%q is no size such as 64M or 1G", s)
+	}
+	switch unit {
+	case 'K':
+		n >>= 10
+	case 'G':
+		n <<= 10
+	}
+	return int(max(n, 1)), nil
+}
+
+func add[T any](list *[]T, s string, parse func(string) (T, error)) error {
+	v, err := parse(s)
+	*list = append(*list, v)
+	return err
+}
+
+// bind reads SRC:DST[:ro].
+func bind(s string) (uml.Bind, error) {
+	parts := strings.Split(s, ":")
+	readOnly := len(parts) == 3 && parts[2] == "ro"
+	if len(parts) != 2 && !readOnly || parts[0] == "" || parts[1] == "" {
+		return uml.Bind{}, fmt.Errorf("%q is not SRC:DST or SRC:DST:ro", s)
+	}
+	return uml.Bind{Src: parts[0], Dst: parts[1], ReadOnly: readOnly}, nil
+}
+
+// publish reads [ADDR:]HOST:GUEST[/tcp or /udp].
+func publish(s string) (uml.Publish, error) {
+	p := uml.Publish{Proto: "tcp", HostAddr: "127.0.0.1"}
+	ports, proto, named := strings.Cut(s, "/")
+	if named {
+		p.Proto = proto
+	}
+	parts := strings.Split(ports, ":")
+	if len(parts) == 3 {
+		if !isIPv4(parts[0]) {
+			return p, fmt.Errorf("%q is not an IPv4 address", parts[0])
+		}
+		p.HostAddr, parts = parts[0], parts[1:]
+	}
+	if len(parts) != 2 || p.Proto != "tcp" && p.Proto != "udp" {
+		return p, fmt.Errorf("%q is not [ADDR:]HOST:GUEST[/udp]", s)
+	}
+	for i, port := range []*uint16{&p.Host, &p.Guest} {
+		n, err := strconv.ParseUint(parts[i], 10, 16)
+		if err != nil || n == 0 {
+			return p, fmt.Errorf("%q is no port", parts[i])
+		}
+		*port = uint16(n)
+	}
+	return p, nil
+}
+
+// isIPv4 tells whether s is an address of four decimal numbers. (Package net/netip costs every start of the program.)
+func isIPv4(s string) bool {
+	parts := strings.Split(s, ".")
+	for _, part := range parts {
+		if n, err := strconv.ParseUint(part, 10, 8); err != nil || strconv.FormatUint(n, 10) != part {
+			return false
+		}
+	}
+	return len(parts) == 4
+}
+
+func kernel(args []string) error {
+	if len(args) == 0 {
+		return usage("what to do is missing: kernel build or kernel list")
+	}
+	switch args[0] {
+	case "list":
+		return list(args[1:])
+	case "build":
+		return build(args[1:])
+	}
+	return usage("%q is neither build nor list", args[0])
+}
+
+func list(args []string) error {
+	if len(args) > 0 {
+		return usage("kernel list takes no %q", args[0])
+	}
+	kernels := uml.Kernels()
+	if len(kernels) == 0 {
+		_, err := uml.Find("")
+		return err
+	}
+	for _, k := range kernels {
+		features, err := k.Describe()
+		if err != nil {
+			return err
+		}
+		fmt.Printf("%s\t%s\n", k.Release, k.Path)
+		w := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', 0)
+		for _, f := range features {
+			fmt.Fprintf(w, "  %s\t%s\n", f.Name, f.State)
+		}
+		w.Flush()
+	}
+	return nil
+}
+
+func build(args []string) error {
+	flags := applet.NewFlags("uml kernel build")
+	o := uml.BuildOptions{Progress: os.Stderr}
+	flags.StringVar(&o.Version, "version", "", "")
+	flags.StringVar(&o.Source, "source", "", "")
+	operands, err := flags.Parse(args)
+	if err != nil {
+		return err
+	}
+	if len(operands) > 0 {
+		return usage("kernel build takes no %q", operands[0])
+	}
+	path, err := uml.Build(o)
+	if err != nil {
+		return exit.With(exit.Failed, fmt.Errorf("uml kernel build: %w", err))
+	}
+	fmt.Println(path)
+	return nil
+}

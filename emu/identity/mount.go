@@ -1,0 +1,138 @@
+package identity
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// scratch is a directory that every /proc has (linux/fs/proc/root.c). The files lie there while they are mounted to their places.
+const scratch = "/proc/fs"
+
+// Mount gives this thread (lock it) a mount namespace of its own, in which the files say what they are to say, in every /proc and /sys
+// that is mounted. It needs CAP_SYS_ADMIN. Mounts that are made later still reach the other namespace and come from there, where they
+// did: only /proc and /sys are made private. After an error everything looks as it did.
+func Mount(files []File) error {
+	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+		return fmt.Errorf("unshare(CLONE_NEWNS): %w", err)
+	}
+	table, err := os.ReadFile("/proc/thread-self/mountinfo")
+	if err != nil {
+		return err
+	}
+	places := kernelMounts(string(table))
+	for _, m := range places {
+		if err := unix.Mount("", m.at, "", unix.MS_PRIVATE, ""); err != nil && !errors.Is(err, unix.EINVAL) {
+			return fmt.Errorf("mount(%s, MS_PRIVATE): %w", m.at, err)
+		}
+	}
+	if err := unix.Mount("binproxy", scratch, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=755,size=4m"); err != nil {
+		return fmt.Errorf("mount(%s, tmpfs): %w", scratch, err)
+	}
+	defer func() { _ = unix.Unmount(scratch, unix.MNT_DETACH) }()
+	names, err := write(files)
+	if err != nil {
+		return err
+	}
+	// Nobody is to change them, as nobody can change the kernel's.
+	if err := unix.Mount("", scratch, "", unix.MS_REMOUNT|unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+		return fmt.Errorf("mount(%s, MS_REMOUNT|MS_RDONLY): %w", scratch, err)
+	}
+	return cover(files, names, places)
+}
+
+// write puts the files into scratch, and gives their names there: "" for one that the kernel does not have.
+func write(files []File) ([]string, error) {
+	names := make([]string, len(files))
+	for i, f := range files {
+		text, err := f.Text()
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		names[i] = path.Join(scratch, strconv.Itoa(i))
+		if err := os.WriteFile(names[i], text, 0o444); err != nil {
+			return nil, err
+		}
+		if err := os.Chmod(names[i], 0o444); err != nil { // whatever the umask
+			return nil, err
+		}
+	}
+	return names, nil
+}
+
+// cover mounts the files at their places in every /proc and /sys; all of them or none.
+func cover(files []File, names []string, places []kernelMount) (err error) {
+	var done []string
+	defer func() {
+		if err == nil {
+			return
+		}
+		for _, at := range done {
+			_ = unix.Unmount(at, unix.MNT_DETACH)
+		}
+	}()
+	for _, m := range places {
+		for i, f := range files {
+			rest, ok := strings.CutPrefix(f.Path, m.top)
+			if !ok || names[i] == "" {
+				continue
+			}
+			at := strings.TrimSuffix(m.at, "/") + rest
+			err := unix.Mount(names[i], at, "", unix.MS_BIND, "")
+			switch {
+			case err == nil:
+				done = append(done, at)
+			case !errors.Is(err, unix.ENOENT): // not there: a mount that another one hides
+				return fmt.Errorf("mount(%s, MS_BIND): %w", at, err)
+			}
+		}
+	}
+	return nil
+}
+
+// kernelMount is a mounted /proc or /sys; top tells which.
+type kernelMount struct{ at, top string }
+
+// kernelMounts finds them in a /proc/PID/mountinfo (proc(5)): "36 35 98:0 ROOT MOUNTPOINT OPTIONS [TAG...] - TYPE SOURCE OPTIONS".
+func kernelMounts(mountinfo string) []kernelMount {
+	var list []kernelMount
+	for line := range strings.Lines(mountinfo) {
+		before, after, _ := strings.Cut(line, " - ")
+		fields := strings.Fields(before)
+		kind, _, _ := strings.Cut(after, " ")
+		if len(fields) < 5 || fields[3] != "/" {
+			continue
+		}
+		switch kind {
+		case "proc":
+			list = append(list, kernelMount{unescape(fields[4]), "/proc"})
+		case "sysfs":
+			list = append(list, kernelMount{unescape(fields[4]), "/sys"})
+		}
+	}
+	return list
+}
+
+// unescape undoes what mountinfo writes for white space and backslashes: "\040".
+func unescape(text string) string {
+	var b strings.Builder
+	for i := 0; i < len(text); i++ {
+		if text[i] == '\\' && i+3 < len(text) {
+			if n, err := strconv.ParseUint(text[i+1:i+4], 8, 8); err == nil {
+				b.WriteByte(byte(n))
+				i += 3
+				continue
+			}
+		}
+		b.WriteByte(text[i])
+	}
+	return b.String()
+}

@@ -1,0 +1,111 @@
+package check
+
+import (
+	"bytes"
+	"encoding/binary"
+	"path"
+	"strconv"
+	"strings"
+)
+
+// goMagic starts the block that Go's linker leaves for `go version`: in the data that can be written, at a multiple of 16 bytes.
+const goMagic = "\xff Go buildinf:"
+
+// goVersion reads the release of Go that built a program; "" where none did.
+func (f *elfFile) goVersion() string {
+	version := ""
+	f.each(writable, func(b []byte) bool {
+		for at := 0; version == ""; at += 16 {
+			i := bytes.Index(b[at:], []byte(goMagic))
+			if i < 0 {
+				break
+			}
+			if at += i; at%16 != 0 {
+				at &^= 15
+				continue
+			}
+			version = parseBuildInfo(b[at:])
+		}
+		return version == ""
+	})
+	return version
+}
+
+// parseBuildInfo reads the version behind the magic. Since Go 1.18 the strings are inside; before, the block had pointers to them.
+func parseBuildInfo(b []byte) string {
+	const flags, header, inline = 15, 32, 2
+	if len(b) < header+binary.MaxVarintLen64 {
+		return ""
+	}
+	if b[flags]&inline == 0 {
+		return "go1.17"
+	}
+	length, n := binary.Uvarint(b[header:])
+	if n <= 0 || length > 64 || header+n+int(length) > len(b) {
+		return ""
+	}
+	version := string(b[header+n : header+n+int(length)])
+	if !strings.HasPrefix(version, "go1.") {
+		return ""
+	}
+	return version
+}
+
+// Libc is the C library of an image; the zero Libc where it is not known.
+type Libc struct {
+	name    string // glibc or musl
+	version string // as in 2.31
+}
+
+func (l Libc) String() string { return strings.TrimSpace(l.name + " " + l.version) }
+
+// libcOf recognizes a C library by its file name and by what it says of itself; the zero Libc where it is none.
+func (f *elfFile) libcOf(name string) Libc {
+	base := path.Base(name)
+	switch {
+	case base == "libc.so.6" || strings.HasPrefix(base, "libc-2."):
+		return Libc{"glibc", f.glibcVersion()}
+	case strings.HasPrefix(base, "ld-musl-") || strings.HasPrefix(base, "libc.musl-"):
+		return Libc{"musl", ""} // its version stands where nothing tells it from other text
+	}
+	return Libc{}
+}
+
+// glibcVersion reads the line that glibc prints when it is run as a program.
+func (f *elfFile) glibcVersion() string {
+	version := ""
+	f.each(anySegment, func(b []byte) bool {
+		if i := bytes.Index(b, []byte("GNU C Library ")); i >= 0 {
+			line := b[i:min(len(b), i+200)]
+			if _, behind, ok := bytes.Cut(line, []byte("release version ")); ok {
+				version = leadingVersion(string(behind))
+			}
+		}
+		return version == ""
+	})
+	return version
+}
+
+// leadingVersion is the digits and dots that a text starts with, without a dot at its end.
+func leadingVersion(s string) string {
+	n := 0
+	for n < len(s) && (s[n] == '.' || s[n] >= '0' && s[n] <= '9') {
+		n++
+	}
+	return strings.TrimRight(s[:n], ".")
+}
+
+// less compares versions number by number.
+func less(a, b string) bool {
+	for a != "" || b != "" {
+		var x, y string
+		x, a, _ = strings.Cut(a, ".")
+		y, b, _ = strings.Cut(b, ".")
+		n, _ := strconv.Atoi(x)
+		m, _ := strconv.Atoi(y)
+		if n != m {
+			return n < m
+		}
+	}
+	return false
+}

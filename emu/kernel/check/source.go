@@ -1,0 +1,155 @@
+package check
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"binproxy/emu/elfinfo"
+)
+
+// Options are what a check is told beside the kernel and the path.
+type Options struct {
+	Libc Libc // of the image, where the path does not hold it
+}
+
+// Run checks paths against a kernel: programs and libraries, which are taken together, root directories, OCI layouts and archives of
+// docker save, each image by itself. An error means that a path could not be read.
+func Run(paths []string, k Kernel, o Options) (*Report, error) {
+	named := o.Libc
+	report := &Report{Findings: []Finding{}}
+	files := newCollector()
+	for _, path := range paths {
+		if err := checkPath(path, files, func(c *collector) { report.take(c, k, named) }); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	report.take(files, k, named)
+	return report, nil
+}
+
+func (r *Report) take(c *collector, k Kernel, named Libc) {
+	r.Files += len(c.objects)
+	r.Findings = append(r.Findings, c.judge(k, named)...)
+	for _, l := range c.libcs {
+		r.Libc = l.String()
+	}
+	if named.name != "" {
+		r.Libc = named.String()
+	}
+}
+
+// ParseLibc reads NAME-VERSION, as in glibc-2.31; the empty text is the zero Libc.
+func ParseLibc(text string) (Libc, error) {
+	if text == "" {
+		return Libc{}, nil
+	}
+	for _, name := range []string{"glibc", "musl"} {
+		if len(text) > len(name)+1 && text[:len(name)+1] == name+"-" && leadingVersion(text[len(name)+1:]) != "" {
+			return Libc{name, leadingVersion(text[len(name)+1:])}, nil
+		}
+	}
+	return Libc{}, fmt.Errorf("--libc %s: not a libc and its version, as in glibc-2.31 or musl-1.2.3", text)
+}
+
+// checkPath reads one path: a file that is ELF into files, everything else as an image, which done gets.
+func checkPath(path string, files *collector, done func(*collector)) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return plain(err)
+	}
+	if info.IsDir() {
+		return checkDir(path, done)
+	}
+	if !info.Mode().IsRegular() {
+		return errors.New("neither a regular file nor a directory")
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return plain(err)
+	}
+	defer f.Close()
+	head := make([]byte, 512)
+	n, err := f.ReadAt(head, 0)
+	if err != nil && err != io.EOF {
+		return plain(err)
+	}
+	head = head[:n]
+	switch {
+	case bytes.HasPrefix(head, []byte("\x7fELF")):
+		return files.add(path, f, info.Size())
+	case isArchive(head):
+		return checkArchive(f, info.Size(), done)
+	}
+	return errors.New("neither an ELF file, nor a directory, nor an archive of docker save or of an OCI layout")
+}
+
+// plain takes the path out of an error that says it, since every error here is given one.
+func plain(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}
+
+func checkDir(dir string, done func(*collector)) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return plain(err)
+	}
+	defer root.Close()
+	for _, mark := range []string{"oci-layout", "manifest.json"} {
+		if _, err := root.Lstat(mark); err == nil {
+			return checkImage(dirBlobs{root}, done)
+		}
+	}
+	c := newCollector()
+	if err := checkTree(root, c); err != nil {
+		return err
+	}
+	done(c)
+	return nil
+}
+
+// skipped tells the directories of a root that belong to the running system.
+func skipped(name string) bool { return name == "proc" || name == "sys" || name == "dev" }
+
+// checkTree reads the regular files of a root directory. Links are not followed: what they lead to is in the tree itself, or
+// does not belong to it.
+func checkTree(root *os.Root, c *collector) error {
+	return fs.WalkDir(root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil && errors.Is(err, fs.ErrPermission):
+			c.objects = append(c.objects, object{name: "/" + name, damage: plain(err).Error()})
+			return nil
+		case err != nil:
+			return err
+		case d.IsDir() && skipped(name):
+			return fs.SkipDir
+		case !d.Type().IsRegular():
+			return nil
+		}
+		f, err := root.Open(name)
+		if err != nil {
+			c.objects = append(c.objects, object{name: "/" + name, damage: plain(err).Error()})
+			return nil
+		}
+		defer f.Close()
+		info, err := f.Stat()
+		if err != nil || !info.Mode().IsRegular() {
+			return plain(err)
+		}
+		return c.add("/"+filepath.ToSlash(name), f, info.Size())
+	})
+}
+
+// isELF tells whether the first bytes are those of an ELF file.
+func isELF(head []byte) bool {
+	_, err := elfinfo.Header(head)
+	return !errors.Is(err, elfinfo.ErrNotELF)
+}

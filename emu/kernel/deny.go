@@ -1,0 +1,116 @@
+package kernel
+
+import (
+	"slices"
+	"strings"
+)
+
+// Range is the numbers First to Last.
+type Range struct{ First, Last uint32 }
+
+// x32Bit marks an x32 call in the number that a program passes, and that seccomp sees.
+const x32Bit = 0x40000000
+
+// Unfiltered are the calls that seccomp never sees, since they are the kernel's own means to return from a probe (x86_64, Linux 6.11 and
+// 6.18; the kernel lets them through before any filter): no filter can deny them.
+var Unfiltered = [...]string{"uretprobe", "uprobe"}
+
+// noCall is the number -1. The kernel answers ENOSYS to it by itself, and a tracer uses it to skip a call: a filter that judged
+// it would overwrite the tracer's answer.
+const noCall = 0xffffffff
+
+// Absent gives the numbers that the release answers ENOSYS to, in the space of numbers that seccomp sees for the first ABI of a family
+// (see Family): for x86_64 that space holds x32 too. Ranges ascend and do not touch; -1 is in none.
+func (r Release) Absent(a *ABI) []Range {
+	present := r.present(a, 0)
+	if a.Name == "x86_64" {
+		present = append(present, r.present(Get("x32"), x32Bit)...)
+	}
+	return complement(append(present, noCall))
+}
+
+// present lists the numbers that the release has, ascending.
+func (r Release) present(a *ABI, bit uint32) []uint32 {
+	var list []uint32
+	for _, row := range a.rows {
+		if r.Has(a.call(row)).Has {
+			list = append(list, row.nr|bit)
+		}
+	}
+	return slices.Compact(list)
+}
+
+func complement(present []uint32) []Range {
+	var gaps []Range
+	next := uint64(0)
+	for _, nr := range present {
+		if uint64(nr) > next {
+			gaps = append(gaps, Range{uint32(next), nr - 1})
+		}
+		next = uint64(nr) + 1
+	}
+	return gaps
+}
+
+// AbsentUnder gives the numbers of the host ABI that must be denied so that a guest under an emulator, which turns each call of the
+// guest into the host's call of the same name, sees what the release has in the guest's ABI. Only calls that the guest's table names
+// are judged: what only the host has (open, for an aarch64 guest) is the emulator's own means. Nothing else is denied, so that
+// the emulator's own calls go on. See Undeniable for what is left.
+func (r Release) AbsentUnder(host, guest *ABI) []Range {
+	var ranges []Range
+	for _, c := range host.Calls() {
+		if c.Never() || len(guest.ByName(c.Name)) == 0 || r.HasName(guest, c.Name) {
+			continue
+		}
+		if n := len(ranges); n > 0 && ranges[n-1].Last+1 >= c.Nr {
+			ranges[n-1].Last = c.Nr
+		} else {
+			ranges = append(ranges, Range{c.Nr, c.Nr})
+		}
+	}
+	return ranges
+}
+
+// Undeniable names the calls that the release lacks and that qemu-user gives a guest all the same, because it makes them out of
+// older calls of the host: statx, faccessat2, and the time64 calls of 32-bit guests. Measured with qemu-user 7.2, by asking for every
+// call of the guest's table.
+func (r Release) Undeniable(host, guest *ABI) []string {
+	var list []string
+	for _, c := range guest.Calls() {
+		older := c.Name == "statx" || c.Name == "faccessat2" || strings.HasSuffix(c.Name, "time64") || strings.HasSuffix(c.Name, "adjtime64") || strings.HasSuffix(c.Name, "settime64")
+		if older && !r.HasName(guest, c.Name) && (len(host.ByName(c.Name)) == 0 || !strings.HasSuffix(c.Name, "64")) {
+			list = append(list, c.Name)
+		}
+	}
+	return list
+}
+
+// Beyond names the calls of an ABI that the release promises and host lacks: what a program misses that is told the release while host
+// runs it. Calls that mainline has dropped since do not count.
+func (r Release) Beyond(host Release, a *ABI) []string {
+	var list []string
+	for _, c := range a.Calls() {
+		if _, dropped := c.Last(); !dropped && r.Has(c).Has && !host.HasName(a, c.Name) {
+			list = append(list, c.Name)
+		}
+	}
+	return list
+}
+
+// SpoofWarning is one line on a release that programs of an ABI are told while host runs them: which calls it promises that host lacks. It
+// is empty where there are none, and where either release is not one that Parse knows: programs may be told anything.
+func SpoofWarning(spoofed, host string, a *ABI) string {
+	told, err := Parse(spoofed)
+	if err != nil || a == nil {
+		return ""
+	}
+	running, err := Parse(host)
+	if err != nil {
+		return ""
+	}
+	list := told.Beyond(running, a)
+	if len(list) == 0 {
+		return ""
+	}
+	return "release " + spoofed + " promises calls that the running kernel (" + host + ") lacks: " + strings.Join(list, " ")
+}

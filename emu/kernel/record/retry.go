@@ -1,0 +1,95 @@
+package record
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"slices"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Kind tells whether a command can do without a call.
+type Kind string
+
+// What happens to the command where a call is denied.
+const (
+	Hard     Kind = "hard"     // it ends otherwise after ENOSYS
+	Soft     Kind = "soft"     // it goes on
+	Poisoned Kind = "poisoned" // it goes on after ENOSYS, and ends otherwise after EPERM
+	Unknown  Kind = "unknown"  // it does not end alike twice, so that nothing can be told
+)
+
+// Again runs a command again and again, each time with one call denied. Deny gives the arguments that make this program deny a call
+// and become the command: Path and Argv follow them.
+type Again struct {
+	Deny   func(key Key, errno syscall.Errno) []string
+	Path   string
+	Argv   []string
+	Env    []string
+	Wanted int           // the status that the command ended with
+	Limit  time.Duration // a run that takes longer counts as one that ended otherwise
+}
+
+// errLate tells that a run was ended because it took too long.
+var errLate = errors.New("it took too long")
+
+// Stable tells whether the command ends alike without anything denied, and without its standard input.
+func (a Again) Stable() (bool, error) {
+	status, err := a.run(a.Path, a.Argv)
+	if errors.Is(err, errLate) {
+		return false, nil
+	}
+	return status == a.Wanted, err
+}
+
+// Kind finds out about one call.
+func (a Again) Kind(key Key) (Kind, error) {
+	for _, step := range [...]struct {
+		errno     syscall.Errno
+		otherwise Kind
+	}{{unix.ENOSYS, Hard}, {unix.EPERM, Poisoned}} {
+		status, err := a.run("/proc/self/exe", slices.Concat(a.Deny(key, step.errno), []string{a.Path}, a.Argv))
+		if err != nil && !errors.Is(err, errLate) {
+			return Unknown, err
+		}
+		if err != nil || status != a.Wanted {
+			return step.otherwise, nil
+		}
+	}
+	return Soft, nil
+}
+
+// run starts the command in a process group of its own, silent, and gives its exit status.
+func (a Again) run(path string, argv []string) (int, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), a.Limit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, path)
+	cmd.Args = argv
+	cmd.Env = a.Env
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
+	if err := cmd.Start(); err != nil {
+		return 0, fmt.Errorf("run the command again: %w", err)
+	}
+	err := cmd.Wait()
+	if ctx.Err() != nil {
+		return 0, errLate
+	}
+	var ended *exec.ExitError
+	if err != nil && !errors.As(err, &ended) {
+		return 0, fmt.Errorf("run the command again: %w", err)
+	}
+	return Status(unix.WaitStatus(cmd.ProcessState.Sys().(syscall.WaitStatus))), nil
+}
+
+// Status is the exit status as a shell gives it: 128+N for an end by signal N.
+func Status(s unix.WaitStatus) int {
+	if s.Signaled() {
+		return 128 + int(s.Signal())
+	}
+	return s.ExitStatus()
+}

@@ -1,0 +1,119 @@
+// Package record finds out which system calls a command uses.
+//
+// The command runs under a tracer (PTRACE_SYSCALL) that stops it and all its children at each call's entry and exit, and notes numbers and
+// errnos: every call of every ABI counts, whatever made it. What the command can do without is found by running it again with
+// one call denied by a seccomp filter, once with ENOSYS and once with EPERM (retry.go).
+package record
+
+import (
+	"errors"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"binproxy/emu/sys"
+)
+
+// Key is a call as the kernel sees it: Nr has bit 30 set for x32.
+type Key struct {
+	Audit uint32
+	Nr    uint32
+}
+
+// Use is how often a call was made, and how often it answered ENOSYS.
+type Use struct {
+	Count, Absent int
+}
+
+// Trace runs a command with our standard streams until it and all that it started have ended. Status is how the command itself ended.
+func Trace(path string, argv, env []string) (uses map[Key]*Use, status unix.WaitStatus, err error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	const options = unix.PTRACE_O_TRACESYSGOOD | unix.PTRACE_O_TRACECLONE | unix.PTRACE_O_TRACEFORK | unix.PTRACE_O_TRACEVFORK | unix.PTRACE_O_TRACEEXEC | unix.PTRACE_O_EXITKILL
+	attr := &syscall.ProcAttr{Env: env, Files: []uintptr{0, 1, 2}}
+	root, err := sys.StartSeized(path, argv, attr, options)
+	if err != nil {
+		return nil, 0, err
+	}
+	// What the terminal sends goes to the command too; it decides.
+	signal.Ignore(os.Interrupt, syscall.SIGQUIT)
+	defer signal.Reset(os.Interrupt, syscall.SIGQUIT)
+	t := tracer{uses: map[Key]*Use{}, in: map[int]*Use{}}
+	for {
+		pid, s, err := sys.WaitAny()
+		switch {
+		case errors.Is(err, unix.ECHILD):
+			return t.uses, status, nil
+		case err != nil:
+			return t.uses, status, err
+		case s.Exited() || s.Signaled():
+			delete(t.in, pid)
+			if pid == root {
+				status = s
+			}
+			continue
+		}
+		if err := t.stopped(pid, s); err != nil && !errors.Is(err, unix.ESRCH) {
+			return t.uses, status, err
+		}
+	}
+}
+
+type tracer struct {
+	uses map[Key]*Use
+	in   map[int]*Use // the call that a thread is in
+}
+
+// stopped handles one stop and lets the tracee go on. A tracee may be killed at any time: ESRCH is none of our errors.
+func (t *tracer) stopped(pid int, s unix.WaitStatus) error {
+	const syscallStop = unix.SIGTRAP | 0x80
+	event := int(s) >> 16
+	switch sig := s.StopSignal(); {
+	case sig == syscallStop:
+		if err := t.note(pid); err != nil {
+			return err
+		}
+		return resume(pid, 0)
+	case event == unix.PTRACE_EVENT_STOP && isStop(sig):
+		return sys.TraceRequest(unix.PTRACE_LISTEN, pid, 0)
+	case event != 0:
+		return resume(pid, 0)
+	default:
+		return resume(pid, sig)
+	}
+}
+
+func isStop(s syscall.Signal) bool {
+	return s == unix.SIGSTOP || s == unix.SIGTSTP || s == unix.SIGTTIN || s == unix.SIGTTOU
+}
+
+func resume(pid int, sig syscall.Signal) error {
+	return sys.TraceRequest(unix.PTRACE_SYSCALL, pid, uintptr(sig))
+}
+
+func (t *tracer) note(pid int) error {
+	stop, err := sys.GetSyscallStop(pid)
+	if err != nil {
+		return err
+	}
+	switch stop.Op {
+	case sys.SyscallEntry:
+		key := Key{stop.Arch, uint32(stop.Nr)}
+		use := t.uses[key]
+		if use == nil {
+			use = new(Use)
+			t.uses[key] = use
+		}
+		use.Count++
+		t.in[pid] = use
+	case sys.SyscallExit:
+		if use := t.in[pid]; use != nil && stop.Result == -int64(unix.ENOSYS) {
+			use.Absent++
+		}
+		delete(t.in, pid)
+	}
+	return nil
+}

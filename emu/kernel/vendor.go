@@ -1,0 +1,94 @@
+package kernel
+
+import "slices"
+
+// profile is what a vendor's build has beyond its mainline base, for one ABI. Profiles are sorted by base and build.
+type profile struct {
+	name        string
+	abi         string
+	base        Version
+	build       int
+	adds, drops []uint16 // in names, sorted
+	evidence    string
+}
+
+// Distro is a release of a distribution, with the kernel and the libc that it came with. Build is the kernel's release as far as it
+// is known, Evidence where the row was seen ("known" is general knowledge).
+type Distro struct {
+	Name, Version, Date string
+	Kernel              Version
+	Build               string
+	Libc, LibcVersion   string
+	Evidence            string
+}
+
+// Distros lists all of them, oldest first within each distribution. They are shared: do not change them.
+func Distros() []Distro { return distros[:] }
+
+// parent names the ABI whose backports count for an ABI that has none of its own: both are entries of one source tree.
+func parent(abi string) string {
+	switch abi {
+	case "x32":
+		return "x86_64"
+	case "arm":
+		return "aarch64"
+	case "ppc":
+		return "ppc64"
+	}
+	return ""
+}
+
+// profileFor finds what a vendor's build is known to have: the profile of the highest build up to its own that was read for the ABI.
+func (r Release) profileFor(abi string) *profile {
+	if r.vendor == "" {
+		return nil
+	}
+	var found *profile
+	for i := range profiles {
+		p := &profiles[i]
+		if p.abi == abi && p.base == r.Base && p.build <= r.build && vendorOf(p.name) == r.vendor {
+			found = p
+		}
+	}
+	if found == nil && parent(abi) != "" {
+		return r.profileFor(parent(abi))
+	}
+	return found
+}
+
+// vendorOf is the letters that a profile's name starts with.
+func vendorOf(profile string) string {
+	n := 0
+	for n < len(profile) && profile[n] >= 'a' && profile[n] <= 'z' {
+		n++
+	}
+	return profile[:n]
+}
+
+// Answer is what a release promises of a call.
+type Answer struct {
+	Has     bool
+	Profile string // the vendor profile that decided; "" where mainline's table did
+	Source  string // what the fact was read from
+}
+
+// Has tells whether the release has the call: by the vendor's profile where one says so, else by mainline's table.
+func (r Release) Has(c Call) Answer {
+	if p := r.profileFor(c.ABI.Name); p != nil && c.isCurrent() {
+		if _, ok := slices.BinarySearch(p.drops, c.row.name); ok {
+			return Answer{false, p.name, p.evidence}
+		}
+		if _, ok := slices.BinarySearch(p.adds, c.row.name); ok && !c.Never() {
+			return Answer{true, p.name, p.evidence}
+		}
+	}
+	return Answer{Has: c.In(r.Base), Source: c.Source()}
+}
+
+// isCurrent tells whether the number is the one that the name has today: what was carried back has the new number.
+func (c Call) isCurrent() bool { return c.row.last == still }
+
+// HasName tells whether the release has a call of the name in the ABI, under any number.
+func (r Release) HasName(a *ABI, name string) bool {
+	return slices.ContainsFunc(a.ByName(name), func(c Call) bool { return r.Has(c).Has })
+}

@@ -1,0 +1,158 @@
+// Package probe finds out what the machine allows, by doing it: each probe does in earnest, in a process of its own, what a route needs.
+//
+// A probe has three answers. Yes means that it was done. No means that the kernel refused, with its errno, and what is known to change that. What
+// kept the question from being put is neither: the answer then is "could not tell".
+package probe
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"binproxy/emu/exit"
+	"binproxy/emu/sys"
+)
+
+// An Answer is a probe's.
+type Answer string
+
+// The three answers.
+const (
+	Yes     Answer = "yes"
+	No      Answer = "no"
+	Unknown Answer = "could not tell"
+)
+
+// Result is what a probe found. Reason says why, Change what would make a No a Yes; either may be empty.
+type Result struct {
+	Name   string `json:"name"`
+	Answer Answer `json:"answer"`
+	Reason string `json:"reason,omitempty"`
+	Change string `json:"change,omitempty"`
+}
+
+func yes(format string, args ...any) Result {
+	return Result{Answer: Yes, Reason: fmt.Sprintf(format, args...)}
+}
+
+func no(change, format string, args ...any) Result {
+	return Result{Answer: No, Reason: fmt.Sprintf(format, args...), Change: change}
+}
+
+func unknown(err error) Result { return Result{Answer: Unknown, Reason: err.Error()} }
+
+// EntryName is the argv[0] of the entrypoint in which the probes' processes start.
+const EntryName = "binproxy-probe"
+
+// refusedStatus is how a probe's process says that it was refused; what it says on stdout is the errno's text.
+const refusedStatus = 3
+
+// entries are the probes' processes, by their first argument.
+var entries = [...]struct {
+	name string
+	run  func(args []string) error
+}{
+	{"none", func([]string) error { return nil }},
+	{"wait", waitForEnd},
+	{"filter", installFilter},
+	{"listener", useListener},
+	{"userns-binfmt", registerInside},
+	{"supervise", superviseTiny},
+}
+
+// Entry is the entrypoint: args are those behind argv[0].
+func Entry(args []string) error {
+	for _, e := range entries {
+		if len(args) > 0 && args[0] == e.name {
+			err := e.run(args[1:])
+			var own *exit.Error
+			if err == nil || errors.As(err, &own) {
+				return err
+			}
+			fmt.Print(err)
+			return exit.Silent(refusedStatus)
+		}
+	}
+	return exit.Errorf(exit.Failed, "%s is not to be called by hand", EntryName)
+}
+
+// patience bounds a probe's process.
+const patience = 20 * time.Second
+
+// process is a probe's process that was started.
+type process struct {
+	*exec.Cmd
+	out bytes.Buffer
+}
+
+func command(attr *syscall.SysProcAttr, files []*os.File, args ...string) *process {
+	p := &process{Cmd: exec.Command("/proc/self/exe", args...)}
+	p.Args[0] = EntryName
+	p.Args = append(p.Args[:1], args...)
+	p.Stdout, p.Stderr = &p.out, &p.out
+	p.ExtraFiles = files
+	p.SysProcAttr = attr
+	return p
+}
+
+// finish runs the process to its end and gives its exit status and what it said.
+func (p *process) finish() (status int, said string, err error) {
+	if err := p.Start(); err != nil {
+		return 0, "", err
+	}
+	timer := time.AfterFunc(patience, func() { _ = p.Process.Kill() })
+	err = p.Wait()
+	said = strings.TrimSpace(p.out.String())
+	if !timer.Stop() {
+		return 0, said, fmt.Errorf("it still ran after %v", patience)
+	}
+	var failed *exec.ExitError
+	if err != nil && !errors.As(err, &failed) {
+		return 0, said, err
+	}
+	if status := p.ProcessState.Sys().(syscall.WaitStatus); status.Signaled() {
+		return exit.Signal + int(status.Signal()), said, nil
+	}
+	return p.ProcessState.ExitCode(), said, nil
+}
+
+// ask runs an entry: yes if it ended well, no if it was refused.
+func ask(p *process, change string) Result {
+	status, said, err := p.finish()
+	switch {
+	case err != nil:
+		return unknown(err)
+	case status == 0:
+		return yes("%s", said)
+	case status == refusedStatus:
+		return no(change, "%s", said)
+	}
+	return unknown(fmt.Errorf("the probe ended with status %d: %s", status, said))
+}
+
+// confined tells that a seccomp filter is on this process: of a container's profile, most often.
+func confined() bool {
+	mode, err := unix.PrctlRetInt(unix.PR_GET_SECCOMP, 0, 0, 0, 0)
+	return err == nil && mode == unix.SECCOMP_MODE_FILTER
+}
+
+// ours is what to change where it is us who are in the way.
+const ours = "a supervisor of binproxy's traces this process already; ask outside of it"
+
+// profile is what to change where a filter may be what refuses.
+func profile(otherwise string) string {
+	if sys.Supervised() {
+		return ours
+	}
+	if confined() {
+		return "this process runs under a seccomp filter: allow the call in the container's profile (docker run --security-opt seccomp=FILE)"
+	}
+	return otherwise
+}

@@ -1,0 +1,90 @@
+package route
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"binproxy/emu/arch"
+	"binproxy/emu/elfinfo/tiny"
+)
+
+// Errors of Prove that are answers of the kernel's own.
+var (
+	ErrUnknown = errors.New("its binfmt_misc has no entry for them")
+	ErrNoEmu   = errors.New("its binfmt_misc has an entry for them, but the emulator is not there")
+)
+
+// Patience is how long the smallest program may take; an interpreter that waits for something is none.
+const patience = 10 * time.Second
+
+// Prove is nil where the kernel runs programs of the ABI by itself, with root as their root directory ("" for our own): it runs the smallest one, from
+// memory. Nothing is written; /proc has to be there.
+func Prove(abi *arch.ABI, root string) error {
+	fd, err := InMemory(abi)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	const none = ^uintptr(0) // closed: a proof has nothing to say
+	attr := &syscall.ProcAttr{Dir: "/", Files: []uintptr{none, none, none, uintptr(fd)}}
+	if root != "" {
+		attr.Sys = &syscall.SysProcAttr{Chroot: root}
+	}
+	pid, err := syscall.ForkExec("/proc/self/fd/3", []string{"tiny"}, attr)
+	switch {
+	case errors.Is(err, unix.ENOEXEC):
+		return ErrUnknown
+	case errors.Is(err, unix.ENOENT):
+		return ErrNoEmu
+	case err != nil:
+		return fmt.Errorf("execute the smallest program of %s: %w", abi.Name, err)
+	}
+	return await(pid)
+}
+
+// InMemory is a descriptor of a file in memory that has the smallest program of the ABI.
+func InMemory(abi *arch.ABI) (int, error) {
+	fd, err := unix.MemfdCreate("tiny-"+abi.Name, unix.MFD_CLOEXEC|unix.MFD_EXEC)
+	if err == unix.EINVAL { // before Linux 6.3
+		fd, err = unix.MemfdCreate("tiny-"+abi.Name, unix.MFD_CLOEXEC)
+	}
+	if err != nil {
+		return -1, fmt.Errorf("memfd_create: %w", err)
+	}
+	if _, err := unix.Write(fd, tiny.Program(abi)); err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// await waits for the proof's end, without help of a goroutine: shims have none.
+func await(pid int) error {
+	var status unix.WaitStatus
+	for deadline := time.Now().Add(patience); ; time.Sleep(200 * time.Microsecond) {
+		got, err := unix.Wait4(pid, &status, unix.WNOHANG, nil)
+		if err != nil && err != unix.EINTR {
+			return err
+		}
+		if got == pid {
+			break
+		}
+		if time.Now().After(deadline) {
+			_ = unix.Kill(pid, unix.SIGKILL)
+			_, _ = unix.Wait4(pid, nil, 0, nil)
+			return fmt.Errorf("the smallest program still ran after %v", patience)
+		}
+	}
+	switch {
+	case status.Exited() && status.ExitStatus() == tiny.Status:
+		return nil
+	case status.Exited():
+		return fmt.Errorf("the smallest program ended with status %d, not %d", status.ExitStatus(), tiny.Status)
+	}
+	return errors.New("the smallest program was ended by signal " + strconv.Itoa(int(status.Signal())))
+}

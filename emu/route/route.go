@@ -1,0 +1,85 @@
+// Package route chooses how an execve reaches the emulator.
+//
+// The choice costs next to nothing where it is clear: a route that was asked for is taken, and the supervisor is taken wherever only that will do.
+// Otherwise one question is put to the kernel, by doing: does it run the smallest program of the guest's ABI? If its binfmt_misc has an entry
+// for it, nothing of ours need take part. That the machine refuses to be supervised shows when it is tried; Fallback says what then.
+package route
+
+import (
+	"fmt"
+	"strings"
+
+	"binproxy/emu/arch"
+	"binproxy/emu/sys"
+)
+
+// A Route is a way from an execve to the emulator.
+type Route string
+
+// The routes. Auto stands for the one that Choose chooses.
+const (
+	Auto      Route = "auto"
+	Kernel    Route = "kernel"    // the host's binfmt_misc
+	Userns    Route = "userns"    // a binfmt_misc of our own user namespace
+	Supervise Route = "supervise" // a seccomp filter and a tracer
+	Preload   Route = "preload"   // a library in the guest's dynamic programs
+	Farm      Route = "farm"      // links in the place of commands
+)
+
+// Parse reads a route's name.
+func Parse(name string) (Route, error) {
+	routes := []Route{Auto, Kernel, Userns, Supervise, Preload, Farm}
+	var names []string
+	for _, r := range routes {
+		if string(r) == name {
+			return r, nil
+		}
+		names = append(names, string(r))
+	}
+	return "", fmt.Errorf("unknown route %q; known: %s", name, strings.Join(names, " "))
+}
+
+// Ask is what a choice depends on.
+type Ask struct {
+	Route Route       // as the user said
+	ABIs  []*arch.ABI // the guests, as far as they are known
+	Root  string      // the directory that they run in as their root; "" for our own
+	Needs string      // what only the supervisor can do for them, in words; "" for nothing
+}
+
+// Choice is a route, and why it is that one. Outer tells that a supervisor of ours already routes what this process executes: there is nothing
+// to be set up.
+type Choice struct {
+	Route Route
+	Why   string
+	Outer bool
+}
+
+// Choose chooses. Userns is never chosen: a program sees that it is in a user namespace, by its ids, its rights and its mounts.
+func Choose(a Ask) Choice {
+	switch {
+	case sys.Supervised():
+		return Choice{Supervise, "a supervisor already routes every exec of this process", true}
+	case a.Route != Auto:
+		return Choice{Route: a.Route, Why: "it was asked for"}
+	case a.Needs != "":
+		return Choice{Route: Supervise, Why: a.Needs + " needs the supervisor"}
+	case len(a.ABIs) == 0:
+		return Choice{Route: Supervise, Why: "any architecture may be meant"}
+	}
+	for _, abi := range a.ABIs {
+		if err := Prove(abi, a.Root); err != nil {
+			return Choice{Route: Supervise, Why: fmt.Sprintf("the host does not run %s programs by itself: %v", abi.Name, err)}
+		}
+	}
+	return Choice{Route: Kernel, Why: "the host already runs the programs by itself"}
+}
+
+// Fallback is the route to take when the machine refuses to be supervised: the farm, unless the supervisor was asked for or nothing else will do. Its
+// Why is a warning for the user.
+func Fallback(a Ask, refusal error) (Choice, bool) {
+	if a.Route != Auto || a.Needs != "" {
+		return Choice{}, false
+	}
+	return Choice{Route: Farm, Why: fmt.Sprintf("%v; going by the farm: only commands that PATH leads to reach the emulator (see binproxy doctor)", refusal)}, true
+}

@@ -1,0 +1,32 @@
+package supervise
+
+import (
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"binproxy/emu/arch"
+	"binproxy/emu/config"
+)
+
+// Death is a guest program's end that was not a good one: by a signal, or with a status that is not 0.
+type Death struct {
+	ABI      *arch.ABI
+	Emulator config.Emulator
+	Path     string // the program's path, for a message
+	File     string // the program, for us, as long as Died runs
+	Status   unix.WaitStatus
+}
+
+// died tells of an ended process if it ran a guest and that ended badly.
+func (s *supervisor) died(tid int, status unix.WaitStatus) {
+	if s.config.Died == nil || status.Exited() && status.ExitStatus() == 0 {
+		return
+	}
+	t := s.tracees[tid]
+	if t == nil || t.guest == nil || t.guest.emulator == nil {
+		return
+	}
+	path, _ := readlinkOf(s.self, t.guest.fd)
+	s.config.Died(Death{t.guest.abi, t.guest.emulator.Emulator, path, "/proc/self/fd/" + strconv.Itoa(t.guest.fd), status})
+}

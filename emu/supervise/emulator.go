@@ -1,0 +1,115 @@
+package supervise
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"binproxy/emu/arch"
+	"binproxy/emu/config"
+	"binproxy/emu/elfinfo"
+	"binproxy/emu/resolve"
+	"binproxy/emu/sys"
+)
+
+// emulator is an emulator that is open.
+type emulator struct {
+	config.Emulator
+	fd   int
+	call uint64 // where it has a call instruction, from its entry point on (modulo 2^64)
+}
+
+// emulator opens the emulator for an ABI, once.
+func (s *supervisor) emulator(abi *arch.ABI) (*emulator, error) {
+	if e := s.emulators[abi]; e != nil {
+		return e, nil
+	}
+	if err := s.broken[abi]; err != nil {
+		return nil, err
+	}
+	e, err := s.openEmulator(abi)
+	if err != nil {
+		s.broken[abi] = err
+		return nil, err
+	}
+	s.emulators[abi] = e
+	return e, nil
+}
+
+func (s *supervisor) openEmulator(abi *arch.ABI) (*emulator, error) {
+	c, err := s.config.Emulator(abi)
+	if err != nil {
+		return nil, err
+	}
+	path := resolve.Program(c)
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if err := sys.AccessReal(s.self, int(f.Fd()), unix.X_OK); err != nil {
+		return nil, &os.PathError{Op: "execute", Path: path, Err: err}
+	}
+	e := &emulator{Emulator: c}
+	if e.call, err = findCall(f); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	e.fd, err = unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	return e, err
+}
+
+// findCall finds a call instruction in the code of the program, which is to be one of this host's, 64-bit and little-endian, as every
+// host of ours is.
+func findCall(r io.ReaderAt) (uint64, error) {
+	const ptLoad, executable, headerSize, programHeaderSize = 1, 1, 64, 56
+	var head [headerSize]byte
+	if _, err := r.ReadAt(head[:], 0); err != nil {
+		return 0, err
+	}
+	info, err := elfinfo.Header(head[:])
+	if err != nil {
+		return 0, err
+	}
+	if info.ABI() != arch.Host() {
+		return 0, errors.New("is not a program of this host's architecture")
+	}
+	le := binary.LittleEndian
+	entry, table, count := le.Uint64(head[24:]), le.Uint64(head[32:]), int(le.Uint16(head[56:]))
+	for i := range count {
+		var p [programHeaderSize]byte
+		if _, err := r.ReadAt(p[:], int64(table)+int64(i)*programHeaderSize); err != nil {
+			return 0, err
+		}
+		if le.Uint32(p[:]) != ptLoad || le.Uint32(p[4:])&executable == 0 {
+			continue
+		}
+		if at, ok := search(io.NewSectionReader(r, int64(le.Uint64(p[8:])), int64(le.Uint64(p[32:]))), callInstruction); ok {
+			return le.Uint64(p[16:]) + at - entry, nil
+		}
+	}
+	return 0, errors.New("has no system call instruction in it")
+}
+
+// search finds the first place of what in r.
+func search(r io.Reader, what []byte) (uint64, bool) {
+	const chunk = 64 << 10
+	buf := make([]byte, chunk+len(what)-1)
+	var base uint64
+	have := 0
+	for {
+		n, err := io.ReadFull(r, buf[have:])
+		if i := bytes.Index(buf[:have+n], what); i >= 0 {
+			return base + uint64(i), true
+		}
+		if err != nil {
+			return 0, false
+		}
+		base += uint64(have + n - len(what) + 1)
+		have = copy(buf, buf[have+n-len(what)+1:have+n])
+	}
+}

@@ -1,0 +1,353 @@
+package supervise
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"binproxy/emu/resolve"
+	"binproxy/emu/sys"
+)
+
+// An exec of a guest takes a tracee through these phases. Every change is one that a failing exec can take back, and nothing is written into
+// memory that another process may share: the emulator is named by a descriptor, and the arguments are put in order on the new stack.
+type phase int
+
+const (
+	anew    phase = iota // the call is made once more, from the start
+	asking               // the call as it was made is on its way, to see if the kernel refuses the file for more than its format
+	ready                // the emulator's descriptor is there; the call starts anew
+	running              // the emulator's exec is on its way
+	loaded               // the emulator is in memory, its stack is in order; the call is about to end
+)
+
+// pending is an exec of a guest.
+type pending struct {
+	phase    phase
+	call     *execCall
+	regs     registers // as the call was made
+	mask     uint64    // the signals that the tracee blocks; all of them wait until the exec is through
+	blocked  bool
+	dumpable bool // it was made dumpable, which a failing exec must undo
+
+	plan     resolve.Plan
+	emulator *emulator
+	guest    *guest
+	name     string // what the process is to be called
+	doubt    bool   // the kernel is asked first if it would execute the file
+	byFD     bool   // the guest's file is handed over as a descriptor
+	loan     *loan  // memory of the caller that the call uses
+	fds      []int  // our descriptors' numbers in the tracee: the guest's file, if it is handed over, and the emulator
+}
+
+// request is what the tracee asked for.
+type request struct {
+	path  string
+	dirfd int
+	flags uint64
+	argv  uint64
+	envp  uint64
+	empty uint64 // the address of an empty string: the end of path
+}
+
+func (r request) plain() bool { return r.dirfd == unix.AT_FDCWD && r.flags == 0 }
+
+// name is what the kernel calls a file that is named by a descriptor (fs/exec.c, alloc_bprm); "" for one that its path alone names.
+func (r request) name() string {
+	switch {
+	case r.dirfd == unix.AT_FDCWD || strings.HasPrefix(r.path, "/"):
+		return ""
+	case r.path == "":
+		return fmt.Sprintf("/dev/fd/%d", r.dirfd)
+	}
+	return fmt.Sprintf("/dev/fd/%d/%s", r.dirfd, r.path)
+}
+
+// seccompStop is a tracee about to exec.
+func (s *supervisor) seccompStop(t *tracee) error {
+	if e := t.exec; e != nil {
+		switch e.phase {
+		case ready:
+			e.phase = running
+			return sys.ContinueToSyscall(t.tid, 0)
+		case anew:
+			return s.route(t, e)
+		}
+		s.settle(t)
+	}
+	data, err := sys.EventMessage(t.tid)
+	if err != nil {
+		return err
+	}
+	if data == 0 || int(data) > len(execCalls) {
+		return s.spoofStop(t, data)
+	}
+	e := &pending{call: &execCalls[data-1]}
+	if err := e.regs.get(t.tid); err != nil {
+		return err
+	}
+	return s.route(t, e)
+}
+
+// request reads what the call asks for.
+func (s *supervisor) request(t *tracee, e *pending) (request, error) {
+	r := request{dirfd: unix.AT_FDCWD}
+	arg := func(n int) uint64 { return *e.regs.arg(e.call, n) }
+	at := 0
+	if e.call.at {
+		r.dirfd, r.flags, at = int(int32(arg(0))), arg(4), 1
+	}
+	address := arg(at)
+	r.argv, r.envp = arg(at+1), arg(at+2)
+	var err error
+	r.path, err = s.memory(t).readString(address, unix.PathMax)
+	r.empty = address + uint64(len(r.path))
+	return r, err
+}
+
+// route decides what becomes of the exec.
+func (s *supervisor) route(t *tracee, e *pending) error {
+	if e.call.at && uint32(*e.regs.arg(e.call, 4)) == sys.QuestionFlags {
+		return s.answer(t, e)
+	}
+	req, err := s.request(t, e)
+	if errors.Is(err, errDenied) && !e.dumpable {
+		return s.allow(t, e)
+	}
+	s.asked(t, req.path)
+	if err == nil {
+		err = s.plan(t, e, req)
+	}
+	if err != nil {
+		s.debug(t, "exec %s: left to the kernel: %v", req.path, err)
+		return s.leave(t, e)
+	}
+	t.exec = e
+	if e.doubt || !req.plain() {
+		e.phase = asking
+		return sys.ContinueToSyscall(t.tid, 0)
+	}
+	return s.hand(t, e, req, entering)
+}
+
+// leave leaves the exec to the kernel, whose answer then is the right one.
+func (s *supervisor) leave(t *tracee, e *pending) error {
+	if !e.dumpable {
+		return sys.Continue(t.tid, 0)
+	}
+	t.exec, e.phase, e.emulator = e, asking, nil
+	return sys.ContinueToSyscall(t.tid, 0)
+}
+
+var errNative = errors.New("not a guest program")
+
+// plan finds out what is to happen. Its error tells why the exec is the kernel's: whatever is no guest program that the kernel
+// would execute.
+func (s *supervisor) plan(t *tracee, e *pending, req request) error {
+	if req.flags&^(unix.AT_EMPTY_PATH|unix.AT_SYMLINK_NOFOLLOW) != 0 || req.path == "" && req.flags&unix.AT_EMPTY_PATH == 0 {
+		return unix.EINVAL
+	}
+	v, err := s.newView(t, req.path, req.dirfd)
+	if err != nil {
+		return err
+	}
+	defer v.close()
+	v.follow = req.flags&unix.AT_SYMLINK_NOFOLLOW == 0
+	v.first = req.name()
+	plan, errno := s.resolver.Resolve(v, resolve.Request{Path: req.path})
+	if errno != 0 {
+		return errno
+	}
+	if plan.Native() {
+		return errNative
+	}
+	if e.emulator, err = s.emulator(plan.ABI); err != nil {
+		s.say("%s: %v", req.path, err)
+		return err
+	}
+	e.plan, e.byFD, e.doubt, e.name = plan, v.byFD, v.doubt, path.Base(req.path)
+	if req.path == "" {
+		e.name = s.fileName(v.last.path) // as Linux 6.14 has it; before, it was the descriptor's number
+	}
+	e.guest = &guest{fd: v.last.path, refs: 1, abi: plan.ABI, emulator: e.emulator}
+	v.last.path = -1
+	return nil
+}
+
+// answer tells a program that asks that it is supervised.
+func (s *supervisor) answer(t *tracee, e *pending) error {
+	if err := e.regs.skip(t.tid, sys.QuestionAnswer); err != nil {
+		return err
+	}
+	if err := e.regs.set(t.tid); err != nil {
+		return err
+	}
+	return sys.Continue(t.tid, 0)
+}
+
+// hand gives the stopped tracee the descriptors of the emulator and, if need be, of the guest's file, and takes it back to make its
+// call anew, as one that executes the emulator. Signals wait meanwhile.
+func (s *supervisor) hand(t *tracee, e *pending, req request, from where) error {
+	if err := s.block(t, e); err != nil {
+		return err
+	}
+	if ok, err := s.hasListener(); err != nil {
+		return err
+	} else if !ok {
+		return s.borrow(t, e, req, from)
+	}
+	err := s.give(t, e, from)
+	var refused *handError
+	if errors.As(err, &refused) {
+		return s.failed(t, e, -int64(refused.errno))
+	}
+	if err != nil {
+		return err
+	}
+	regs := e.regs
+	*regs.arg(e.call, 0) = uint64(e.fds[len(e.fds)-1])
+	*regs.arg(e.call, 1) = req.empty
+	*regs.arg(e.call, 2) = req.argv
+	*regs.arg(e.call, 3) = req.envp
+	*regs.arg(e.call, 4) = unix.AT_EMPTY_PATH
+	regs.again(e.call.numbers.execveat)
+	if err := regs.set(t.tid); err != nil {
+		return err
+	}
+	e.phase = ready
+	return sys.Continue(t.tid, 0)
+}
+
+func (s *supervisor) block(t *tracee, e *pending) error {
+	if e.blocked {
+		return nil
+	}
+	var err error
+	if e.mask, err = sys.Blocked(t.tid); err != nil {
+		return err
+	}
+	e.blocked = true
+	return sys.SetBlocked(t.tid, ^uint64(0))
+}
+
+// execStop is a tracee with a new program.
+func (s *supervisor) execStop(t *tracee) error {
+	t.inherits = false
+	t.guest.drop()
+	t.guest = nil
+	defer func() { t.lender = 0 }()
+	if e := t.exec; e != nil && e.phase == running {
+		if t.lender != 0 {
+			s.giveBack(e, t.lender)
+		}
+		t.guest, e.guest = e.guest, nil
+		s.execed(t, e)
+		e.phase = loaded
+		return sys.ContinueToSyscall(t.tid, 0)
+	}
+	s.tellVDSO(t)
+	s.execed(t, nil)
+	return s.through(t)
+}
+
+// syscallStop is the end of a call that was let go in one of the phases.
+func (s *supervisor) syscallStop(t *tracee) error {
+	if t.answer != nil {
+		return s.unameEnd(t)
+	}
+	e := t.exec
+	if e == nil {
+		return sys.Continue(t.tid, 0)
+	}
+	var regs registers
+	if err := regs.get(t.tid); err != nil {
+		return err
+	}
+	switch e.phase {
+	case asking:
+		if e.emulator == nil || regs.result() != -int64(unix.ENOEXEC) {
+			return s.failed(t, e, regs.result())
+		}
+		req, err := s.request(t, e)
+		if err != nil {
+			return err
+		}
+		return s.hand(t, e, req, leaving)
+	case running:
+		return s.failed(t, e, regs.result())
+	case loaded:
+		return s.arrange(t, e, regs)
+	}
+	return s.through(t)
+}
+
+// arrange puts the emulator's arguments on its new stack and gives the process its name. If that fails, the process must not run.
+func (s *supervisor) arrange(t *tracee, e *pending, regs registers) error {
+	stack, err := s.newStack(t, e, *regs.sp())
+	if err == nil {
+		err = s.memory(t).write(stack.sp, stack.bytes)
+	}
+	if err != nil {
+		if !sys.Gone(err) {
+			s.say("%s: cannot reach the new process %d: %v", e.name, t.tid, err)
+			_ = unix.Kill(t.tid, unix.SIGKILL)
+		}
+		return err
+	}
+	s.debug(t, "exec %s: %s %s", e.name, e.emulator.Path, e.plan.File.Path)
+	*regs.sp() = stack.sp
+	if err := s.rename(t, e, regs, stack.name); err != nil {
+		return err
+	}
+	regs.finished()
+	if err := regs.set(t.tid); err != nil {
+		return err
+	}
+	return s.through(t)
+}
+
+func (s *supervisor) newStack(t *tracee, e *pending, sp uint64) (rewritten, error) {
+	m := s.memory(t)
+	old, err := readStack(sp, m.read)
+	if err != nil {
+		return rewritten{}, err
+	}
+	argv, envp, err := s.arguments(e.plan, e.emulator, old, m)
+	if err != nil {
+		return rewritten{}, err
+	}
+	var aux []uint64
+	if e.byFD {
+		aux = []uint64{auxExecfd, uint64(e.fds[0])}
+	}
+	return old.rewrite(sp, argv, envp, aux, e.name), nil
+}
+
+// through ends an exec, in whatever phase, and lets the tracee go on.
+func (s *supervisor) through(t *tracee) error {
+	s.settle(t)
+	return sys.Continue(t.tid, 0)
+}
+
+// settle forgets an exec: signals are let through again, and what came while they were not is made up for.
+func (s *supervisor) settle(t *tracee) {
+	e := t.exec
+	if e == nil {
+		return
+	}
+	t.exec = nil
+	e.guest.drop()
+	if e.blocked {
+		_ = sys.SetBlocked(t.tid, e.mask)
+	}
+	if t.stopped {
+		_ = sys.SendThread(t.tid, unix.SIGSTOP)
+	}
+	if t.interrupt {
+		_ = sys.Interrupt(t.tid)
+	}
+	t.stopped, t.interrupt = false, false
+}

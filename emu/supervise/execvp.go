@@ -1,0 +1,57 @@
+package supervise
+
+import (
+	"errors"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"binproxy/emu/exit"
+	"binproxy/emu/sys"
+)
+
+// defaultPath is where a command is looked for without a PATH, as execvp(3) does.
+const defaultPath = "/bin:/usr/bin"
+
+// execvp execs a command as execvp(3) finds it: a name with a slash as it is, another in the directories of PATH. It returns
+// only with an error.
+func execvp(command string, argv, env []string) error {
+	var denied error
+	for _, path := range Candidates(command, env) {
+		err := sys.Exec(path, argv, env)
+		switch errno := sys.Errno(err); {
+		case errors.Is(err, unix.EACCES):
+			denied = err
+		case errno != unix.ENOENT && errno != unix.ENOTDIR:
+			return exit.With(exit.CannotRun, err)
+		}
+	}
+	if denied != nil {
+		return exit.With(exit.CannotRun, denied)
+	}
+	return exit.Errorf(exit.NotFound, "%s: %w", command, syscall.ENOENT)
+}
+
+// Candidates lists the paths that a command may be found at: the name itself if it has a slash, else one in each directory of the
+// environment's PATH.
+func Candidates(name string, env []string) []string {
+	if strings.Contains(name, "/") {
+		return []string{name}
+	}
+	path := defaultPath
+	for _, entry := range env {
+		if value, ok := strings.CutPrefix(entry, "PATH="); ok {
+			path = value
+			break
+		}
+	}
+	var list []string
+	for dir := range strings.SplitSeq(path, ":") {
+		if dir == "" {
+			dir = "."
+		}
+		list = append(list, dir+"/"+name)
+	}
+	return list
+}

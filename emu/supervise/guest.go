@@ -1,0 +1,33 @@
+package supervise
+
+import (
+	"golang.org/x/sys/unix"
+
+	"binproxy/emu/arch"
+)
+
+// guest is the program that an emulated process runs, shared by all that were forked from it. /proc/PID/exe names the emulator;
+// this is what it should name.
+type guest struct {
+	fd   int // O_PATH
+	refs int
+
+	abi      *arch.ABI
+	emulator *emulator
+}
+
+func (g *guest) share() *guest {
+	if g != nil {
+		g.refs++
+	}
+	return g
+}
+
+func (g *guest) drop() {
+	if g == nil {
+		return
+	}
+	if g.refs--; g.refs == 0 {
+		unix.Close(g.fd)
+	}
+}

@@ -1,0 +1,129 @@
+package supervise
+
+import (
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"binproxy/emu/observe"
+	"binproxy/emu/sys"
+)
+
+// Observer is told of every process, exec and end, with the CPU time that the process has used so far.
+type Observer interface {
+	Forked(pid, parent int)
+	Execed(pid int, program observe.Program, cpu time.Duration)
+	Exited(pid int, status unix.WaitStatus, cpu time.Duration)
+}
+
+// maxCommand is how many bytes of a command line are kept for an observer.
+const maxCommand = 4096
+
+// asked keeps the path that an exec names, for execed.
+func (s *supervisor) asked(t *tracee, path string) {
+	if s.config.Observer != nil {
+		t.path = path
+	}
+}
+
+// execed tells of a new program. Its stack is as execve left it: with the caller's arguments.
+func (s *supervisor) execed(t *tracee, e *pending) {
+	if s.config.Observer == nil {
+		return
+	}
+	p := observe.Program{File: t.path, Argv: s.commandLine(t.tid)}
+	if e != nil {
+		p.Arch = e.plan.ABI.Name
+	}
+	t.path = ""
+	s.config.Observer.Execed(t.tid, p, processCPU(t.tid))
+}
+
+// entered tells of a new process; a thread of one that is known is none. Of the child's and the parent's stop either may come first: the kernel
+// is asked whose child it is.
+func (s *supervisor) entered(t *tracee) {
+	if s.config.Observer == nil {
+		return
+	}
+	group, parent := s.family(t.tid)
+	if group != 0 && group != t.tid {
+		t.group = group
+		return
+	}
+	if parent == os.Getpid() {
+		parent = 0
+	}
+	s.config.Observer.Forked(t.tid, parent)
+}
+
+// family reads the process that a thread belongs to, and that one's parent; 0 where they cannot be read.
+func (s *supervisor) family(tid int) (group, parent int) {
+	fd, err := unix.Openat(s.proc, strconv.Itoa(tid)+"/status", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0, 0
+	}
+	defer unix.Close(fd)
+	n, _ := unix.Read(fd, s.status[:])
+	for line := range strings.Lines(string(s.status[:max(n, 0)])) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), ":\t")
+		switch key {
+		case "Tgid":
+			group, _ = strconv.Atoi(value)
+		case "PPid":
+			parent, _ = strconv.Atoi(value)
+			return group, parent
+		}
+	}
+	return group, parent
+}
+
+// ended tells of a process's end. Its threads' ends are nobody's business.
+func (s *supervisor) ended(stop found) {
+	if s.config.Observer == nil {
+		return
+	}
+	if t := s.tracees[stop.TID]; t != nil && t.group == 0 {
+		s.config.Observer.Exited(stop.TID, stop.Status, stop.cpu)
+	}
+}
+
+// waitObserved is wait, but that the CPU time of what has ended is read while it can be.
+func (s *supervisor) waitObserved() (found, error) {
+	tid, ended, err := sys.WaitKeep()
+	if err != nil {
+		return found{}, err
+	}
+	cpu := time.Duration(observe.Unknown)
+	if ended {
+		cpu = processCPU(tid)
+	}
+	stop, err := sys.Wait(tid)
+	return found{stop, cpu}, err
+}
+
+func processCPU(pid int) time.Duration {
+	cpu, err := sys.ProcessCPU(pid)
+	if err != nil {
+		return observe.Unknown
+	}
+	return cpu
+}
+
+// commandLine reads the arguments of a process, up to maxCommand bytes of them.
+func (s *supervisor) commandLine(tid int) []string {
+	fd, err := unix.Openat(s.proc, strconv.Itoa(tid)+"/cmdline", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil
+	}
+	f := os.NewFile(uintptr(fd), "cmdline")
+	defer f.Close()
+	b, _ := io.ReadAll(io.LimitReader(f, maxCommand))
+	if len(b) == 0 {
+		return nil
+	}
+	return strings.Split(strings.TrimSuffix(string(b), "\x00"), "\x00")
+}

@@ -1,0 +1,248 @@
+package supervise
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"binproxy/emu/identity"
+	"binproxy/emu/seccomp"
+	"binproxy/emu/sys"
+)
+
+// openForm is how a variant of open takes its arguments.
+type openForm int
+
+const (
+	openPath openForm = iota + 1 // open(path, flags)
+	openAt                       // openat(dirfd, path, flags)
+	openHow                      // openat2(dirfd, path, how, size)
+)
+
+// notReading are the flags of opens that do not lead to a file's text: those that make a file, and those of a mere place.
+const notReading = unix.O_CREAT | unix.O_DIRECTORY | unix.O_PATH
+
+// reading are the conditions under which an open reads. The flags of openat2 are not in registers.
+func (f openForm) reading() []*seccomp.Equal {
+	arg := int(f)
+	if f == openHow {
+		return []*seccomp.Equal{nil}
+	}
+	const mask = notReading | unix.O_ACCMODE
+	return []*seccomp.Equal{{Arg: arg, Value: unix.O_RDONLY, Mask: mask}, {Arg: arg, Value: unix.O_RDWR, Mask: mask}}
+}
+
+// toldFile is one of the kernel's files that is to say another thing.
+type toldFile struct {
+	identity.File
+	dev, ino uint64 // in the /proc and /sys that we have; 0 where it is not there
+	fd       int    // what it says, once that is made; -1
+}
+
+// opening is an open as the tracee asks for it.
+type opening struct {
+	path  string
+	dirfd int
+	flags uint64
+}
+
+func (s *supervisor) opening(t *tracee, c *spoofedCall, regs *registers) (o opening, err error) {
+	arg := func(n int) uint64 { return *regs.arg(&c.execCall, n) }
+	o.dirfd = unix.AT_FDCWD
+	at := 0
+	if c.openOf != openPath {
+		o.dirfd, at = int(int32(arg(0))), 1
+	}
+	m := s.memory(t)
+	o.flags = arg(at + 1)
+	if c.openOf == openHow {
+		var b [8]byte // struct open_how begins with the flags
+		if err := m.read(o.flags, b[:]); err != nil {
+			return o, err
+		}
+		o.flags = binary.LittleEndian.Uint64(b[:])
+	}
+	o.path, err = m.readString(arg(at), unix.PathMax)
+	return o, err
+}
+
+// openStop is a tracee about to open a file for reading. If that is one of the kernel's files, it gets another one instead. Everything
+// else is the kernel's business.
+func (s *supervisor) openStop(t *tracee, c *spoofedCall) error {
+	var regs registers
+	if err := regs.get(t.tid); err != nil {
+		return err
+	}
+	o, err := s.opening(t, c, &regs)
+	if err != nil || o.flags&notReading != 0 || o.path == "" {
+		return sys.Continue(t.tid, 0)
+	}
+	file := s.askedFile(t, o)
+	if file == nil {
+		return sys.Continue(t.tid, 0)
+	}
+	if file.fd < 0 {
+		if err := file.make(); err != nil {
+			s.debug(t, "%s: %v", file.Path, err)
+			return sys.Continue(t.tid, 0)
+		}
+	}
+	s.debug(t, "open %s", file.Path)
+	return s.giveFile(t, c, regs, file.fd, o.flags&unix.O_CLOEXEC != 0)
+}
+
+// askedFile is the file that the tracee asks for, if that is one of those that are told.
+func (s *supervisor) askedFile(t *tracee, o opening) *toldFile {
+	v, err := s.newView(t, o.path, o.dirfd)
+	if err != nil {
+		return nil
+	}
+	defer v.close()
+	v.follow = o.flags&unix.O_NOFOLLOW == 0
+	fd, errno := v.find(o.path)
+	if errno != 0 {
+		return nil
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	// The kernel's file systems have no device of their own.
+	if unix.Fstat(fd, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || unix.Major(st.Dev) != 0 {
+		return nil
+	}
+	file := s.told(fd, &st)
+	if file == nil || o.flags&unix.O_ACCMODE == unix.O_RDWR && strings.HasSuffix(file.Path, "/hostname") {
+		return nil // who sets the host's name is to set it
+	}
+	return file
+}
+
+// told finds the kernel's file that an O_PATH descriptor is. In another mount of /proc than ours it has another device, and a file of
+// /proc/sys another inode; there it is known by the end of its path.
+func (s *supervisor) told(fd int, st *unix.Stat_t) *toldFile {
+	s.openTold()
+	var fs unix.Statfs_t
+	if unix.Fstatfs(fd, &fs) != nil || fs.Type != unix.PROC_SUPER_MAGIC && fs.Type != unix.SYSFS_MAGIC {
+		return nil
+	}
+	for _, f := range s.spoof.files {
+		if f.ino != 0 && f.ino == st.Ino && f.dev == st.Dev {
+			return f
+		}
+	}
+	path, err := readlinkOf(s.self, fd)
+	if err != nil {
+		return nil
+	}
+	for _, f := range s.spoof.files {
+		end := f.Path[strings.LastIndexByte(f.Path, '/'):]
+		if rest, ok := strings.CutPrefix(f.Path, "/proc/sys"); ok {
+			end = rest
+		}
+		if strings.HasSuffix(path, end) && (f.ino == st.Ino || strings.HasPrefix(f.Path, "/proc/sys/")) {
+			return f
+		}
+	}
+	return nil
+}
+
+// openTold looks at the files of this machine, once.
+func (s *supervisor) openTold() {
+	if s.spoof.opened {
+		return
+	}
+	s.spoof.opened = true
+	for _, f := range s.spoof.identity.Files(readFile) {
+		told := &toldFile{File: f, fd: -1}
+		var st unix.Stat_t
+		if unix.Stat(f.Path, &st) == nil {
+			told.dev, told.ino = st.Dev, st.Ino
+		}
+		s.spoof.files = append(s.spoof.files, told)
+	}
+}
+
+// make writes what the file says into memory, where nobody can change it any more.
+func (f *toldFile) make() error {
+	text, err := f.Text()
+	if err != nil {
+		return err
+	}
+	fd, err := unix.MemfdCreate(f.Path[strings.LastIndexByte(f.Path, '/')+1:], unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		return os.NewSyscallError("memfd_create", err)
+	}
+	if n, err := unix.Write(fd, text); n != len(text) {
+		unix.Close(fd)
+		return fmt.Errorf("write %d bytes into memory: %d, %w", len(text), n, err)
+	}
+	const sealed = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
+	_ = unix.Fchmod(fd, 0o444)
+	_, _ = unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, sealed)
+	f.fd = fd
+	return nil
+}
+
+// giveFile makes the tracee's call give a descriptor of our file: it calls for help in its place (calls.go), and the filter's listener
+// puts the descriptor in.
+func (s *supervisor) giveFile(t *tracee, c *spoofedCall, regs registers, file int, cloexec bool) error {
+	err := s.undisturbed(t, func() error {
+		result, err := s.handFile(t, &c.execCall, regs, file, cloexec)
+		if err != nil {
+			return err
+		}
+		back := regs
+		back.setResult(result)
+		back.finished()
+		return back.set(t.tid)
+	})
+	if err == errInterrupted {
+		back := regs
+		back.again(uint64(c.nr))
+		err = back.set(t.tid)
+	}
+	if err != nil {
+		return err
+	}
+	return sys.Continue(t.tid, 0)
+}
+
+// handFile gives the descriptor's number in the tracee, or the errno, as the result of a call.
+func (s *supervisor) handFile(t *tracee, c *execCall, regs registers, file int, cloexec bool) (int64, error) {
+	listener, err := s.listener()
+	if err != nil {
+		return 0, err
+	}
+	fd, err := sys.Reopen(s.self, file, unix.O_RDONLY)
+	if err != nil {
+		return 0, err
+	}
+	defer unix.Close(fd)
+	*regs.arg(c, helpArg) = c.help(s.cookie)
+	if err := regs.replace(t.tid, c.numbers.execve); err != nil {
+		return 0, err
+	}
+	if err := regs.set(t.tid); err != nil {
+		return 0, err
+	}
+	if err := sys.ContinueToSyscall(t.tid, 0); err != nil {
+		return 0, err
+	}
+	id, err := s.notification(listener, t)
+	if err != nil {
+		return 0, err
+	}
+	given, err := sys.GiveDescriptor(listener, id, fd, cloexec)
+	result := int64(given)
+	if err != nil {
+		result = -int64(sys.Errno(err))
+	}
+	if err := sys.AnswerNotification(listener, id, 0, 0); err != nil && err != unix.ENOENT {
+		return 0, err
+	}
+	return result, s.syscallStopOf(t)
+}
+
+func readFile(path string) ([]byte, error) { return os.ReadFile(path) }

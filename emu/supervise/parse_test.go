@@ -1,0 +1,104 @@
+package supervise
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+const statusText = "Name:\tloop\nUmask:\t0022\nState:\tt (tracing stop)\nTgid:\t7\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nFDSize:\t64\nGroups:\t8 9 1000 \n" +
+	"CapInh:\t0000000000000000\nCapPrm:\t000001fffeffffff\nCapEff:\t00000000a80425fb\n"
+
+func TestParseIDs(t *testing.T) {
+	require.Equal(t, ids{UID: 4, GID: 8, Groups: []int{8, 9, 1000}, Effective: 0xa80425fb}, parseIDs([]byte(statusText)))
+	// A name cannot pass for another line: the kernel escapes newlines in it.
+	named := strings.Replace(statusText, "Name:\tloop", "Name:\t\\nUid:\t0\t0\t0\t0", 1)
+	require.Equal(t, 4, parseIDs([]byte(named)).UID)
+	require.Equal(t, ids{UID: -1, GID: -1}, parseIDs(nil))
+	require.Equal(t, -1, parseIDs([]byte("Uid:\t0\n")).UID)
+}
+
+func FuzzParseIDs(f *testing.F) {
+	f.Add([]byte(statusText))
+	f.Fuzz(func(t *testing.T, text []byte) { parseIDs(text) })
+}
+
+func TestBits(t *testing.T) {
+	file := &unix.Stat_t{Uid: 10, Gid: 20, Mode: 0o754}
+	for _, c := range []struct {
+		ids  ids
+		want uint32
+	}{
+		{ids{UID: 10, GID: 1}, 7},
+		{ids{UID: 1, GID: 20}, 5},
+		{ids{UID: 1, GID: 1, Groups: []int{3, 20}}, 5},
+		{ids{UID: 1, GID: 1}, 4},
+		{ids{UID: 0, Effective: 1 << unix.CAP_DAC_OVERRIDE}, 7},
+		{ids{UID: 0}, 4},
+	} {
+		require.Equal(t, c.want, stance{ids: c.ids}.bits(file), "%+v", c.ids)
+	}
+	file.Mode = 0o644
+	require.EqualValues(t, 6, stance{ids: ids{Effective: 1 << unix.CAP_DAC_OVERRIDE}}.bits(file), "nobody may execute it")
+}
+
+func TestOrder(t *testing.T) {
+	for _, o := range []order{
+		{},
+		{ignored: 0x8000000000000001, closed: 5, root: "/a b", dir: "--", lend: true, socket: 17},
+		{entries: map[string]string{"aarch64": "/usr/bin/qemu-aarch64", "armhf": "--"}},
+	} {
+		got, rest, err := parseOrder(append(o.words(), "command", "argv0", "--", "x"))
+		require.NoError(t, err)
+		require.Equal(t, o, got)
+		require.Equal(t, []string{"command", "argv0", "--", "x"}, rest)
+	}
+	for _, words := range [][]string{nil, {"x"}, {"0 0 false 0", "", "", "--"}, {"0 0 maybe 0", "", "", "--", "c", "a"}} {
+		_, _, err := parseOrder(words)
+		require.Error(t, err, "%q", words)
+	}
+}
+
+func TestSearch(t *testing.T) {
+	for _, at := range []int{0, 1, 65535, 65536, 65537, 200000} {
+		data := make([]byte, 300000)
+		copy(data[at:], "\x0f\x05")
+		for _, r := range []int{1 << 20, 1000} {
+			got, ok := search(&slowReader{bytes.NewReader(data), r}, []byte("\x0f\x05"))
+			require.True(t, ok)
+			require.EqualValues(t, at, got)
+		}
+	}
+	_, ok := search(strings.NewReader("\x0f"), []byte("\x0f\x05"))
+	require.False(t, ok)
+}
+
+type slowReader struct {
+	r    *bytes.Reader
+	most int
+}
+
+func (s *slowReader) Read(b []byte) (int, error) { return s.r.Read(b[:min(len(b), s.most)]) }
+
+func TestRequestName(t *testing.T) {
+	for _, c := range []struct {
+		r    request
+		want string
+	}{
+		{request{path: "a", dirfd: unix.AT_FDCWD}, ""},
+		{request{path: "/a", dirfd: 5}, ""},
+		{request{path: "a/b", dirfd: 5}, "/dev/fd/5/a/b"},
+		{request{path: "", dirfd: 5}, "/dev/fd/5"},
+	} {
+		require.Equal(t, c.want, c.r.name())
+	}
+}
+
+func TestCandidates(t *testing.T) {
+	require.Equal(t, []string{"a/b"}, Candidates("a/b", []string{"PATH=/x"}))
+	require.Equal(t, []string{"/x/a", "./a", "y/a"}, Candidates("a", []string{"Z=", "PATH=/x::y", "PATH=/z"}))
+	require.Equal(t, []string{"/bin/a", "/usr/bin/a"}, Candidates("a", nil))
+}

@@ -1,0 +1,83 @@
+package supervise
+
+import (
+	"encoding/binary"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"binproxy/emu/identity"
+)
+
+func TestEncodeSpoof(t *testing.T) {
+	id := identity.Identity{Release: "4.15.0", Version: "#1 SMP x", Machine: "armv7l"}
+	got, proc, err := decodeSpoof(encodeSpoof(id, identity.ProcTrace))
+	require.NoError(t, err)
+	require.Equal(t, id, got)
+	require.Equal(t, identity.ProcTrace, proc)
+
+	got, proc, err = decodeSpoof(encodeSpoof(identity.Identity{}, identity.ProcTrace))
+	require.NoError(t, err)
+	require.True(t, got.IsZero())
+	require.Empty(t, spoofRules(got, proc), "nothing is stopped that nobody asked for")
+	_, _, err = decodeSpoof("auto\nx")
+	require.Error(t, err)
+}
+
+func TestFill(t *testing.T) {
+	id := identity.Identity{Release: "4.15.0-112-generic", Machine: strings.Repeat("m", identity.MaxField)}
+	for _, l := range []layout{newUtsname, oldoldUtsname} {
+		b := []byte(strings.Repeat("x", 5*int(l)) + "behind")
+		l.fill(b, id)
+		field := func(n int) string { return string(b[n*int(l) : (n+1)*int(l)]) }
+		padded := func(s string) string {
+			return s[:min(len(s), int(l)-1)] + strings.Repeat("\x00", max(1, int(l)-len(s)))
+		}
+		require.Equal(t, strings.Repeat("x", int(l)), field(0), "nobody set it")
+		require.Equal(t, padded(id.Release), field(2))
+		require.Equal(t, padded(id.Machine), field(4))
+		require.True(t, strings.HasSuffix(string(b), "behind"))
+	}
+}
+
+func TestAuxEntry(t *testing.T) {
+	var wide, narrow []byte
+	for _, pair := range [][2]uint64{{32, 0xf7fc1570}, {33, 0xf7fc1000}, {6, 4096}, {0, 0}} {
+		for _, v := range pair {
+			wide = binary.LittleEndian.AppendUint64(wide, v)
+			narrow = binary.LittleEndian.AppendUint32(narrow, uint32(v))
+		}
+	}
+	for _, b := range [][]byte{wide, narrow} {
+		require.EqualValues(t, 0xf7fc1000, auxEntry(b, 33))
+		require.EqualValues(t, 4096, auxEntry(b, 6))
+		require.Zero(t, auxEntry(b, 7))
+	}
+	require.Zero(t, auxEntry(nil, 33))
+}
+
+// TestVDSOPatches finds the note of our own vDSO.
+func TestVDSOPatches(t *testing.T) {
+	aux, err := os.ReadFile("/proc/self/auxv")
+	require.NoError(t, err)
+	base := auxEntry(aux, vdsoKey)
+	require.NotZero(t, base)
+	memory, err := os.Open("/proc/self/mem")
+	require.NoError(t, err)
+	defer memory.Close()
+	read := func(at uint64, b []byte) error {
+		_, err := memory.ReadAt(b, int64(base+at))
+		return err
+	}
+	header := make([]byte, elfHeader)
+	require.NoError(t, read(0, header))
+	patches := vdsoPatches(header, "1.2.3", read)
+	require.NotEmpty(t, patches)
+	require.Contains(t, string(patches[0].text), "Linux\x00\x00\x00\x03\x02\x01\x00")
+	require.Empty(t, vdsoPatches(header, "no numbers, and no note of a salt is as long as this text, which nobody takes for a release", func(at uint64, b []byte) error {
+		return unix.EFAULT
+	}))
+}

@@ -1,0 +1,130 @@
+package supervise
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// image is a process's memory from base on.
+type image struct {
+	base uint64
+	data []byte
+}
+
+func (m *image) read(addr uint64, b []byte) error {
+	if addr < m.base || addr+uint64(len(b)) > m.base+uint64(len(m.data)) {
+		return unix.EFAULT
+	}
+	copy(b, m.data[addr-m.base:])
+	return nil
+}
+
+func (m *image) text(t *testing.T, addr uint64) string {
+	t.Helper()
+	require.GreaterOrEqual(t, addr, m.base)
+	rest := m.data[addr-m.base:]
+	return string(rest[:bytes.IndexByte(rest, 0)])
+}
+
+// newImage lays a new program's stack out as the kernel does, with room below it, and gives the stack pointer.
+func newImage(argv, envp []string, aux []uint64) (*image, uint64) {
+	const top, size = 0x7ffffffff000, 1 << 16
+	m := &image{top - size, make([]byte, size)}
+	at := uint64(top - 8)
+	lay := func(list []string) []uint64 {
+		words := make([]uint64, len(list))
+		for i := len(list) - 1; i >= 0; i-- {
+			at -= uint64(len(list[i]) + 1)
+			copy(m.data[at-m.base:], list[i])
+			words[i] = at
+		}
+		return words
+	}
+	env := lay(envp)
+	words := append([]uint64{uint64(len(argv))}, lay(argv)...)
+	words = append(append(append(words, 0), env...), 0)
+	words = append(words, aux...)
+	sp := (at - uint64(8*len(words))) &^ 15
+	for i, w := range words {
+		binary.LittleEndian.PutUint64(m.data[sp-m.base+uint64(8*i):], w)
+	}
+	return m, sp
+}
+
+func (m *image) texts(t *testing.T, words []uint64) (list []string) {
+	for _, at := range words {
+		list = append(list, m.text(t, at))
+	}
+	return list
+}
+
+func TestRewrite(t *testing.T) {
+	aux := []uint64{33, 0x7fff12345000, 6, 4096, 0, 0}
+	for _, argc := range []int{0, 1, 2, 7, 300} {
+		for _, more := range []int{0, 1, 4, 5} {
+			t.Run(fmt.Sprint(argc, " ", more), func(t *testing.T) {
+				var argv []string
+				for i := range argc {
+					argv = append(argv, fmt.Sprint("argument", i))
+				}
+				envp := []string{"A=1", "EMPTY=", "=odd"}
+				m, sp := newImage(argv, envp, aux)
+				old, err := readStack(sp, m.read)
+				require.NoError(t, err)
+				require.Equal(t, argv, m.texts(t, old.argv))
+				require.Equal(t, envp, m.texts(t, old.envp))
+				require.Equal(t, aux, old.aux)
+
+				var arguments []argument
+				var want []string
+				for i := range more {
+					arguments = append(arguments, argument{text: fmt.Sprint("new", i)})
+					want = append(want, fmt.Sprint("new", i))
+				}
+				for i, at := range old.argv {
+					arguments = append(arguments, argument{at: at})
+					want = append(want, argv[i])
+				}
+				new := old.rewrite(sp, arguments, old.envp[1:], []uint64{auxExecfd, 3}, "name")
+				require.Zero(t, new.sp%16)
+				require.Equal(t, sp+old.size(), new.sp+uint64(len(new.bytes)), "nothing above is touched")
+				copy(m.data[new.sp-m.base:], new.bytes)
+				got, err := readStack(new.sp, m.read)
+				require.NoError(t, err)
+				require.Equal(t, want, m.texts(t, got.argv))
+				require.Equal(t, envp[1:], m.texts(t, got.envp))
+				require.Equal(t, append([]uint64{auxExecfd, 3}, aux...), got.aux)
+				require.Equal(t, "name", m.text(t, new.name))
+			})
+		}
+	}
+}
+
+// Whatever lies at a stack pointer, reading it ends, and what was read can be written.
+func FuzzReadStack(f *testing.F) {
+	m, sp := newImage([]string{"a", "b"}, []string{"C=d"}, []uint64{6, 4096, 0, 0})
+	f.Add(m.data[sp-m.base:])
+	f.Add([]byte{1, 0, 0, 0, 0, 0, 0, 0})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		m := &image{0x10000, append(data, make([]byte, 16)...)}
+		m.data = m.data[:len(m.data)&^7]
+		s, err := readStack(m.base, func(addr uint64, b []byte) error {
+			n := min(uint64(len(b)), m.base+uint64(len(m.data))-min(addr, m.base+uint64(len(m.data))))
+			if n == 0 {
+				return unix.EFAULT
+			}
+			clear(b)
+			return m.read(addr, b[:n])
+		})
+		if err != nil {
+			return
+		}
+		new := s.rewrite(m.base, []argument{{text: "x"}}, s.envp, nil, "n")
+		require.Equal(t, m.base+s.size(), new.sp+uint64(len(new.bytes)))
+	})
+}

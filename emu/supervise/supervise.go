@@ -1,0 +1,148 @@
+// Package supervise routes every execve of a tree of processes: the supervised route.
+//
+// A seccomp filter stops execve and execveat, and nothing else, for a tracer (SECCOMP_RET_TRACE). The tracer reads which file
+// is meant, as the tracee sees it, and resolves it (emu/resolve). A native program, and whatever the kernel would refuse, is let go as it is: the
+// kernel's own answer is the right one. For a guest program the tracee is given a descriptor of the emulator, by the filter's listener
+// (SECCOMP_IOCTL_NOTIF_ADDFD), and its call becomes an execveat of that descriptor, with the pointers to arguments and environment that it
+// had. When the emulator is loaded, its stack, which nobody else can see, is put in order: the emulator's arguments come before the guest's.
+//
+// So nothing is written into the memory of a process that may yet go on with it, nothing is copied but a page or two, no path has to be
+// visible in the tracee's root, and no environment variable takes part. All of it runs on one locked thread, as ptrace demands.
+package supervise
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+
+	"binproxy/emu/arch"
+	"binproxy/emu/config"
+	"binproxy/emu/identity"
+	"binproxy/emu/resolve"
+	"binproxy/emu/sys"
+)
+
+// Config says what to run, and how.
+type Config struct {
+	Command string // looked for in PATH of Env as execvp does
+	Argv    []string
+	Env     []string
+	Root    string // the directory to run it in as its root; "" for our own
+	Dir     string // its working directory, within Root; "" for ours, or / of Root
+
+	Guest    func(*arch.ABI) bool                     // which programs go to an emulator
+	Emulator func(*arch.ABI) (config.Emulator, error) // which emulator
+	Options  []string                                 // the emulator's further options
+	Behind   func(path string) string                 // what a path that leads to binproxy itself stands for; nil for nothing
+
+	Identity identity.Identity // what every program is told; empty fields are the kernel's
+	Proc     identity.Proc     // how the kernel's files tell it
+
+	Debug    bool        // one line for each exec on stderr
+	Observer Observer    // nil for none
+	Died     func(Death) // called for each guest that ended badly; nil for none
+}
+
+// supervisor is the state of the tracer's thread.
+type supervisor struct {
+	config   Config
+	resolver resolve.Resolver
+	options  []string
+	cookie   uint64
+	proc     int         // /proc
+	self     int         // /proc/self/fd
+	socket   int         // to the launcher, until the listener has come
+	notify   int         // the filter's listener
+	alone    bool        // there is none that can hand descriptors over
+	own      unix.Stat_t // binproxy itself
+	ids      ids         // ours
+	userns   string      // ours, as /proc names it
+	status   [8192]byte  // room for a /proc/PID/status
+	walks    bool
+
+	child     int
+	tracees   map[int]*tracee
+	early     map[int]bool // tracees that were gone before their parent's stop told of them
+	kept      []found
+	emulators map[*arch.ABI]*emulator
+	broken    map[*arch.ABI]error
+
+	spoof *spoof // nil where the identity is the kernel's own
+}
+
+// Run runs the command under supervision to its end, and gives that. The error is for what kept it from starting: a Refused where the
+// machine does not let us trace.
+func Run(c Config) (unix.WaitStatus, error) {
+	if len(execCalls) == 0 {
+		return 0, &Refused{"supervise", fmt.Errorf("it does not know the registers of a %s host", runtime.GOARCH)}
+	}
+	runtime.LockOSThread() // for good: the tracees are this thread's
+	s := &supervisor{
+		config: c, resolver: resolve.Resolver{Guest: c.Guest}, options: c.Options,
+		notify:  -1,
+		tracees: map[int]*tracee{}, early: map[int]bool{}, emulators: map[*arch.ABI]*emulator{}, broken: map[*arch.ABI]error{},
+	}
+	if !c.Identity.IsZero() {
+		s.spoof = &spoof{identity: c.Identity, vdsos: map[vdsoKind][]patch{}}
+	}
+	var b [8]byte
+	if _, err := unix.Getrandom(b[:], 0); err != nil {
+		return 0, err
+	}
+	s.cookie = binary.LittleEndian.Uint64(b[:])
+	if err := s.openOwnProc(); err != nil {
+		return 0, err
+	}
+	handOn, err := forward()
+	if err != nil {
+		return 0, err
+	}
+	if err := sys.TraceQuietly(); err != nil {
+		return 0, err
+	}
+	if err := s.launch(); err != nil {
+		return 0, err
+	}
+	go handOn(s.child)
+	status, err := s.loop()
+	if err == nil && s.notify < 0 {
+		if _, why := s.listener(); errors.As(why, new(*Refused)) {
+			return 0, why // it did not become the command
+		}
+	}
+	return status, err
+}
+
+// openOwnProc keeps /proc open: a guest may unmount it.
+func (s *supervisor) openOwnProc() (err error) {
+	if s.proc, err = sys.OpenProc(); err != nil {
+		return &Refused{"supervise", err}
+	}
+	if s.self, err = sys.Openat(s.proc, "self/fd", unix.O_PATH|unix.O_DIRECTORY); err != nil {
+		return &Refused{"supervise", fmt.Errorf("/proc is of another PID namespace: %w", err)}
+	}
+	if err := unix.Fstatat(s.proc, "self/exe", &s.own, 0); err != nil {
+		return err
+	}
+	s.userns = s.link("self/ns/user")
+	s.ids, err = s.idsOf("thread-self")
+	return err
+}
+
+func (s *supervisor) memory(t *tracee) memory { return memory{t.tid, s.proc} }
+
+// debug prints a line on stderr if that was asked for.
+func (s *supervisor) debug(t *tracee, format string, args ...any) {
+	if s.config.Debug {
+		fmt.Fprintf(os.Stderr, "binproxy[%d]: %s\n", t.tid, fmt.Sprintf(format, args...))
+	}
+}
+
+// say prints a line on stderr.
+func (s *supervisor) say(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, "binproxy: %s\n", fmt.Sprintf(format, args...))
+}

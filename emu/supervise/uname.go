@@ -1,0 +1,105 @@
+package supervise
+
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+
+	"binproxy/emu/identity"
+	"binproxy/emu/sys"
+)
+
+// layout is how a variant of uname lays its fields down: how many bytes one has. All of them have the five of identity.Fields in
+// that order first (linux/include/uapi/linux/utsname.h).
+type layout int
+
+const (
+	newUtsname    layout = 65 // and olduname's, which lacks what follows the five
+	oldoldUtsname layout = 9
+)
+
+// answer is a uname on its way.
+type answer struct {
+	call *spoofedCall
+	at   uint64
+}
+
+// unameStop is a tracee about to ask for the identity. The kernel answers first: what nobody set is as this process sees it, by its
+// UTS namespace and its personality.
+func (s *supervisor) unameStop(t *tracee, c *spoofedCall) error {
+	var regs registers
+	if err := regs.get(t.tid); err != nil {
+		return err
+	}
+	t.answer = &answer{c, *regs.arg(&c.execCall, 0)}
+	return sys.ContinueToSyscall(t.tid, 0)
+}
+
+// unameEnd is the end of that call.
+func (s *supervisor) unameEnd(t *tracee) error {
+	a := t.answer
+	t.answer = nil
+	var regs registers
+	if err := regs.get(t.tid); err != nil {
+		return err
+	}
+	if regs.result() == 0 {
+		err := s.tell(t, a)
+		if err != nil && !sys.Gone(err) {
+			err = s.tellUndumpable(t, a, regs)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return sys.Continue(t.tid, 0)
+}
+
+func (s *supervisor) tell(t *tracee, a *answer) error {
+	m := s.memory(t)
+	b := make([]byte, len(identity.Fields)*int(a.call.unameOf))
+	if err := m.read(a.at, b); err != nil {
+		return err
+	}
+	a.call.unameOf.fill(b, s.spoof.identity)
+	return m.write(a.at, b)
+}
+
+// fill puts the fields that are set in their places, with NULs up to their ends.
+func (l layout) fill(b []byte, id identity.Identity) {
+	for i, f := range identity.Fields {
+		value := *f.Of(&id)
+		if value == "" {
+			continue
+		}
+		field := b[i*int(l) : (i+1)*int(l)]
+		clear(field)
+		copy(field[:l-1], value)
+	}
+}
+
+// tellUndumpable tells a process whose memory nobody may read: it changed its ids. It is made dumpable for a moment.
+func (s *supervisor) tellUndumpable(t *tracee, a *answer, regs registers) error {
+	c := &a.call.execCall
+	back := regs
+	back.finished()
+	call := func(args ...uint64) (int64, error) {
+		at := regs
+		at.again(0)
+		return s.callAt(t, regs, c, at.ip(), c.numbers.prctl, args...)
+	}
+	return s.undisturbed(t, func() error {
+		was, err := call(unix.PR_GET_DUMPABLE)
+		if err != nil {
+			return err
+		}
+		if _, err := call(unix.PR_SET_DUMPABLE, 1); err != nil {
+			return err
+		}
+		told := s.tell(t, a)
+		if was != 1 {
+			_, err = call(unix.PR_SET_DUMPABLE, 0)
+		}
+		return errors.Join(told, err, back.set(t.tid))
+	})
+}

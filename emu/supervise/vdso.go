@@ -1,0 +1,126 @@
+package supervise
+
+import (
+	"encoding/binary"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"binproxy/emu/identity"
+)
+
+// The vDSO has an ELF note with the kernel's version, which glibc up to 2.35 believes more than uname. The image is one for all
+// processes; what a tracer writes goes to a copy of the page for this process (as a debugger's breakpoint does), which fork hands on and
+// exec drops. An emulator's own is left alone: the spoof is for its guest, and glibc in an emulator may want a newer kernel.
+
+// vdsoKind tells the images of one kernel apart, by ELF class and machine.
+type vdsoKind struct {
+	class   byte
+	machine uint16
+}
+
+// patch is what a vDSO is to have at an offset.
+type patch struct {
+	at   uint64
+	text []byte
+}
+
+const (
+	vdsoLimit = 64 << 10 // more than any has
+	vdsoKey   = 33       // AT_SYSINFO_EHDR
+)
+
+// tellVDSO makes the vDSO of a new program tell the spoofed release.
+func (s *supervisor) tellVDSO(t *tracee) {
+	if s.spoof == nil || s.spoof.identity.Release == "" {
+		return
+	}
+	base := s.vdso(t)
+	if base == 0 {
+		return
+	}
+	m := s.memory(t)
+	var header [elfHeader]byte
+	if err := m.read(base, header[:]); err != nil {
+		s.debug(t, "vDSO: %v", err)
+		return
+	}
+	kind := vdsoKind{header[4], binary.LittleEndian.Uint16(header[18:])}
+	patches, known := s.spoof.vdsos[kind]
+	if !known {
+		patches = vdsoPatches(header[:], s.spoof.identity.Release, func(at uint64, b []byte) error { return m.read(base+at, b) })
+		s.spoof.vdsos[kind] = patches
+	}
+	for _, p := range patches {
+		if err := m.write(base+p.at, p.text); err != nil {
+			s.debug(t, "vDSO: %v", err)
+		}
+	}
+}
+
+// vdso is where a process has its vDSO: AT_SYSINFO_EHDR of /proc/PID/auxv, whose words are the program's own. 0 for nowhere.
+func (s *supervisor) vdso(t *tracee) uint64 {
+	fd, err := unix.Openat(s.proc, strconv.Itoa(t.tid)+"/auxv", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0
+	}
+	defer unix.Close(fd)
+	var b [1024]byte
+	n, err := unix.Read(fd, b[:])
+	if err != nil {
+		return 0
+	}
+	return auxEntry(b[:n], vdsoKey)
+}
+
+// auxEntry is a value in an auxiliary vector of 64-bit or 32-bit words. No key is above 32 bits, so the first pair tells them apart.
+func auxEntry(b []byte, key uint64) uint64 {
+	if len(b) < 8 {
+		return 0
+	}
+	le := binary.LittleEndian
+	word, size := func(b []byte) uint64 { return le.Uint64(b) }, 8
+	if le.Uint64(b) > 1<<32 {
+		word, size = func(b []byte) uint64 { return uint64(le.Uint32(b)) }, 4
+	}
+	for ; len(b) >= 2*size; b = b[2*size:] {
+		if word(b) == key {
+			return word(b[size:])
+		}
+	}
+	return 0
+}
+
+// elfHeader is the size of a 64-bit ELF header; a 32-bit one is shorter.
+const elfHeader = 64
+
+// vdsoPatches finds the notes of the image whose header it is and gives those to be changed for the release. read reads the image at an
+// offset; in it, everything lies at its offset in the file.
+func vdsoPatches(header []byte, release string, read func(at uint64, b []byte) error) []patch {
+	const ptNote = 4
+	le := binary.LittleEndian
+	var list []patch
+	table, size, count := le.Uint64(header[32:]), le.Uint16(header[54:]), le.Uint16(header[56:])
+	wide := header[4] == 2
+	if !wide {
+		table, size, count = uint64(le.Uint32(header[28:])), le.Uint16(header[42:]), le.Uint16(header[44:])
+	}
+	for i := range uint64(count) {
+		var p [56]byte
+		if table > vdsoLimit || read(table+i*uint64(size), p[:]) != nil {
+			break
+		}
+		at, length := le.Uint64(p[8:]), le.Uint64(p[32:])
+		if !wide {
+			at, length = uint64(le.Uint32(p[4:])), uint64(le.Uint32(p[16:]))
+		}
+		if le.Uint32(p[:]) != ptNote || at > vdsoLimit || length > vdsoLimit {
+			continue
+		}
+		notes := make([]byte, length)
+		if read(at, notes) == nil && identity.RewriteNotes(notes, release) {
+			list = append(list, patch{at, notes})
+		}
+	}
+	return list
+}

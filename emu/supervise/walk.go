@@ -1,0 +1,212 @@
+package supervise
+
+import (
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"binproxy/emu/sys"
+)
+
+// maxLinks is how many symbolic links the kernel follows in one path (MAXSYMLINKS).
+const maxLinks = 40
+
+// procRoot is the inode of the top directory of every /proc.
+const procRoot = 1
+
+// walker takes a path apart as the kernel's path walk does, one name at a time, with the tracee's root and the tracee's /proc/self.
+type walker struct {
+	v     *view
+	at    int      // where it is, a descriptor of its own
+	rest  []string // what is still to be walked, the next name last
+	links int
+}
+
+// walk is find by hand.
+func (v *view) walk(path string) (int, syscall.Errno) {
+	w := walker{v: v, at: -1}
+	start := v.dir
+	if strings.HasPrefix(path, "/") {
+		start = v.root
+	}
+	if errno := w.start(start); errno != 0 {
+		return -1, errno
+	}
+	w.push(path)
+	for len(w.rest) > 0 {
+		if errno := w.step(); errno != 0 {
+			unix.Close(w.at)
+			return -1, errno
+		}
+	}
+	return w.at, 0
+}
+
+func (w *walker) start(fd int) syscall.Errno {
+	if fd < 0 {
+		return unix.ENOENT
+	}
+	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return errnoOf(err)
+	}
+	w.to(dup)
+	return 0
+}
+
+func (w *walker) to(fd int) {
+	if w.at >= 0 {
+		unix.Close(w.at)
+	}
+	w.at = fd
+}
+
+// push puts the names of a path in front of what is to be walked. A slash at the end asks for a directory, as "." does.
+func (w *walker) push(path string) {
+	names := strings.Split(path, "/")
+	if names[len(names)-1] == "" {
+		names[len(names)-1] = "."
+	}
+	for i := len(names) - 1; i >= 0; i-- {
+		if names[i] != "" {
+			w.rest = append(w.rest, names[i])
+		}
+	}
+}
+
+func (w *walker) step() syscall.Errno {
+	name := w.rest[len(w.rest)-1]
+	w.rest = w.rest[:len(w.rest)-1]
+	last := len(w.rest) == 0
+	flags := unix.O_PATH | unix.O_NOFOLLOW
+	switch name {
+	case "..":
+		if w.atRoot() {
+			return 0
+		}
+		flags |= unix.O_DIRECTORY
+	case ".":
+		flags |= unix.O_DIRECTORY
+	}
+	fd, err := sys.Openat(w.at, name, flags)
+	if err != nil {
+		return errnoOf(err)
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		unix.Close(fd)
+		return errnoOf(err)
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFLNK || last && !w.v.follow {
+		w.to(fd)
+		return 0
+	}
+	defer unix.Close(fd)
+	if w.links++; w.links > maxLinks {
+		return unix.ELOOP
+	}
+	if procfs(w.at) {
+		return w.procLink(name, fd)
+	}
+	return w.link(fd)
+}
+
+// link goes on with what a symbolic link says.
+func (w *walker) link(fd int) syscall.Errno {
+	text, err := readlink(fd)
+	if err != nil {
+		return errnoOf(err)
+	}
+	if text == "" {
+		return unix.ENOENT
+	}
+	if text[0] == '/' {
+		if errno := w.start(w.v.root); errno != 0 {
+			return errno
+		}
+	}
+	w.push(text)
+	return 0
+}
+
+// procLink follows a link in /proc: "self" means the tracee, and the links of a process jump to where no text says. The program
+// of a guest is the guest's file, not the emulator.
+func (w *walker) procLink(name string, fd int) syscall.Errno {
+	var st unix.Stat_t
+	if err := unix.Fstat(w.at, &st); err != nil {
+		return errnoOf(err)
+	}
+	if st.Ino == procRoot {
+		switch name {
+		case "self":
+			return w.procDir(strconv.Itoa(w.v.t.tid))
+		case "thread-self":
+			return w.procDir(strconv.Itoa(w.v.t.tid) + "/task/" + strconv.Itoa(w.v.t.tid))
+		}
+		return w.link(fd)
+	}
+	if name == "exe" {
+		if g := w.guest(); g != nil {
+			w.v.byFD = true
+			return w.start(g.fd)
+		}
+	}
+	target, err := sys.Openat(w.at, name, unix.O_PATH)
+	if err != nil {
+		return errnoOf(err)
+	}
+	w.v.byFD = true
+	w.to(target)
+	return 0
+}
+
+func (w *walker) procDir(name string) syscall.Errno {
+	fd, err := sys.Openat(w.v.s.proc, name, unix.O_PATH|unix.O_DIRECTORY)
+	if err != nil {
+		return errnoOf(err)
+	}
+	w.to(fd)
+	return 0
+}
+
+// guest is the guest program of the process whose directory in /proc is reached, nil for a native one.
+func (w *walker) guest() *guest {
+	path, err := readlinkOf(w.v.s.self, w.at)
+	if err != nil {
+		return nil
+	}
+	tid, err := strconv.Atoi(path[strings.LastIndexByte(path, '/')+1:])
+	if err != nil {
+		return nil
+	}
+	if t := w.v.s.tracees[tid]; t != nil {
+		return t.guest
+	}
+	return nil
+}
+
+// atRoot tells whether the walk is at the tracee's root, which ".." does not leave.
+func (w *walker) atRoot() bool {
+	return sameFile(w.at, w.v.root)
+}
+
+func procfs(fd int) bool {
+	var st unix.Statfs_t
+	return unix.Fstatfs(fd, &st) == nil && st.Type == unix.PROC_SUPER_MAGIC
+}
+
+// readlink reads the link that an O_PATH descriptor is.
+func readlink(fd int) (string, error) {
+	var b [unix.PathMax]byte
+	n, err := unix.Readlinkat(fd, "", b[:])
+	return string(b[:max(n, 0)]), err
+}
+
+// readlinkOf is the path of an open file; self is /proc/self/fd.
+func readlinkOf(self, fd int) (string, error) {
+	var b [unix.PathMax]byte
+	n, err := unix.Readlinkat(self, strconv.Itoa(fd), b[:])
+	return string(b[:max(n, 0)]), err
+}

@@ -1,0 +1,126 @@
+package sys
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// Openat is openat(2) without a mode, close-on-exec.
+func Openat(dir int, path string, flags int) (fd int, err error) {
+	err = retry(func() error {
+		fd, err = unix.Openat(dir, path, flags|unix.O_CLOEXEC, 0)
+		return err
+	})
+	return fd, err
+}
+
+// Openat2 is openat2(2) (Linux 5.6) without a mode, close-on-exec. resolve are RESOLVE_ flags.
+func Openat2(dir int, path string, flags, resolve uint64) (fd int, err error) {
+	err = retry(func() error {
+		fd, err = unix.Openat2(dir, path, &unix.OpenHow{Flags: flags | unix.O_CLOEXEC, Resolve: resolve})
+		return err
+	})
+	return fd, err
+}
+
+// ReadAt reads from a file's offset up to the end of b or of the file.
+func ReadAt(fd int, b []byte, offset int64) (n int, err error) {
+	for n < len(b) {
+		m := 0
+		err = retry(func() error {
+			m, err = unix.Pread(fd, b[n:], offset+int64(n))
+			return err
+		})
+		if err != nil || m == 0 {
+			return n, err
+		}
+		n += m
+	}
+	return n, nil
+}
+
+// Reopen opens the file that an O_PATH descriptor stands for. self is a descriptor of /proc/self/fd.
+func Reopen(self, fd, flags int) (int, error) {
+	return Openat(self, strconv.Itoa(fd), flags)
+}
+
+// Access checks a permission on the file that an O_PATH descriptor stands for, by the thread's effective ids; for X_OK that its
+// mount lets programs run, too. Before Linux 5.8, or behind a filter that does not know the call, it is errors.ErrUnsupported.
+func Access(fd int, mode uint32) error {
+	err := retry(func() error { return unix.Faccessat2(fd, "", mode, unix.AT_EACCESS|unix.AT_EMPTY_PATH) })
+	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EINVAL) {
+		return errors.ErrUnsupported
+	}
+	return err
+}
+
+// AccessReal is Access by the process's real ids. self is a descriptor of /proc/self/fd.
+func AccessReal(self, fd int, mode uint32) error {
+	return retry(func() error { return unix.Faccessat(self, strconv.Itoa(fd), mode, 0) })
+}
+
+// Written tells whether anybody has the file open for writing, so that execve would answer ETXTBSY: a read lease is refused then.
+// Where no lease can be had the answer is no.
+func Written(fd int) bool {
+	_, err := unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, unix.F_RDLCK)
+	if err == nil {
+		_, _ = unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, unix.F_UNLCK)
+	}
+	return errors.Is(err, unix.EAGAIN)
+}
+
+// LetGoInherited gives up what the process inherited open, but for stderr, now that a child has it: a pipe's reader is to see its end when the
+// child closes it. What the process opened itself is close-on-exec, and stays. self is a descriptor of /proc/self/fd.
+func LetGoInherited(self int) {
+	if null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0); err == nil {
+		for fd := range 2 {
+			_ = unix.Dup3(null, fd, 0)
+		}
+		unix.Close(null)
+	}
+	dir, err := Openat(self, ".", unix.O_RDONLY|unix.O_DIRECTORY)
+	if err != nil {
+		return
+	}
+	list := os.NewFile(uintptr(dir), "/proc/self/fd")
+	defer list.Close()
+	names, err := list.Readdirnames(-1)
+	if err != nil {
+		return
+	}
+	for _, name := range names {
+		fd, err := strconv.Atoi(name)
+		if err != nil || fd < 3 {
+			continue
+		}
+		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
+			unix.Close(fd)
+		}
+	}
+}
+
+// OpenProc gives a descriptor (O_PATH) of a /proc: the one that is mounted, or, where none is, one that is mounted nowhere (Linux 5.2, with
+// CAP_SYS_ADMIN).
+func OpenProc() (int, error) {
+	fd, err := Openat(unix.AT_FDCWD, "/proc", unix.O_PATH|unix.O_DIRECTORY)
+	if err == nil {
+		var st unix.Statfs_t
+		if err := unix.Fstatfs(fd, &st); err == nil && st.Type == unix.PROC_SUPER_MAGIC {
+			return fd, nil
+		}
+		unix.Close(fd)
+	}
+	fs, err := unix.Fsopen("proc", unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return -1, fmt.Errorf("/proc is not mounted, and fsopen(proc): %w", err)
+	}
+	defer unix.Close(fs)
+	if err := unix.FsconfigCreate(fs); err != nil {
+		return -1, fmt.Errorf("/proc is not mounted, and fsconfig(proc): %w", err)
+	}
+	return unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, 0)
+}

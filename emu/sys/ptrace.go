@@ -1,0 +1,77 @@
+package sys
+
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+)
+
+// Stop is what waitpid said of one thread.
+type Stop struct {
+	TID    int
+	Status unix.WaitStatus
+}
+
+// Wait waits for any child or tracee (tid -1), or for one thread, of every kind (__WALL). The error is ECHILD where there is none.
+//
+// After TraceQuietly the Go runtime does not hear of a wait at first: telling it, at every stop of every tracee, costs more than the
+// stop. Once it wants the thread back, after 10 ms or for a garbage collection, its signal ends the wait, which is then made as it likes.
+func Wait(tid int) (Stop, error) {
+	s, err := waitUnheard(tid)
+	if err == unix.EINTR {
+		return wait(tid, unix.WALL)
+	}
+	return s, err
+}
+
+// WaitNow is Wait without waiting: a Stop with TID 0 tells that nothing happened yet.
+func WaitNow(tid int) (Stop, error) { return wait(tid, unix.WALL|unix.WNOHANG) }
+
+func wait(tid, options int) (s Stop, err error) {
+	err = retry(func() error {
+		s.TID, err = unix.Wait4(tid, &s.Status, options, nil)
+		return err
+	})
+	return s, err
+}
+
+// Event is the PTRACE_EVENT_ of the stop, 0 where it is none.
+func (s Stop) Event() int { return int(uint32(s.Status)>>16) & 0xff }
+
+// IsSyscall tells a syscall-stop from others, given that PTRACE_O_TRACESYSGOOD is set.
+func (s Stop) IsSyscall() bool {
+	return s.Status.Stopped() && s.Status.StopSignal() == unix.SIGTRAP|0x80
+}
+
+// Seize attaches to a thread without stopping it.
+func Seize(tid, options int) error { return ptrace(unix.PTRACE_SEIZE, tid, 0, uintptr(options)) }
+
+// Continue lets a stopped tracee run, with the signal delivered to it (0 for none).
+func Continue(tid int, signal unix.Signal) error {
+	return ptrace(unix.PTRACE_CONT, tid, 0, uintptr(signal))
+}
+
+// ContinueToSyscall is Continue up to the next syscall-stop.
+func ContinueToSyscall(tid int, signal unix.Signal) error {
+	return ptrace(unix.PTRACE_SYSCALL, tid, 0, uintptr(signal))
+}
+
+// Listen leaves a tracee in its group-stop, and lets SIGCONT end it.
+func Listen(tid int) error { return ptrace(unix.PTRACE_LISTEN, tid, 0, 0) }
+
+// Interrupt stops a running tracee.
+func Interrupt(tid int) error { return ptrace(unix.PTRACE_INTERRUPT, tid, 0, 0) }
+
+// EventMessage is what the kernel has to say on the tracee's last event: a new thread's id, a seccomp filter's data.
+func EventMessage(tid int) (uint, error) { return unix.PtraceGetEventMsg(tid) }
+
+// Gone tells that a ptrace call failed because the tracee is no more: killed, at any moment.
+func Gone(err error) bool { return errors.Is(err, unix.ESRCH) }
+
+// SendThread sends a signal to the thread group that a thread belongs to, by that thread (tkill).
+func SendThread(tid int, signal unix.Signal) error {
+	if _, _, errno := unix.RawSyscall(unix.SYS_TKILL, uintptr(tid), uintptr(signal), 0); errno != 0 {
+		return errno
+	}
+	return nil
+}

@@ -1,0 +1,67 @@
+package sys
+
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+const sigsetSize = 8 // the kernel's sigset_t
+
+func ptrace(request, tid int, addr, data uintptr) error {
+	_, _, errno := unix.RawSyscall6(unix.SYS_PTRACE, uintptr(request), uintptr(tid), addr, data, 0, 0)
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+func waitUnheard(tid int) (s Stop, err error) {
+	var status uint32
+	r, _, errno := unix.RawSyscall6(unix.SYS_WAIT4, uintptr(tid), uintptr(unsafe.Pointer(&status)), unix.WALL, 0, 0, 0)
+	if errno != 0 {
+		return s, errno
+	}
+	return Stop{int(r), unix.WaitStatus(status)}, nil
+}
+
+// Blocked is the set of signals that a stopped tracee blocks: bit N-1 for signal N.
+func Blocked(tid int) (mask uint64, err error) {
+	err = ptrace(unix.PTRACE_GETSIGMASK, tid, sigsetSize, uintptr(unsafe.Pointer(&mask)))
+	return mask, err
+}
+
+// SetBlocked sets it.
+func SetBlocked(tid int, mask uint64) error {
+	return ptrace(unix.PTRACE_SETSIGMASK, tid, sigsetSize, uintptr(unsafe.Pointer(&mask)))
+}
+
+// ReadProcess reads another process's memory in one call (process_vm_readv). It may read less than asked, up to a page that is not there.
+func ReadProcess(pid int, addr uint64, b []byte) (int, error) {
+	if len(b) == 0 {
+		return 0, nil
+	}
+	local := []unix.Iovec{{Base: &b[0]}}
+	local[0].SetLen(len(b))
+	return unix.ProcessVMReadv(pid, local, []unix.RemoteIovec{{Base: uintptr(addr), Len: len(b)}}, 0)
+}
+
+// WriteProcess writes it (process_vm_writev).
+func WriteProcess(pid int, addr uint64, b []byte) (int, error) {
+	if len(b) == 0 {
+		return 0, nil
+	}
+	local := []unix.Iovec{{Base: &b[0]}}
+	local[0].SetLen(len(b))
+	return unix.ProcessVMWritev(pid, local, []unix.RemoteIovec{{Base: uintptr(addr), Len: len(b)}}, 0)
+}
+
+// Peek reads a stopped tracee's memory word by word, and Poke writes it: slow, but no filter or capability is in their way.
+func Peek(tid int, addr uint64, b []byte) (int, error) {
+	return unix.PtracePeekData(tid, uintptr(addr), b)
+}
+
+// Poke is Peek's counterpart.
+func Poke(tid int, addr uint64, b []byte) (int, error) {
+	return unix.PtracePokeData(tid, uintptr(addr), b)
+}

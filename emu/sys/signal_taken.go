@@ -1,0 +1,16 @@
+package sys
+
+import "golang.org/x/sys/unix"
+
+// TakenSignal is a signal that TakeSignals caught.
+type TakenSignal struct {
+	Signal unix.Signal
+	Code   int // si_code
+	PID    int // the sender's, where Code says that there is one
+}
+
+// siKernel is SI_KERNEL of asm-generic/siginfo.h.
+const siKernel = 0x80
+
+// FromKernel tells a signal that the terminal or a timer sent from one of a process.
+func (s TakenSignal) FromKernel() bool { return s.Code >= siKernel }

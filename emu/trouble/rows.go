@@ -1,0 +1,141 @@
+package trouble
+
+import (
+	"bytes"
+	"debug/elf"
+	"fmt"
+	"os"
+	"os/exec"
+	"path"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"binproxy/emu/probe"
+	"binproxy/emu/resolve"
+	"binproxy/emu/route"
+	"binproxy/emu/supervise"
+)
+
+// rows is the table, by how likely the trouble is.
+var rows = [...]row{
+	{
+		// tonistiigi/binfmt issues 215, 231, 240 and 298: the emulator and the guest's heap are placed on top of each other.
+		name: "heap",
+		suspects: func(d supervise.Death) bool {
+			return d.Status.Signaled() && d.Status.Signal() == unix.SIGSEGV && (base(d) == "ldconfig" || base(d) == "ldconfig.real" || staticPIE(d.File) && !isGo(d.File))
+		},
+		says: func(d supervise.Death) string {
+			return fmt.Sprintf("%s died of a segmentation fault in %s: several versions of QEMU place the heap of such programs (ldconfig of libc-bin above all) "+
+				"wrongly on new kernels; take another version, newer first: --emulator FILE, or a bundle made with it", d.Path, emulator(d))
+		},
+	},
+	{
+		// balena-io/qemu issue 21. QEMU maps all of a 32-bit guest's address space when it starts, and ends with status 1 if it cannot.
+		name: "reserve",
+		suspects: func(d supervise.Death) bool {
+			return d.ABI.Class == 32 && d.Status.Exited() && d.Status.ExitStatus() == 1 && memoryIsLimited()
+		},
+		confirms: func(d supervise.Death) bool { return strings.Contains(trial(d), "Unable to reserve 0x") },
+		says: func(d supervise.Death) string {
+			return fmt.Sprintf("%s cannot start %s: it has to reserve 4 GiB of address space for a 32-bit guest, and may not; raise the limit "+
+				"(ulimit -v unlimited), or vm.overcommit_memory=0 and vm.mmap_min_addr=65536 at most", emulator(d), d.Path)
+		},
+	},
+	{
+		// golang/go issue 36981.
+		name: "preemption",
+		suspects: func(d supervise.Death) bool {
+			fatal := []unix.Signal{unix.SIGSEGV, unix.SIGBUS, unix.SIGILL, unix.SIGTRAP}
+			return d.Status.Signaled() && slices.Contains(fatal, d.Status.Signal()) && isGo(d.File)
+		},
+		says: func(d supervise.Death) string {
+			return fmt.Sprintf("%s, a Go program, died of signal %d: Go interrupts its own threads by signals, which %s does not always stand; "+
+				"set GODEBUG=asyncpreemptoff=1 for it", d.Path, d.Status.Signal(), emulator(d))
+		},
+	},
+	{
+		// docker/docker-ce-packaging pull request 1007: a filter of before Linux 6.6 answers EPERM instead of ENOSYS.
+		name: "fchmodat2",
+		suspects: func(d supervise.Death) bool {
+			return d.Status.Exited() && d.Status.ExitStatus() == 2 && slices.Contains([]string{"tar", "rpmuncompress"}, base(d))
+		},
+		confirms: func(supervise.Death) bool { return fchmodat2() == unix.EPERM },
+		says: func(d supervise.Death) string {
+			return fmt.Sprintf("%s failed where the seccomp filter of this container answers EPERM to fchmodat2, which it does not know ("+
+				"\"Cannot change mode\"): update the host's Docker and libseccomp, or run with --security-opt seccomp=unconfined", d.Path)
+		},
+	},
+}
+
+func base(d supervise.Death) string { return path.Base(d.Path) }
+
+// emulator names the emulator, with its version.
+func emulator(d supervise.Death) string {
+	name := path.Base(d.Emulator.Path)
+	if v := probe.Version(d.Emulator); v != "" {
+		name += " " + v
+	}
+	return name
+}
+
+// staticPIE tells a static program that can be loaded anywhere.
+func staticPIE(file string) bool {
+	f, err := elf.Open(file)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return f.Type == elf.ET_DYN && !slices.ContainsFunc(f.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP })
+}
+
+// isGo tells a program of Go's by the note that its linker writes.
+func isGo(file string) bool {
+	f, err := elf.Open(file)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	for _, p := range f.Progs {
+		var note [16]byte // sizes of name and contents, type, name
+		if p.Type == elf.PT_NOTE && p.Filesz >= uint64(len(note)) {
+			if _, err := p.ReadAt(note[:], 0); err == nil && bytes.Equal(note[12:], []byte("Go\x00\x00")) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// memoryIsLimited tells whether anything is set that could refuse to map 4 GiB from a low address on.
+func memoryIsLimited() bool {
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_AS, &limit) == nil && limit.Cur != unix.RLIM_INFINITY {
+		return true
+	}
+	setting := func(name string) string {
+		text, _ := os.ReadFile("/proc/sys/vm/" + name)
+		return strings.TrimSpace(string(text))
+	}
+	lowest := setting("mmap_min_addr")
+	return setting("overcommit_memory") == "2" || len(lowest) > len("65536") || len(lowest) == len("65536") && lowest > "65536"
+}
+
+// trial runs the smallest program in the emulator, and gives what that says.
+func trial(d supervise.Death) string {
+	fd, err := route.InMemory(d.ABI)
+	if err != nil {
+		return ""
+	}
+	program := os.NewFile(uintptr(fd), "tiny")
+	defer program.Close()
+	argv := resolve.Plan{File: resolve.File{Path: "/proc/self/fd/3"}, ABI: d.ABI, Prefix: []string{"tiny"}}.EmulatorArgv(d.Emulator)
+	cmd := exec.Command(resolve.Program(d.Emulator), argv[1:]...)
+	cmd.ExtraFiles = []*os.File{program}
+	out, _ := cmd.CombinedOutput()
+	return string(out)
+}
+
+// fchmodat2 is the errno of a call of fchmodat2 on no file: EBADF or the like where it is known, ENOSYS where it is not.
+func fchmodat2() error { return unix.Fchmodat(-1, "x", 0, unix.AT_SYMLINK_NOFOLLOW) }

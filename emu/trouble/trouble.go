@@ -1,0 +1,56 @@
+// Package trouble knows the ways in which emulators are known to fail, and says so when a guest program ends in one of them: in one line, with the
+// remedy.
+//
+// A row of the table suspects an end by what is known of it at once, which is cheap: most programs that end badly do so for reasons of their own. What
+// can be confirmed by doing is confirmed, but only when the command has ended: the supervisor waits for every child of this process until then.
+package trouble
+
+import (
+	"fmt"
+	"io"
+	"slices"
+
+	"binproxy/emu/supervise"
+)
+
+// A row is one known trouble.
+type row struct {
+	name     string
+	suspects func(supervise.Death) bool
+	confirms func(supervise.Death) bool // nil where the suspicion is all that can be had
+	says     func(supervise.Death) string
+}
+
+// Watch collects suspicious ends: the first of each row.
+type Watch struct {
+	seen []suspicion
+}
+
+type suspicion struct {
+	row   *row
+	death supervise.Death
+}
+
+// Died takes note of an end; it is for supervise.Config.
+func (w *Watch) Died(d supervise.Death) {
+	for i := range rows {
+		r := &rows[i]
+		if !r.suspects(d) {
+			continue
+		}
+		known := func(s suspicion) bool { return s.row == r }
+		if !slices.ContainsFunc(w.seen, known) {
+			w.seen = append(w.seen, suspicion{r, d})
+		}
+		return // the likeliest
+	}
+}
+
+// Print says what the trouble was: a line for each that is confirmed. It is for the time after the command's end.
+func (w *Watch) Print(out io.Writer) {
+	for _, s := range w.seen {
+		if s.row.confirms == nil || s.row.confirms(s.death) {
+			fmt.Fprintf(out, "binproxy: %s\n", s.row.says(s.death))
+		}
+	}
+}

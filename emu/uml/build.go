@@ -1,0 +1,286 @@
+package uml
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// BuildOptions is one build. Version is a kernel series that the distribution has (6.12), "" for its newest; Source is a tar file of a
+// kernel's source, to be taken instead of a package's.
+type BuildOptions struct {
+	Version, Source string
+	Progress        io.Writer
+}
+
+// fragment is the configuration, over allnoconfig.
+//
+//go:embed fragment.config
+var fragment []byte
+
+// tools are what a build calls, and the Debian packages that have them.
+var tools = [][2]string{{"make", "make"}, {"gcc", "gcc"}, {"ld", "binutils"}, {"strip", "binutils"}, {"flex", "flex"}, {"bison", "bison"}, {"bc", "bc"}, {"tar", "tar"}, {"xz", "xz-utils"}}
+
+// unused are parts of the source that no such kernel is built of and no Kconfig file lies in; they are most of what is to be unpacked.
+var unused = []string{"*/drivers/gpu/drm/*.[ch]", "*/drivers/net/*/*/*.[ch]", "*/Documentation/*.rst", "*/Documentation/*.yaml",
+	"*/tools/testing/*", "*/tools/perf/*", "*.dts", "*.dtsi"}
+
+// builder is a build at work.
+type builder struct {
+	ctx      context.Context
+	options  BuildOptions
+	cache    string // where the kernels are
+	work     string // a directory for this build, removed at its end
+	log      *os.File
+	progress func(format string, args ...any)
+}
+
+// Build makes a kernel and returns its path in the cache; one that is there already, of the same source and configuration, is not
+// made again.
+func Build(o BuildOptions) (string, error) {
+	if runtime.GOARCH != "amd64" {
+		return "", errors.New("no build here: User Mode Linux is a kernel for x86 hosts")
+	}
+	if err := haveTools(tools); err != nil {
+		return "", err
+	}
+	cache, err := CacheDir()
+	if err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(cache, 0o755); err != nil {
+		return "", err
+	}
+	unlock, err := lock(filepath.Join(cache, "lock"))
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	b := &builder{ctx: ctx, options: o, cache: cache}
+	b.progress = func(format string, args ...any) { fmt.Fprintf(o.Progress, format+"\n", args...) }
+	return b.build()
+}
+
+func haveTools(tools [][2]string) error {
+	var missing []string
+	for _, t := range tools {
+		if _, err := exec.LookPath(t[0]); err != nil {
+			missing = append(missing, t[1])
+		}
+	}
+	if len(missing) > 0 {
+		slices.Sort(missing)
+		return fmt.Errorf("programs are missing; install the packages %s", strings.Join(slices.Compact(missing), " "))
+	}
+	return nil
+}
+
+// lock waits until no other build is at work.
+func lock(path string) (unlock func(), err error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX)
+		if err == nil {
+			return func() { f.Close() }, nil
+		}
+		if !errors.Is(err, syscall.EINTR) {
+			f.Close()
+			return nil, fmt.Errorf("lock %s: %w", path, err)
+		}
+	}
+}
+
+func (b *builder) build() (string, error) {
+	pkg := ""
+	if b.options.Source == "" {
+		var release string
+		var err error
+		if pkg, release, err = b.sourcePackage(); err != nil {
+			return "", err
+		}
+		path := filepath.Join(b.cache, release, "linux")
+		if made, err := os.ReadFile(filepath.Join(b.cache, release, "config")); err == nil && bytes.Equal(made, fragment) {
+			b.progress("%s is there already", release)
+			return path, nil
+		}
+	}
+	var err error
+	if b.work, err = os.MkdirTemp(b.cache, "build-"); err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(b.work)
+	if b.log, err = os.Create(filepath.Join(b.work, "log")); err != nil {
+		return "", err
+	}
+	defer b.log.Close()
+	if err := b.unpack(pkg); err != nil {
+		return "", err
+	}
+	if err := b.compile(); err != nil {
+		return "", err
+	}
+	return b.install()
+}
+
+// sourcePackage finds the distribution's package of the kernel's source, and the release that is in it.
+func (b *builder) sourcePackage() (pkg, release string, err error) {
+	if err := haveTools([][2]string{{"apt-get", "apt"}, {"apt-cache", "apt"}, {"dpkg-deb", "dpkg"}}); err != nil {
+		return "", "", fmt.Errorf("%w; without them, name a kernel's source with --source FILE", err)
+	}
+	version := b.options.Version
+	if version == "" {
+		out, err := exec.CommandContext(b.ctx, "apt-cache", "search", "--names-only", "^linux-source-[0-9.]+$").Output()
+		if err != nil {
+			return "", "", fmt.Errorf("apt-cache search linux-source: %w", err)
+		}
+		for line := range strings.Lines(string(out)) {
+			name, _, _ := strings.Cut(line, " ")
+			if v := strings.TrimPrefix(name, "linux-source-"); compareReleases(v, version) > 0 {
+				version = v
+			}
+		}
+		if version == "" {
+			return "", "", errors.New("no package linux-source-V; run apt-get update, or name a kernel's source with --source FILE")
+		}
+	}
+	pkg = "linux-source-" + version
+	out, err := exec.CommandContext(b.ctx, "apt-get", "--print-uris", "download", pkg).CombinedOutput()
+	_, rest, found := strings.Cut(string(out), "/"+pkg+"_")
+	release, _, dashed := strings.Cut(rest, "-")
+	if err != nil || !found || !dashed {
+		return "", "", fmt.Errorf("no package %s: %s", pkg, strings.TrimSpace(string(out)))
+	}
+	return pkg, release, nil
+}
+
+// unpack brings the source into the directory src of the work directory.
+func (b *builder) unpack(pkg string) error {
+	archive := b.options.Source
+	if archive == "" {
+		b.progress("download %s", pkg)
+		if err := b.command(b.work, "apt-get", "-q", "download", pkg); err != nil {
+			return err
+		}
+		debs, _ := filepath.Glob(filepath.Join(b.work, pkg+"_*.deb"))
+		if len(debs) != 1 {
+			return fmt.Errorf("apt-get download %s brought %d files", pkg, len(debs))
+		}
+		if err := b.command(b.work, "dpkg-deb", "-x", debs[0], "package"); err != nil {
+			return err
+		}
+		archive = filepath.Join(b.work, "package/usr/src", pkg+".tar.xz")
+	}
+	archive, err := filepath.Abs(archive)
+	if err != nil {
+		return err
+	}
+	b.progress("unpack %s", filepath.Base(archive))
+	if err := os.Mkdir(filepath.Join(b.work, "src"), 0o755); err != nil {
+		return err
+	}
+	args := []string{"-xf", archive, "-C", "src", "--strip-components=1", "--wildcards"}
+	for _, pattern := range unused {
+		args = append(args, "--exclude="+pattern)
+	}
+	return b.command(b.work, "tar", args...)
+}
+
+// compile configures and builds. The kernel carries no name of who built it, where and when.
+func (b *builder) compile() error {
+	config := filepath.Join(b.work, "fragment.config")
+	if err := os.WriteFile(config, fragment, 0o644); err != nil {
+		return err
+	}
+	src := filepath.Join(b.work, "src")
+	common := []string{"ARCH=um", "KBUILD_BUILD_USER=binproxy", "KBUILD_BUILD_HOST=binproxy", "KBUILD_BUILD_TIMESTAMP=@0"}
+	if err := b.command(src, "make", append(common, "allnoconfig", "KCONFIG_ALLCONFIG="+config)...); err != nil {
+		return err
+	}
+	b.progress("compile, with %d processors", runtime.NumCPU())
+	if err := b.command(src, "make", append(common, fmt.Sprintf("-j%d", runtime.NumCPU()), "linux")...); err != nil {
+		return err
+	}
+	return b.command(src, "strip", "linux")
+}
+
+// command runs a program with its output in the log, tells how many files it has compiled, and puts the log's end into its error.
+func (b *builder) command(dir, name string, args ...string) error {
+	cmd := exec.CommandContext(b.ctx, name, args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "LC_ALL=C", "MAKEFLAGS=", "MAKELEVEL=")
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // make ends its compilers
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	cmd.Stderr = cmd.Stdout
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	var tail []string
+	compiled := 0
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		line := lines.Text()
+		fmt.Fprintln(b.log, line)
+		if tail = append(tail, line); len(tail) > 2*logLines {
+			tail = slices.Clone(tail[logLines:])
+		}
+		if strings.HasPrefix(line, "  CC ") {
+			if compiled++; compiled%100 == 0 {
+				b.progress("%d files", compiled)
+			}
+		}
+	}
+	io.Copy(b.log, out) // what the scanner did not take: a line without end
+	if err := cmd.Wait(); err != nil {
+		if b.ctx.Err() != nil {
+			return errors.New("interrupted")
+		}
+		return fmt.Errorf("%s %s: %w; the end of its output:\n%s", name, args[0], err, strings.Join(tail[max(0, len(tail)-logLines):], "\n"))
+	}
+	return nil
+}
+
+// install puts the kernel into the cache in one step.
+func (b *builder) install() (string, error) {
+	k, err := Open(filepath.Join(b.work, "src", "linux"))
+	if err != nil {
+		return "", err
+	}
+	made := filepath.Join(b.work, "made")
+	if err := os.Mkdir(made, 0o755); err != nil {
+		return "", err
+	}
+	if err := os.Rename(k.Path, filepath.Join(made, "linux")); err != nil {
+		return "", err
+	}
+	if err := os.WriteFile(filepath.Join(made, "config"), fragment, 0o644); err != nil {
+		return "", err
+	}
+	dir := filepath.Join(b.cache, k.Release)
+	if err := os.Rename(dir, filepath.Join(b.work, "before")); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return "", err
+	}
+	if err := os.Rename(made, dir); err != nil {
+		return "", err
+	}
+	b.progress("made %s", k.Release)
+	return filepath.Join(dir, "linux"), nil
+}

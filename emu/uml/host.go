@@ -1,0 +1,368 @@
+package uml
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"binproxy/emu/exit"
+)
+
+// bootLimit is how long a kernel may take to its PID 1; a boot takes a second at most, on a busy machine a few.
+const bootLimit = 90 * time.Second
+
+// logLines is how much of its log a kernel that failed is shown with.
+const logLines = 15
+
+// host is the host side of a run.
+type host struct {
+	options Options
+	job     *job
+	kernel  *Kernel
+
+	jail    *exec.Cmd
+	ended   chan struct{} // the jail has
+	log     *logTail
+	ours    []*os.File    // our ends of the pipes that live as long as the run
+	control *os.File      // to the guest
+	window  chan struct{} // has as many as files of standard input may still be written
+	output  sync.WaitGroup
+	net     *slirp4netns
+	restore func() // the terminal
+}
+
+// message is a line from the guest.
+type message struct {
+	kind string
+	code int
+	text string
+}
+
+func (h *host) run() error {
+	signals := make(chan os.Signal, 32)
+	signal.Notify(signals, forwarded...)
+	defer signal.Stop(signals)
+	h.restore = func() {}
+	defer func() { h.restore() }()
+	messages, err := h.start()
+	defer h.stop()
+	if err != nil {
+		return exit.With(exit.Failed, fmt.Errorf("uml: %w", err))
+	}
+	return h.follow(messages, signals)
+}
+
+// forwarded are the signals that the command gets. SIGPIPE is here so that a write to a pipe that nobody reads is an error.
+var forwarded = []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2,
+	syscall.SIGALRM, syscall.SIGCONT, syscall.SIGWINCH, syscall.SIGPIPE}
+
+// start makes the pipes, starts the jail, and hands it the job.
+func (h *host) start() (<-chan message, error) {
+	var theirs []*os.File
+	defer func() {
+		for _, f := range theirs {
+			f.Close()
+		}
+	}()
+	pipe := func(input bool) *os.File {
+		r, w, err := os.Pipe()
+		if err != nil {
+			return nil // the process has no more file descriptors: the jail's start fails and says it
+		}
+		if !input {
+			r, w = w, r
+		}
+		theirs, h.ours = append(theirs, r), append(h.ours, w)
+		return w
+	}
+	lifeline, log := pipe(true), pipe(false)
+	h.control = pipe(true)
+	answers := pipe(false)
+	stdout, stderr := pipe(false), pipe(false)
+	if h.options.Net == Vector {
+		socket, err := h.startNet()
+		if err != nil {
+			return nil, err
+		}
+		theirs = append(theirs, socket)
+	}
+	h.setKernelArgs()
+	h.setWindow()
+	if err := h.startJail(theirs); err != nil {
+		return nil, err
+	}
+	h.log = &logTail{done: make(chan struct{})}
+	go h.log.follow(log)
+	text := h.job.marshal()
+	if _, err := fmt.Fprintf(lifeline, "%d\n%s", len(text), text); err != nil {
+		return nil, fmt.Errorf("hand over the job: %w", err)
+	}
+	h.output.Go(func() { h.pump(1, os.Stdout, stdout) })
+	h.output.Go(func() { h.pump(2, os.Stderr, stderr) })
+	messages := make(chan message)
+	go listen(answers, messages)
+	return messages, nil
+}
+
+// setKernelArgs is the kernel's command line. In a small memory the Go runtime starts only with overcommit. What RAID needs, and takes most of the
+// boot of a distribution's kernel to find out the fastest way of, is left out.
+func (h *host) setKernelArgs() {
+	j := h.job
+	fd := func(n int) string { return "fd:" + strconv.Itoa(n) }
+	j.KernelArgs = []string{
+		"mem=" + strconv.Itoa(j.Mem) + "M", "uml_dir=" + jailTemp + "/",
+		"sysctl.vm.overcommit_memory=1", "rootfstype=hostfs", "rootflags=" + jailBoot, "rw", "init=/uml",
+		"initcall_blacklist=raid6_select_algo,calibrate_xor_blocks",
+		"con=null", "con0=null," + fd(1), "con1=" + fd(fdControlIn) + "," + fd(fdControlOut),
+		"con2=null," + fd(fdStdout), "con3=null," + fd(fdStderr), "ssl=null",
+	}
+	switch h.options.Net {
+	case Vector:
+		j.KernelArgs = append(j.KernelArgs, "vec0:transport=fd,fd="+strconv.Itoa(fdNet)+",depth=128")
+	case Slirp:
+		j.KernelArgs = append(j.KernelArgs, "eth0=slirp,,"+slirpPath)
+	}
+	j.KernelArgs = append(j.KernelArgs, "--", GuestWord)
+}
+
+// GuestWord is what the kernel calls its PID 1 with, JailWord and NetWord the first word of the other private entrypoints.
+const (
+	GuestWord = "guest"
+	JailWord  = "jail"
+	NetWord   = "slirp4netns"
+)
+
+// startJail starts the jail in its namespaces: as root with the privileges it has, else, or where those do not suffice, in a user
+// namespace.
+func (h *host) startJail(theirs []*os.File) error {
+	start := func(userns bool) error {
+		h.jail = exec.Command(h.job.Self, "uml", JailWord)
+		h.jail.Stdin, h.jail.Stdout, h.jail.Stderr, h.jail.ExtraFiles = theirs[0], theirs[1], theirs[1], theirs[2:]
+		h.jail.Env = []string{"GOMAXPROCS=2"}
+		h.jail.SysProcAttr = namespaces(userns)
+		h.jail.SysProcAttr.Setsid = true
+		h.jail.SysProcAttr.Cloneflags |= unix.CLONE_NEWPID | unix.CLONE_NEWIPC
+		if h.options.Net != Slirp { // slirp is started by the kernel, and is to reach the host's network
+			h.jail.SysProcAttr.Cloneflags |= unix.CLONE_NEWNET
+		}
+		return h.jail.Start()
+	}
+	err := start(os.Geteuid() != 0)
+	if errors.Is(err, unix.EPERM) && os.Geteuid() == 0 {
+		err = start(true)
+	}
+	if err != nil {
+		return fmt.Errorf("make the namespaces that a guest's kernel is bounded by: %w; %s", err, whyNoNamespaces())
+	}
+	h.ended = make(chan struct{})
+	go func() { h.jail.Wait(); close(h.ended) }()
+	return nil
+}
+
+// namespaces makes a mount namespace, and a user namespace with the caller as its root.
+func namespaces(userns bool) *syscall.SysProcAttr {
+	attr := &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
+	if userns {
+		attr.Cloneflags |= unix.CLONE_NEWUSER
+		attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}}
+		attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
+	}
+	return attr
+}
+
+// whyNoNamespaces names the setting of the host that forbids them.
+func whyNoNamespaces() string {
+	for _, s := range []struct{ name, bad string }{
+		{"user/max_user_namespaces", "0"}, {"kernel/unprivileged_userns_clone", "0"}, {"kernel/apparmor_restrict_unprivileged_userns", "1"},
+	} {
+		text, err := os.ReadFile("/proc/sys/" + s.name)
+		if err == nil && strings.TrimSpace(string(text)) == s.bad {
+			return fmt.Sprintf("/proc/sys/%s is %s on this host", s.name, s.bad)
+		}
+	}
+	return "a container's seccomp profile may forbid them (docker run --security-opt seccomp=unconfined)"
+}
+
+// pump copies one output of the command to the caller's, and tells the guest when nobody reads it any more.
+func (h *host) pump(fd int, to io.Writer, from *os.File) {
+	if _, err := io.Copy(to, from); err != nil {
+		fmt.Fprintf(h.control, "closed %d\n", fd)
+		io.Copy(io.Discard, from)
+	}
+}
+
+// feed copies the caller's standard input to the guest, a file of the jail for each piece, once the guest is ready for it.
+func (h *host) feed() {
+	buf := make([]byte, chunk)
+	for n := 0; ; n++ {
+		size, err := os.Stdin.Read(buf)
+		if size > 0 {
+			h.window <- struct{}{}
+			path := fmt.Sprintf("/proc/%d/root%s%s/%d", h.jail.Process.Pid, jailBoot, inputDir, n)
+			if err := os.WriteFile(path, buf[:size], 0o600); err != nil {
+				return // the jail has ended
+			}
+			fmt.Fprintln(h.control, "input", n)
+		}
+		if err != nil {
+			fmt.Fprintln(h.control, "eof")
+			return
+		}
+	}
+}
+
+// listen hands on the guest's messages, until it has no more.
+func listen(answers io.Reader, messages chan<- message) {
+	defer close(messages)
+	for lines := bufio.NewScanner(answers); lines.Scan(); {
+		words := strings.SplitN(lines.Text(), " ", 3)
+		m := message{kind: words[0]}
+		if len(words) > 1 {
+			m.code, _ = strconv.Atoi(words[1])
+		}
+		if len(words) > 2 {
+			m.text, _ = strconv.Unquote(words[2])
+		}
+		messages <- m
+	}
+}
+
+// follow is the run's life: it hands signals in, and the status out.
+func (h *host) follow(messages <-chan message, signals <-chan os.Signal) error {
+	boot := time.NewTimer(bootLimit)
+	defer boot.Stop()
+	var limit <-chan time.Time
+	if h.options.Timeout > 0 {
+		limit = time.After(h.options.Timeout)
+	}
+	for {
+		select {
+		case m, ok := <-messages:
+			if !ok {
+				return h.died()
+			}
+			switch m.kind {
+			case "ready":
+				boot.Stop()
+				h.makeRaw()
+				h.window = make(chan struct{}, inputWindow)
+				go h.feed()
+			case "took":
+				<-h.window
+			case "exit":
+				return h.settle(exit.Silent(m.code))
+			case "error":
+				return h.settle(exit.Errorf(m.code, "uml: %s", m.text))
+			}
+		case s := <-signals:
+			if ends(s) && h.window == nil { // there is no command yet to get it
+				h.kill()
+				return exit.Silent(exit.Signal + int(s.(syscall.Signal)))
+			}
+			h.forward(s.(syscall.Signal))
+		case <-boot.C:
+			return h.hung("did not boot", bootLimit)
+		case <-limit:
+			return h.hung("was still running", h.options.Timeout)
+		}
+	}
+}
+
+// ends tells whether a signal is there to end a program.
+func ends(s os.Signal) bool {
+	return s == syscall.SIGHUP || s == syscall.SIGINT || s == syscall.SIGQUIT || s == syscall.SIGTERM
+}
+
+func (h *host) forward(s syscall.Signal) {
+	switch s {
+	case syscall.SIGPIPE:
+	case syscall.SIGWINCH:
+		if rows, cols := window(); rows > 0 {
+			fmt.Fprintf(h.control, "size %d %d\n", rows, cols)
+		}
+	default:
+		fmt.Fprintf(h.control, "signal %d\n", int(s))
+	}
+}
+
+// settle waits for the kernel's own end, and for the rest of the output. The guest has sent all of it, and powers off.
+func (h *host) settle(err error) error {
+	select {
+	case <-h.ended:
+	case <-time.After(10 * time.Second): // all is done but the power-off
+		h.kill()
+	}
+	h.output.Wait()
+	return err
+}
+
+// died is the end of a kernel whose PID 1 did not say how the command ended.
+func (h *host) died() error {
+	<-h.ended
+	h.restore()
+	return exit.Errorf(exit.Failed, "uml: the kernel %s (%s) ended with status %d and without the command's; the end of its log:\n%s",
+		h.kernel.Path, h.kernel.Release, h.jail.ProcessState.ExitCode(), h.log.last(logLines))
+}
+
+// hung ends a kernel that takes too long.
+func (h *host) hung(what string, after time.Duration) error {
+	h.kill()
+	h.restore()
+	return exit.Errorf(exit.Failed, "uml: the kernel %s (%s) %s after %v and was ended; the end of its log:\n%s",
+		h.kernel.Path, h.kernel.Release, what, after, h.log.last(logLines))
+}
+
+// kill ends every process of the namespaces, and waits until they have gone.
+func (h *host) kill() {
+	h.jail.Process.Kill()
+	<-h.ended
+}
+
+// stop leaves nothing behind.
+func (h *host) stop() {
+	if h.ended != nil {
+		h.kill()
+	}
+	if h.net != nil {
+		h.net.stop()
+	}
+	for _, f := range h.ours {
+		f.Close()
+	}
+}
+
+// setWindow notes the size of the caller's terminal.
+func (h *host) setWindow() { h.job.Rows, h.job.Cols = window() }
+
+// window is the size of the first of the standard file descriptors that is a terminal.
+func window() (rows, cols int) {
+	for fd := range 3 {
+		if ws, err := unix.IoctlGetWinsize(fd, unix.TIOCGWINSZ); err == nil {
+			return int(ws.Row), int(ws.Col)
+		}
+	}
+	return 0, 0
+}
+
+// makeRaw hands every key of the caller's terminal to the guest's, which does the editing; restore undoes it.
+func (h *host) makeRaw() {
+	if h.job.TTY&1 == 0 {
+		return
+	}
+	before, err := unix.IoctlGetTermios(0, unix.TCGETS)
+	if err != nil || makeRaw(0) != nil {
+		return
+	}
+	h.restore = func() { unix.IoctlSetTermios(0, unix.TCSETSW, before) }
+}

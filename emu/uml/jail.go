@@ -1,0 +1,353 @@
+package uml
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"binproxy/emu/sys"
+)
+
+// File descriptors of the jail and of the kernel. The jail's standard input brings the job and then stays open: its end is the end
+// of the host side. Standard output and error are the kernel's log.
+const (
+	fdControlIn = 3 + iota
+	fdControlOut
+	fdStdout
+	fdStderr
+	fdNet // only with --net
+)
+
+// The jail's directories, which are what a guest sees of the host with a hostfs mount of its own.
+const (
+	jailOld  = "/old"  // the host, until it is detached
+	jailBoot = "/boot" // the guest's first root
+	jailRoot = "/root"
+	jailBind = "/bind" // one directory for each --bind
+	jailTemp = "/tmp"  // the guest's memory
+	jailKeep = "/layer"
+)
+
+// kept are the capabilities of a kernel that root starts: those that files of several owners need. Without the others it cannot
+// leave the jail.
+var kept = []uintptr{unix.CAP_CHOWN, unix.CAP_DAC_OVERRIDE, unix.CAP_FOWNER, unix.CAP_FSETID, unix.CAP_MKNOD}
+
+// Jail is PID 1 of the namespaces that a kernel runs in: it builds their root from what the job names, leaves the host's
+// behind, runs the kernel, and returns its exit status. When it ends, by itself or because the host side has gone, everything in
+// the namespaces ends.
+func Jail() int {
+	status, err := jail()
+	if err != nil {
+		fmt.Fprintf(os.NewFile(fdControlOut, "control"), "error 125 %q\n", err)
+		return 125
+	}
+	return status
+}
+
+func jail() (int, error) {
+	runtime.LockOSThread() // what is dropped below is a thread's
+	in := bufio.NewReader(os.Stdin)
+	j, err := readJob(in)
+	if err != nil {
+		return 0, err
+	}
+	go func() {
+		io.Copy(io.Discard, in)
+		os.Exit(125)
+	}()
+	if err := j.enterRoot(); err != nil {
+		return 0, err
+	}
+	if err := j.fillRoot(); err != nil {
+		return 0, err
+	}
+	if err := leaveHost(); err != nil {
+		return 0, err
+	}
+	return j.runKernel()
+}
+
+// readJob reads a job with its length before it, in decimal on a line.
+func readJob(in *bufio.Reader) (*job, error) {
+	line, err := in.ReadString('\n')
+	if err != nil {
+		return nil, fmt.Errorf("read the job: %w", err)
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(line))
+	if err != nil || n < 0 {
+		return nil, fmt.Errorf("read the job: length %q", line)
+	}
+	text := make([]byte, n)
+	if _, err := io.ReadFull(in, text); err != nil {
+		return nil, fmt.Errorf("read the job: %w", err)
+	}
+	j := new(job)
+	return j, j.unmarshal(string(text))
+}
+
+// enterRoot makes a tmpfs the root, with the host at jailOld. It is mounted over /proc, which every host has; nobody but
+// us sees it there.
+func (j *job) enterRoot() error {
+	if err := mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return err
+	}
+	size := "8m"
+	if j.MemDir == "" {
+		size = fmt.Sprintf("%dm", j.Mem+32)
+	}
+	if err := mount("tmpfs", "/proc", "tmpfs", unix.MS_NOSUID, "mode=755,size="+size); err != nil {
+		return err
+	}
+	if err := os.Mkdir("/proc"+jailOld, 0o755); err != nil {
+		return err
+	}
+	if err := unix.PivotRoot("/proc", "/proc"+jailOld); err != nil {
+		return fmt.Errorf("pivot_root: %w", err)
+	}
+	return os.Chdir("/")
+}
+
+// fillRoot binds what the job names into the root.
+func (j *job) fillRoot() error {
+	for _, dir := range []string{"dev", "proc", "lower", "layer", "new", inputDir} {
+		if err := os.MkdirAll(filepath.Join(jailBoot, dir), 0o755); err != nil {
+			return err
+		}
+	}
+	if err := os.WriteFile(jailBoot+"/job", j.marshal(), 0o600); err != nil {
+		return err
+	}
+	if err := j.bindFiles(); err != nil {
+		return err
+	}
+	if err := bindTree(j.Root, jailRoot, j.Mode != modeRW); err != nil {
+		return err
+	}
+	for n, b := range slices.Collect(slices.Chunk(j.Binds, 3)) {
+		if err := bindOne(b[0], filepath.Join(jailBind, strconv.Itoa(n)), b[2] == modeRO); err != nil {
+			return err
+		}
+	}
+	if j.LayerDir != "" {
+		if err := bindTree(j.LayerDir, jailKeep, false); err != nil {
+			return err
+		}
+	}
+	if j.MemDir != "" {
+		return bindTree(j.MemDir, jailTemp, false)
+	}
+	return os.Mkdir(jailTemp, 0o700)
+}
+
+// bindFiles binds what the kernel needs, none of it to be written: a guest of root's would write to the host's files.
+func (j *job) bindFiles() error {
+	files := [][2]string{{j.Kernel, "/linux"}, {j.Self, jailBoot + "/uml"}, {"/dev/null", "/dev/null"}, {"/dev/random", "/dev/random"}}
+	libs := j.Libs
+	for _, module := range j.Modules {
+		files = append(files, [2]string{module, jailBoot + "/modules/" + filepath.Base(module)})
+	}
+	if j.Helper != "" {
+		files = append(files, [2]string{j.Helper, slirpPath})
+		libs = append(libs, j.HelperLibs...)
+	}
+	seen := map[string]bool{}
+	for lib := range slices.Chunk(libs, 2) {
+		if !seen[lib[1]] {
+			files = append(files, [2]string{lib[0], lib[1]})
+		}
+		seen[lib[1]] = true
+	}
+	if j.Emulator != "" {
+		files = append(files, [2]string{j.Emulator, jailBoot + "/emulator"})
+	}
+	for _, f := range files {
+		if err := bindFile(f[0], f[1], !strings.HasPrefix(f[1], "/dev/")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bindOne binds SRC of a --bind: a directory at dst, a file at dst/file.
+func bindOne(src, dst string, readOnly bool) error {
+	fi, err := os.Stat(jailOld + src)
+	if err != nil {
+		return fmt.Errorf("--bind %s: %w", src, err)
+	}
+	if fi.IsDir() {
+		return bindTree(src, dst, readOnly)
+	}
+	return bindFile(src, dst+"/file", readOnly)
+}
+
+func bindFile(src, dst string, readOnly bool) error {
+	if err := os.MkdirAll(filepath.Dir(dst), 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(dst, nil, 0o600); err != nil {
+		return err
+	}
+	if err := mount(jailOld+src, dst, "", unix.MS_BIND, ""); err != nil || !readOnly {
+		return err
+	}
+	return makeReadOnly(dst)
+}
+
+// bindTree binds a directory with all that is mounted in it, and hides every proc file system: its links lead to the roots and files
+// of other processes, and so out of here.
+func bindTree(src, dst string, readOnly bool) error {
+	if err := os.MkdirAll(dst, 0o755); err != nil {
+		return err
+	}
+	if err := mount(jailOld+src, dst, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+		return err
+	}
+	mounts, err := mountsBelow(dst)
+	if err != nil {
+		return err
+	}
+	for _, m := range mounts {
+		if m.fstype != "proc" {
+			continue
+		}
+		err := mount("tmpfs", m.point, "tmpfs", unix.MS_RDONLY, "size=4k,mode=555")
+		if err != nil && !errors.Is(err, unix.EACCES) && !errors.Is(err, unix.ENOENT) { // where we do not get, the guest does not either
+			return err
+		}
+	}
+	if !readOnly {
+		return nil
+	}
+	return makeReadOnly(dst)
+}
+
+// makeReadOnly makes a mount and those below it read-only, one by one where the kernel (before 5.12) cannot in one step.
+func makeReadOnly(path string) error {
+	err := unix.MountSetattr(-1, path, unix.AT_RECURSIVE, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY})
+	if !errors.Is(err, unix.ENOSYS) {
+		return wrap(err, "make %s read-only", path)
+	}
+	mounts, err := mountsBelow(path)
+	if err != nil {
+		return err
+	}
+	for _, m := range mounts {
+		var st unix.Statfs_t
+		if err := unix.Statfs(m.point, &st); err != nil {
+			return wrap(err, "statfs %s", m.point)
+		}
+		const same = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC | unix.MS_NOATIME | unix.MS_NODIRATIME
+		if err := mount("", m.point, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY|uintptr(st.Flags)&same, ""); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type mountPoint struct{ point, fstype string }
+
+// mountsBelow lists the mounts at and below a path of the jail.
+func mountsBelow(path string) ([]mountPoint, error) {
+	text, err := os.ReadFile(jailOld + "/proc/self/mountinfo")
+	if err != nil {
+		return nil, err
+	}
+	var mounts []mountPoint
+	for line := range strings.Lines(string(text)) {
+		before, after, _ := strings.Cut(line, " - ")
+		fields, types := strings.Fields(before), strings.Fields(after)
+		if len(fields) < 5 || len(types) == 0 {
+			return nil, fmt.Errorf("/proc/self/mountinfo: %q", line)
+		}
+		point := unescape(fields[4])
+		if point == path || strings.HasPrefix(point, path+"/") {
+			mounts = append(mounts, mountPoint{point, types[0]})
+		}
+	}
+	return mounts, nil
+}
+
+// unescape undoes the octal escapes of mountinfo (\040 is a space).
+func unescape(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' && i+3 < len(s) {
+			if c, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
+				b.WriteByte(byte(c))
+				i += 3
+				continue
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+func leaveHost() error {
+	if err := unix.Unmount(jailOld, unix.MNT_DETACH); err != nil {
+		return fmt.Errorf("detach the host's root: %w", err)
+	}
+	if err := os.Remove(jailOld); err != nil {
+		return err
+	}
+	for c := uintptr(0); c <= unix.CAP_LAST_CAP; c++ {
+		if slices.Contains(kept, c) {
+			continue
+		}
+		if err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0); err != nil && !errors.Is(err, unix.EINVAL) { // EINVAL: an older kernel's last is lower
+			return fmt.Errorf("drop capability %d: %w", c, err)
+		}
+	}
+	return wrap(unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl PR_SET_NO_NEW_PRIVS")
+}
+
+// runKernel runs it at fixed addresses: a heap that the host has put far from the program counts as memory of the guest, and its pages
+// want to be described. A host that refuses that costs some memory.
+func (j *job) runKernel() (int, error) {
+	sys.FixAddresses()
+	cmd := exec.Command("/linux", j.KernelArgs...)
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stdout
+	cmd.Env = []string{"TMPDIR=" + jailTemp, "HOME=" + jailTemp}
+	last := fdStderr
+	if j.Net == vectorNIC {
+		last = fdNet
+	}
+	for fd := fdControlIn; fd <= last; fd++ {
+		cmd.ExtraFiles = append(cmd.ExtraFiles, os.NewFile(uintptr(fd), "fd"+strconv.Itoa(fd)))
+	}
+	if err := cmd.Start(); err != nil {
+		return 0, fmt.Errorf("start the kernel %s: %w", j.Kernel, err)
+	}
+	for _, f := range cmd.ExtraFiles {
+		f.Close() // the kernel's end is then theirs
+	}
+	cmd.Wait()
+	if ws := cmd.ProcessState.Sys().(interface{ Signaled() bool }); ws.Signaled() {
+		return 128 + int(cmd.ProcessState.Sys().(interface{ Signal() unix.Signal }).Signal()), nil
+	}
+	return cmd.ProcessState.ExitCode(), nil
+}
+
+func mount(source, at, fstype string, flags uintptr, data string) error {
+	if err := unix.Mount(source, at, fstype, flags, data); err != nil {
+		return fmt.Errorf("mount %s at %s (%s, flags %#x, %s): %w", strings.TrimPrefix(source, jailOld), at, fstype, flags, data, err)
+	}
+	return nil
+}
+
+func wrap(err error, format string, args ...any) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf(format+": %w", append(args, err)...)
+}

@@ -1,0 +1,41 @@
+#include "text.h"
+
+long sys_openat(int dir, const char *path, int flags, unsigned mode) { return SYS(openat, dir, path, flags, mode, 0); }
+long sys_close(int fd) { return SYS(close, fd, 0, 0, 0, 0); }
+long sys_write(int fd, const void *buf, size_t n) { return SYS(write, fd, buf, n, 0, 0); }
+long sys_fcntl(int fd, int cmd, long arg) { return SYS(fcntl, fd, cmd, arg, 0, 0); }
+
+long read_link(const char *path, char *buf, size_t size)
+{
+	long n = SYS(readlinkat, AT_FDCWD, path, buf, size, 0);
+	if (n >= (long)size)
+		return -ENAMETOOLONG;
+	if (n >= 0)
+		buf[n] = 0;
+	return n;
+}
+
+// struct stat differs from ABI to ABI, and only where the mode is in it matters here.
+long file_mode(const char *path, int flags)
+{
+	long stat[40];
+	long r = SYS(fstatat, AT_FDCWD, path, stat, flags, 0);
+	return r < 0 ? r : (long)*(uint32_t *)((char *)stat + STAT_MODE);
+}
+
+long read_file(const char *path, void *buf, size_t n)
+{
+	size_t got = 0;
+	long r = 1, fd = sys_openat(AT_FDCWD, path, O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0);
+	if (fd < 0)
+		return fd;
+	while (got < n && r != 0) {
+		r = SYS(read, fd, (char *)buf + got, n - got, 0, 0);
+		if (r < 0 && r != -EINTR)
+			break;
+		if (r > 0)
+			got += r;
+	}
+	sys_close((int)fd);
+	return r < 0 ? r : (long)got;
+}

@@ -1,0 +1,222 @@
+// The uname hook: uname(2)'s answer, and the files of /proc that repeat it, as the bundle's identity has them.
+#include "bundle.h"
+#include "next.h"
+
+enum { FIELD = 65, TEXT = 1024 }; // struct utsname; more than /proc/version has
+
+enum field { SYSNAME, NODENAME, RELEASE, VERSION, MACHINE, DOMAIN, FIELDS };
+
+typedef char names[FIELDS][FIELD];
+
+extern WEAK const char *gnu_get_libc_version(void);
+extern WEAK void *fdopen(int, const char *);
+
+static const char *const keys[] = {"sysname", "nodename", "release", "version", "machine"};
+static const char *const variables[] = {"BINPROXY_SYSNAME", "BINPROXY_NODENAME", "BINPROXY_RELEASE", "BINPROXY_VERSION", "BINPROXY_MACHINE"};
+
+static struct conf conf;
+
+__attribute__((constructor)) static void start(int argc, char **argv, char **env)
+{
+	(void)argc, (void)argv;
+	remember(&gnu_get_libc_version ? env : environment(), "uname.so");
+	if (load_conf(&conf) < 0)
+		conf.end = conf.text;
+}
+
+static const char *from_env(enum field f)
+{
+	const char *value = variable(environment(), variables[f]);
+	return value && *value ? value : NULL;
+}
+
+// spoofed is what the field is to be, NULL where nobody set it: identity.Spoofed in C. A release without a version of its own brings one, and
+// the environment's release does not go with the version of another release in the file.
+static const char *spoofed(enum field f)
+{
+	const char *env = from_env(f), *file = conf.end ? conf_value(&conf, keys[f]) : NULL;
+	if (env)
+		return env;
+	if (f != VERSION)
+		return file;
+	const char *release = from_env(RELEASE), *other = conf.end ? conf_value(&conf, keys[RELEASE]) : NULL;
+	if (release && other && !same(release, other))
+		file = NULL;
+	return file ? file : release || other ? "#1 SMP" : NULL;
+}
+
+static int real_uname(names out) { return result(SYS(uname, out, 0, 0, 0, 0)); }
+
+EXPORT int uname(names out)
+{
+	if (real_uname(out) < 0)
+		return -1;
+	for (enum field f = SYSNAME; f <= MACHINE; f++) {
+		const char *value = spoofed(f);
+		size_t n = value ? length(value) : 0;
+		if (!value || n >= FIELD)
+			continue;
+		memset(out[f], 0, FIELD);
+		memcpy(out[f], value, n);
+	}
+	return 0;
+}
+
+// glibc's gethostname asks uname inside itself.
+EXPORT int gethostname(char *name, size_t size)
+{
+	names all;
+	if (uname(all) < 0)
+		return -1;
+	size_t n = length(all[NODENAME]) + 1;
+	memcpy(name, all[NODENAME], n < size ? n : size);
+	if (n <= size)
+		return 0;
+	set_errno(ENAMETOOLONG);
+	return -1;
+}
+
+// proc_version is the kernel's line with three parts exchanged: what stands between release and version (who compiled it, with what) stays.
+static char *proc_version(char *to)
+{
+	char real[TEXT];
+	names all;
+	long n = read_file("/proc/version", real, sizeof real - 1);
+	if (real_uname(all) < 0 || uname(all) < 0)
+		return to;
+	to = put_text(put_text(put_text(to, all[SYSNAME]), " version "), all[RELEASE]);
+	real[n > 0 ? n : 0] = 0;
+	char *from = real, *end = real;
+	while (*from && !after(from, " ("))
+		from++;
+	for (char *s = from; *s; s++)
+		if (after(s, " #"))
+			end = s;
+	if (end > from) {
+		*end = 0;
+		to = put_text(to, from);
+	}
+	return put_text(put_text(put_text(to, " "), all[VERSION]), "\n");
+}
+
+// content writes what the file at path is to have, and gives its end; NULL where the path is not one of the identity's, and to
+// itself where the file is not to be there.
+static char *content(const char *path, char *to)
+{
+	static const char names[][10] = {"ostype", "hostname", "osrelease", "version"};
+	bool kernel = spoofed(SYSNAME) || spoofed(RELEASE) || spoofed(VERSION);
+	const char *name = after(path, "/proc/"), *value;
+	if (file_mode(path, 0) < 0)
+		return NULL;
+	if (same(name, "version"))
+		return kernel ? proc_version(to) : NULL;
+	if (same(name, "version_signature")) // Ubuntu's, with the true release
+		return kernel ? to : NULL;
+	name = after(name, "sys/kernel/");
+	for (enum field f = SYSNAME; name && f <= VERSION; f++)
+		if (same(name, names[f]) && (value = spoofed(f)) && length(value) < FIELD)
+			return put_text(put_text(to, value), "\n");
+	return NULL;
+}
+
+// memory is a descriptor of a file in memory; before Linux 3.17 of a pipe, which holds as much.
+static long memory(const char *text, size_t n, bool cloexec)
+{
+	long fd = SYS(memfd_create, "proc", (cloexec ? MFD_CLOEXEC : 0) | MFD_ALLOW_SEALING, 0, 0, 0);
+	if (fd >= 0) {
+		sys_write((int)fd, text, n);
+		SYS(lseek, fd, 0, 0, 0, 0);
+		sys_fcntl((int)fd, F_ADD_SEALS, SEALS);
+		return fd;
+	}
+	int ends[2];
+	long r = SYS(pipe2, ends, cloexec ? O_CLOEXEC : 0, 0, 0, 0);
+	if (r < 0)
+		return r;
+	sys_write(ends[1], text, n);
+	sys_close(ends[1]);
+	return ends[0];
+}
+
+enum { NOT_OURS = -4096 };
+
+// open_ours gives a descriptor or an errno below zero, NOT_OURS where the file is somebody else's business.
+static long open_ours(const char *path, bool cloexec)
+{
+	char text[TEXT + 3 * FIELD];
+	char *end = path && after(path, "/proc/") ? content(path, text) : NULL;
+	if (!end)
+		return NOT_OURS;
+	return end == text ? -ENOENT : memory(text, end - text, cloexec);
+}
+
+static bool reading(int flags) { return !(flags & (O_ACCMODE | O_CREAT | O_PATH)); }
+
+#define OPEN(name, call, ...) \
+	unsigned mode = 0; \
+	if (flags & (O_CREAT | TMPFILE)) { \
+		va_list args; \
+		va_start(args, flags); \
+		mode = va_arg(args, unsigned); \
+		va_end(args); \
+	} \
+	long fd = reading(flags) ? open_ours(path, flags & O_CLOEXEC) : NOT_OURS; \
+	if (fd != NOT_OURS) \
+		return result(fd); \
+	static int (*other) call; \
+	if (!other) \
+		other = (int (*) call)next(name); \
+	if (other) \
+		return other(__VA_ARGS__, flags, mode)
+
+#define OPEN_NAME(name) \
+	EXPORT int name(const char *path, int flags, ...) \
+	{ \
+		OPEN(#name, (const char *, int, ...), path); \
+		return result(sys_openat(AT_FDCWD, path, flags, mode)); \
+	}
+
+#define OPENAT_NAME(name) \
+	EXPORT int name(int dir, const char *path, int flags, ...) \
+	{ \
+		OPEN(#name, (int, const char *, int, ...), dir, path); \
+		return result(sys_openat(dir, path, flags, mode)); \
+	}
+
+OPEN_NAME(open)
+OPEN_NAME(open64)
+OPENAT_NAME(openat)
+OPENAT_NAME(openat64)
+
+// What _FORTIFY_SOURCE makes of them.
+EXPORT int __open_2(const char *path, int flags) { return open(path, flags); }
+EXPORT int __open64_2(const char *path, int flags) { return open64(path, flags); }
+EXPORT int __openat_2(int dir, const char *path, int flags) { return openat(dir, path, flags); }
+EXPORT int __openat64_2(int dir, const char *path, int flags) { return openat64(dir, path, flags); }
+
+static bool has(const char *s, char c)
+{
+	while (*s && *s != c)
+		s++;
+	return *s;
+}
+
+#define FOPEN_NAME(name) \
+	EXPORT void *name(const char *path, const char *mode) \
+	{ \
+		long fd = mode[0] == 'r' && !has(mode, '+') && &fdopen ? open_ours(path, has(mode, 'e')) : NOT_OURS; \
+		if (fd != NOT_OURS) \
+			return result(fd) < 0 ? NULL : fdopen((int)fd, mode); \
+		static void *(*other)(const char *, const char *); \
+		if (!other) \
+			other = (void *(*)(const char *, const char *))next(#name); \
+		if (!other) \
+			other = (void *(*)(const char *, const char *))next("fopen"); \
+		if (other) \
+			return other(path, mode); \
+		set_errno(ENOSYS); \
+		return NULL; \
+	}
+
+FOPEN_NAME(fopen)
+FOPEN_NAME(fopen64)

@@ -1,0 +1,288 @@
+package preload_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"binproxy/emu/arch"
+	"binproxy/emu/config"
+	"binproxy/emu/identity"
+	"binproxy/shim/preload"
+	"binproxy/test/need"
+)
+
+// A world is a libc and an ABI that the driver runs in, and the foreign program that it execs.
+type world struct {
+	bundle config.Config
+	run    []string // what runs the driver: the emulator, for a guest
+	env    []string
+	driver string
+	show   string // the foreign program; it prints its argv
+	bare   bool   // and so does what stands in for its emulator: the argv is the emulator's
+	glibc  bool
+}
+
+// native is the host's own ABI: guests are aarch64 files that no one runs, as the emulator only shows how it was called.
+func native(t *testing.T, compiler string) world {
+	dir := filepath.Join(t.TempDir(), "b")
+	bundle := newBundle(t, dir, config.Config{Emulators: []config.Emulator{{QEMU: "aarch64", Path: "qemu-aarch64"}}})
+	show := filepath.Join(dir, "show")
+	require.NoError(t, os.WriteFile(show, header(arch.Get("aarch64")), 0o755))
+	return world{bundle: bundle, driver: compile(t, compiler, "driver.c"), show: show, bare: true, glibc: compiler == "gcc",
+		env: []string{"LD_PRELOAD=" + entry(bundle, preload.ExecHook)}}
+}
+
+// guest is a guest's ABI under its real emulator, with glibc from the cross compiler's packages.
+func guest(t *testing.T, abi *arch.ABI) world {
+	compiler := strings.Replace(abi.GNU, "i386", "i686", 1)
+	compiler = strings.Replace(compiler, "_", "-", 1)
+	for from, to := range map[string]string{"ppc64le": "powerpc64le"} {
+		compiler = strings.Replace(compiler, from, to, 1)
+	}
+	driver := compile(t, compiler+"-gcc", "driver.c")
+	show := compile(t, compiler+"-gcc", "show.c", "-static")
+	emulator := need.Emulator(t, abi.QEMU)
+	bundle := newBundle(t, filepath.Join(t.TempDir(), "b"), config.Config{Emulators: []config.Emulator{{QEMU: abi.QEMU, Path: emulator}}})
+	return world{bundle: bundle, driver: driver, show: show, run: []string{emulator, "-L", "/usr/" + compiler}, glibc: true,
+		env: []string{"LD_PRELOAD=" + preload.Entry(bundle.Dir, abi, preload.ExecHook)}}
+}
+
+// call runs the driver, and gives what was printed.
+func (w world) call(t *testing.T, env []string, args ...string) string {
+	t.Helper()
+	argv := append(append(append([]string{}, w.run...), w.driver), args...)
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Env = append(append([]string{"PATH=" + filepath.Dir(w.show) + ":/usr/bin:/bin"}, w.env...), env...)
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	return string(out)
+}
+
+// argv is the line that the foreign program, called by path, prints for its arguments.
+func (w world) argv(path string, argv ...string) string {
+	if w.bare {
+		argv = append([]string{w.bundle.Dir + "/qemu-aarch64", "-0", argv[0], path}, argv[1:]...)
+	}
+	return "argv [" + strings.Join(argv, "] [") + "]\n"
+}
+
+func TestHooks(t *testing.T) {
+	t.Run("glibc", func(t *testing.T) { testHooks(t, native(t, "gcc")) })
+	t.Run("musl", func(t *testing.T) { testHooks(t, native(t, "musl-gcc")) })
+	for _, abi := range arch.All() {
+		if _, err := libraries(t).Open(abi.Name); err == nil && abi != arch.Host() {
+			t.Run(abi.Name, func(t *testing.T) { testHooks(t, guest(t, abi)) })
+		}
+	}
+}
+
+func testHooks(t *testing.T, w world) {
+	kept := "env " + w.env[0] + "\n"
+	given := "env FOO=bar\n"
+	all := w.argv(w.show, "zero", "one", "two")
+	args := []string{"zero", "one", "two"}
+	for _, c := range []struct{ function, path, want string }{
+		{"execve", w.show, all + given + kept},
+		{"execv", w.show, all + kept},
+		{"execvp", w.show, all + kept},
+		{"execvp", "show", all + kept},
+		{"execvpe", "show", all + given + kept},
+		{"execl", w.show, all + kept},
+		{"execlp", "show", all + kept},
+		{"execle", w.show, all + given + kept},
+		{"fexecve", w.show, all + given + kept},
+		{"fexecve-cloexec", w.show, all + given + kept},
+		{"vfork", w.show, all + given + kept + "status 0\n"},
+		{"posix_spawn", w.show, all + given + kept + "status 0\n"},
+		{"posix_spawnp", "show", all + given + kept + "status 0\n"},
+		{"execve", "/gone", "errno 2\n"},
+		{"execvp", "gone", "errno 2\n"},
+		{"vfork", "/gone", "status 2\n"},
+		{"posix_spawn", "/gone", "errno 2\n"},
+		{"posix_spawnp", "gone", "errno 2\n"},
+		{"execve", "/etc", "errno 13\n"},
+		{"system", "exec " + w.show + " one", w.argv(w.show, w.show, "one") + kept + "status 0\n"},
+		{"system", w.show + "; exit 3", w.argv(w.show, w.show) + kept + "status 3\n"},
+		{"system", "-gone", "*status 127\n"},
+		{"system", "kill -9 $$", "signal 9\n"},
+		{"popen-r", w.show + " one | head -n1", "read " + w.argv(w.show, w.show, "one") + "status 0\nstatus 0\n"},
+		{"popen-w", "cat; exit 4", "written\nstatus 4\n"},
+	} {
+		got := w.call(t, []string{"CLEAR=1"}, append([]string{c.function, c.path}, args...)...)
+		if strings.HasPrefix(c.want, "*") {
+			assert.True(t, strings.HasSuffix(got, c.want[1:]), "%s %s: %s", c.function, c.path, got)
+			continue
+		}
+		assert.Equal(t, c.want, got, "%s %s", c.function, c.path)
+	}
+	w.testFiles(t)
+}
+
+// testFiles are the ways to a file that are not a path, and what glibc's execvp does with a text.
+func (w world) testFiles(t *testing.T) {
+	dir := t.TempDir()
+	script, text := filepath.Join(dir, "script"), filepath.Join(dir, "text")
+	require.NoError(t, os.WriteFile(script, []byte("#!"+w.show+" -x\n"), 0o755))
+	require.NoError(t, os.WriteFile(text, []byte("echo text $1\n"), 0o755))
+	assert.Contains(t, w.call(t, nil, "execve", script, "zero", "one"), w.argv(w.show, w.show, "-x", script, "one"))
+	assert.Contains(t, w.call(t, nil, "fexecve", script, "zero", "one"), w.argv(w.show, w.show, "-x", "/dev/fd/3", "one"))
+	assert.Equal(t, "errno 2\n", w.call(t, nil, "fexecve-cloexec", script, "zero"))
+	for _, function := range []string{"memfd", "memfd-cloexec"} {
+		got := w.call(t, nil, function, w.show, "zero", "one")
+		if w.bare {
+			assert.Regexp(t, `qemu-aarch64\] \[-0\] \[zero\] \[/proc/self/fd/\d+\] \[one\]`, got, function)
+		} else {
+			assert.Contains(t, got, w.argv("", "zero", "one"), function)
+		}
+	}
+	assert.Equal(t, "errno 8\n", w.call(t, nil, "execve", text, "zero", "one"))
+	refused := "errno 8\n"
+	if !w.bare {
+		// QEMU forks where a vfork is asked for, so that glibc does not hear of a failed exec. What the hook itself refuses is heard of.
+		refused = "status 127\n"
+	}
+	assert.Equal(t, refused, w.call(t, nil, "posix_spawnp", text, "zero", "one"))
+	if !w.glibc {
+		assert.Equal(t, "errno 8\n", w.call(t, nil, "execvp", text, "zero", "one"))
+		return
+	}
+	assert.Equal(t, "text one\n", w.call(t, nil, "execvp", text, "zero", "one"))
+	assert.Contains(t, w.call(t, nil, "execveat", w.show, "zero", "one"), w.argv(w.show, "zero", "one"))
+	link := filepath.Join(dir, "link")
+	require.NoError(t, os.Symlink(w.show, link))
+	assert.Contains(t, w.call(t, nil, "execve", link, "zero"), w.argv(link, "zero"))
+	assert.Equal(t, map[bool]string{true: "errno 90\n", false: "errno 40\n"}[strings.Contains(w.env[0], "/mips")],
+		w.call(t, nil, "execveat-nofollow", link, "zero"))
+}
+
+// LD_PRELOAD is put back behind what the program has there.
+func TestLDPreload(t *testing.T) {
+	w := native(t, "gcc")
+	uname, hook := entry(w.bundle, preload.UnameHook), entry(w.bundle, preload.ExecHook)
+	for _, c := range []struct {
+		start string
+		env   []string
+		want  string
+	}{
+		{hook, nil, hook},
+		{hook, []string{"-i"}, hook},
+		{hook, []string{"-u", "LD_PRELOAD"}, hook},
+		{hook, []string{"LD_PRELOAD=/a.so"}, "/a.so:" + hook},
+		{hook, []string{"LD_PRELOAD=/a.so /b.so"}, "/a.so /b.so:" + hook},
+		{hook, []string{"LD_PRELOAD=" + hook + ":/a.so"}, hook + ":/a.so"},
+		{uname + ":" + hook, []string{"-i"}, uname + ":" + hook},
+		{uname + " " + hook, []string{"LD_PRELOAD=" + uname}, uname + ":" + hook},
+	} {
+		cmd := exec.Command("/usr/bin/env", append(c.env, w.show)...)
+		cmd.Env = append(os.Environ(), "LD_PRELOAD="+c.start)
+		out, err := cmd.CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		assert.Contains(t, string(out), "\nenv LD_PRELOAD="+c.want+"\n", "%s %q", c.start, c.env)
+	}
+}
+
+// A guest whose emulator cannot be reached is told of in words: the errno alone would send the user after a missing loader.
+func TestWithoutEmulator(t *testing.T) {
+	w := native(t, "gcc")
+	require.NoError(t, os.Remove(w.bundle.Dir+"/qemu-aarch64"))
+	said := "binproxy: preload: " + w.show + ": its emulator is not in " + w.bundle.Dir + "; is this a chroot? The bundle has to be in it\n"
+	assert.Equal(t, said+"errno 2\n", w.call(t, nil, "execve", w.show, "zero"))
+	require.NoError(t, os.Remove(w.bundle.Dir+"/"+config.Name))
+	assert.Equal(t, said+"errno 8\n", w.call(t, nil, "execve", w.show, "zero"))
+}
+
+func names(t *testing.T, path string, run []string, env ...string) string {
+	t.Helper()
+	argv := append(append([]string{}, run...), path)
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Env = append(os.Environ(), env...)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	require.NoError(t, err)
+	assert.Empty(t, stderr.String())
+	return string(out)
+}
+
+// The uname hook tells the configured fields wherever the program looks, and the kernel's own where nothing is configured; under every
+// libc and ABI that the kernel runs, and in guests.
+func TestNames(t *testing.T) {
+	c := config.Config{Identity: identity.Identity{Release: "4.15.0-112-generic", Nodename: "builder"}}
+	bundle := newBundle(t, filepath.Join(t.TempDir(), "b"), c)
+	env := "LD_PRELOAD=" + entry(bundle, preload.UnameHook)
+	type program struct {
+		path string
+		run  []string
+		env  string
+	}
+	programs := map[string]program{
+		"glibc": {compile(t, "gcc", "names.c"), nil, env},
+		"musl":  {compile(t, "musl-gcc", "names.c"), nil, env},
+	}
+	if arch.Host().Name == "x86_64" {
+		programs["i386"] = program{compile32(t, "names.c"), nil, env}
+	}
+	programs["aarch64"] = program{compile(t, "aarch64-linux-gnu-gcc", "names.c"), []string{need.Emulator(t, "aarch64"), "-L", "/usr/aarch64-linux-gnu"},
+		"LD_PRELOAD=" + preload.Entry(bundle.Dir, arch.Get("aarch64"), preload.UnameHook)}
+	for name, p := range programs {
+		t.Run(name, func(t *testing.T) {
+			real := strings.Split(names(t, p.path, p.run), "\n")
+			fields := strings.Fields(real[0])
+			machine := fields[len(fields)-1]
+			version := "Linux version 4.15.0-112-generic" + middle(t) + " #1 SMP"
+			want := []string{
+				"uname Linux builder 4.15.0-112-generic #1 SMP " + machine,
+				"gethostname builder", "open 4.15.0-112-generic", "open64 #1 SMP", real[len(real)-6], "openat64 builder",
+				"fopen " + version, "fopen64 " + version, "write 0 0", "",
+			}
+			assert.Equal(t, "openat Linux", want[4])
+			assert.Equal(t, want, strings.Split(names(t, p.path, p.run, p.env), "\n"))
+
+			spoofed := strings.Split(names(t, p.path, p.run, p.env, "BINPROXY_RELEASE=5.4.0", "BINPROXY_VERSION=#7", "BINPROXY_MACHINE=vax"), "\n")
+			assert.Equal(t, "uname Linux builder 5.4.0 #7 vax", spoofed[0])
+			assert.Equal(t, "open64 #7", spoofed[3])
+		})
+	}
+}
+
+// middle is what /proc/version has between release and version.
+func middle(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("/proc/version")
+	require.NoError(t, err)
+	line := string(text)
+	return line[strings.Index(line, " ("):strings.LastIndex(line, " #")]
+}
+
+// compile32 makes a 32-bit x86 program that finds its loader and libc in the cross compiler's packages.
+func compile32(t *testing.T, source string) string {
+	t.Helper()
+	const lib = "/usr/i686-linux-gnu/lib"
+	return compile(t, "i686-linux-gnu-gcc", source, "-Wl,--dynamic-linker="+lib+"/ld-linux.so.2", "-Wl,-rpath,"+lib)
+}
+
+// A build that runs programs of both classes hears nothing of ld.so: each finds a library of its own.
+func TestBothClasses(t *testing.T) {
+	need.Given(t, arch.Host().Name == "x86_64", "an x86_64 host")
+	bundle := newBundle(t, filepath.Join(t.TempDir(), "b"), config.Config{Identity: identity.Identity{Release: "4.4.0"}})
+	dir := t.TempDir()
+	makefile := "all:\n\t@uname -r\n\t@" + compile(t, "gcc", "names.c") + " | grep '^uname' | cut -d' ' -f4\n\t@" + compile32(t, "names.c") +
+		" | grep '^uname' | cut -d' ' -f4\n"
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "Makefile"), []byte(makefile), 0o644))
+	cmd := exec.Command(need.Program(t, "make", "make"), "-C", dir, "--no-print-directory")
+	env, err := preload.Environment(bundle, arch.Host(), os.Environ())
+	require.NoError(t, err)
+	cmd.Env = env
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	require.NoError(t, err)
+	assert.Equal(t, "4.4.0\n4.4.0\n4.4.0\n", string(out))
+	assert.Empty(t, stderr.String())
+}

@@ -1,0 +1,265 @@
+// Package preload is the route through LD_PRELOAD: two small libraries that the guest's own loader puts into each program.
+//
+// exec.so answers for the exec functions of libc, and prefixes a guest's file with its emulator: emu/resolve once more, in C. uname.so
+// answers for uname(2) and for the files of /proc that repeat it. No kernel facility is needed: that is the route for where ptrace is
+// refused and the farm is not enough. What no loader loads (static programs), it cannot reach.
+//
+// The libraries are compiled by `make preload` (sources in c/), embedded, and laid into a bundle by Tree; Environment names them to the
+// loader. The path in LD_PRELOAD has $LIB or $PLATFORM in it, which ld.so expands for each ABI in another way: links of all these
+// names lead to the directory of the ABI, and so every program finds a library of its own class. musl expands nothing, and finds links of those very names.
+package preload
+
+import (
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+
+	"binproxy/emu/arch"
+	"binproxy/emu/config"
+	"binproxy/emu/elfinfo"
+	"binproxy/emu/exit"
+	"binproxy/emu/identity"
+	"binproxy/emu/resolve"
+	"binproxy/shim/farm"
+	"binproxy/shim/proxy"
+)
+
+// The libraries' file names.
+const (
+	ExecHook  = "exec.so"
+	UnameHook = "uname.so"
+)
+
+//go:embed lib
+var embedded embed.FS
+
+// Libraries are those that this program was built with: ABI/exec.so and ABI/uname.so, for the ABIs that there were compilers for.
+func Libraries() fs.FS {
+	sub, err := fs.Sub(embedded, "lib")
+	if err != nil {
+		panic(err) // the name is a valid one
+	}
+	return sub
+}
+
+// File is a file of a bundle, or a symbolic link. Name is relative to the bundle.
+type File struct {
+	Name string
+	Data []byte
+	Link string // what a link leads to
+}
+
+// Tree is what a bundle for the guests holds of the libraries: those of the guests, of the host, and of the ABIs that their kernels run
+// beside them, as far as they are there.
+func Tree(libraries fs.FS, host *arch.ABI, guests []*arch.ABI) ([]File, error) {
+	var files []File
+	var there []*arch.ABI
+	for _, abi := range withFamily(host, guests) {
+		for _, name := range []string{ExecHook, UnameHook} {
+			data, err := fs.ReadFile(libraries, abi.Name+"/"+name)
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+			files = append(files, File{Name: config.PreloadDir + "/" + abi.Name + "/" + name, Data: data})
+			if !slices.Contains(there, abi) {
+				there = append(there, abi)
+			}
+		}
+	}
+	for _, abi := range there {
+		files = append(files, links(abi, there)...)
+	}
+	return files, nil
+}
+
+// families are the ABIs whose programs live in one system.
+var families = [...][]string{{"x86_64", "i386"}, {"aarch64", "armhf", "armel"}}
+
+func withFamily(host *arch.ABI, guests []*arch.ABI) []*arch.ABI {
+	var all []*arch.ABI
+	add := func(abi *arch.ABI) {
+		if abi != nil && !slices.Contains(all, abi) {
+			all = append(all, abi)
+		}
+	}
+	for _, abi := range append([]*arch.ABI{host}, guests...) {
+		add(abi)
+		for _, family := range families {
+			if slices.Contains(family, abi.Name) {
+				for _, name := range family {
+					add(arch.Get(name))
+				}
+			}
+		}
+	}
+	return all
+}
+
+// platforms are the words that glibc has for $PLATFORM on x86: the kernel's (AT_PLATFORM), or its own for some processors.
+func platforms(abi *arch.ABI) []string {
+	switch abi.Name {
+	case "x86_64":
+		return []string{"x86_64", "haswell", "xeon_phi"}
+	case "i386":
+		return []string{"i386", "i486", "i586", "i686"}
+	}
+	return nil
+}
+
+// token is the word in the ABI's path that ld.so expands: on x86 $PLATFORM tells 32 from 64 bits in every distribution, which "lib" does
+// not; elsewhere $PLATFORM is not always set, or differs from one processor to the next.
+func token(abi *arch.ABI) string {
+	if platforms(abi) != nil {
+		return "$PLATFORM"
+	}
+	return "$LIB"
+}
+
+// links lead from what the token becomes (lib64, lib/aarch64-linux-gnu, haswell) to the directory of the ABI whose loader says so.
+func links(abi *arch.ABI, all []*arch.ABI) []File {
+	dir := config.PreloadDir + "/" + abi.Name + "/"
+	files := []File{{Name: dir + token(abi), Link: "."}} // musl's
+	if token(abi) == "$LIB" {
+		for _, name := range []string{"lib", "lib32", "lib64"} {
+			files = append(files, File{Name: dir + name, Link: "."})
+		}
+	}
+	for _, other := range all {
+		to := "."
+		if other != abi {
+			to = "../" + other.Name
+		}
+		names := []string{other.GNU} // behind lib/
+		if token(abi) == "$PLATFORM" {
+			names = platforms(other)
+		}
+		for _, name := range names {
+			files = append(files, File{Name: dir + name, Link: to})
+		}
+	}
+	return files
+}
+
+// Entry is the library's entry in LD_PRELOAD for a system of the ABI.
+func Entry(bundle string, abi *arch.ABI, library string) string {
+	return strings.Join([]string{bundle, config.PreloadDir, abi.Name, token(abi), library}, "/")
+}
+
+// Environment is env with the hooks in LD_PRELOAD, for programs of the ABI and those that live beside it: the exec hook, and the uname
+// hook where an identity is configured. They come last, so that what others preload goes on into them. The error says which library
+// the bundle lacks, and where it comes from.
+func Environment(c config.Config, abi *arch.ABI, env []string) ([]string, error) {
+	if strings.ContainsAny(c.Dir, ": \t\n$") {
+		return nil, exit.Errorf(exit.Failed, "preload route: LD_PRELOAD cannot name %q; put the bundle into a directory without spaces, colons and dollar signs", c.Dir)
+	}
+	hooks := []string{ExecHook}
+	getenv := func(name string) string { return value(env, name) }
+	if !c.Truthful(getenv) && !identity.Spoofed(c.Identity, getenv).IsZero() {
+		hooks = append(hooks, UnameHook)
+	}
+	for _, hook := range hooks {
+		path := strings.Join([]string{c.Dir, config.PreloadDir, abi.Name, hook}, "/")
+		if _, err := os.Stat(path); err != nil {
+			return nil, exit.Errorf(exit.Failed, "preload route: no library for %s programs: %w; "+
+				"make the bundle with a binproxy that was built after make preload, on a machine with the compiler gcc-%s",
+				abi.Name, err, strings.ReplaceAll(abi.GNU, "_", "-"))
+		}
+		env = with(env, Entry(c.Dir, abi, hook))
+	}
+	return env, nil
+}
+
+func value(env []string, name string) string {
+	for _, entry := range env {
+		if v, ok := strings.CutPrefix(entry, name+"="); ok {
+			return v
+		}
+	}
+	return ""
+}
+
+// with adds the entry behind those that are in LD_PRELOAD.
+func with(env []string, entry string) []string {
+	const key = "LD_PRELOAD="
+	for i, e := range env {
+		list, ok := strings.CutPrefix(e, key)
+		if !ok {
+			continue
+		}
+		if slices.Contains(strings.FieldsFunc(list, func(r rune) bool { return r == ':' || r == ' ' }), entry) {
+			return env
+		}
+		if list != "" {
+			entry = list + ":" + entry
+		}
+		env = slices.Clone(env)
+		env[i] = key + entry
+		return env
+	}
+	return append(slices.Clip(env), key+entry)
+}
+
+// Exec execs the program at path as proxy.Exec does, with the hooks in it, and returns only with an error. A static guest program is
+// refused: nothing would be loaded into it, and its first exec would fail for a reason that nobody could see.
+func Exec(c farm.Call, path string, argv, env []string) error {
+	req := resolve.Request{Path: path, NoArgv: len(argv) == 0}
+	if len(argv) > 0 {
+		req.Argv0 = argv[0]
+	}
+	plan, errno := proxy.Resolver(c).Resolve(c.Root, req)
+	if errno != 0 {
+		return exit.Errorf(exit.OfExec(errno), "%s: %w", path, errno)
+	}
+	abi := plan.ABI
+	if abi == nil {
+		abi = arch.Host()
+	}
+	if isStatic(plan.File.Path) {
+		return exit.Errorf(exit.CannotRun, "preload route: %s is a static program, into which nothing can be loaded; take the supervise or the farm route", plan.File.Path)
+	}
+	env, err := Environment(c.Config, abi, env)
+	if err != nil {
+		return err
+	}
+	return proxy.Exec(c, path, argv, env)
+}
+
+func isStatic(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	info, err := elfinfo.Read(f)
+	return err == nil && info.Static()
+}
+
+// Write lays the files into the directory, which is the bundle. What is there already is replaced.
+func Write(dir string, files []File) error {
+	for _, f := range files {
+		path := dir + "/" + f.Name
+		if err := os.MkdirAll(path[:strings.LastIndexByte(path, '/')], 0o755); err != nil {
+			return err
+		}
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		var err error
+		if f.Link != "" {
+			err = os.Symlink(f.Link, path)
+		} else {
+			err = os.WriteFile(path, f.Data, 0o755)
+		}
+		if err != nil {
+			return fmt.Errorf("preload route: %w", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,9 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+)
+
+func main() { fmt.Println(runtime.GOARCH, os.Args) }

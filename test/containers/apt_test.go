@@ -1,0 +1,75 @@
+package containers
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"binproxy/test/built"
+	"binproxy/test/lab"
+	"binproxy/test/need"
+)
+
+// TestApt does what a farm cannot: debootstrap's second stage inside `binproxy run --root`, then, in the image of that root, apt-get install of a
+// package and of a compiler, with every program that apt, dpkg and gcc start by paths of their own.
+func TestApt(t *testing.T) {
+	need.Root(t)
+	for port, builders := range map[string][]func(testing.TB) lab.Builder{
+		"arm64": {lab.Classic, func(t testing.TB) lab.Builder { return lab.Buildah(t, "docker") }},
+		"armhf": {lab.BuildKit},
+	} {
+		t.Run(port, func(t *testing.T) {
+			context := t.TempDir()
+			makeBundle(t, filepath.Join(context, "bundle"), port)
+			secondStage(t, port, filepath.Join(context, "root.tar"))
+			require.NoError(t, os.WriteFile(filepath.Join(context, "hello.c"), []byte(hello), 0o644))
+			for i, make := range builders {
+				b := make(t)
+				t.Run(b.Name(), func(t *testing.T) { aptBuild(t, b, port, context, i == 0) })
+			}
+		})
+	}
+}
+
+const hello = "#include <stdio.h>\n#include <stdlib.h>\nint main(void) { return puts(\"compiled\") < 0 || fflush(stdout) || system(\"/bin/uname -m\"); }\n"
+
+// secondStage makes the configured root of a first stage, and its archive.
+func secondStage(t *testing.T, port, archive string) {
+	t.Helper()
+	root := lab.Unpack(t, port)
+	said, err := exec.Command(built.Binproxy(t), "run", "--root", root, "--", "/debootstrap/debootstrap", "--second-stage").CombinedOutput()
+	require.NoError(t, err, tail(string(said)))
+	assert.Contains(t, string(said), "Base system installed successfully")
+	said, err = exec.Command("tar", "-C", root, "--numeric-owner", "--exclude=./var/cache/apt/archives/*.deb", "-cf", archive, ".").CombinedOutput()
+	require.NoError(t, err, string(said))
+}
+
+func aptBuild(t *testing.T, b lab.Builder, port, context string, compiler bool) {
+	dockerfile := "FROM --platform=" + platform(t, port) + " scratch\nADD root.tar /\n" + add + install +
+		"RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends cowsay && /usr/games/cowsay from far away | cat -A\n" +
+		"RUN perl -e 'print `uname -rm`; exit((system(\"/bin/false\") >> 8) == 1 ? 0 : 9)'\n" +
+		"USER nobody\nRUN id -un; /bin/sh -c 'exec /usr/bin/id -gn'\nUSER root\n"
+	if compiler {
+		dockerfile += "RUN apt-get install -y -qq --no-install-recommends gcc libc6-dev >/dev/null\nADD hello.c /\nRUN gcc -O1 -o /hello /hello.c && /hello\n"
+	}
+	r := lab.MustBuild(t, b, lab.Build{Context: context, Dockerfile: dockerfile, Network: "host"})
+	runs := r.Runs()
+	require.GreaterOrEqual(t, len(runs), 4, r.Log)
+	assert.Contains(t, runs[1].Output, " _______________$\n< from far away >$\n ---------------$\n        \\   ^__^$\n", r.Log)
+	machine := map[string]string{"arm64": "aarch64", "armhf": "armv7l"}[port]
+	assert.Equal(t, release+" "+machine+"\n", runs[2].Output)
+	assert.Equal(t, "nobody\nnogroup\n", runs[3].Output)
+	if compiler {
+		assert.Equal(t, "compiled\n"+machine+"\n", runs[5].Output)
+	}
+}
+
+// tail is the end of a long output.
+func tail(text string) string {
+	return text[max(0, strings.LastIndex(text[:max(0, len(text)-2000)], "\n")+1):]
+}

@@ -1,0 +1,356 @@
+// probe makes one exec in a given way, or shows what an exec has made of it. Every line that it prints is one fact.
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char **environ;
+
+static void link_of(const char *name, const char *path) {
+	char b[4096];
+	ssize_t n = readlink(path, b, sizeof b - 1);
+	if (n < 0)
+		printf("%s: %s\n", name, strerrorname_np(errno));
+	else
+		printf("%s: %.*s\n", name, (int)n, b);
+}
+
+static int by_name(const void *a, const void *b) { return strcmp(*(char **)a, *(char **)b); }
+
+static void files(void) {
+	for (int fd = 0; fd < 64; fd++) {
+		int flags = fcntl(fd, F_GETFD);
+		if (flags < 0)
+			continue;
+		struct stat st;
+		fstat(fd, &st);
+		printf("file %d: type %o cloexec %d offset %ld\n", fd, st.st_mode & S_IFMT, flags & FD_CLOEXEC, (long)lseek(fd, 0, SEEK_CUR));
+	}
+}
+
+static void signals(void) {
+	sigset_t set;
+	sigprocmask(SIG_BLOCK, NULL, &set);
+	printf("blocked:");
+	for (int s = 1; s < 65; s++)
+		if (sigismember(&set, s) == 1)
+			printf(" %d", s);
+	printf("\nignored:");
+	for (int s = 1; s < 65; s++) {
+		struct sigaction a;
+		if (sigaction(s, NULL, &a) == 0 && a.sa_handler == SIG_IGN)
+			printf(" %d", s);
+	}
+	printf("\n");
+}
+
+// show prints what is to be the same whoever ran the program. PARENT in the environment is the pid that should be the parent's; SELF our own.
+static int show(int argc, char **argv) {
+	printf("argc: %d\n", argc);
+	for (int i = 0; i < argc; i++)
+		printf("argv[%d]: %s\n", i, argv[i]);
+	int n = 0;
+	while (environ[n])
+		n++;
+	char *env[n + 1];
+	memcpy(env, environ, n * sizeof *env);
+	qsort(env, n, sizeof *env, by_name);
+	for (int i = 0; i < n; i++)
+		if (strncmp(env[i], "PARENT=", 7) && strncmp(env[i], "SELF=", 5))
+			printf("env: %s\n", env[i]);
+	printf("execfn: %s\n", (char *)getauxval(AT_EXECFN));
+	printf("secure: %lu\n", getauxval(AT_SECURE));
+	link_of("exe", "/proc/self/exe");
+	link_of("cwd", "/proc/self/cwd");
+	char comm[32] = "";
+	int fd = open("/proc/self/comm", O_RDONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		n = read(fd, comm, sizeof comm - 1);
+		close(fd);
+	}
+	printf("comm: %s\n", comm[0] ? strtok(comm, "\n") : "");
+	files();
+	signals();
+	if (getenv("PARENT"))
+		printf("parent is the caller's: %d\n", getppid() == atoi(getenv("PARENT")));
+	if (getenv("SELF"))
+		printf("pid is the caller's: %d\n", getpid() == atoi(getenv("SELF")));
+	printf("leads its group: %d, session: %d\n", getpgrp() == getpid(), getsid(0) == getpid());
+	printf("ids: %d %d %d %d\n", getuid(), geteuid(), getgid(), getegid());
+	printf("umask: %o\n", umask(0));
+	struct rlimit r;
+	getrlimit(RLIMIT_NOFILE, &r);
+	printf("nofile: %lu %lu\n", (unsigned long)r.rlim_cur, (unsigned long)r.rlim_max);
+	fflush(stdout);
+	return getenv("STATUS") ? atoi(getenv("STATUS")) : 0;
+}
+
+static int failed(void) {
+	printf("errno: %s\n", strerrorname_np(errno));
+	fflush(stdout);
+	return 0;
+}
+
+static void must(int ok, const char *what) {
+	if (!ok) {
+		printf("%s: %s\n", what, strerrorname_np(errno));
+		fflush(stdout);
+		exit(99);
+	}
+}
+
+static int at(int dirfd, const char *path, char **argv, int flags) {
+	syscall(SYS_execveat, dirfd, path, argv, environ, flags);
+	return failed();
+}
+
+static int memory(const char *path) {
+	static char buf[1 << 16];
+	int to = memfd_create("program", MFD_CLOEXEC), from = open(path, O_RDONLY | O_CLOEXEC);
+	must(to >= 0 && from >= 0, "memfd");
+	for (ssize_t n; (n = read(from, buf, sizeof buf)) > 0;)
+		must(write(to, buf, n) == n, "write");
+	close(from);
+	return to;
+}
+
+static char **thread_argv;
+
+static void *in_thread(void *path) {
+	execv(path, thread_argv);
+	exit(failed());
+}
+
+// canaries is memory next to the stack that a failing exec in a vfork child must leave alone.
+static int vfork_fails(const char *path, char **argv) {
+	volatile unsigned char canary[1 << 14];
+	for (size_t i = 0; i < sizeof canary; i++)
+		canary[i] = i * 7;
+	pid_t p = vfork();
+	if (p == 0) {
+		execv(path, argv);
+		_exit(errno);
+	}
+	int bad = 0;
+	for (size_t i = 0; i < sizeof canary; i++)
+		bad += canary[i] != (unsigned char)(i * 7);
+	int st;
+	waitpid(p, &st, 0);
+	printf("spoiled: %d, argv[0]: %s, path: %s, status %x\n", bad, argv[0], path, st);
+	fflush(stdout);
+	return 0;
+}
+
+// limit finds how many bytes of one more argument, of 100 KiB each, execve takes.
+static int limit(const char *path) {
+	enum { count = 64, piece = 100 << 10 };
+	static char *argv[count + 3];
+	static char *envp[] = {NULL};
+	long low = 0, high = (long)count * piece;
+	while (low < high) {
+		long middle = (low + high + 1) / 2, left = middle;
+		int n = 0;
+		argv[n++] = "true";
+		for (; left > 0; left -= piece) {
+			long size = left < piece ? left : piece;
+			char *s = malloc(size + 1);
+			memset(s, 'x', size);
+			s[size] = 0;
+			argv[n++] = s;
+		}
+		argv[n] = NULL;
+		pid_t p = fork();
+		if (p == 0) {
+			int null = open("/dev/null", O_WRONLY);
+			dup2(null, 1);
+			execve(path, argv, envp);
+			_exit(errno == E2BIG ? 77 : 78);
+		}
+		int st;
+		waitpid(p, &st, 0);
+		while (n > 1)
+			free(argv[--n]);
+		must(WIFEXITED(st) && WEXITSTATUS(st) != 78, "limit");
+		if (WEXITSTATUS(st) == 77)
+			high = middle - 1;
+		else
+			low = middle;
+	}
+	printf("limit: %ld\n", low);
+	return 0;
+}
+
+int main(int argc, char **argv) {
+	if (getenv("EXITS"))
+		return atoi(getenv("EXITS"));
+	if (argc < 2 || !getenv("PROBE"))
+		return show(argc, argv);
+	char *how = argv[1], *path = argc > 2 ? argv[2] : "";
+	char **rest = argv + 2, b[32];
+	unsetenv("PROBE");
+	sprintf(b, "%d", getpid());
+	setenv("SELF", b, 1);
+	sprintf(b, "%d", getppid());
+	setenv("PARENT", b, 1);
+	if (!strcmp(how, "exec"))
+		execv(path, rest);
+	else if (!strcmp(how, "argv0"))
+		execv(path, rest + 1);
+	else if (!strcmp(how, "noargv"))
+		execv(path, (char *[]){NULL});
+	else if (!strcmp(how, "nullargv"))
+		syscall(SYS_execve, path, NULL, NULL);
+	else if (!strcmp(how, "cleared"))
+		execve(path, rest, (char *[]){NULL});
+	else if (!strcmp(how, "badargv"))
+		syscall(SYS_execve, path, (char **)8, environ);
+	else if (!strcmp(how, "badpath"))
+		syscall(SYS_execve, (char *)8, rest, environ);
+	else if (!strcmp(how, "at")) {
+		int fd = open(path, O_PATH | O_CLOEXEC);
+		must(fd >= 0, path);
+		return at(fd, argv[3], rest + 1, 0);
+	} else if (!strcmp(how, "atcwd"))
+		return at(AT_FDCWD, path, rest, 0);
+	else if (!strcmp(how, "nofollow"))
+		return at(AT_FDCWD, path, rest, AT_SYMLINK_NOFOLLOW);
+	else if (!strcmp(how, "badflags"))
+		return at(AT_FDCWD, path, rest, 0x40000000);
+	else if (!strcmp(how, "badfd"))
+		return at(77, path, rest, 0);
+	else if (!strcmp(how, "emptyfd"))
+		return at(77, "", rest, AT_EMPTY_PATH);
+	else if (!strcmp(how, "emptynoflag"))
+		return at(0, "", rest, 0);
+	else if (!strcmp(how, "fd"))
+		return at(open(path, O_RDONLY), "", rest, AT_EMPTY_PATH);
+	else if (!strcmp(how, "fdcloexec"))
+		return at(open(path, O_RDONLY | O_CLOEXEC), "", rest, AT_EMPTY_PATH);
+	else if (!strcmp(how, "fdpath"))
+		return at(open(path, O_PATH | O_CLOEXEC), "", rest, AT_EMPTY_PATH);
+	else if (!strcmp(how, "memfd"))
+		return at(memory(path), "", rest, AT_EMPTY_PATH);
+	else if (!strcmp(how, "procfd")) {
+		sprintf(b, "/proc/self/fd/%d", open(path, O_RDONLY));
+		execv(b, rest);
+	} else if (!strcmp(how, "devfd")) {
+		sprintf(b, "/dev/fd/%d", open(path, O_RDONLY));
+		execv(b, rest);
+	} else if (!strcmp(how, "deleted")) {
+		sprintf(b, "/proc/self/fd/%d", open(path, O_RDONLY));
+		unlink(path);
+		execv(b, rest);
+	} else if (!strcmp(how, "busy")) {
+		must(open(path, O_WRONLY | O_CLOEXEC) >= 0, path);
+		execv(path, rest);
+	} else if (!strcmp(how, "files")) {
+		int fd = open("/dev/null", O_RDONLY);
+		dup2(fd, 11);
+		fcntl(dup(fd), F_SETFD, FD_CLOEXEC);
+		execv(path, rest);
+	} else if (!strcmp(how, "nofiles")) {
+		while (dup(0) >= 0)
+			;
+		execv(path, rest);
+	} else if (!strcmp(how, "signals")) {
+		sigset_t set;
+		sigemptyset(&set);
+		sigaddset(&set, SIGUSR1);
+		sigaddset(&set, SIGTERM);
+		sigaddset(&set, 40);
+		sigprocmask(SIG_BLOCK, &set, NULL);
+		signal(SIGUSR2, SIG_IGN);
+		signal(SIGPIPE, SIG_IGN);
+		signal(SIGHUP, (void (*)(int))failed);
+		execv(path, rest);
+	} else if (!strcmp(how, "session")) {
+		if (fork() == 0) {
+			setsid();
+			unsetenv("SELF");
+			unsetenv("PARENT");
+			execv(path, rest);
+		}
+		int st;
+		wait(&st);
+		return WEXITSTATUS(st);
+	} else if (!strcmp(how, "thread")) {
+		pthread_t t;
+		thread_argv = rest;
+		pthread_create(&t, NULL, in_thread, path);
+		for (;;)
+			pause();
+	} else if (!strcmp(how, "vforkfails"))
+		return vfork_fails(path, rest);
+	else if (!strcmp(how, "spawn")) {
+		pid_t p;
+		errno = posix_spawn(&p, path, NULL, NULL, rest, environ);
+		if (errno)
+			return failed();
+		int st;
+		waitpid(p, &st, 0);
+		printf("status: %x\n", st);
+		return 0;
+	} else if (!strcmp(how, "limit"))
+		return limit(path);
+	else if (!strcmp(how, "long")) {
+		char *s = malloc(1 << 18);
+		memset(s, 'x', (1 << 18) - 1);
+		s[(1 << 18) - 1] = 0;
+		execv(path, (char *[]){path, s, NULL});
+	} else if (!strcmp(how, "longpath")) {
+		char *s = malloc(5000);
+		memset(s, '/', 4999);
+		s[4999] = 0;
+		execv(s, rest);
+	} else if (!strcmp(how, "user")) {
+		must(!setgroups(0, NULL) && !setresgid(65534, 65534, 65534) && !setresuid(100, 100, 100), "user");
+		execv(path, rest);
+	} else if (!strcmp(how, "effective")) {
+		must(!setgroups(0, NULL) && !setresgid(-1, 65534, -1) && !setresuid(-1, 100, -1), "user");
+		execv(path, rest);
+	} else if (!strcmp(how, "chroot")) {
+		must(!chroot(path) && !chdir("/"), "chroot");
+		execv(argv[3], argv + 3);
+	} else if (!strcmp(how, "pivot")) {
+		must(!unshare(CLONE_NEWNS) && !mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL) && !mount(path, path, NULL, MS_BIND, NULL) && !chdir(path) &&
+		         !syscall(SYS_pivot_root, ".", ".") && !umount2(".", MNT_DETACH),
+		     "pivot");
+		execv(argv[3], argv + 3);
+	} else if (!strcmp(how, "noproc")) {
+		must(!unshare(CLONE_NEWNS) && !mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL) && !umount2("/proc", MNT_DETACH), "umount");
+		execv(path, rest);
+	} else if (!strcmp(how, "undumpable")) {
+		prctl(PR_SET_DUMPABLE, 0);
+		execv(path, rest);
+	} else if (!strcmp(how, "stays")) { // a failing exec leaves everything as it was
+		int before = prctl(PR_GET_DUMPABLE);
+		execv(path, rest);
+		failed();
+		printf("dumpable: %d\n", before == prctl(PR_GET_DUMPABLE));
+		files();
+		signals();
+		return 0;
+	} else if (!strcmp(how, "twice")) {
+		execv("/nonexistent", rest);
+		failed();
+		execv(path, rest);
+	}
+	return failed();
+}

@@ -1,0 +1,282 @@
+// Package kernel tests the applet of that name on the running kernel, with C programs, guests and Debian's files.
+package kernel
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"binproxy/emu/arch"
+	"binproxy/emu/kernel"
+	"binproxy/test/built"
+	"binproxy/test/debs"
+	"binproxy/test/need"
+)
+
+// compiled is a C program of testdata.
+func compiled(t testing.TB, name string) string {
+	t.Helper()
+	gcc := need.Program(t, "gcc", "gcc")
+	path := filepath.Join(t.TempDir(), name)
+	out, err := exec.Command(gcc, "-O1", "-Wall", "-Wno-unused-result", "-o", path, filepath.Join("testdata", name+".c")).CombinedOutput()
+	require.NoError(t, err, string(out))
+	return path
+}
+
+// run gives the standard output and the exit status of a command.
+func run(t testing.TB, stdin string, argv ...string) (string, int) {
+	t.Helper()
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Stdin = strings.NewReader(stdin)
+	var errors bytes.Buffer
+	cmd.Stderr = &errors
+	out, err := cmd.Output()
+	if _, ended := err.(*exec.ExitError); err != nil && !ended {
+		require.NoError(t, err)
+	}
+	if errors.Len() > 0 {
+		t.Log(errors.String())
+	}
+	return string(out), cmd.ProcessState.ExitCode()
+}
+
+// runAs runs a command under an older kernel.
+func runAs(t testing.TB, release, stdin string, argv ...string) (string, int) {
+	t.Helper()
+	return run(t, stdin, append([]string{built.Binproxy(t), "kernel", "run", "--as", release, "--"}, argv...)...)
+}
+
+// here tells whether the running kernel's release is at least one.
+func here(t testing.TB, release string) bool {
+	t.Helper()
+	name, err := os.ReadFile("/proc/sys/kernel/osrelease")
+	require.NoError(t, err)
+	host, err := releaseOf(strings.TrimSpace(string(name)))
+	require.NoError(t, err)
+	wanted, err := releaseOf(release)
+	require.NoError(t, err)
+	return host >= wanted
+}
+
+// releaseOf is the mainline release of a release.
+func releaseOf(text string) (kernel.Version, error) {
+	r, err := kernel.Parse(text)
+	return r.Base, err
+}
+
+// The article's four programs, on a mainline 3.10, on CentOS 7's kernel and on a newer one.
+func TestArticlePrograms(t *testing.T) {
+	need.Given(t, here(t, "5.14"), "a kernel with pidfd_open (5.3 or later)")
+	random, pidfd := compiled(t, "getrandom"), compiled(t, "pidfd")
+	const lacks, centos7 = ": Function not implemented\n", "3.10.0-1160.71.1.el7.x86_64"
+	for _, c := range []struct {
+		release string
+		argv    []string
+		want    string
+		status  int
+	}{
+		{"3.10", []string{random}, "getrandom" + lacks, 1},
+		{centos7, []string{random}, "getrandom: 16 bytes\n", 0},
+		{"5.14", []string{random}, "getrandom: 16 bytes\n", 0},
+		{"3.10", []string{pidfd, "open"}, "pidfd_open" + lacks, 1},
+		{centos7, []string{pidfd, "open"}, "pidfd_open" + lacks, 1},
+		{"5.14", []string{pidfd, "open"}, "pidfd_open: a descriptor\n", 0},
+		{"3.10", []string{pidfd, "poll"}, "pidfd_open" + lacks, 1},
+		{centos7, []string{pidfd, "poll"}, "pidfd_open" + lacks, 1},
+		{"5.14", []string{pidfd, "poll"}, "pidfd_open: poll says 0x1\n", 0},
+		{"3.10", []string{pidfd, "signal"}, "pidfd_send_signal" + lacks, 1},
+		{centos7, []string{pidfd, "signal"}, "pidfd_send_signal" + lacks, 1},
+		{"rhel8.5", []string{pidfd, "signal"}, "pidfd_send_signal" + lacks, 1},
+		{"rhel8.6", []string{pidfd, "signal"}, "pidfd_send_signal: ended by signal 15\n", 0},
+		{"5.14", []string{pidfd, "signal"}, "pidfd_send_signal: ended by signal 15\n", 0},
+	} {
+		out, status := runAs(t, c.release, "", c.argv...)
+		require.Equal(t, c.want, out, "%s %v", c.release, c.argv)
+		require.Equal(t, c.status, status, "%s %v", c.release, c.argv)
+		if strings.HasSuffix(c.want, lacks) {
+			continue
+		}
+		out, _ = run(t, "", c.argv...)
+		require.Equal(t, c.want, out, "native %v", c.argv)
+	}
+}
+
+func TestPythonOnCentOS7(t *testing.T) {
+	python := need.Program(t, "python3", "python3")
+	out, status := runAs(t, "el7", "", python, "-c", "import os\ntry: os.pidfd_open(os.getpid())\nexcept OSError as e: print(e)\nprint(len(os.getrandom(4)))")
+	require.Equal(t, "[Errno 38] Function not implemented\n4\n", out)
+	require.Zero(t, status)
+}
+
+// abis are the ABIs of the host as the program ask calls them.
+func abis() map[string]string {
+	if arch.Host().Name == "x86_64" {
+		return map[string]string{"64": "x86_64", "x32": "x32", "i386": "i386"}
+	}
+	return map[string]string{"64": arch.Host().Name}
+}
+
+// Live, for every ABI of the host: each number that a release lacks answers ENOSYS, and a number above the newest does too.
+func TestEveryLackingNumber(t *testing.T) {
+	ask := compiled(t, "ask")
+	for _, release := range []string{"3.10", "el7", "4.4", "rhel8.4", "5.10"} {
+		r, err := kernel.Parse(release)
+		require.NoError(t, err)
+		var questions strings.Builder
+		count := 0
+		for word, name := range abis() {
+			for nr := uint32(0); nr < 600; nr++ {
+				if !has(r, kernel.Get(name), nr) && !unfiltered(kernel.Get(name), nr) {
+					fmt.Fprintf(&questions, "%s %d -1 -1 -1 -1 -1 -1\n", word, nr)
+					count++
+				}
+			}
+			fmt.Fprintf(&questions, "%s 1000000 0 0 0 0 0 0\n", word)
+		}
+		out, status := runAs(t, release, questions.String(), ask)
+		require.Zero(t, status)
+		require.Equal(t, strings.Repeat("38\n", count+len(abis())), out, release)
+	}
+}
+
+// unfiltered tells the calls that no filter can deny.
+func unfiltered(a *kernel.ABI, nr uint32) bool {
+	for _, c := range a.ByNumber(nr) {
+		if a.Name == "x86_64" && slices.Contains(kernel.Unfiltered[:], c.Name) {
+			return true
+		}
+	}
+	return false
+}
+
+func has(r kernel.Release, a *kernel.ABI, nr uint32) bool {
+	for _, c := range a.ByNumber(nr) {
+		if r.Has(c).Has {
+			return true
+		}
+	}
+	return false
+}
+
+type probed struct {
+	Calls []struct {
+		Nr                     uint32
+		Name, State, Errno, By string
+	}
+	Seccomp       struct{ Mode string }
+	Disagreements []struct{ Name, Why string }
+}
+
+func probe(t testing.TB, argv ...string) probed {
+	t.Helper()
+	out, status := run(t, "", append(argv, built.Binproxy(t), "kernel", "probe", "--json")...)
+	require.Zero(t, status)
+	var p probed
+	require.NoError(t, json.Unmarshal([]byte(out), &p))
+	return p
+}
+
+// Under an older kernel a probe finds what the running one has of it: no call more, no call less.
+func TestProbeUnderOlderKernel(t *testing.T) {
+	native := map[string]string{}
+	for _, c := range probe(t).Calls {
+		native[c.Name] = c.State
+	}
+	for _, release := range []string{"3.10", "el7", "5.4"} {
+		r, err := kernel.Parse(release)
+		require.NoError(t, err)
+		for _, c := range probe(t, built.Binproxy(t), "kernel", "run", "--as", release, "--").Calls {
+			want := native[c.Name]
+			if !has(r, kernel.Of(arch.Host()), c.Nr) && want != "unasked" && !unfiltered(kernel.Of(arch.Host()), c.Nr) {
+				want = "absent"
+			}
+			if c.By == "filter or kernel" {
+				c.State = "present" // the kernel's EPERM, which a process with a filter cannot tell from the filter's
+			}
+			require.Equal(t, want, c.State, "%s %s", release, c.Name)
+		}
+	}
+}
+
+// hazards are calls that do something with arguments of -1, or answer ENOSYS to them although they are there. The peer leaves them out, but for
+// those with arguments of their own.
+var hazards = map[string]string{"futex": "0 1 0 0 0 0", "modify_ldt": "0 0 0 0 0 0", "msgget": "1 0 0 0 0 0", "semget": "1 0 0 0 0 0", "shmget": "1 0 0 0 0 0",
+	"kill": "0x40000000 0 0 0 0 0", "exit": "", "pause": "", "sync": "", "vfork": "", "fork": "", "rt_sigreturn": "", "exit_group": "", "uretprobe": ""}
+
+// The probe's answers against a direct call of every syscall in the table, from C.
+func TestProbeAgainstDirectCalls(t *testing.T) {
+	ask := compiled(t, "ask")
+	var questions strings.Builder
+	var asked []string
+	states := map[string]string{}
+	for _, c := range probe(t).Calls {
+		args, hazard := hazards[c.Name]
+		if !hazard {
+			args = "-1 -1 -1 -1 -1 -1"
+		}
+		if args != "" {
+			fmt.Fprintf(&questions, "64 %d %s\n", c.Nr, args)
+			asked, states[c.Name] = append(asked, c.Name), c.State
+		}
+	}
+	out, status := run(t, questions.String(), ask)
+	require.Zero(t, status)
+	answers := strings.Fields(out)
+	require.Len(t, answers, len(asked))
+	require.Greater(t, len(asked), 300)
+	for i, name := range asked {
+		require.Equal(t, states[name] == "absent", answers[i] == "38", "%s answers %s, the probe says %s", name, answers[i], states[name])
+	}
+}
+
+// util-linux's enosys denies calls by name; ours gives a program the same answers.
+func TestAgainstEnosys(t *testing.T) {
+	need.Given(t, arch.Host().Name == "x86_64", "an amd64 host")
+	tool := filepath.Join(debs.Unpacked(t, "trixie", "util-linux-extra"), "usr/bin/enosys")
+	lib := filepath.Join(debs.Unpacked(t, "trixie", "libc6"), "usr/lib/x86_64-linux-gnu")
+	ask := compiled(t, "ask")
+	abi := kernel.Get("x86_64")
+	for _, name := range []string{"getrandom", "pidfd_open", "statx", "clone3", "memfd_create"} {
+		var questions strings.Builder
+		for _, c := range abi.Calls() {
+			if _, hazard := hazards[c.Name]; !hazard && !c.Never() && c.Nr > 313 {
+				fmt.Fprintf(&questions, "64 %d -1 -1 -1 -1 -1 -1\n", c.Nr)
+			}
+		}
+		nr := strconv.Itoa(int(abi.ByName(name)[0].Nr))
+		theirs, _ := run(t, questions.String(), filepath.Join(lib, "ld-linux-x86-64.so.2"), "--library-path", lib, tool, "--syscall", name, ask)
+		ours, _ := run(t, questions.String(), built.Binproxy(t), "kernel", "deny-child", "38", strconv.FormatUint(uint64(arch.Get("x86_64").Audit()), 10), nr, ask, "ask")
+		require.NotEmpty(t, theirs)
+		require.Equal(t, theirs, ours, name)
+		require.Contains(t, ours, "38\n")
+	}
+}
+
+// A guest's calls are judged, the emulator's own go on, and the release is the guest's.
+func TestGuest(t *testing.T) {
+	need.Given(t, here(t, "5.14"), "a kernel with pidfd_open (5.3 or later)")
+	need.Emulator(t, "aarch64")
+	guest := filepath.Join(t.TempDir(), "guest")
+	build := exec.Command("go", "build", "-o", guest, "./testdata/guest")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOARCH=arm64")
+	out, err := build.CombinedOutput()
+	require.NoError(t, err, string(out))
+	for release, want := range map[string]string{
+		"3.10":    "release 3.10.0\ngetrandom ENOSYS\nmemfd_create ENOSYS\npidfd_open ENOSYS\npidfd_send_signal ENOSYS\nclose_range ENOSYS\nstatx ok\n",
+		"rhel8.6": "release 4.18.0-372.el8.aarch64\ngetrandom ok\nmemfd_create ok\npidfd_open ENOSYS\npidfd_send_signal EBADF\nclose_range ok\nstatx ok\n",
+		"5.14":    "release 5.14.0\ngetrandom ok\nmemfd_create ok\npidfd_open ok\npidfd_send_signal ok\nclose_range ok\nstatx ok\n",
+	} {
+		out, status := runAs(t, release, "", guest)
+		require.Zero(t, status)
+		require.Equal(t, want, out, release)
+	}
+}

@@ -1,0 +1,12 @@
+// Refused is a host-native program: it tells whether ptrace is.
+package main
+
+import (
+	"fmt"
+	"syscall"
+)
+
+func main() {
+	_, _, errno := syscall.RawSyscall(syscall.SYS_PTRACE, syscall.PTRACE_TRACEME, 0, 0)
+	fmt.Println("ptrace:", errno)
+}

@@ -1,0 +1,88 @@
+// Package trouble causes what trouble of emulators can be caused, and checks that `binproxy run` names it.
+package trouble
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"binproxy/test/built"
+	"binproxy/test/need"
+)
+
+func TestTrouble(t *testing.T) {
+	need.Emulator(t, "aarch64")
+	need.Emulator(t, "arm")
+	dir := t.TempDir()
+	restrict := filepath.Join(dir, "restrict")
+	out, err := exec.Command("go", "build", "-o", restrict, "binproxy/test/restrict").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	programs := map[string]string{}
+	for _, goarch := range []string{"arm64", "arm"} {
+		programs[goarch] = filepath.Join(dir, goarch)
+		built.Guest(t, goarch, "testdata/die.go", programs[goarch])
+	}
+	for _, c := range []struct {
+		name, goarch, program, how string
+		limit                      string   // in KiB, of the address space
+		restrictions               []string // of all
+		status                     int
+		want                       string // in the one line of stderr that is ours; "" for none
+	}{
+		{name: "heap", goarch: "arm64", program: "ldconfig", how: "segv", status: 128 + 11, want: "ldconfig died of a segmentation fault"},
+		{name: "heap, with status 1", goarch: "arm64", program: "ldconfig", how: "1", status: 1},
+		{name: "preemption", goarch: "arm64", program: "server", how: "segv", status: 128 + 11, want: "set GODEBUG=asyncpreemptoff=1"},
+		{name: "Go, with status 2", goarch: "arm64", program: "server", how: "2", status: 2},
+		{name: "reserve", goarch: "arm", program: "hello", how: "0", limit: "2000000", status: 1, want: "ulimit -v unlimited"},
+		{name: "limited, but enough", goarch: "arm", program: "hello", how: "1", limit: "100000000", status: 1},
+		{name: "32-bit, with status 1", goarch: "arm", program: "hello", how: "1", status: 1},
+		{name: "limited, 64-bit", goarch: "arm64", program: "hello", how: "1", limit: "8000000", status: 1},
+		{name: "fchmodat2", goarch: "arm64", program: "tar", how: "2", restrictions: []string{"-deny", "fchmodat2"}, status: 2, want: "answers EPERM to fchmodat2"},
+		{name: "fchmodat2, not known", goarch: "arm64", program: "tar", how: "2", restrictions: []string{"-deny", "fchmodat2", "-errno", "38"}, status: 2},
+		{name: "fchmodat2, not tar", goarch: "arm64", program: "cat", how: "2", restrictions: []string{"-deny", "fchmodat2"}, status: 2},
+		{name: "tar, with status 2", goarch: "arm64", program: "tar", how: "2", status: 2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			program := filepath.Join(t.TempDir(), c.program)
+			require.NoError(t, os.Link(programs[c.goarch], program))
+			script := `ulimit -c 0; if [ -n "$1" ]; then ulimit -v "$1" || exit 99; fi; shift; exec "$@"`
+			argv := append([]string{"-c", script, "sh", c.limit, restrict}, c.restrictions...)
+			argv = append(argv, built.Binproxy(t), "run", "--", program, c.how)
+			cmd := exec.Command("/bin/sh", argv...)
+			var stderr bytes.Buffer
+			cmd.Stderr = &stderr
+			_ = cmd.Run()
+			assert.Equal(t, c.status, cmd.ProcessState.ExitCode(), stderr.String())
+			var ours []string
+			for line := range strings.Lines(stderr.String()) {
+				if strings.HasPrefix(line, "binproxy: ") {
+					ours = append(ours, line)
+				}
+			}
+			if c.want == "" {
+				assert.Empty(t, ours)
+				return
+			}
+			require.Len(t, ours, 1)
+			assert.Contains(t, ours[0], c.want)
+			assert.Contains(t, ours[0], program)
+		})
+	}
+}
+
+// However many programs end in the same way, it is said once.
+func TestOnce(t *testing.T) {
+	need.Emulator(t, "aarch64")
+	program := filepath.Join(t.TempDir(), "server")
+	built.Guest(t, "arm64", "testdata/die.go", program)
+	cmd := exec.Command(built.Binproxy(t), "run", "--", "/bin/sh", "-c", `ulimit -c 0; "$1" segv; "$1" segv; exit 0`, "sh", program)
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	assert.Equal(t, 1, strings.Count(string(out), "asyncpreemptoff"), "%s", out)
+}

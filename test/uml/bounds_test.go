@@ -1,0 +1,168 @@
+package uml
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// snapshot lists a tree: mode, owner, time and content of everything in it.
+func snapshot(t *testing.T, root string) string {
+	t.Helper()
+	var b strings.Builder
+	require.NoError(t, filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		fi, err := os.Lstat(path)
+		if err != nil {
+			return err
+		}
+		st := fi.Sys().(*syscall.Stat_t)
+		fmt.Fprintf(&b, "%s %v %d:%d %d", path, fi.Mode(), st.Uid, st.Gid, fi.ModTime().UnixNano())
+		if fi.Mode().IsRegular() {
+			text, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(&b, " %x", sha256.Sum256(text))
+		}
+		b.WriteString("\n")
+		return nil
+	}))
+	return b.String()
+}
+
+// TestOverlay does in the guest what a root does, twice with one layer, and finds it all the second time; the directory stays.
+func TestOverlay(t *testing.T) {
+	each(t, func(t *testing.T, c *testCase) {
+		root := filepath.Join(shared, "root")
+		before := snapshot(t, root)
+		keep := filepath.Join(c.dir, "keep")
+		require.NoError(t, os.Mkdir(keep, 0o755))
+		require.NoError(t, os.Chown(keep, c.uid, c.uid))
+		c.sh(t, `set -e; echo changed >>/etc/motd; chown 5:6 /etc/motd; chmod 4711 /bin/busybox; mknod /null c 1 3; echo x >/null; rm -r /www; mkdir /www; echo new >/www/new
+			ln /etc/motd /link; ln -s /nowhere /soft; mkfifo /fifo; rm /bin/vi; touch -d '2001-02-03 04:05:06' /old; mv /mnt /moved; mkdir /root/d; chmod 1777 /root/d`, "--upper", keep)
+		assert.Equal(t, before, snapshot(t, root))
+		out := c.sh(t, `cat /etc/motd; stat -c '%u:%g %h' /etc/motd; stat -c %a /bin/busybox; stat -c '%F %t,%T' /null; ls /www; stat -c %i /link | grep -qx $(stat -c %i /etc/motd) && echo linked
+			test -L /soft && echo soft; test -p /fifo && echo fifo; ls /bin/vi 2>/dev/null; stat -c %Y /old; ls -d /mnt 2>/dev/null; ls -d /moved; stat -c %a /root/d`, "--upper", keep)
+		assert.Equal(t, []string{"hello", "changed", "5:6 2", "4711", "character special file 1,3", "new", "linked", "soft", "fifo", "981173106", "/moved", "1777"}, lines(out))
+		assert.Equal(t, before, snapshot(t, root))
+		out = c.sh(t, `cat /etc/motd; ls -d /www /bin/vi`, "--overlay")
+		assert.Equal(t, []string{"hello", "/bin/vi", "/www"}, lines(out), "a layer that is not named is not there")
+	})
+}
+
+// TestModes tells read-only from read-write.
+func TestModes(t *testing.T) {
+	c := one(t)
+	root := filepath.Join(c.dir, "root")
+	require.NoError(t, os.MkdirAll(filepath.Join(root, "bin"), 0o755))
+	require.NoError(t, makeBusybox(root))
+	require.NoError(t, os.Chown(root, c.uid, c.uid))
+	made, err := os.ReadDir(root)
+	require.NoError(t, err)
+	before := snapshot(t, root)
+	r := c.run(t, nil, "--root", root, "--ro", "--", "sh", "-c", "echo x >/file")
+	assert.NotEqual(t, 0, r.status)
+	assert.Contains(t, r.stderr, "Read-only file system")
+	assert.Equal(t, before, snapshot(t, root))
+	r = c.run(t, nil, "--root", root, "--rw", "--", "sh", "-c", "echo x >/file")
+	assert.Equal(t, 0, r.status, r.stderr)
+	names, err := os.ReadDir(root)
+	require.NoError(t, err)
+	require.Len(t, names, len(made)+1, "the file, and nothing of ours")
+	text, err := os.ReadFile(filepath.Join(root, "file"))
+	require.NoError(t, err)
+	assert.Equal(t, "x\n", string(text))
+}
+
+func TestBind(t *testing.T) {
+	each(t, func(t *testing.T, c *testCase) {
+		src := filepath.Join(c.dir, "a dir")
+		require.NoError(t, os.Mkdir(src, 0o755))
+		require.NoError(t, os.WriteFile(src+"/in", []byte("in\n"), 0o644))
+		require.NoError(t, os.Chown(src, c.uid, c.uid))
+		out := c.sh(t, `cat /data/in /etc/one; echo out >/data/out; echo x 2>/dev/null >/fixed/out || echo refused; cat /fixed/in`,
+			"--bind", src+":/data", "--bind", src+":/fixed:ro", "--bind", src+"/in:/etc/one:ro", "--ro")
+		assert.Equal(t, []string{"in", "in", "refused", "in"}, lines(out))
+		text, err := os.ReadFile(src + "/out")
+		require.NoError(t, err)
+		assert.Equal(t, "out\n", string(text))
+	})
+}
+
+// TestEscape mounts by hostfs what the kernel's process can open, as uml.md of this project's facts did from a guest that its own
+// option hostfs= was to bound: nothing of the host is there but what the run was given, and that is not to be written.
+func TestEscape(t *testing.T) {
+	secret := filepath.Join(shared, "secret")
+	require.NoError(t, os.WriteFile(secret, []byte("secret\n"), 0o644))
+	t.Cleanup(func() { os.Remove(secret) })
+	each(t, func(t *testing.T, c *testCase) {
+		before := snapshot(t, shared)
+		out := c.sh(t, `
+for path in /../../../ / /root/.. /root/../.. /boot/../../..; do
+	mount -t hostfs none /mnt -o $path || continue
+	cat /mnt`+shared+`/secret 2>/dev/null
+	for f in /mnt/linux /mnt/boot/uml /mnt/root/etc/motd /mnt/lib*/*/libc.so.6 /mnt/lib*/ld-*; do
+		test ! -e $f || ! (echo x >>$f) 2>/dev/null || echo written $f
+	done
+	ls /mnt
+	umount /mnt
+done
+for path in /proc /root/proc /etc /root/..`+shared+` `+shared+`; do
+	mount -t hostfs none /mnt -o $path 2>/dev/null && ls /mnt && umount /mnt
+done
+true`)
+		allowed := map[string]bool{"boot": true, "dev": true, "lib": true, "lib64": true, "linux": true, "root": true, "tmp": true}
+		for _, line := range lines(out) {
+			assert.True(t, allowed[line], "the guest reached %q", line)
+		}
+		assert.Contains(t, out, "linux", "the mounts themselves work")
+		assert.Equal(t, before, snapshot(t, shared))
+	})
+	t.Run("proc of the host", func(t *testing.T) {
+		c := one(t)
+		out := c.sh(t, `mount -t hostfs none /mnt -o /root/proc && ls /mnt; echo end`, "--root", "/")
+		assert.Equal(t, "end\n", out)
+	})
+}
+
+// TestKilled kills the host side at several moments of a run with everything; newCase looks for what is left.
+func TestKilled(t *testing.T) {
+	for _, name := range []string{"ours", "debian"} {
+		for _, after := range []time.Duration{0, 5, 10, 20, 40, 80, 160, 320, 640, 1280} {
+			t.Run(fmt.Sprintf("%s/%d", name, after), func(t *testing.T) {
+				c := newCase(t, name, users()[len(users())-1])
+				cmd := c.command("--net", "--overlay", "--arch", "arm64", "--", "sleep", "60")
+				require.NoError(t, cmd.Start())
+				time.Sleep(after * time.Millisecond)
+				require.NoError(t, cmd.Process.Kill())
+				cmd.Wait()
+			})
+		}
+	}
+}
+
+// TestPanicAndHang ends kernels that do not end by themselves.
+func TestPanicAndHang(t *testing.T) {
+	each(t, func(t *testing.T, c *testCase) {
+		r := c.run(t, nil, "--mem", "32M", "--", "sh", "-c", "echo 1 >/proc/sys/vm/panic_on_oom; mount -t tmpfs -o size=1g none /mnt; dd if=/dev/zero of=/mnt/fill bs=64k")
+		assert.Equal(t, 125, r.status)
+		assert.Contains(t, r.stderr, "ended with status 134 and without the command's; the end of its log:")
+		assert.Contains(t, r.stderr, "Kernel panic - not syncing: Out of memory")
+		r = c.run(t, nil, "--timeout", "2500ms", "--", "sleep", "60")
+		assert.Equal(t, 125, r.status)
+		assert.Contains(t, r.stderr, "was still running after 2.5s")
+		assert.Regexp(t, `and was ended; the end of its log:\n\S`, r.stderr)
+	})
+}
