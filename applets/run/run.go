@@ -36,7 +36,7 @@ emulator; host-native programs run as they are. The exit status is the command's
   --release R          the kernel release that programs are told, host-native ones too
   --kernel-version V, --sysname S, --nodename N, --machine M
                        the other fields of the uname identity
-  --proc HOW           how /proc/version and its like tell it: auto (mounts where allowed, else not at all),
+  --proc HOW           how /proc/version and its like tell it: auto (mounts where allowed, else trace),
                        trace (by looking at every open: slower) or no (default: auto)
   --env K=V            set a variable of the command's environment
   --trace FILE         write what ran, when, how long and at what cost, as Chrome trace events (Perfetto, chrome://tracing, speedscope)

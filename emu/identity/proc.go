@@ -6,7 +6,7 @@ import "fmt"
 type Proc string
 
 const (
-	// ProcAuto covers the files with mounts, where the kernel lets us; else they tell the truth.
+	// ProcAuto is covering the files with mounts, where the kernel lets us, and ProcTrace elsewhere.
 	ProcAuto Proc = "auto"
 	// ProcTrace looks at every open for reading. That needs no privilege, and costs every open of every program.
 	ProcTrace Proc = "trace"

@@ -77,7 +77,7 @@ func (s *supervisor) openStop(t *tracee, c *spoofedCall) error {
 		return err
 	}
 	o, err := s.opening(t, c, &regs)
-	if err != nil || o.flags&notReading != 0 || o.path == "" {
+	if err != nil || o.flags&notReading != 0 || o.path == "" || s.ordinary(t, o) {
 		return sys.Continue(t.tid, 0)
 	}
 	file := s.askedFile(t, o)
@@ -92,6 +92,35 @@ func (s *supervisor) openStop(t *tracee, c *spoofedCall) error {
 	}
 	s.debug(t, "open %s", file.Path)
 	return s.giveFile(t, c, regs, file.fd, o.flags&unix.O_CLOEXEC != 0)
+}
+
+// ordinary tells, by one look with our own rights, that the file is none of the kernel's; what it cannot tell, askedFile can. Nearly all
+// files are ordinary, and a tracee's rights are dear to find out.
+func (s *supervisor) ordinary(t *tracee, o opening) bool {
+	if s.walks || special(o.path) {
+		return false
+	}
+	start, resolve := "root", uint64(unix.RESOLVE_IN_ROOT|unix.RESOLVE_NO_MAGICLINKS)
+	if o.path[0] != '/' {
+		start, resolve = place(o.dirfd), unix.RESOLVE_BENEATH|unix.RESOLVE_NO_MAGICLINKS
+	}
+	from, err := s.openProc(t.tid, start)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(from)
+	fd, err := sys.Openat2(from, o.path, unix.O_PATH, resolve)
+	if err != nil {
+		return err == unix.ENOENT || err == unix.ENOTDIR
+	}
+	defer unix.Close(fd)
+	return !kernelFile(fd)
+}
+
+// kernelFile tells a file of a /proc or a /sys.
+func kernelFile(fd int) bool {
+	var fs unix.Statfs_t
+	return unix.Fstatfs(fd, &fs) == nil && (fs.Type == unix.PROC_SUPER_MAGIC || fs.Type == unix.SYSFS_MAGIC)
 }
 
 // askedFile is the file that the tracee asks for, if that is one of those that are told.
@@ -123,8 +152,7 @@ func (s *supervisor) askedFile(t *tracee, o opening) *toldFile {
 // /proc/sys another inode; there it is known by the end of its path.
 func (s *supervisor) told(fd int, st *unix.Stat_t) *toldFile {
 	s.openTold()
-	var fs unix.Statfs_t
-	if unix.Fstatfs(fd, &fs) != nil || fs.Type != unix.PROC_SUPER_MAGIC && fs.Type != unix.SYSFS_MAGIC {
+	if !kernelFile(fd) {
 		return nil
 	}
 	for _, f := range s.spoof.files {

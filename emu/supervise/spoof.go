@@ -127,8 +127,8 @@ func decodeSpoof(text string) (id identity.Identity, proc identity.Proc, err err
 	return id, proc, err
 }
 
-// prepareSpoof is the launcher's part: it covers the kernel's files with mounts if that is asked for, and gives the rules of the filter.
-// That the kernel does not allow the mounts, or that no /proc is mounted, is no error: nobody has to have either.
+// prepareSpoof is the launcher's part: it covers the kernel's files with mounts if that is asked for, and gives the rules of the filter,
+// which stops opens where the kernel refuses the mounts. Where no /proc is mounted there is nothing to tell.
 func prepareSpoof(text string) ([]seccomp.Rule, error) {
 	id, proc, err := decodeSpoof(text)
 	if err != nil {
@@ -136,7 +136,11 @@ func prepareSpoof(text string) ([]seccomp.Rule, error) {
 	}
 	if proc == identity.ProcAuto && !id.IsZero() {
 		err := identity.Mount(id.Files(readFile))
-		if err != nil && !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.EACCES) && !errors.Is(err, unix.ENOSYS) && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
+		switch {
+		case err == nil, errors.Is(err, unix.ENOENT):
+		case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES), errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EINVAL):
+			proc = identity.ProcTrace
+		default:
 			return nil, err
 		}
 	}

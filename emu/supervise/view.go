@@ -60,16 +60,22 @@ func (s *supervisor) newView(t *tracee, path string, dirfd int) (*view, error) {
 	}
 	switch {
 	case strings.HasPrefix(path, "/"):
-	case dirfd == unix.AT_FDCWD:
-		v.dir, err = s.openProc(t.tid, "cwd")
 	default:
-		v.dir, err = s.openProc(t.tid, "fd/"+strconv.Itoa(dirfd))
+		v.dir, err = s.openProc(t.tid, place(dirfd))
 	}
 	if err != nil {
 		v.close()
 		return nil, err
 	}
 	return v, nil
+}
+
+// place is where /proc/TID has a directory that a call names by a descriptor.
+func place(dirfd int) string {
+	if dirfd == unix.AT_FDCWD {
+		return "cwd"
+	}
+	return "fd/" + strconv.Itoa(dirfd)
 }
 
 func (v *view) close() {

@@ -52,7 +52,7 @@ func secondStage(t *testing.T, port, archive string) {
 func aptBuild(t *testing.T, b lab.Builder, port, context string, compiler bool) {
 	dockerfile := "FROM --platform=" + platform(t, port) + " scratch\nADD root.tar /\n" + add + install +
 		"RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends cowsay && /usr/games/cowsay from far away | cat -A\n" +
-		"RUN perl -e 'print `uname -rm`; exit((system(\"/bin/false\") >> 8) == 1 ? 0 : 9)'\n" +
+		"RUN perl -e 'print `uname -rm`, `cat /proc/sys/kernel/osrelease`; exit((system(\"/bin/false\") >> 8) == 1 ? 0 : 9)'\n" +
 		"USER nobody\nRUN id -un; /bin/sh -c 'exec /usr/bin/id -gn'\nUSER root\n"
 	if compiler {
 		dockerfile += "RUN apt-get install -y -qq --no-install-recommends gcc libc6-dev >/dev/null\nADD hello.c /\nRUN gcc -O1 -o /hello /hello.c && /hello\n"
@@ -62,7 +62,7 @@ func aptBuild(t *testing.T, b lab.Builder, port, context string, compiler bool) 
 	require.GreaterOrEqual(t, len(runs), 4, r.Log)
 	assert.Contains(t, runs[1].Output, " _______________$\n< from far away >$\n ---------------$\n        \\   ^__^$\n", r.Log)
 	machine := map[string]string{"arm64": "aarch64", "armhf": "armv7l"}[port]
-	assert.Equal(t, release+" "+machine+"\n", runs[2].Output)
+	assert.Equal(t, release+" "+machine+"\n"+release+"\n", runs[2].Output)
 	assert.Equal(t, "nobody\nnogroup\n", runs[3].Output)
 	if compiler {
 		assert.Equal(t, "compiled\n"+machine+"\n", runs[5].Output)
