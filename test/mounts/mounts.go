@@ -4,6 +4,7 @@ package mounts
 import (
 	"os"
 	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -11,7 +12,8 @@ import (
 )
 
 // Own puts the test's goroutine, and the programs that it starts, into a mount namespace of its own: what others mount from now on does
-// not appear there. An ordinary user stays where he is.
+// not appear there. What they have mounted already is taken away: it would go anyhow once they remove its place (rmdir(2) detaches a mount
+// in other namespaces). An ordinary user stays where he is.
 func Own(t testing.TB) {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -20,6 +22,11 @@ func Own(t testing.TB) {
 	runtime.LockOSThread() // for good: the thread ends with the goroutine
 	require.NoError(t, unix.Unshare(unix.CLONE_NEWNS))
 	require.NoError(t, unix.Mount("none", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""))
+	for line := range strings.Lines(List(t)) {
+		if place := strings.Fields(line)[4]; strings.HasPrefix(place, os.TempDir()+"/") {
+			_ = unix.Unmount(place, unix.MNT_DETACH) // or it went with another one
+		}
+	}
 }
 
 // List is the mounts that the goroutine's thread sees, as mountinfo has them.
