@@ -31,7 +31,7 @@ emulator; host-native programs run as they are. The exit status is the command's
   --root DIR           run it with DIR as its root: a rootfs of another architecture
   --cwd DIR            run it in this working directory, within the root
   --arch ARCH          only these architectures' programs go to an emulator (default: all that the host cannot run)
-  --emulator FILE      take this emulator (ARCH=FILE for one of several)
+  --emulator FILE      take this emulator (ARCH=FILE if neither its name, qemu-ARCH, nor --arch says whose it is)
   --route ROUTE        auto, kernel, userns, supervise, preload or farm (default: auto)
   --release R          the kernel release that programs are told, host-native ones too
   --kernel-version V, --sysname S, --nodename N, --machine M
@@ -161,13 +161,13 @@ func behind(cfg config.Config, path string) string {
 	return farm.Aside(path)
 }
 
-// emulators reads the values of --emulator: ARCH=FILE, or FILE for the one architecture of --arch.
+// emulators reads the values of --emulator: ARCH=FILE, or FILE for the one architecture of --arch, or for that which its name says.
 func emulators(values []string, archs string) ([]config.Emulator, error) {
 	var list []config.Emulator
 	for _, value := range values {
 		name, file, ok := strings.Cut(value, "=")
 		if !ok {
-			name, file = archs, value
+			name, file = cmp.Or(archs, named(value)), value
 		}
 		if name == "" {
 			return nil, exit.Errorf(exit.Failed, "run: --emulator %s: whose? Say --arch ARCH, or --emulator ARCH=%s", value, value)
@@ -179,6 +179,18 @@ func emulators(values []string, archs string) ([]config.Emulator, error) {
 		list = append(list, config.Emulator{QEMU: abi.QEMU, Path: file})
 	}
 	return list, nil
+}
+
+// named is the architecture in the name of an emulator's file, as QEMU calls it: qemu-ARCH, qemu-ARCH-static. "" if it has no such name.
+func named(file string) string {
+	name, ok := strings.CutPrefix(filepath.Base(file), "qemu-")
+	if name = strings.TrimSuffix(name, "-static"); !ok {
+		return ""
+	}
+	if _, err := arch.Parse(name); err != nil {
+		return ""
+	}
+	return name
 }
 
 // environment is ours with the variables of --env.

@@ -1,0 +1,108 @@
+// Package gostd runs the Go standard library's own tests of execs, files, system calls and signals, built for arm64, under the supervised
+// route and under the kernel's binfmt_misc (a user namespace's), and compares which of them pass.
+package gostd
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"binproxy/test/built"
+	"binproxy/test/need"
+)
+
+func TestStandardLibrary(t *testing.T) {
+	emulator := need.Emulator(t, "aarch64")
+	binproxy := built.Binproxy(t)
+	probe := exec.Command(binproxy, "run", "--route", "userns", "--", binproxy, "version")
+	said, err := probe.CombinedOutput()
+	need.Installed(t, err == nil, "the userns route: "+string(said))
+	root, err := exec.Command("go", "env", "GOROOT").Output()
+	require.NoError(t, err)
+	for name, least := range map[string]int{"os/exec": 30, "os": 200, "syscall": 40, "os/signal": 15} {
+		t.Run(name, func(t *testing.T) {
+			s := suite{
+				dir:  filepath.Join(strings.TrimSpace(string(root)), "src", name),
+				test: filepath.Join(t.TempDir(), "tests"),
+				run:  []string{binproxy, "run", "--emulator", emulator},
+			}
+			s.build(t, name)
+			reference, ours := s.outcomes(t, "userns"), s.outcomes(t, "supervise")
+			require.GreaterOrEqual(t, len(ours), least)
+			differ := differing(reference, ours)
+			if len(differ) == 0 {
+				return
+			}
+			// Some of them go by the clock. Each of these gets a second chance, under both.
+			pattern := "^(" + strings.Join(differ, "|") + ")$"
+			reference, ours = s.outcomes(t, "userns", pattern), s.outcomes(t, "supervise", pattern)
+			for _, test := range differing(reference, ours) {
+				t.Errorf("%s: %s, with the kernel's binfmt_misc %s", test, ours[test], reference[test])
+			}
+		})
+	}
+}
+
+// suite is the tests of one package.
+type suite struct {
+	dir, test string
+	run       []string
+}
+
+func (s suite) build(t *testing.T, name string) {
+	t.Helper()
+	cmd := exec.Command("go", "test", "-c", "-o", s.test, name)
+	cmd.Env = append(os.Environ(), "GOARCH=arm64", "CGO_ENABLED=0")
+	said, err := cmd.CombinedOutput()
+	require.NoError(t, err, string(said))
+}
+
+// outcomes runs the tests that a pattern names, or all, by a route: name to PASS, FAIL or SKIP.
+func (s suite) outcomes(t *testing.T, route string, pattern ...string) map[string]string {
+	t.Helper()
+	args := append(slices.Clone(s.run[1:]), "--route", route, "--", s.test, "-test.v", "-test.short", "-test.timeout=10m")
+	if len(pattern) > 0 {
+		args = append(args, "-test.run="+pattern[0])
+	}
+	cmd := exec.Command(s.run[0], args...)
+	cmd.Dir = s.dir
+	cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir())
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	err := cmd.Run()
+	if failed := (*exec.ExitError)(nil); err != nil && !(errors.As(err, &failed) && failed.ExitCode() == 1) {
+		t.Fatalf("%s: %v\n%s", cmd, err, out.Bytes()[max(0, out.Len()-4000):])
+	}
+	results := map[string]string{}
+	for _, m := range result.FindAllStringSubmatch(out.String(), -1) {
+		results[m[2]] = m[1]
+	}
+	return results
+}
+
+var result = regexp.MustCompile(`--- (PASS|FAIL|SKIP): ([^\s/]+) \(`) // a test's, without its subtests
+
+// differing are the tests whose outcome is not the reference's. What the reference skips, it cannot say: a user namespace forbids some.
+func differing(reference, ours map[string]string) []string {
+	var names []string
+	for name, outcome := range ours {
+		if want := reference[name]; want != outcome && want != "SKIP" {
+			names = append(names, name)
+		}
+	}
+	for name := range reference {
+		if _, ok := ours[name]; !ok {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
