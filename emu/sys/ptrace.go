@@ -2,6 +2,8 @@ package sys
 
 import (
 	"errors"
+	"fmt"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -45,6 +47,35 @@ func (s Stop) IsSyscall() bool {
 
 // Seize attaches to a thread without stopping it.
 func Seize(tid, options int) error { return ptrace(unix.PTRACE_SEIZE, tid, 0, uintptr(options)) }
+
+// StartSeized starts a program that the calling thread traces from its first instruction on, seized (so that a stop by job control is one
+// for it too). The goroutine must be locked to its thread.
+func StartSeized(path string, argv []string, attr *syscall.ProcAttr, options int) (pid int, err error) {
+	attr.Sys = &syscall.SysProcAttr{Ptrace: true}
+	if pid, err = syscall.ForkExec(path, argv, attr); err != nil {
+		return 0, fmt.Errorf("exec %s: %w", path, err)
+	}
+	// It stands behind its execve, traced as a child that asked for it. To seize it, let it go into a stop first.
+	for _, step := range []func() error{
+		func() error { return waitFor(pid, 0) },
+		func() error { return ptrace(unix.PTRACE_DETACH, pid, 0, uintptr(unix.SIGSTOP)) },
+		func() error { return waitFor(pid, unix.WUNTRACED) },
+		func() error { return Seize(pid, options) },
+		func() error { return unix.Kill(pid, unix.SIGCONT) },
+	} {
+		if err := step(); err != nil {
+			unix.Kill(pid, unix.SIGKILL)
+			waitFor(pid, 0)
+			return 0, fmt.Errorf("trace process %d: %w", pid, err)
+		}
+	}
+	return pid, nil
+}
+
+func waitFor(pid, options int) error {
+	_, err := wait(pid, options)
+	return err
+}
 
 // Continue lets a stopped tracee run, with the signal delivered to it (0 for none).
 func Continue(tid int, signal unix.Signal) error {

@@ -33,6 +33,9 @@ func Trace(path string, argv, env []string) (uses map[Key]*Use, status unix.Wait
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	const options = unix.PTRACE_O_TRACESYSGOOD | unix.PTRACE_O_TRACECLONE | unix.PTRACE_O_TRACEFORK | unix.PTRACE_O_TRACEVFORK | unix.PTRACE_O_TRACEEXEC | unix.PTRACE_O_EXITKILL
+	if err := sys.TraceQuietly(); err != nil {
+		return nil, 0, err
+	}
 	attr := &syscall.ProcAttr{Env: env, Files: []uintptr{0, 1, 2}}
 	root, err := sys.StartSeized(path, argv, attr, options)
 	if err != nil {
@@ -43,20 +46,20 @@ func Trace(path string, argv, env []string) (uses map[Key]*Use, status unix.Wait
 	defer signal.Reset(os.Interrupt, syscall.SIGQUIT)
 	t := tracer{uses: map[Key]*Use{}, in: map[int]*Use{}}
 	for {
-		pid, s, err := sys.WaitAny()
+		stop, err := sys.Wait(-1)
 		switch {
 		case errors.Is(err, unix.ECHILD):
 			return t.uses, status, nil
 		case err != nil:
 			return t.uses, status, err
-		case s.Exited() || s.Signaled():
-			delete(t.in, pid)
-			if pid == root {
-				status = s
+		case !stop.Status.Stopped():
+			delete(t.in, stop.TID)
+			if stop.TID == root {
+				status = stop.Status
 			}
 			continue
 		}
-		if err := t.stopped(pid, s); err != nil && !errors.Is(err, unix.ESRCH) {
+		if err := t.stopped(stop); err != nil && !sys.Gone(err) {
 			return t.uses, status, err
 		}
 	}
@@ -67,31 +70,25 @@ type tracer struct {
 	in   map[int]*Use // the call that a thread is in
 }
 
-// stopped handles one stop and lets the tracee go on. A tracee may be killed at any time: ESRCH is none of our errors.
-func (t *tracer) stopped(pid int, s unix.WaitStatus) error {
-	const syscallStop = unix.SIGTRAP | 0x80
-	event := int(s) >> 16
-	switch sig := s.StopSignal(); {
-	case sig == syscallStop:
-		if err := t.note(pid); err != nil {
+// stopped handles one stop and lets the tracee go on. A tracee may be killed at any time: that it is gone is none of our errors.
+func (t *tracer) stopped(s sys.Stop) error {
+	signal := s.Status.StopSignal()
+	switch {
+	case s.IsSyscall():
+		if err := t.note(s.TID); err != nil {
 			return err
 		}
-		return resume(pid, 0)
-	case event == unix.PTRACE_EVENT_STOP && isStop(sig):
-		return sys.TraceRequest(unix.PTRACE_LISTEN, pid, 0)
-	case event != 0:
-		return resume(pid, 0)
-	default:
-		return resume(pid, sig)
+		signal = 0
+	case s.Event() == unix.PTRACE_EVENT_STOP && isStop(signal):
+		return sys.Listen(s.TID)
+	case s.Event() != 0:
+		signal = 0
 	}
+	return sys.ContinueToSyscall(s.TID, signal)
 }
 
 func isStop(s syscall.Signal) bool {
 	return s == unix.SIGSTOP || s == unix.SIGTSTP || s == unix.SIGTTIN || s == unix.SIGTTOU
-}
-
-func resume(pid int, sig syscall.Signal) error {
-	return sys.TraceRequest(unix.PTRACE_SYSCALL, pid, uintptr(sig))
 }
 
 func (t *tracer) note(pid int) error {
