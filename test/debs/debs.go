@@ -1,16 +1,17 @@
-// Package debs gives tests single Debian packages of any suite, unpacked, in the cache.
+// Package debs gives tests single Debian packages of any suite and architecture.
 //
-// apt fetches them with lists of its own for each suite: what the machine's apt knows and installs is not touched.
+// apt fetches them with lists of its own for each suite and architecture, which stay in the cache: what the machine's apt knows and installs is
+// not touched.
 package debs
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"syscall"
 	"testing"
 
 	"binproxy/test/lab"
@@ -20,105 +21,135 @@ import (
 // keyring has the keys of all suites (package debian-archive-keyring, which apt depends on in Debian).
 const keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
-// Unpacked returns a directory with the files of a package of amd64. The test is skipped where it cannot be fetched.
+// Unpacked returns a directory with the files of a package of amd64. It is shared: tests do not change it. The test is skipped where the
+// package cannot be fetched.
 func Unpacked(t testing.TB, suite, name string) string {
+	t.Helper()
+	return Made(t, filepath.Join("debs", suite, name), fmt.Sprintf("package %s of Debian %s", name, suite), func(ctx context.Context, work, made string) error {
+		debs, err := Download(ctx, suite, "amd64", work, name)
+		if err != nil {
+			return err
+		}
+		if out, err := exec.CommandContext(ctx, "dpkg-deb", "-x", debs[0], made).CombinedOutput(); err != nil {
+			return fmt.Errorf("dpkg-deb: %w\n%s", err, out)
+		}
+		return nil
+	})
+}
+
+// Made returns a directory of the cache, which fill makes where it is not there yet: it gets a directory to work in, which is removed
+// afterwards, and the name of the directory to make. The test is skipped, for want of what, where that fails.
+func Made(t testing.TB, name, what string, fill func(ctx context.Context, work, made string) error) string {
 	t.Helper()
 	cache, err := lab.Cache()
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := filepath.Join(cache, "debs", suite, name)
-	unlock, err := lock(filepath.Join(cache, "debs", suite))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unlock()
+	dir := filepath.Join(cache, name)
 	if _, err := os.Stat(dir); err == nil {
 		return dir
 	}
-	if err := fetch(t.Context(), suite, name, dir); err != nil {
-		need.Installed(t, false, fmt.Sprintf("package %s of Debian %s: %v", name, suite, err))
+	need.Program(t, "apt-get", "apt")
+	need.Program(t, "dpkg-deb", "dpkg")
+	if err := makeOnce(t.Context(), dir, fill); err != nil {
+		need.Installed(t, false, fmt.Sprintf("%s: %v", what, err))
 	}
 	return dir
 }
 
-// lock keeps test processes side by side from fetching the same.
-func lock(dir string) (unlock func(), err error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, err
+func makeOnce(ctx context.Context, dir string, fill func(ctx context.Context, work, made string) error) error {
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return err
 	}
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return nil, err
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
-		f.Close()
-		return nil, err
-	}
-	return func() { f.Close() }, nil
-}
-
-func fetch(ctx context.Context, suite, name, dir string) error {
-	apt, err := newApt(ctx, suite, filepath.Dir(dir))
+	lock, err := lab.Lock(dir + ".lock")
 	if err != nil {
 		return err
+	}
+	defer lock.Close()
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		return err // another process has made it
 	}
 	work, err := os.MkdirTemp(filepath.Dir(dir), "fetch-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(work)
-	if err := apt.run(ctx, work, "download", name); err != nil {
+	made := filepath.Join(work, "made")
+	if err := fill(ctx, work, made); err != nil {
 		return err
 	}
-	found, err := filepath.Glob(filepath.Join(work, "*.deb"))
-	if err != nil || len(found) != 1 {
-		return errors.Join(err, fmt.Errorf("apt-get download gave %d files", len(found)))
+	return os.Rename(made, dir)
+}
+
+// Download puts packages of an architecture (Debian's name) into a directory and returns the paths of the files.
+func Download(ctx context.Context, suite, arch, dir string, names ...string) ([]string, error) {
+	cache, err := lab.Cache()
+	if err != nil {
+		return nil, err
 	}
-	unpacked := filepath.Join(work, "root")
-	if out, err := exec.CommandContext(ctx, "dpkg-deb", "-x", found[0], unpacked).CombinedOutput(); err != nil {
-		return fmt.Errorf("dpkg-deb: %w\n%s", err, out)
+	state := filepath.Join(cache, "debs", "apt", suite+"-"+arch)
+	if err := os.MkdirAll(state, 0o755); err != nil {
+		return nil, err
 	}
-	return os.Rename(unpacked, dir)
+	lock, err := lab.Lock(state + ".lock")
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Close()
+	apt, err := newApt(ctx, suite, arch, state)
+	if err != nil {
+		return nil, err
+	}
+	download := append([]string{"download"}, names...)
+	if err := apt.run(ctx, dir, download...); err != nil {
+		// The mirror may have newer versions than the lists that were kept, or there are none yet.
+		if err := apt.run(ctx, state, "update"); err != nil {
+			return nil, err
+		}
+		if err := apt.run(ctx, dir, download...); err != nil {
+			return nil, err
+		}
+	}
+	found, err := filepath.Glob(filepath.Join(dir, "*.deb"))
+	if err != nil || len(found) != len(names) {
+		return nil, errors.Join(err, fmt.Errorf("apt-get download gave %d packages of %d", len(found), len(names)))
+	}
+	return found, nil
 }
 
 // apt is apt-get with a configuration of its own.
 type apt []string
 
-// newApt writes the configuration of a suite, and fetches its lists where they are not there yet.
-func newApt(ctx context.Context, suite, dir string) (apt, error) {
+// newApt writes the configuration for a suite and an architecture.
+func newApt(ctx context.Context, suite, arch, state string) (apt, error) {
 	mirror, err := lab.Mirror(ctx)
 	if err != nil || mirror == "" {
 		return nil, errors.Join(err, errors.New("the machine's apt names no Debian mirror"))
 	}
-	state := filepath.Join(dir, "apt")
 	for _, d := range []string{"lists/partial", "cache/archives/partial"} {
 		if err := os.MkdirAll(filepath.Join(state, d), 0o755); err != nil {
 			return nil, err
 		}
 	}
 	list := filepath.Join(state, "sources.list")
-	a := apt{
-		"-o", "Dir::Etc::SourceList=" + list, "-o", "Dir::Etc::SourceParts=-", "-o", "Dir::State::Lists=" + filepath.Join(state, "lists"),
-		"-o", "Dir::State::status=/dev/null", "-o", "Dir::Cache=" + filepath.Join(state, "cache"), "-o", "APT::Sandbox::User=", "-o", "APT::Architecture=amd64", "-o", "APT::Architectures::=amd64",
-		"-o", "Acquire::Languages=none", "-o", "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false",
-	}
-	if _, err := os.Stat(list); err == nil {
-		return a, nil
-	}
 	line := fmt.Sprintf("deb [signed-by=%s] %s %s main\n", keyring, mirror, suite)
 	if err := os.WriteFile(list, []byte(line), 0o644); err != nil {
 		return nil, err
 	}
-	if err := a.run(ctx, state, "update"); err != nil {
-		os.Remove(list)
-		return nil, err
+	a := apt{"-q"}
+	for _, o := range []string{
+		"Dir::Etc::SourceList=" + list, "Dir::Etc::SourceParts=-", "Dir::State::Lists=" + filepath.Join(state, "lists"),
+		"Dir::State::status=/dev/null", "Dir::Cache=" + filepath.Join(state, "cache"), "APT::Sandbox::User=",
+		"APT::Architecture=" + arch, "APT::Architectures::=" + arch, "Acquire::Languages=none",
+		"Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false",
+	} {
+		a = append(a, "-o", o)
 	}
 	return a, nil
 }
 
 func (a apt) run(ctx context.Context, dir string, args ...string) error {
-	cmd := exec.CommandContext(ctx, "apt-get", append(append([]string{"-q"}, a...), args...)...)
+	cmd := exec.CommandContext(ctx, "apt-get", append(a[:len(a):len(a)], args...)...)
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("apt-get %s: %w\n%s", args[0], err, out)

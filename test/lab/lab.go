@@ -31,8 +31,8 @@ func Cache() (string, error) {
 	return dir, os.MkdirAll(dir, 0o755)
 }
 
-// lock waits until no other process holds the lock file, and holds it until the file is closed.
-func lock(path string) (*os.File, error) {
+// Lock waits until no other process holds the lock file, and holds it until the file is closed.
+func Lock(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, err

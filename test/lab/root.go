@@ -54,7 +54,7 @@ func MakeRoot(ctx context.Context, arch string, progress io.Writer) (string, err
 	if err != nil {
 		return "", err
 	}
-	locked, err := lock(path + ".lock")
+	locked, err := Lock(path + ".lock")
 	if err != nil {
 		return "", err
 	}
