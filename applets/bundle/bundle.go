@@ -96,7 +96,11 @@ func warnOfRelease(release string, abis []*arch.ABI) {
 	if release == "" || unix.Uname(&u) != nil {
 		return
 	}
-	if line := kernel.SpoofWarning(release, unix.ByteSliceToString(u.Release[:]), kernel.Of(abis[0])); line != "" {
+	var tables []*kernel.ABI
+	for _, a := range abis {
+		tables = append(tables, kernel.Of(a))
+	}
+	if line := kernel.SpoofWarning(release, unix.ByteSliceToString(u.Release[:]), tables...); line != "" {
 		fmt.Fprintln(os.Stderr, "binproxy: bundle:", line)
 	}
 }

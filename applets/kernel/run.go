@@ -55,6 +55,9 @@ func runAs(args []string) error {
 	case newer != "" && !*force:
 		return exit.Errorf(exit.Failed, "--as %s: newer than the running kernel (%s), which cannot give what it lacks; --force tells the command the release, and nothing more", r.Text, newer)
 	}
+	if newer != "" && !*told {
+		c.warnOfRelease(r, newer)
+	}
 	if c.guest == nil && !*told {
 		if err := tell(r, args); err != errUntold {
 			return err
@@ -64,6 +67,17 @@ func runAs(args []string) error {
 		return execAs(r, c, nil)
 	}
 	return c.startAs(r)
+}
+
+// warnOfRelease says on standard error which calls a release promises to the command that the running kernel lacks.
+func (c command) warnOfRelease(r facts.Release, running string) {
+	tables := facts.Family(arch.Host())
+	if c.guest != nil {
+		tables = []*facts.ABI{c.guest}
+	}
+	if line := facts.SpoofWarning(r.Uname(arch.Host().Machine), running, tables...); line != "" {
+		fmt.Fprintln(os.Stderr, "binproxy: kernel run:", line)
+	}
 }
 
 // toldFlag marks the start of ourselves that tell makes.

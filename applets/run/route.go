@@ -68,22 +68,28 @@ func ended(status unix.WaitStatus, err error) error {
 	return exit.Silent(status.ExitStatus())
 }
 
-// ask says what the choice depends on: the guests are those of --arch, or those that the bundle has emulators for.
+// guests are those of --arch, or those that the bundle has emulators for.
+func (f *flagsOf) guests() ([]*arch.ABI, error) {
+	if f.arch != "" {
+		return arch.ParseList(f.arch)
+	}
+	var list []*arch.ABI
+	for _, abi := range arch.All() {
+		if !abi.Native(arch.Host()) && f.bundle.Names(abi) {
+			list = append(list, abi)
+		}
+	}
+	return list, nil
+}
+
+// ask says what the choice depends on.
 func (f *flagsOf) ask(c supervise.Config) (a route.Ask, err error) {
 	a.Root = f.root
 	if a.Route, err = route.Parse(f.route); err != nil {
 		return a, err
 	}
-	if f.arch != "" {
-		if a.ABIs, err = arch.ParseList(f.arch); err != nil {
-			return a, err
-		}
-	} else {
-		for _, abi := range arch.All() {
-			if !abi.Native(arch.Host()) && f.bundle.Names(abi) {
-				a.ABIs = append(a.ABIs, abi)
-			}
-		}
+	if a.ABIs, err = f.guests(); err != nil {
+		return a, err
 	}
 	var needs []string
 	if !c.Identity.IsZero() {

@@ -14,6 +14,7 @@ import (
 	"binproxy/emu/config"
 	"binproxy/emu/exit"
 	"binproxy/emu/identity"
+	"binproxy/emu/kernel"
 	"binproxy/emu/supervise"
 	"binproxy/shim/farm"
 	"binproxy/shim/sh"
@@ -137,13 +138,25 @@ func (f *flagsOf) spoof(c *supervise.Config, cfg config.Config) error {
 		return nil
 	}
 	c.Options = []string{"-r", release}
-	kernel, err := identity.Kernel()
+	return f.warnOfRelease(release)
+}
+
+// warnOfRelease says on standard error which calls a spoofed release promises, to native programs and to guests, that the running kernel lacks.
+func (f *flagsOf) warnOfRelease(release string) error {
+	running, err := identity.Kernel()
 	if err != nil {
 		return err
 	}
-	if identity.Above(release, kernel.Release) {
-		fmt.Fprintf(os.Stderr, "binproxy: release %s is above the kernel's, %s: programs that go by it may use system calls that are not there\n",
-			release, kernel.Release)
+	guests, err := f.guests()
+	if err != nil {
+		return err
+	}
+	told := []*kernel.ABI{kernel.Of(arch.Host())}
+	for _, a := range guests {
+		told = append(told, kernel.Of(a))
+	}
+	if line := kernel.SpoofWarning(release, running.Release, told...); line != "" {
+		fmt.Fprintln(os.Stderr, "binproxy: run:", line)
 	}
 	return nil
 }

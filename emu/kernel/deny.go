@@ -97,20 +97,37 @@ func (r Release) Beyond(host Release, a *ABI) []string {
 	return list
 }
 
-// SpoofWarning is one line on a release that programs of an ABI are told while host runs them: which calls it promises that host lacks. It
-// is empty where there are none, and where either release is not one that Parse knows: programs may be told anything.
-func SpoofWarning(spoofed, host string, a *ABI) string {
+// SpoofWarning is one line on a release that programs of some ABIs are told while host runs them: which calls it promises that host lacks. Where
+// it promises none that the tables know, but is above host's by its first two numbers, the line says that. Else it is empty.
+func SpoofWarning(spoofed, host string, abis ...*ABI) string {
+	if list := beyond(spoofed, host, abis); len(list) > 0 {
+		return "release " + spoofed + " promises calls that the running kernel (" + host + ") lacks: " + strings.Join(list, " ")
+	}
+	told, _ := leadingNumbers(spoofed)
+	running, _ := leadingNumbers(host)
+	if len(told) > 1 && len(running) > 1 && slices.Compare(told[:2], running[:2]) > 0 {
+		return "release " + spoofed + " is above the running kernel's (" + host + "): programs that go by it may use what is not there"
+	}
+	return ""
+}
+
+// beyond is Release.Beyond over several ABIs, each name once. It is empty where either release is not one that Parse knows: programs may be told
+// anything.
+func beyond(spoofed, host string, abis []*ABI) []string {
 	told, err := Parse(spoofed)
-	if err != nil || a == nil {
-		return ""
+	if err != nil {
+		return nil
 	}
 	running, err := Parse(host)
 	if err != nil {
-		return ""
+		return nil
 	}
-	list := told.Beyond(running, a)
-	if len(list) == 0 {
-		return ""
+	var list []string
+	for _, a := range abis {
+		if a != nil {
+			list = append(list, told.Beyond(running, a)...)
+		}
 	}
-	return "release " + spoofed + " promises calls that the running kernel (" + host + ") lacks: " + strings.Join(list, " ")
+	slices.Sort(list)
+	return slices.Compact(list)
 }

@@ -196,8 +196,17 @@ func TestBeyond(t *testing.T) {
 
 func TestSpoofWarning(t *testing.T) {
 	a := kernel.Get("aarch64")
-	require.Equal(t, "release 5.3 promises calls that the running kernel (5.2.0-1) lacks: pidfd_open clone3", kernel.SpoofWarning("5.3", "5.2.0-1", a))
-	require.Empty(t, kernel.SpoofWarning("4.15.0-112-generic", "6.1.0-13-amd64", a))
-	require.Empty(t, kernel.SpoofWarning("anything", "6.1.0", a))
-	require.Empty(t, kernel.SpoofWarning("6.1", "6.0", nil))
+	const lacks = "release 5.3 promises calls that the running kernel (5.2.0-1) lacks: clone3 pidfd_open"
+	require.Equal(t, lacks, kernel.SpoofWarning("5.3", "5.2.0-1", a))
+	require.Equal(t, lacks, kernel.SpoofWarning("5.3", "5.2.0-1", kernel.Get("x86_64"), nil, a), "each call once")
+	for _, quiet := range [][2]string{
+		{"4.15.0-112-generic", "6.1.0-13-amd64"}, {"6.1.200", "6.1.137"}, {"anything", "6.1.0"}, {"6.1", "anything"}, {"6.1", "6.1"},
+	} {
+		require.Empty(t, kernel.SpoofWarning(quiet[0], quiet[1], a), "%v", quiet)
+	}
+	// Nothing came between them that the tables know, or there was no such release; Go's runtime goes by the number alone.
+	for _, above := range [][2]string{{"4.10", "4.9.1"}, {"99.1", "98.1"}, {"3.99", "3.10"}} {
+		require.Equal(t, "release "+above[0]+" is above the running kernel's ("+above[1]+"): programs that go by it may use what is not there",
+			kernel.SpoofWarning(above[0], above[1], a))
+	}
 }
