@@ -82,10 +82,12 @@ func kernelToCheck(text string) (check.Kernel, error) {
 	}}, nil
 }
 
-// probed is the live answer to a call of the host's own ABI.
+// probed is the live answer to a call of one of the host's ABIs.
 func probed(report *probe.Report, c facts.Call) (check.Answer, bool) {
-	if c.ABI != report.ABI {
-		return check.Answer{}, false
+	for _, l := range report.Lacking {
+		if l.ABI == c.ABI {
+			return check.Answer{Source: "live probe: the kernel does not serve " + l.ABI.Name}, true
+		}
 	}
 	for _, r := range report.Results {
 		if r.Call == c && r.State != probe.Unasked {

@@ -55,7 +55,7 @@ func run(args []string) error {
 	case "probe":
 		return probeKernel(os.Stdout, rest)
 	case probeChild:
-		return failed(probe.Child(os.Stdout, strings.Join(rest, " ")))
+		return failed(probe.Child(os.Stdout, rest))
 	case "run":
 		return runAs(rest)
 	case "record":

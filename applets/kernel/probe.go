@@ -20,13 +20,20 @@ type probeJSON struct {
 	Release  string         `json:"release"`
 	Promise  string         `json:"promise"`
 	ABI      string         `json:"abi"`
-	Served   []string       `json:"served"`
+	Lacking  []lackingJSON  `json:"lacking"`
 	Seccomp  probe.Filters  `json:"seccomp"`
 	Calls    []answerJSON   `json:"calls"`
 	Disagree []disagreeJSON `json:"disagreements"`
 }
 
+// lackingJSON is an ABI that the kernel does not serve.
+type lackingJSON struct {
+	ABI string `json:"abi"`
+	Why string `json:"why"`
+}
+
 type answerJSON struct {
+	ABI   string `json:"abi"`
 	Nr    uint32 `json:"nr"`
 	Name  string `json:"name"`
 	State string `json:"state"`
@@ -36,6 +43,7 @@ type answerJSON struct {
 }
 
 type disagreeJSON struct {
+	ABI    string `json:"abi"`
 	Nr     uint32 `json:"nr"`
 	Name   string `json:"name"`
 	Why    string `json:"why"`
@@ -73,9 +81,12 @@ func probeKernel(w io.Writer, args []string) error {
 }
 
 func probeDocument(report *probe.Report, name, promise string, differ []probe.Disagreement) probeJSON {
-	doc := probeJSON{Release: name, Promise: promise, ABI: report.ABI.Name, Seccomp: report.Filters, Served: report.Served, Disagree: []disagreeJSON{}}
+	doc := probeJSON{Release: name, Promise: promise, ABI: report.ABI.Name, Seccomp: report.Filters, Lacking: []lackingJSON{}, Disagree: []disagreeJSON{}}
+	for _, l := range report.Lacking {
+		doc.Lacking = append(doc.Lacking, lackingJSON{l.ABI.Name, l.Why})
+	}
 	for _, r := range report.Results {
-		a := answerJSON{Nr: r.Call.Nr, Name: r.Call.Name, State: string(r.State), By: r.By, Why: r.Why}
+		a := answerJSON{ABI: r.Call.ABI.Name, Nr: r.Call.Nr, Name: r.Call.Name, State: string(r.State), By: r.By, Why: r.Why}
 		if r.Errno != 0 {
 			a.Errno = unix.ErrnoName(r.Errno)
 		}
@@ -86,33 +97,45 @@ func probeDocument(report *probe.Report, name, promise string, differ []probe.Di
 		if d.Promise.Profile != "" {
 			source = d.Promise.Profile + ": " + source
 		}
-		doc.Disagree = append(doc.Disagree, disagreeJSON{d.Result.Call.Nr, d.Result.Call.Name, d.Why, source})
+		doc.Disagree = append(doc.Disagree, disagreeJSON{d.Result.Call.ABI.Name, d.Result.Call.Nr, d.Result.Call.Name, d.Why, source})
 	}
 	return doc
 }
 
 func printProbe(w io.Writer, doc probeJSON) {
 	fmt.Fprintf(w, "release: %s (promises %s)\n", doc.Release, doc.Promise)
-	fmt.Fprintf(w, "ABIs: %s\n", strings.Join(append([]string{doc.ABI}, doc.Served...), " "))
 	fmt.Fprintf(w, "seccomp: %s\n", seccompText(doc.Seccomp))
-	counts := map[string]int{}
-	for _, a := range doc.Calls {
-		counts[a.State]++
-	}
 	t := columns(w)
 	for _, a := range doc.Calls {
 		if a.State == string(probe.Present) && a.Why == "" {
 			continue
 		}
-		row(t, a.Nr, a.Name, a.State, a.Errno, strings.TrimSpace(a.By+" "+a.Why))
+		row(t, a.ABI, a.Nr, a.Name, a.State, a.Errno, strings.TrimSpace(a.By+" "+a.Why))
 	}
 	t.Flush()
-	fmt.Fprintf(w, "%d calls: %d present, %d limited, %d absent, %d refused, %d not asked\n", len(doc.Calls), counts["present"], counts["limited"], counts["absent"], counts["refused"], counts["unasked"])
+	printCounts(w, doc.Calls)
+	for _, l := range doc.Lacking {
+		fmt.Fprintf(w, "%s: the kernel does not serve it (%s)\n", l.ABI, l.Why)
+	}
 	for _, d := range doc.Disagree {
-		fmt.Fprintf(w, "%s (%d): %s [%s]\n", d.Name, d.Nr, d.Why, d.Source)
+		fmt.Fprintf(w, "%s %s (%d): %s [%s]\n", d.ABI, d.Name, d.Nr, d.Why, d.Source)
 	}
 	if len(doc.Disagree) == 0 {
 		fmt.Fprintln(w, "no call differs from what the release promises")
+	}
+}
+
+// printCounts prints a line for each ABI.
+func printCounts(w io.Writer, calls []answerJSON) {
+	for first := 0; first < len(calls); {
+		counts := map[string]int{}
+		next := first
+		for ; next < len(calls) && calls[next].ABI == calls[first].ABI; next++ {
+			counts[calls[next].State]++
+		}
+		fmt.Fprintf(w, "%s: %d calls: %d present, %d limited, %d absent, %d refused, %d not asked\n", calls[first].ABI, next-first,
+			counts["present"], counts["limited"], counts["absent"], counts["refused"], counts["unasked"])
+		first = next
 	}
 }
 

@@ -12,9 +12,9 @@ func Call(nr uintptr, a [6]uintptr) (uintptr, syscall.Errno) {
 	return r, errno
 }
 
-// CallFork makes a fork by its number; the child is gone when it returns.
-func CallFork(nr uintptr) syscall.Errno {
-	r, _, errno := unix.RawSyscall6(nr, 0, 0, 0, 0, 0, 0)
+// CallFork makes a call that forks; the child is gone when it returns.
+func CallFork(fork func() (uintptr, syscall.Errno)) syscall.Errno {
+	r, errno := fork()
 	if errno != 0 {
 		return errno
 	}

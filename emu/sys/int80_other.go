@@ -5,4 +5,4 @@ package sys
 import "syscall"
 
 // CallI386 answers ENOSYS: this architecture has no i386 ABI.
-func CallI386(uint32) (uint32, syscall.Errno) { return 0, syscall.ENOSYS }
+func CallI386(uint32, [6]uint32) (uintptr, syscall.Errno) { return 0, syscall.ENOSYS }

@@ -110,6 +110,17 @@ func TestArticlePrograms(t *testing.T) {
 	}
 }
 
+// The release is told in every place where a program can read it.
+func TestReleaseEverywhere(t *testing.T) {
+	const release = "3.10.0-1160.71.1.el7.x86_64"
+	python := need.Program(t, "python3", "python3")
+	script := "import os, platform\nprint(os.uname().release)\nprint(platform.release())\nprint(open('/proc/sys/kernel/osrelease').read().strip())\n" +
+		"print(open('/proc/version').read().split()[2])"
+	out, status := runAs(t, release, "", "sh", "-c", "uname -r; exec "+python+` -c "$0"`, script)
+	require.Zero(t, status)
+	require.Equal(t, strings.Repeat(release+"\n", 5), out)
+}
+
 func TestPythonOnCentOS7(t *testing.T) {
 	python := need.Program(t, "python3", "python3")
 	out, status := runAs(t, "el7", "", python, "-c", "import os\ntry: os.pidfd_open(os.getpid())\nexcept OSError as e: print(e)\nprint(len(os.getrandom(4)))")
@@ -169,9 +180,10 @@ func has(r kernel.Release, a *kernel.ABI, nr uint32) bool {
 
 type probed struct {
 	Calls []struct {
-		Nr                     uint32
-		Name, State, Errno, By string
+		Nr                          uint32
+		ABI, Name, State, Errno, By string
 	}
+	Lacking       []struct{ ABI, Why string }
 	Seccomp       struct{ Mode string }
 	Disagreements []struct{ Name, Why string }
 }
@@ -189,50 +201,61 @@ func probe(t testing.TB, argv ...string) probed {
 func TestProbeUnderOlderKernel(t *testing.T) {
 	native := map[string]string{}
 	for _, c := range probe(t).Calls {
-		native[c.Name] = c.State
+		native[c.ABI+" "+c.Name] = c.State
 	}
 	for _, release := range []string{"3.10", "el7", "5.4"} {
 		r, err := kernel.Parse(release)
 		require.NoError(t, err)
 		for _, c := range probe(t, built.Binproxy(t), "kernel", "run", "--as", release, "--").Calls {
-			want := native[c.Name]
-			if !has(r, kernel.Of(arch.Host()), c.Nr) && want != "unasked" && !unfiltered(kernel.Of(arch.Host()), c.Nr) {
+			want := native[c.ABI+" "+c.Name]
+			if !has(r, kernel.Get(c.ABI), c.Nr) && want != "unasked" && !unfiltered(kernel.Get(c.ABI), c.Nr) {
 				want = "absent"
 			}
 			if c.By == "filter or kernel" {
 				c.State = "present" // the kernel's EPERM, which a process with a filter cannot tell from the filter's
 			}
-			require.Equal(t, want, c.State, "%s %s", release, c.Name)
+			require.Equal(t, want, c.State, "%s %s %s", release, c.ABI, c.Name)
 		}
 	}
 }
 
 // hazards are calls that do something with arguments of -1, or answer ENOSYS to them although they are there. The peer leaves them out, but for
 // those with arguments of their own.
-var hazards = map[string]string{"futex": "0 1 0 0 0 0", "modify_ldt": "0 0 0 0 0 0", "msgget": "1 0 0 0 0 0", "semget": "1 0 0 0 0 0", "shmget": "1 0 0 0 0 0",
-	"kill": "0x40000000 0 0 0 0 0", "exit": "", "pause": "", "sync": "", "vfork": "", "fork": "", "rt_sigreturn": "", "exit_group": "", "uretprobe": ""}
+var hazards = map[string]string{"futex": "0 1 0 0 0 0", "futex_time64": "0 1 0 0 0 0", "modify_ldt": "0 0 0 0 0 0", "msgget": "1 0 0 0 0 0", "semget": "1 0 0 0 0 0", "shmget": "1 0 0 0 0 0",
+	"kill": "0x40000000 0 0 0 0 0", "ipc": "1 -1 -1 -1 -1 -1", "exit": "", "pause": "", "sigsuspend": "", "sync": "", "vfork": "", "fork": "", "rt_sigreturn": "",
+	"sigreturn": "", "exit_group": "", "uretprobe": ""}
 
-// The probe's answers against a direct call of every syscall in the table, from C.
+// The probe's answers against a direct call of every syscall in the tables, from C, in every ABI that the kernel serves.
 func TestProbeAgainstDirectCalls(t *testing.T) {
 	ask := compiled(t, "ask")
 	var questions strings.Builder
 	var asked []string
 	states := map[string]string{}
-	for _, c := range probe(t).Calls {
+	p := probe(t)
+	words := map[string]string{}
+	for word, abi := range abis() {
+		words[abi] = word
+	}
+	for _, lacking := range p.Lacking {
+		out, _ := run(t, fmt.Sprintf("%s %d 0 0 0 0 0 0\n", words[lacking.ABI], kernel.Get(lacking.ABI).ByName("getpid")[0].Nr), ask)
+		require.Contains(t, []string{"38\n", "ended\n"}, out, "getpid of %s, which the probe says is not served", lacking.ABI)
+		delete(words, lacking.ABI)
+	}
+	for _, c := range p.Calls {
 		args, hazard := hazards[c.Name]
 		if !hazard {
 			args = "-1 -1 -1 -1 -1 -1"
 		}
 		if args != "" {
-			fmt.Fprintf(&questions, "64 %d %s\n", c.Nr, args)
-			asked, states[c.Name] = append(asked, c.Name), c.State
+			fmt.Fprintf(&questions, "%s %d %s\n", words[c.ABI], c.Nr, args)
+			asked, states[c.ABI+" "+c.Name] = append(asked, c.ABI+" "+c.Name), c.State
 		}
 	}
 	out, status := run(t, questions.String(), ask)
 	require.Zero(t, status)
 	answers := strings.Fields(out)
 	require.Len(t, answers, len(asked))
-	require.Greater(t, len(asked), 300)
+	require.Greater(t, len(asked), 300*len(words))
 	for i, name := range asked {
 		require.Equal(t, states[name] == "absent", answers[i] == "38", "%s answers %s, the probe says %s", name, answers[i], states[name])
 	}

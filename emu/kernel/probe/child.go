@@ -19,7 +19,6 @@ import (
 
 	"binproxy/emu/arch"
 	"binproxy/emu/kernel"
-	"binproxy/emu/sys"
 )
 
 // answer is what came back for a number.
@@ -31,16 +30,11 @@ type answer struct {
 	unasked  string // why it was not asked
 }
 
-// Further ABIs of an x86_64 kernel are asked for one call each, under keys that are no numbers of the table.
-const (
-	keyX32  = 0x40000000
-	keyI386 = 0x80000000
-)
-
-var otherABIs = [...]struct {
-	abi string
-	nr  uint32
-}{{"x32", keyX32}, {"i386", keyI386}}
+// question is a number of an ABI to ask about; name is "" for one that no kernel has.
+type question struct {
+	nr   uint32
+	name string
+}
 
 // maxChildren bounds how often a child may be ended: a filter that kills for everything is not asked 400 times.
 const maxChildren = 64
@@ -54,7 +48,7 @@ type child struct {
 	argv []string
 }
 
-// ask collects the answers, by number. Where a call ended a child, another one goes on behind it.
+// ask collects the answers of an ABI, by number. Where a call ended a child, another one goes on behind it.
 func ask(command child, abi *kernel.ABI) (map[uint32]answer, error) {
 	answers := map[uint32]answer{}
 	questions := questions(abi)
@@ -65,8 +59,8 @@ func ask(command child, abi *kernel.ABI) (map[uint32]answer, error) {
 	}
 	for next, children := 0, 0; next < len(questions); children++ {
 		if children == maxChildren {
-			for _, nr := range questions[next:] {
-				answers[nr] = answer{unasked: "too many calls ended the process that asked"}
+			for _, q := range questions[next:] {
+				answers[q.nr] = answer{unasked: "too many calls ended the process that asked"}
 			}
 			break
 		}
@@ -75,31 +69,37 @@ func ask(command child, abi *kernel.ABI) (map[uint32]answer, error) {
 			return nil, err
 		}
 		next = done
+		if answers[questions[0].nr].killed != "" {
+			break // not even getpid: the kernel does not serve this ABI
+		}
 	}
 	return answers, nil
 }
 
-// questions lists the numbers to ask about; the calls that end the process come last, so that they cost one child each.
-func questions(abi *kernel.ABI) []uint32 {
-	list := []uint32{unknownNr}
-	var last []uint32
+// questions lists what to ask about: getpid first; the calls that end the process last, so that they cost one child each.
+func questions(abi *kernel.ABI) []question {
+	list := []question{{getpid(abi), "getpid"}, {unknownNr, ""}}
+	var last []question
 	for _, c := range abi.Calls() {
+		q := question{c.Nr, c.Name}
 		switch {
-		case reasonNotToAsk(c.Name) != "":
+		case c.Name == "getpid", reasonNotToAsk(c.Name) != "":
 		case slices.Contains(enders, c.Name):
-			last = append(last, c.Nr)
+			last = append(last, q)
 		default:
-			list = append(list, c.Nr)
+			list = append(list, q)
 		}
-	}
-	if runtime.GOARCH == "amd64" {
-		last = append(last, keyX32, keyI386)
 	}
 	return append(list, last...)
 }
 
+func getpid(abi *kernel.ABI) uint32 { return abi.ByName("getpid")[0].Nr }
+
+// greeting is the first line of a child.
+const greeting = "here"
+
 // askFrom runs a child for questions[next:] and returns the index of the first question that it left.
-func askFrom(command child, next int, questions []uint32, answers map[uint32]answer) (int, error) {
+func askFrom(command child, next int, questions []question, answers map[uint32]answer) (int, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, command.path)
@@ -114,10 +114,14 @@ func askFrom(command child, next int, questions []uint32, answers map[uint32]ans
 	if err != nil {
 		return 0, fmt.Errorf("probe: start the child that asks: %w", err)
 	}
-	done := next
+	done, greeted := next, false
 	for lines := bufio.NewScanner(out); lines.Scan(); {
+		if !greeted {
+			greeted = lines.Text() == greeting
+			continue
+		}
 		if a, ok := parseAnswer(lines.Text()); ok && done < len(questions) {
-			answers[questions[done]] = a
+			answers[questions[done].nr] = a
 			done++
 		}
 	}
@@ -125,20 +129,11 @@ func askFrom(command child, next int, questions []uint32, answers map[uint32]ans
 	if done == len(questions) {
 		return done, nil
 	}
-	if done == next && (err == nil || next == 0 && !signaled(err)) {
-		return 0, fmt.Errorf("probe: the child that asks said nothing of number %d: %s", questions[done], howItEnded(err))
+	if !greeted || done == next && err == nil {
+		return 0, fmt.Errorf("probe: the child that asks said nothing of number %d: %s", questions[done].nr, howItEnded(err))
 	}
-	answers[questions[done]] = answer{answered: true, killed: howItEnded(err)}
-	if questions[done] >= keyX32 {
-		answers[questions[done]] = answer{}
-	}
+	answers[questions[done].nr] = answer{answered: true, killed: howItEnded(err)}
 	return done + 1, nil
-}
-
-// signaled tells an end by a signal, as a filter that kills gives it, from one of the child's own.
-func signaled(err error) bool {
-	var exited *exec.ExitError
-	return errors.As(err, &exited) && exited.Sys().(syscall.WaitStatus).Signaled()
 }
 
 func howItEnded(err error) string {
@@ -159,39 +154,33 @@ func parseAnswer(line string) (answer, bool) {
 	return answer{answered: true, errno: syscall.Errno(errno), limit: limit}, err == nil
 }
 
-// Child asks the questions from an index on and writes a line for each answer. It is the private mode of the child process.
-func Child(w io.Writer, from string) error {
-	abi := kernel.Of(arch.Host())
-	next, err := strconv.Atoi(from)
-	if abi == nil || err != nil || next < 0 {
-		return fmt.Errorf("probe: no question %q", from)
+// Child asks an ABI's questions from an index on and writes a line for each answer; args are the ABI's name and the index. It is the private
+// mode of the child process.
+func Child(w io.Writer, args []string) error {
+	if len(args) != 2 {
+		return fmt.Errorf("probe: the child takes an ABI and an index, not %q", args)
 	}
+	next, err := strconv.Atoi(args[1])
+	i := slices.IndexFunc(kernel.Family(arch.Host()), func(a *kernel.ABI) bool { return a.Name == args[0] })
+	if i < 0 || err != nil || next < 0 {
+		return fmt.Errorf("probe: no question %q", args)
+	}
+	abi := kernel.Family(arch.Host())[i]
 	runtime.LockOSThread()
 	unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0)
-	names := map[uint32]string{}
-	for _, c := range abi.Calls() {
-		names[c.Nr] = c.Name
-	}
+	fmt.Fprintln(w, greeting)
 	list := questions(abi)
-	for _, nr := range list[min(next, len(list)):] {
-		errno, limited := put(nr, names[nr])
+	for _, q := range list[min(next, len(list)):] {
+		errno, limited := put(abi, q)
 		fmt.Fprintf(w, "%d %s\n", int(errno), limited)
 	}
 	return nil
 }
 
-func put(nr uint32, name string) (syscall.Errno, string) {
-	switch nr {
-	case keyX32:
-		_, errno := sys.Call(keyX32|unix.SYS_GETPID, [6]uintptr{})
-		return errno, ""
-	case keyI386:
-		_, errno := sys.CallI386(20) // getpid
-		return errno, ""
-	}
-	errno := call(name, nr)
+func put(abi *kernel.ABI, q question) (syscall.Errno, string) {
+	errno := call(abi, q.name, q.nr)
 	if errno != syscall.ENOSYS && errno != syscall.EPERM {
-		return errno, limit(name)
+		return errno, limit(q.name)
 	}
 	return errno, ""
 }

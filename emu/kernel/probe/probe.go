@@ -1,8 +1,8 @@
 // Package probe asks the running kernel, call by call, what it answers, and compares that with what its release promises.
 //
-// A child makes each call of the host's table once, with arguments that the kernel refuses before it does anything (arguments.go),
-// and writes a line before and after each. A call that ends the child, by a filter that kills or by its nature, is the last line without
-// an answer: the parent takes note and starts a child that goes on behind it. ENOSYS tells a call that is not there from one that
+// A child makes each call of an ABI once, with arguments that the kernel refuses before it does anything (arguments.go), and writes a line after
+// each. A call that ends the child, by a filter that kills or by its nature, has no line: the parent takes note and starts a child that
+// goes on behind it. An x86_64 kernel is asked for x32 and i386 too, where it serves them. ENOSYS tells a call that is not there from one that
 // refuses these arguments; EPERM is the filter's where the process has one and the kernel has no reason for it.
 package probe
 
@@ -47,39 +47,63 @@ type Filters struct {
 	Container  string `json:"container"`
 }
 
-// Report is what a probe found.
+// Lacking is an ABI to which the kernel answers nothing.
+type Lacking struct {
+	ABI *kernel.ABI
+	Why string // what came back for getpid: an errno, or how the process ended
+}
+
+// Report is what a probe found. Results are ordered by ABI, the host's own first, and number.
 type Report struct {
 	ABI     *kernel.ABI
 	Filters Filters
 	Results []Result
-	Served  []string // the other ABIs of the host that the kernel serves
+	Lacking []Lacking // the ABIs of the host that the kernel does not serve
 }
 
 // unknownNr is a number that no kernel has: the answer to it is a filter's default, where it is not ENOSYS.
 const unknownNr = 0x3ff0
 
-// Run probes the running kernel. The child that asks is this program, started with argv and the index of a question, which makes it call
-// Child.
+// Run probes the running kernel. The child that asks is this program, started with argv, an ABI and the index of a question, which makes it
+// call Child.
 func Run(argv ...string) (*Report, error) {
 	abi := kernel.Of(arch.Host())
 	if abi == nil {
 		return nil, fmt.Errorf("probe: the tables do not cover %s", arch.Host().Name)
 	}
-	answers, err := ask(child{"/proc/self/exe", argv}, abi)
-	if err != nil {
-		return nil, err
-	}
 	r := &Report{ABI: abi, Filters: filters()}
-	r.Filters.Default = errnoName(answers[unknownNr].errno)
-	for _, name := range otherABIs {
-		if a := answers[name.nr]; a.answered && a.errno != syscall.ENOSYS {
-			r.Served = append(r.Served, name.abi)
+	for _, abi := range callable(arch.Host()) {
+		answers, err := ask(child{"/proc/self/exe", slices.Concat(argv, []string{abi.Name})}, abi)
+		if err != nil {
+			return nil, err
 		}
+		r.take(abi, answers)
+	}
+	return r, nil
+}
+
+// callable lists the ABIs that one program can call: x86_64 has the others one instruction, or one bit, away.
+func callable(host *arch.ABI) []*kernel.ABI {
+	family := kernel.Family(host)
+	if host.Name != "x86_64" {
+		family = family[:1]
+	}
+	return family
+}
+
+func (r *Report) take(abi *kernel.ABI, answers map[uint32]answer) {
+	if abi == r.ABI {
+		r.Filters.Default = errnoName(answers[unknownNr].errno)
+	} else if a := answers[getpid(abi)]; a.killed != "" {
+		r.Lacking = append(r.Lacking, Lacking{abi, "the process that asked was ended: " + a.killed})
+		return
+	} else if a.errno != 0 {
+		r.Lacking = append(r.Lacking, Lacking{abi, errnoName(a.errno)})
+		return
 	}
 	for _, c := range abi.Calls() {
 		r.Results = append(r.Results, classify(c, answers[c.Nr], r.Filters))
 	}
-	return r, nil
 }
 
 // classify reads an answer.
@@ -167,8 +191,13 @@ func (r *Report) Compare(release kernel.Release) []Disagreement {
 	return list
 }
 
+// only32 are the calls of i386 that a 64-bit kernel has never had (arch/x86/entry/syscalls/syscall_32.tbl: sys_ni_syscall for compat).
+var only32 = [...]string{"vm86", "vm86old"}
+
 func disagrees(r Result, promise kernel.Answer) string {
 	switch {
+	case r.State == Absent && promise.Has && slices.Contains(only32[:], r.Call.Name):
+		return "promised, but absent: a 64-bit kernel does not have it"
 	case r.State == Absent && promise.Has:
 		return "promised, but absent: left out of this kernel's configuration, or a filter or sandbox answers ENOSYS"
 	case (r.State == Present || r.State == Limited) && !promise.Has:
