@@ -11,8 +11,11 @@ import (
 	"strings"
 
 	"binproxy/applets/applet"
+	"binproxy/applets/binfmt"
+	"binproxy/applets/bootstrap"
 	"binproxy/applets/bundle"
 	"binproxy/applets/clean"
+	"binproxy/applets/container"
 	"binproxy/applets/doctor"
 	"binproxy/applets/env"
 	"binproxy/applets/install"
@@ -29,8 +32,11 @@ import (
 
 // Table is every applet, sorted by name. The man pages and `binproxy help` are made from it.
 var Table = []applet.Applet{
+	binfmt.Applet,
+	bootstrap.Applet,
 	bundle.Applet,
 	clean.Applet,
+	container.Applet,
 	doctor.Applet,
 	env.Applet,
 	install.Applet,

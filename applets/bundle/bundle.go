@@ -4,7 +4,6 @@ package bundle
 import (
 	"fmt"
 	"os"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -68,7 +67,7 @@ func run(args []string) error {
 	if o.ABIs, err = arch.ParseList(*archs); err != nil {
 		return err
 	}
-	if o.Emulators, err = explicit(emulators, o.ABIs); err != nil {
+	if o.Emulators, err = applet.Emulators(emulators, o.ABIs); err != nil {
 		return err
 	}
 	if o.Self, err = os.Executable(); err != nil {
@@ -103,38 +102,6 @@ func warnOfRelease(release string, abis []*arch.ABI) {
 	if line := kernel.SpoofWarning(release, unix.ByteSliceToString(u.Release[:]), tables...); line != "" {
 		fmt.Fprintln(os.Stderr, "binproxy: bundle:", line)
 	}
-}
-
-// explicit reads the --emulator flags into a map by QEMU's name.
-func explicit(flags []string, abis []*arch.ABI) (map[string]string, error) {
-	emulators := map[string]string{}
-	for _, f := range flags {
-		name, file, named := strings.Cut(f, "=")
-		abi, err := arch.Parse(name)
-		switch {
-		case named && err == nil:
-			emulators[abi.QEMU] = file
-		case len(abis) == 1:
-			emulators[abis[0].QEMU] = f
-		default:
-			return nil, fmt.Errorf("--emulator %s: with several architectures, say which one it is for: ARCH=FILE", f)
-		}
-	}
-	for qemu := range emulators {
-		if !wants(abis, qemu) {
-			return nil, fmt.Errorf("--emulator for %s: --arch does not name that architecture", qemu)
-		}
-	}
-	return emulators, nil
-}
-
-func wants(abis []*arch.ABI, qemu string) bool {
-	for _, a := range abis {
-		if a.QEMU == qemu {
-			return true
-		}
-	}
-	return false
 }
 
 func list(dir string, files []bundle.File) {

@@ -166,7 +166,7 @@ func (b *builder) emulator(abi *arch.ABI, o Options) (config.Emulator, error) {
 			return config.Emulator{}, err
 		}
 	}
-	dynamic, err := checkEmulator(path)
+	dynamic, err := CheckEmulator(path)
 	if err != nil {
 		return config.Emulator{}, err
 	}

@@ -37,8 +37,8 @@ func SearchDirs(self string) []string {
 	return append([]string{filepath.Dir(self)}, filepath.SplitList(os.Getenv("PATH"))...)
 }
 
-// checkEmulator refuses a file that cannot be an emulator for this host; dynamic tells that it needs its loader and libraries.
-func checkEmulator(path string) (dynamic bool, err error) {
+// CheckEmulator refuses a file that cannot be an emulator for this host; dynamic tells that it needs its loader and libraries.
+func CheckEmulator(path string) (dynamic bool, err error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return false, err

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -285,11 +286,13 @@ func register(entries map[string]string) error {
 	if len(entries) == 0 {
 		return nil
 	}
-	if err := unix.Mount("binfmt_misc", binfmt.Dir, "binfmt_misc", 0, ""); err != nil {
-		return fmt.Errorf("mount a binfmt_misc of our own (Linux 6.7 and later): %w", err)
+	registry, err := binfmt.Mount()
+	if err != nil {
+		return err
 	}
 	for name, path := range entries {
-		if err := binfmt.Register(binfmt.Dir, arch.Get(name), path, "POF"); err != nil {
+		// Of ABIs that share an emulator, and so an entry, the first one made it.
+		if err := registry.Register(binfmt.ForABI(arch.Get(name), path, "POF")); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 	}

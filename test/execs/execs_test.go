@@ -62,7 +62,7 @@ func reference(args []string) error {
 		if err != nil {
 			return err
 		}
-		if err := binfmt.Register(binfmt.Dir, abi, args[1], "OPF"); err != nil {
+		if err := (binfmt.Registry{Dir: binfmt.Dir}).Register(binfmt.ForABI(abi, args[1], "OPF")); err != nil {
 			return err
 		}
 		args = args[2:]

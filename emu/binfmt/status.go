@@ -1,0 +1,129 @@
+package binfmt
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"binproxy/emu/arch"
+	"binproxy/emu/elfinfo/tiny"
+	"binproxy/emu/sys"
+)
+
+// proofTime is how long the smallest program may take; an interpreter that waits for something is none.
+const proofTime = 20 * time.Second
+
+// Prove runs the smallest program of the ABI through whatever the kernel has for it, in the directory root as its root. The program is in memory: nothing
+// is written, and only root's /proc has to be there. The error says what happened instead.
+func Prove(abi *arch.ABI, root string) error {
+	program, err := sys.Memory("tiny-"+abi.Name, tiny.Program(abi))
+	if err != nil {
+		return err
+	}
+	defer program.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), proofTime)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "/proc/self/fd/3")
+	cmd.ExtraFiles = []*os.File{program}
+	cmd.Dir = "/"
+	if root != "/" {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: root}
+	}
+	err = cmd.Run()
+	var status *exec.ExitError
+	switch {
+	case errors.As(err, &status) && status.ExitCode() == tiny.Status:
+		return nil
+	case ctx.Err() != nil:
+		return fmt.Errorf("its smallest program still ran after %v", proofTime)
+	case errors.Is(err, syscall.ENOEXEC):
+		return errors.New("the kernel does not recognise its programs")
+	case errors.Is(err, syscall.ENOENT):
+		return errors.New("the kernel recognises its programs, but the interpreter is not there")
+	case errors.Is(err, syscall.EACCES):
+		return errors.New("permission denied: the interpreter cannot be executed, or /proc/sys/vm/memfd_noexec forbids the proof")
+	case err == nil:
+		return fmt.Errorf("its smallest program ended with status 0 instead of %d", tiny.Status)
+	}
+	return fmt.Errorf("its smallest program did not run: %w", err)
+}
+
+// ABIs is what the entry is for: the ABIs whose programs it matches.
+func (e Entry) ABIs() []*arch.ABI {
+	var abis []*arch.ABI
+	for _, abi := range arch.All() {
+		if e.Serves(abi) {
+			abis = append(abis, abi)
+		}
+	}
+	return abis
+}
+
+// Version is the first line that the emulator prints for --version; "" where it prints none.
+func Version(emulator string) string {
+	ctx, cancel := context.WithTimeout(context.Background(), proofTime)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, emulator, "--version").Output()
+	if err != nil {
+		return ""
+	}
+	lines := bufio.NewScanner(strings.NewReader(string(out)))
+	lines.Scan()
+	return strings.TrimSpace(lines.Text())
+}
+
+// Limits is what does not work because of the flags that the entry has or lacks, a sentence each.
+func (e Entry) Limits() []string {
+	var limits []string
+	if !e.Has(Credentials) {
+		limits = append(limits, "no flag C: setuid programs run without their rights, so sudo and su do not work")
+	} else {
+		limits = append(limits, "flag C: the emulator runs with the rights of setuid programs; whoever can change "+e.Interpreter+" has them")
+	}
+	if !e.Has(FixBinary) {
+		limits = append(limits, "no flag F: in a chroot or a container "+e.Interpreter+" has to be there, too")
+	} else if _, err := os.Stat(e.Interpreter); err != nil {
+		limits = append(limits, "flag F: the kernel holds the emulator open; "+e.Interpreter+" itself is not here")
+	}
+	if !e.Has(PreserveArgv0) && !wrapped(e.Interpreter) {
+		limits = append(limits, "no flag P: programs see their path as argv[0], not the name that they were called by")
+	}
+	return limits
+}
+
+// wrapped tells whether the interpreter is one of Debian's links that keep argv[0] by their name.
+func wrapped(interpreter string) bool { return strings.HasSuffix(interpreter, "-binfmt-P") }
+
+// Explain gives a flag's meaning.
+func Explain(flag rune) string {
+	switch flag {
+	case PreserveArgv0:
+		return "keeps argv[0]"
+	case OpenBinary:
+		return "opens the program for the emulator"
+	case Credentials:
+		return "takes credentials from the program"
+	case FixBinary:
+		return "emulator fixed at registration"
+	}
+	return "unknown to this binproxy"
+}
+
+// Foreign is every ABI that the host does not run itself and QEMU has an emulator for, once per emulator.
+func Foreign() []*arch.ABI {
+	var abis []*arch.ABI
+	for _, abi := range arch.All() {
+		same := func(other *arch.ABI) bool { return other.QEMU == abi.QEMU }
+		if abi.QEMU != "" && !abi.Native(arch.Host()) && !slices.ContainsFunc(abis, same) {
+			abis = append(abis, abi)
+		}
+	}
+	return abis
+}

@@ -1,0 +1,259 @@
+// Package bootstrap makes roots of other architectures, by the distributions' own bootstrappers or from container images.
+//
+// All the work is done in a user and a mount namespace (emu/userns) in which the architecture's programs run: the bootstrapper thinks that it is root and
+// that the machine is registered, and what it mounts ends with it. The root grows beside its place, in a directory that says what it is, and is
+// moved there when it is whole: a run that was interrupted leaves no root that looks like one.
+package bootstrap
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"binproxy/emu/arch"
+	"binproxy/emu/binfmt"
+	"binproxy/emu/exit"
+	"binproxy/emu/userns"
+)
+
+// Entrypoint is the private mode of the applet bootstrap in which the work is done.
+const Entrypoint = "build-inside"
+
+// Options say what root to make.
+type Options struct {
+	ABI      *arch.ABI
+	Dir      string
+	From     string   // a backend, or oci:DIR[:REF] or tar:FILE
+	Suite    string   // "" for the backend's default
+	Mirror   string   // "" for the bootstrapper's own
+	Variant  string   // "" for minbase; custom for nothing but Include
+	Include  []string // packages
+	Keyring  string   // "" for the bootstrapper's own
+	Emulator string   // "" to search for it
+	Restart  bool     // remove what an interrupted run left
+}
+
+// job is what is done inside.
+type job struct {
+	Options
+	ABI  string // instead of the row
+	Only bool   // remove what an interrupted run left, and no more
+}
+
+// Run makes the root.
+func Run(o Options) error {
+	if err := checkDir(&o); err != nil {
+		return err
+	}
+	if err := leftover(o); err != nil {
+		return err
+	}
+	if !isImage(o.From) {
+		if _, err := commands(o, "/nowhere"); err != nil {
+			return err
+		}
+	} else if err := absoluteSource(&o); err != nil {
+		return err
+	}
+	return inside(o, job{Options: o, ABI: o.ABI.Name})
+}
+
+// Remove removes what an interrupted run for the directory left, and a root there that was made by this user.
+func Remove(dir string) error {
+	o := Options{Dir: dir}
+	path, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
+	o.Dir = path
+	if _, err := os.Lstat(o.partial()); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("no interrupted bootstrap of %s (there is no %s)", path, o.partial())
+	}
+	return inside(o, job{Options: o, Only: true})
+}
+
+// inside runs the job in namespaces where programs of the architecture run.
+func inside(o Options, j job) error {
+	var abis []*arch.ABI
+	emulators := map[string]string{}
+	if o.ABI != nil {
+		abis = append(abis, o.ABI)
+		emulators[o.ABI.QEMU] = o.Emulator
+	}
+	entries, err := binfmt.Entries(abis, emulators)
+	if err != nil {
+		return err
+	}
+	ids, ok, err := userns.Household()
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return userns.NoSubordinates()
+	}
+	ids.PID = true // an interrupted run leaves no process, either
+	text, err := json.Marshal(j)
+	if err != nil {
+		return err
+	}
+	return userns.Run(userns.Command{
+		IDs: ids, Entries: entries, Path: "/proc/self/exe", Argv: []string{"binproxy", "bootstrap", Entrypoint, string(text)}, Env: os.Environ(),
+	})
+}
+
+// checkDir refuses a directory that is something already.
+func checkDir(o *Options) error {
+	path, err := filepath.Abs(o.Dir)
+	if err != nil {
+		return err
+	}
+	o.Dir = path
+	if fi, err := os.Stat(filepath.Dir(path)); err != nil || !fi.IsDir() {
+		return fmt.Errorf("%s: the directory that it is to be in does not exist", path)
+	}
+	fi, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case !fi.IsDir():
+		return fmt.Errorf("%s exists and is no directory; a root is made in a new or an empty one", path)
+	}
+	entries, err := os.ReadDir(path)
+	if err == nil && len(entries) > 0 {
+		err = fmt.Errorf("%s is not empty; a root is made in a new or an empty directory", path)
+	}
+	return err
+}
+
+// partial is where the root grows: beside its place, hence on the same file system.
+func (o Options) partial() string {
+	return filepath.Join(filepath.Dir(o.Dir), "."+filepath.Base(o.Dir)+".bootstrap")
+}
+
+// leftover refuses to go on where an interrupted run left something, unless it is to be removed.
+func leftover(o Options) error {
+	state, err := os.ReadFile(filepath.Join(o.partial(), markName))
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Lstat(o.partial()); errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+	}
+	if o.Restart {
+		return nil
+	}
+	said, _, _ := strings.Cut(string(state), "\n")
+	return fmt.Errorf("%s is what an interrupted run left (%s); `binproxy bootstrap --remove %s` removes it, --restart does and begins anew", o.partial(), said, o.Dir)
+}
+
+// markName is the file in a partial directory that says what it is.
+const markName = "bootstrap-is-not-finished"
+
+// Inside is the job: it runs as root of the namespace.
+func Inside(text string) error {
+	var j job
+	if err := json.Unmarshal([]byte(text), &j); err != nil {
+		return fmt.Errorf("bootstrap: %w", err)
+	}
+	j.Options.ABI = arch.Get(j.ABI)
+	go endOnSignal()
+	if j.Only || j.Restart {
+		if err := os.RemoveAll(j.partial()); err != nil || j.Only {
+			return err
+		}
+	}
+	root := filepath.Join(j.partial(), "root")
+	if err := j.start(root); err != nil {
+		return err
+	}
+	if err := j.fill(root); err != nil {
+		return fmt.Errorf("%w\nThe unfinished root is in %s; `binproxy bootstrap --remove %s` removes it", err, j.partial(), j.Dir)
+	}
+	return j.finish(root)
+}
+
+// endOnSignal ends process 1 of the namespace, which the kernel would not, and with it all others.
+func endOnSignal() {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
+	s := <-signals
+	fmt.Fprintln(os.Stderr, "binproxy: bootstrap: ended by", s)
+	os.Exit(exit.Signal + int(s.(syscall.Signal)))
+}
+
+// start makes the partial directory with its mark before anything else is in it.
+func (j job) start(root string) error {
+	if err := os.Mkdir(j.partial(), 0o755); errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%w: root of the user namespace may write only where owner and group are you or your subordinate ids; "+
+			"choose another place, or chgrp %s", err, filepath.Dir(j.Dir))
+	} else if err != nil {
+		return err
+	}
+	mark := fmt.Sprintf("--arch %s --from %s --suite %s, for %s\n", j.ABI, j.From, j.Suite, j.Dir)
+	if err := os.WriteFile(filepath.Join(j.partial(), markName), []byte(mark), 0o644); err != nil {
+		return err
+	}
+	if err := os.Mkdir(root, 0o755); err != nil {
+		return err
+	}
+	return os.Chmod(root, 0o755) // whatever the umask
+}
+
+func (j job) fill(root string) error {
+	if isImage(j.From) {
+		return unpackImage(j.Options, root, os.Stderr)
+	}
+	steps, err := commands(j.Options, root)
+	if err != nil {
+		return err
+	}
+	home := beside(root, "home")
+	if err := os.Mkdir(home, 0o700); err != nil {
+		return err
+	}
+	for _, s := range steps {
+		if err := s.run(home); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// finish checks that the root is one, and puts it in its place.
+func (j job) finish(root string) error {
+	if err := errors.Join(plainProc(root), noPlainNull(root)); err != nil {
+		return err
+	}
+	if err := os.Rename(root, j.Dir); err != nil {
+		return err
+	}
+	return os.RemoveAll(j.partial())
+}
+
+// plainProc replaces the symbolic link that debootstrap makes of proc where it takes this for a container: it would lead to itself.
+func plainProc(root string) error {
+	proc := filepath.Join(root, "proc")
+	if fi, err := os.Lstat(proc); err != nil || fi.Mode().Type() != fs.ModeSymlink {
+		return nil
+	}
+	if err := os.Remove(proc); err != nil {
+		return err
+	}
+	return os.Mkdir(proc, 0o555)
+}
+
+// noPlainNull removes what was written to /dev/null while there was no such device: debootstrap binds the host's for a while only.
+func noPlainNull(root string) error {
+	null := filepath.Join(root, "dev/null")
+	if fi, err := os.Lstat(null); err != nil || !fi.Mode().IsRegular() {
+		return nil
+	}
+	return os.Remove(null)
+}

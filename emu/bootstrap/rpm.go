@@ -1,0 +1,79 @@
+package bootstrap
+
+import (
+	"fmt"
+	"path/filepath"
+)
+
+// repository is how dnf and zypper are told of the mirror. Packages without a good signature end the run; with a keyring, so does such an index.
+func repository(o Options, name string) string {
+	text := fmt.Sprintf("[%s]\nname=%s\nbaseurl=%s\nenabled=1\ngpgcheck=1\n", name, name, o.Mirror)
+	if o.Keyring != "" {
+		text += "repo_gpgcheck=1\ngpgkey=file://" + o.Keyring + "\n"
+	}
+	return text
+}
+
+// beside is a file of ours that the bootstrapper reads: next to the root, and gone with the partial directory.
+func beside(root, name string) string { return filepath.Join(filepath.Dir(root), name) }
+
+// database is where the RPM of today's Fedora and openSUSE keeps its database; that of Debian, which may be the one that runs here, is in a home.
+func database(root string) map[string]string {
+	return map[string]string{beside(root, "home/.rpmmacros"): "%_dbpath /usr/lib/sysimage/rpm\n"}
+}
+
+func dnf(o Options, arch, root string) ([]command, error) {
+	if err := o.needMirror(); err != nil {
+		return nil, err
+	}
+	packages, err := o.packages("bash", "coreutils", "dnf")
+	if err != nil {
+		return nil, err
+	}
+	argv := []string{"dnf", "-y", "--forcearch=" + arch, "--installroot=" + root, "--releasever=" + o.suite("0"),
+		"--setopt=reposdir=" + beside(root, "repos"), "--setopt=cachedir=" + beside(root, "cache"), "--setopt=install_weak_deps=False",
+		"--noplugins", "install"}
+	files := database(root)
+	files[beside(root, "repos/bootstrap.repo")] = repository(o, "bootstrap")
+	return []command{{argv: append(argv, packages...), files: files}}, nil
+}
+
+// zypper takes the architecture from the file that ZYPP_CONF names, and keeps the repository in the root, for what is installed later.
+func zypper(o Options, arch, root string) ([]command, error) {
+	if err := o.needMirror(); err != nil {
+		return nil, err
+	}
+	packages, err := o.packages("bash", "coreutils", "rpm", "zypper")
+	if err != nil {
+		return nil, err
+	}
+	conf := beside(root, "zypp.conf")
+	env := []string{"ZYPP_CONF=" + conf}
+	var all []command
+	if o.Keyring != "" {
+		all = append(all, command{argv: []string{"rpm", "--root=" + root, "--import", o.Keyring}, files: database(root)})
+	}
+	files := database(root)
+	files[conf] = "[main]\narch = " + arch + "\n"
+	files[filepath.Join(root, "etc/zypp/repos.d/bootstrap.repo")] = repository(o, "bootstrap")
+	zypp := []string{"zypper", "--non-interactive", "--root", root}
+	all = append(all,
+		command{argv: append(zypp[:4:4], "refresh"), env: env, files: files},
+		command{argv: append(append(zypp[:4:4], "install", "--no-recommends"), packages...), env: env})
+	return all, nil
+}
+
+func apk(o Options, arch, root string) ([]command, error) {
+	if err := o.needMirror(); err != nil {
+		return nil, err
+	}
+	packages, err := o.packages("alpine-base")
+	if err != nil {
+		return nil, err
+	}
+	argv := []string{"apk", "--root", root, "--arch", arch, "--initdb", "--no-cache", "--repository", o.Mirror}
+	if o.Keyring != "" {
+		argv = append(argv, "--keys-dir", o.Keyring)
+	}
+	return []command{{argv: append(append(argv, "add"), packages...)}}, nil
+}

@@ -1,0 +1,210 @@
+package aec
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"binproxy/emu/mntns"
+	"binproxy/test/host"
+	"binproxy/test/need"
+)
+
+// smallRoot is a root of busybox, all of the one who asks, without his name in its passwd.
+func (w who) smallRoot() string {
+	dir := w.dir() + "/root"
+	for _, sub := range []string{"bin", "etc", "tmp", "usr/bin"} {
+		require.NoError(w.t, os.MkdirAll(dir+"/"+sub, 0o755))
+	}
+	text, err := os.ReadFile(busybox(w.t, "arm64"))
+	require.NoError(w.t, err)
+	require.NoError(w.t, os.WriteFile(dir+"/bin/busybox", text, 0o755))
+	for _, name := range []string{"sh", "uname", "id", "cat", "sleep", "stat", "rm", "mv", "echo", "ls"} {
+		require.NoError(w.t, os.Symlink("busybox", dir+"/bin/"+name))
+	}
+	passwd := "root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody:" + w.home + ":/bin/sh\ngames:x:5:60:games:/usr/games:/bin/sh\n"
+	require.NoError(w.t, os.WriteFile(dir+"/etc/passwd", []byte(passwd), 0o644))
+	require.NoError(w.t, os.WriteFile(dir+"/etc/group", []byte("root:x:0:\naudio:x:29:games\n"), 0o644))
+	if w.home != "" {
+		out, err := exec.Command("chown", "-hR", fmt.Sprintf("%d:%d", host.UserID, host.UserID), dir).CombinedOutput()
+		require.NoError(w.t, err, "%s", out)
+	}
+	return dir
+}
+
+// The container is lived in: as oneself, in one's own directory, with the login shell of that root; what is wanted besides is bound.
+func TestEnter(t *testing.T) {
+	both(t, func(t *testing.T, w who) {
+		dir := w.smallRoot()
+		shared := w.dir()
+		require.NoError(t, os.WriteFile(shared+"/file", []byte("shared\n"), 0o644))
+		before := host.Mounts(t)
+		w.does("container", "create", "--arch", "linux/arm64", "--location", dir, "--name", "arm", "--bind", shared+":/mnt/shared")
+		inside := func(args ...string) string { return w.does(append([]string{"container", "enter", "arm"}, args...)...) }
+		assert.Equal(t, "aarch64\n", inside("--", "uname", "-m"))
+		assert.Equal(t, "shared\n", inside("--", "cat", "/mnt/shared/file"))
+		where, uid := "/", "0"
+		if w.home != "" {
+			where, uid = w.home, "65534"
+		}
+		if w.home != "" { // /tmp/home-N is bound, since it is the caller's home
+			assert.Equal(t, where+"\n", inside("--", "sh", "-c", "pwd"))
+		}
+		assert.Equal(t, uid+"\n", inside("--", "id", "-u"))
+		assert.Equal(t, "5 60 29\n", inside("--user", "games", "--", "sh", "-c", "echo $(id -u) $(id -g) $(id -G | sed s/60.//)"))
+		assert.Equal(t, "0\n", inside("--user", "0", "--", "id", "-u"))
+
+		shell := w.cmd("container", "enter", "arm")
+		shell.Stdin = strings.NewReader("echo $0 $SHELL $HOME; exit 5\n")
+		r := run(shell)
+		home := "/"
+		if w.home != "" {
+			home = w.home
+		}
+		assert.Equal(t, "-sh /bin/sh "+home+"\n", r.out)
+		assert.Equal(t, 5, r.status)
+		assert.Equal(t, 127, run(w.cmd("container", "enter", "arm", "--", "no-such-command")).status)
+		assert.Equal(t, 126, run(w.cmd("container", "enter", "arm", "--", "/etc/passwd")).status)
+		assert.Equal(t, 128+15, run(w.cmd("container", "enter", "arm", "--", "sh", "-c", "kill $$")).status)
+		w.refuses("no user mallory", "container", "enter", "arm", "--user", "mallory")
+		w.refuses("container arm exists", "container", "create", "--arch", "arm64", "--location", dir, "--name", "arm")
+		w.refuses("there is no container leg", "container", "enter", "leg")
+
+		// Nothing inside can break the emulator, nor change the host's entries.
+		r = run(w.cmd("container", "enter", "--user", "root", "arm", "--", "sh", "-c", "echo -1 >/proc/sys/fs/binfmt_misc/qemu-aarch64; rm -rf /usr/bin; uname -m"))
+		assert.Equal(t, "aarch64\n", r.out, r)
+		assert.Contains(t, r.err, "Read-only file system")
+
+		sleeper := w.cmd("container", "enter", "arm", "--", "sleep", "1000")
+		require.NoError(t, sleeper.Start())
+		require.Eventually(t, func() bool { return strings.Contains(w.does("container", "list"), "1 running") }, 20*time.Second, 20*time.Millisecond)
+		w.refuses("there still runs in it: ", "container", "remove", "arm")
+		require.NoError(t, sleeper.Process.Signal(syscall.SIGTERM))
+		assert.Error(t, sleeper.Wait())
+		require.Eventually(t, func() bool { return strings.Contains(w.does("container", "list"), "idle") }, 20*time.Second, 20*time.Millisecond)
+
+		w.does("container", "remove", "arm")
+		assert.Equal(t, "NAME  ARCH  ROUTE  LOCATION  STATE\n", w.does("container", "list"))
+		assert.Equal(t, before, host.Mounts(t))
+		assert.FileExists(t, dir+"/bin/busybox")
+		assert.FileExists(t, shared+"/file")
+	})
+}
+
+// An ordinary user's create changes nothing outside DIR and XDG_RUNTIME_DIR; without subordinate ids he is alone in there.
+func TestWithoutSubordinateIDs(t *testing.T) {
+	w := user(t)
+	dir := w.smallRoot()
+	before := host.Mounts(t)
+	alone := func(args ...string) result {
+		cmd := w.cmd(args...)
+		cmd.SysProcAttr.Credential.Uid, cmd.SysProcAttr.Credential.Gid = 54321, 54321
+		cmd.Env = append(cmd.Env, "USER=54321")
+		return run(cmd)
+	}
+	for _, path := range []string{dir, w.home, w.home + "/run"} {
+		require.NoError(t, exec.Command("chown", "-hR", "54321:54321", path).Run())
+	}
+	r := alone("container", "create", "--arch", "arm64", "--location", dir)
+	require.Zero(t, r.status, r)
+	assert.Equal(t, "54321\naarch64\n", alone("container", "enter", "aarch64", "--", "sh", "-c", "id -u; uname -m").out)
+	r = alone("container", "enter", "aarch64", "--user", "root")
+	assert.Equal(t, 125, r.status)
+	assert.Contains(t, r.err, "only user 54321 exists in this container")
+	assert.Contains(t, r.err, "usermod --add-subuids")
+	r = alone("container", "remove", "aarch64")
+	require.Zero(t, r.status, r)
+	assert.Equal(t, before, host.Mounts(t))
+	r = alone("bootstrap", "--arch", "arm64", "--from", "tar:/etc/passwd", w.home+"/root")
+	assert.Contains(t, r.err, "has no subordinate ids")
+	cmd := w.cmd("container", "list")
+	cmd.Env = append(cmd.Env, "XDG_RUNTIME_DIR=")
+	assert.Contains(t, run(cmd).err, "XDG_RUNTIME_DIR is not set")
+}
+
+// A create that is killed at any moment leaves nothing that keeps the next one from working.
+func TestKilledCreate(t *testing.T) {
+	both(t, func(t *testing.T, w who) {
+		dir := w.smallRoot()
+		before := host.Mounts(t)
+		for n := range 12 {
+			cmd := w.cmd("container", "create", "--arch", "arm64", "--location", dir, "--name", "k")
+			require.NoError(t, cmd.Start())
+			time.Sleep(time.Duration(n) * 3 * time.Millisecond)
+			require.NoError(t, cmd.Process.Kill())
+			_ = cmd.Wait()
+			if run(w.cmd("container", "enter", "k", "--", "uname")).status != 0 {
+				w.does("container", "create", "--arch", "arm64", "--location", dir, "--name", "k")
+			}
+			w.does("container", "remove", "k")
+		}
+		require.Eventually(t, func() bool { return !mentioned(t, mntns.Entrypoint) }, 10*time.Second, 10*time.Millisecond, "a child goes on")
+		assert.Equal(t, before, host.Mounts(t))
+	})
+}
+
+// bootstrapped is a Debian root of arm64 that `binproxy bootstrap` made by debootstrap, fresh for the test; it is made once, and kept in the cache.
+func bootstrapped(t *testing.T, w who) string {
+	t.Helper()
+	kept := filepath.Join(cache(t, "roots"), "bootstrapped-"+suite+"-arm64.tar")
+	if _, err := os.Stat(kept); err != nil {
+		dir := w.dir()
+		debootstraps(t, w, "debootstrap", "arm64", dir)
+		out, err := exec.Command("tar", "--numeric-owner", "-C", dir+"/root", "-cf", kept+".new", ".").CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		require.NoError(t, os.Rename(kept+".new", kept))
+	}
+	dir := w.dir() + "/root"
+	require.NoError(t, os.Mkdir(dir, 0o755))
+	out, err := exec.Command("tar", "--numeric-owner", "-C", dir, "-xpf", kept).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	return dir
+}
+
+// The post's walk, with our commands: a root by debootstrap, a container with it, by the host's entry; a program built inside; a package that brings the
+// emulator's own path; and on.
+func TestWalk(t *testing.T) {
+	w := root(t)
+	need.Program(t, "debootstrap", "debootstrap")
+	at := bootstrapped(t, w)
+	before := host.Mounts(t)
+	w.does("binfmt", "register", "arm64")
+	out := w.does("container", "create", "--arch", "arm64", "--location", at, "--name", "arm")
+	assert.Contains(t, out, "route kernel")
+	defer func() {
+		w.does("container", "remove", "arm")
+		w.does("binfmt", "unregister", "qemu-aarch64")
+		assert.Equal(t, before, host.Mounts(t))
+	}()
+	r := run(w.program("nsenter", "--mount="+mntns.RootStore+"/arm", "--wd=/", "/bin/uname", "-m"))
+	assert.Equal(t, "aarch64\n", r.out, r)
+	inside := func(script string) string {
+		return w.does("container", "enter", "arm", "--", "sh", "-ec", script)
+	}
+	assert.Equal(t, "arm64\n", inside("dpkg --print-architecture"))
+
+	for _, pkg := range []string{"tcc", "libc6-dev", "linux-libc-dev"} {
+		require.NoError(t, exec.Command("cp", foreignDeb(t, "arm64", pkg)+".deb", at+"/tmp/"+pkg+".deb").Run())
+	}
+	inside("dpkg --force-depends -i /tmp/*.deb >/tmp/log 2>&1 || { cat /tmp/log; exit 1; }")
+	require.NoError(t, os.WriteFile(at+"/tmp/hello.c", []byte("#include <stdio.h>\nint main(void) { puts(\"built inside\"); return 0; }\n"), 0o644))
+	assert.Equal(t, "built inside\n", inside("tcc -o /tmp/hello /tmp/hello.c; /tmp/hello"))
+
+	// A package that has an emulator at the path that the entry names.
+	pkg := filepath.Join(at, "tmp/pkg")
+	require.NoError(t, os.MkdirAll(pkg+"/DEBIAN", 0o755))
+	require.NoError(t, os.MkdirAll(pkg+"/usr/bin", 0o755))
+	require.NoError(t, os.WriteFile(pkg+"/usr/bin/qemu-aarch64-static", []byte("not an emulator"), 0o755))
+	control := "Package: qemu-user-static\nVersion: 1\nArchitecture: arm64\nMaintainer: x <x@example.org>\nDescription: x\n"
+	require.NoError(t, os.WriteFile(pkg+"/DEBIAN/control", []byte(control), 0o644))
+	inside("cd /tmp; dpkg-deb --build pkg pkg.deb; dpkg -i pkg.deb; test -x /usr/bin/qemu-aarch64-static")
+	assert.Equal(t, "built inside\n", inside("rm /usr/bin/qemu-aarch64-static; /tmp/hello"))
+}

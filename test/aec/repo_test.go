@@ -1,0 +1,181 @@
+package aec
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"binproxy/test/lab"
+	"binproxy/test/need"
+)
+
+// A signer has a key of its own, and its public part in the forms that bootstrappers want.
+type signer struct {
+	home            string
+	keyring, armour string // files
+}
+
+func newSigner(t testing.TB, dir string) signer {
+	t.Helper()
+	need.Program(t, "gpg", "gnupg")
+	s := signer{home: dir + "/gnupg", keyring: dir + "/key.gpg", armour: dir + "/key.asc"}
+	require.NoError(t, os.MkdirAll(s.home, 0o700))
+	t.Cleanup(func() { _ = exec.Command("gpgconf", "--homedir", s.home, "--kill", "all").Run() })
+	s.gpg(t, "--quick-generate-key", "--batch", "--passphrase", "", "Test <test@example.org>", "rsa3072", "sign", "never")
+	s.gpg(t, "--export", "--output", s.keyring)
+	s.gpg(t, "--armor", "--export", "--output", s.armour)
+	return s
+}
+
+func (s signer) gpg(t testing.TB, args ...string) {
+	t.Helper()
+	out, err := exec.Command("gpg", append([]string{"--homedir", s.home, "--batch", "--yes", "--pinentry-mode", "loopback"}, args...)...).CombinedOutput()
+	require.NoError(t, err, "gpg %v: %s", args, out)
+}
+
+// suite is the release that the test's Debian repositories have.
+const suite = lab.Suite
+
+// debian makes a Debian repository of one architecture in the directory: the packages of lab's root, under an index that this makes and signs. It is
+// kept in the cache, unsigned.
+func debian(t testing.TB, arch string, s signer) (mirror string) {
+	t.Helper()
+	repo := filepath.Join(cache(t, "repositories"), suite+"-"+arch)
+	if _, err := os.Stat(repo); err != nil {
+		makeDebian(t, arch, repo)
+	}
+	mirror = filepath.Join(filepath.Dir(s.keyring), "mirror-"+arch)
+	dist := mirror + "/dists/" + suite
+	require.NoError(t, os.MkdirAll(dist, 0o755))
+	require.NoError(t, os.CopyFS(mirror+"/pool", os.DirFS(repo+"/pool")))
+	require.NoError(t, os.CopyFS(dist+"/main", os.DirFS(repo+"/main")))
+	release := fmt.Sprintf("Suite: %s\nCodename: %s\nDate: %s\nArchitectures: %s\nComponents: main\nSHA256:\n", suite, suite,
+		time.Now().UTC().Format("Mon, 02 Jan 2006 15:04:05 UTC"), arch)
+	for _, name := range []string{"Packages", "Packages.gz"} {
+		path := "main/binary-" + arch + "/" + name
+		text, err := os.ReadFile(dist + "/" + path)
+		require.NoError(t, err)
+		release += fmt.Sprintf(" %x %d %s\n", sha256.Sum256(text), len(text), path)
+	}
+	require.NoError(t, os.WriteFile(dist+"/Release", []byte(release), 0o644))
+	s.gpg(t, "--armor", "--detach-sign", "--output", dist+"/Release.gpg", dist+"/Release")
+	s.gpg(t, "--clearsign", "--output", dist+"/InRelease", dist+"/Release")
+	return "file://" + mirror
+}
+
+// makeDebian takes the packages out of lab's archive of a root and makes the index.
+func makeDebian(t testing.TB, arch, repo string) {
+	temp, err := os.MkdirTemp(filepath.Dir(repo), ".new-")
+	require.NoError(t, err)
+	defer os.RemoveAll(temp)
+	require.NoError(t, os.Chmod(temp, 0o755))
+	require.NoError(t, os.MkdirAll(temp+"/pool", 0o755))
+	f, err := os.Open(lab.Root(t, arch))
+	require.NoError(t, err)
+	defer f.Close()
+	var index bytes.Buffer
+	for tr := tar.NewReader(f); ; {
+		h, err := tr.Next()
+		if err == io.EOF {
+			break
+		}
+		require.NoError(t, err)
+		name, ok := strings.CutPrefix(strings.TrimPrefix(h.Name, "./"), "var/cache/apt/archives/")
+		if !ok || !strings.HasSuffix(name, ".deb") {
+			continue
+		}
+		text, err := io.ReadAll(tr)
+		require.NoError(t, err)
+		name = strings.ReplaceAll(name, "%3a", "_")
+		require.NoError(t, os.WriteFile(temp+"/pool/"+name, text, 0o644))
+		control, err := exec.Command("dpkg-deb", "-f", temp+"/pool/"+name).Output()
+		require.NoError(t, err)
+		fmt.Fprintf(&index, "%sFilename: pool/%s\nSize: %d\nSHA256: %x\n\n", control, name, len(text), sha256.Sum256(text))
+	}
+	dir := temp + "/main/binary-" + arch
+	require.NoError(t, os.MkdirAll(dir, 0o755))
+	require.NoError(t, os.WriteFile(dir+"/Packages", index.Bytes(), 0o644))
+	var packed bytes.Buffer
+	w := gzip.NewWriter(&packed)
+	_, err = w.Write(index.Bytes())
+	require.NoError(t, errors.Join(err, w.Close()))
+	require.NoError(t, os.WriteFile(dir+"/Packages.gz", packed.Bytes(), 0o644))
+	if err := os.Rename(temp, repo); !errors.Is(err, fs.ErrExist) {
+		require.NoError(t, err)
+	}
+}
+
+// rpms makes a repository of aarch64 packages: busybox as the shell, and one whose script says which machine it runs on. They are signed, and so is the
+// index.
+func rpms(t testing.TB, s signer, dir, busybox string) (url string) {
+	t.Helper()
+	rpmbuild := need.Program(t, "rpmbuild", "rpm")
+	createrepo := need.Program(t, "createrepo_c", "createrepo-c")
+	need.Program(t, "rpmsign", "rpm")
+	spec := `Name: tiny-base
+Version: 1
+Release: 1
+Summary: A shell
+License: GPL
+AutoReqProv: no
+Provides: /bin/sh
+%description
+A shell.
+%install
+mkdir -p %{buildroot}/bin %{buildroot}/etc
+cp ` + busybox + ` %{buildroot}/bin/busybox
+ln -s busybox %{buildroot}/bin/sh
+ln -s busybox %{buildroot}/bin/uname
+%files
+/bin/busybox
+/bin/sh
+/bin/uname
+%package -n says-where
+Summary: Says where
+Requires: tiny-base
+AutoReqProv: no
+%description -n says-where
+Says where.
+%files -n says-where
+%post -n says-where
+uname -m >/machine
+`
+	top := dir + "/rpmbuild"
+	require.NoError(t, os.MkdirAll(top, 0o755))
+	require.NoError(t, os.WriteFile(top+"/tiny.spec", []byte(spec), 0o644))
+	out, err := exec.Command(rpmbuild, "-bb", "--target", "aarch64", "--define", "_topdir "+top, "--define", "__strip /bin/true",
+		"--define", "debug_package %{nil}", "--define", "__os_install_post %{nil}", top+"/tiny.spec").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	repo := top + "/RPMS"
+	files, err := filepath.Glob(repo + "/aarch64/*.rpm")
+	require.NoError(t, err)
+	require.Len(t, files, 2)
+	sign := exec.Command("rpmsign", append([]string{"--define", "_gpg_name Test", "--define", "_gpg_path " + s.home, "--define", "__gpg " + need.Program(t, "gpg", "gnupg"), "--addsign"}, files...)...)
+	out, err = sign.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	out, err = exec.Command(createrepo, repo).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	s.gpg(t, "--armor", "--detach-sign", "--output", repo+"/repodata/repomd.xml.asc", repo+"/repodata/repomd.xml")
+	require.NoError(t, os.WriteFile(repo+"/repodata/repomd.xml.key", must(os.ReadFile(s.armour)), 0o644))
+	return "file://" + repo
+}
+
+func must(b []byte, err error) []byte {
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
