@@ -8,6 +8,7 @@ import (
 	"binproxy/emu/arch"
 	"binproxy/emu/binfmt"
 	"binproxy/emu/exit"
+	"binproxy/emu/route"
 )
 
 func status(args []string) error {
@@ -62,7 +63,7 @@ func served(entries []binfmt.Entry) []*arch.ABI {
 // report tells of one architecture, and whether its programs run.
 func report(abi *arch.ABI, entries []binfmt.Entry) bool {
 	verdict := "runs"
-	err := binfmt.Prove(abi, "/")
+	err := route.Prove(abi, "")
 	if err != nil {
 		verdict = "does not run: " + err.Error()
 	}

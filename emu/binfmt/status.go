@@ -3,57 +3,17 @@ package binfmt
 import (
 	"bufio"
 	"context"
-	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"binproxy/emu/arch"
-	"binproxy/emu/elfinfo/tiny"
-	"binproxy/emu/sys"
 )
 
-// proofTime is how long the smallest program may take; an interpreter that waits for something is none.
-const proofTime = 20 * time.Second
-
-// Prove runs the smallest program of the ABI through whatever the kernel has for it, in the directory root as its root. The program is in memory: nothing
-// is written, and only root's /proc has to be there. The error says what happened instead.
-func Prove(abi *arch.ABI, root string) error {
-	program, err := sys.Memory("tiny-"+abi.Name, tiny.Program(abi))
-	if err != nil {
-		return err
-	}
-	defer program.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), proofTime)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "/proc/self/fd/3")
-	cmd.ExtraFiles = []*os.File{program}
-	cmd.Dir = "/"
-	if root != "/" {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: root}
-	}
-	err = cmd.Run()
-	var status *exec.ExitError
-	switch {
-	case errors.As(err, &status) && status.ExitCode() == tiny.Status:
-		return nil
-	case ctx.Err() != nil:
-		return fmt.Errorf("its smallest program still ran after %v", proofTime)
-	case errors.Is(err, syscall.ENOEXEC):
-		return errors.New("the kernel does not recognise its programs")
-	case errors.Is(err, syscall.ENOENT):
-		return errors.New("the kernel recognises its programs, but the interpreter is not there")
-	case errors.Is(err, syscall.EACCES):
-		return errors.New("permission denied: the interpreter cannot be executed, or /proc/sys/vm/memfd_noexec forbids the proof")
-	case err == nil:
-		return fmt.Errorf("its smallest program ended with status 0 instead of %d", tiny.Status)
-	}
-	return fmt.Errorf("its smallest program did not run: %w", err)
-}
+// versionTime is how long an emulator may take to say which it is.
+const versionTime = 20 * time.Second
 
 // ABIs is what the entry is for: the ABIs whose programs it matches.
 func (e Entry) ABIs() []*arch.ABI {
@@ -68,7 +28,7 @@ func (e Entry) ABIs() []*arch.ABI {
 
 // Version is the first line that the emulator prints for --version; "" where it prints none.
 func Version(emulator string) string {
-	ctx, cancel := context.WithTimeout(context.Background(), proofTime)
+	ctx, cancel := context.WithTimeout(context.Background(), versionTime)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, emulator, "--version").Output()
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"binproxy/emu/arch"
 	"binproxy/emu/binfmt"
+	"binproxy/emu/route"
 	"binproxy/emu/sys"
 	"binproxy/emu/userns"
 )
@@ -38,6 +39,7 @@ func Make() error {
 	answer, stays := os.NewFile(answerFD, "answer"), os.NewFile(staysFD, "stays")
 	unix.CloseOnExec(answerFD)
 	unix.CloseOnExec(staysFD)
+	unix.Umask(0o022) // what is made in the root is for everybody in it
 	r := report{PID: os.Getpid()}
 	err := p.make()
 	if err == nil && p.Inner != nil {
@@ -206,4 +208,4 @@ func (b *builder) coverEntries() error {
 	return sys.Mount("none", b.Location+binfmt.Dir, "tmpfs", unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "size=4k,mode=555")
 }
 
-func (b *builder) prove() error { return binfmt.Prove(arch.Get(b.ABI), b.Location) }
+func (b *builder) prove() error { return route.Prove(arch.Get(b.ABI), b.Location) }

@@ -117,7 +117,7 @@ func prepare(o *Options) (Container, plan, error) {
 	for _, m := range mounts {
 		c.Mounts = append(c.Mounts, m.At)
 	}
-	if c.Route, err = route(o); err != nil {
+	if c.Route, err = pickRoute(o); err != nil {
 		return Container{}, plan{}, err
 	}
 	if c.Route == RouteUserns {
@@ -201,9 +201,9 @@ func checkRoot(o *Options, path string) error {
 	return nil
 }
 
-// route picks how programs reach the emulator. Only an entry with F is one for a container: another emulator's path would have to be in the root, where
+// pickRoute picks how programs reach the emulator. Only an entry with F is one for a container: another emulator's path would have to be in the root, where
 // a package can overwrite it.
-func route(o *Options) (string, error) {
+func pickRoute(o *Options) (string, error) {
 	if o.ABI.Native(arch.Host()) {
 		return RouteNative, nil
 	}

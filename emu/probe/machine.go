@@ -89,21 +89,13 @@ func (g Guest) answer(r route.Route) Answer {
 	return Unknown
 }
 
-func inMemory(abi *arch.ABI) (*os.File, error) {
-	fd, err := route.InMemory(abi)
-	if err != nil {
-		return nil, err
-	}
-	return os.NewFile(uintptr(fd), "tiny"), nil
-}
-
 // emulatorOf finds the emulator and has it run the smallest program.
 func emulatorOf(abi *arch.ABI, cfg config.Config) (config.Emulator, Result) {
 	emulator, err := cfg.Emulator(abi)
 	if err != nil {
 		return emulator, no("a bundle made with --arch "+abi.Name+", the package qemu-user-static, or --emulator FILE", "%v", err)
 	}
-	program, err := inMemory(abi)
+	program, err := route.InMemory(abi)
 	if err != nil {
 		return emulator, unknown(err)
 	}
@@ -153,7 +145,7 @@ func kernelRoute(abi *arch.ABI) Result {
 }
 
 func superviseRoute(abi *arch.ABI, e config.Emulator) Result {
-	program, err := inMemory(abi)
+	program, err := route.InMemory(abi)
 	if err != nil {
 		return unknown(err)
 	}

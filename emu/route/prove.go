@@ -3,6 +3,7 @@ package route
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strconv"
 	"syscall"
 	"time"
@@ -11,27 +12,29 @@ import (
 
 	"binproxy/emu/arch"
 	"binproxy/emu/elfinfo/tiny"
+	"binproxy/emu/sys"
 )
 
 // Errors of Prove that are answers of the kernel's own.
 var (
 	ErrUnknown = errors.New("its binfmt_misc has no entry for them")
 	ErrNoEmu   = errors.New("its binfmt_misc has an entry for them, but the emulator is not there")
+	ErrDenied  = errors.New("permission denied: the emulator cannot be executed, or /proc/sys/vm/memfd_noexec forbids the proof")
 )
 
-// Patience is how long the smallest program may take; an interpreter that waits for something is none.
+// patience is how long the smallest program may take; an interpreter that waits for something is none.
 const patience = 10 * time.Second
 
 // Prove is nil where the kernel runs programs of the ABI by itself, with root as their root directory ("" for our own): it runs the smallest one, from
 // memory. Nothing is written; /proc has to be there.
 func Prove(abi *arch.ABI, root string) error {
-	fd, err := InMemory(abi)
+	program, err := InMemory(abi)
 	if err != nil {
 		return err
 	}
-	defer unix.Close(fd)
+	defer program.Close()
 	const none = ^uintptr(0) // closed: a proof has nothing to say
-	attr := &syscall.ProcAttr{Dir: "/", Files: []uintptr{none, none, none, uintptr(fd)}}
+	attr := &syscall.ProcAttr{Dir: "/", Files: []uintptr{none, none, none, program.Fd()}}
 	if root != "" {
 		attr.Sys = &syscall.SysProcAttr{Chroot: root}
 	}
@@ -41,27 +44,16 @@ func Prove(abi *arch.ABI, root string) error {
 		return ErrUnknown
 	case errors.Is(err, unix.ENOENT):
 		return ErrNoEmu
+	case errors.Is(err, unix.EACCES):
+		return ErrDenied
 	case err != nil:
 		return fmt.Errorf("execute the smallest program of %s: %w", abi.Name, err)
 	}
 	return await(pid)
 }
 
-// InMemory is a descriptor of a file in memory that has the smallest program of the ABI.
-func InMemory(abi *arch.ABI) (int, error) {
-	fd, err := unix.MemfdCreate("tiny-"+abi.Name, unix.MFD_CLOEXEC|unix.MFD_EXEC)
-	if err == unix.EINVAL { // before Linux 6.3
-		fd, err = unix.MemfdCreate("tiny-"+abi.Name, unix.MFD_CLOEXEC)
-	}
-	if err != nil {
-		return -1, fmt.Errorf("memfd_create: %w", err)
-	}
-	if _, err := unix.Write(fd, tiny.Program(abi)); err != nil {
-		unix.Close(fd)
-		return -1, err
-	}
-	return fd, nil
-}
+// InMemory is a file in memory that has the smallest program of the ABI.
+func InMemory(abi *arch.ABI) (*os.File, error) { return sys.Memory("tiny-"+abi.Name, tiny.Program(abi)) }
 
 // await waits for the proof's end, without help of a goroutine: shims have none.
 func await(pid int) error {

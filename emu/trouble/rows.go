@@ -124,11 +124,10 @@ func memoryIsLimited() bool {
 
 // trial runs the smallest program in the emulator, and gives what that says.
 func trial(d supervise.Death) string {
-	fd, err := route.InMemory(d.ABI)
+	program, err := route.InMemory(d.ABI)
 	if err != nil {
 		return ""
 	}
-	program := os.NewFile(uintptr(fd), "tiny")
 	defer program.Close()
 	argv := resolve.Plan{File: resolve.File{Path: "/proc/self/fd/3"}, ABI: d.ABI, Prefix: []string{"tiny"}}.EmulatorArgv(d.Emulator)
 	cmd := exec.Command(resolve.Program(d.Emulator), argv[1:]...)

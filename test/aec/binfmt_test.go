@@ -136,7 +136,7 @@ func TestStatus(t *testing.T) {
 	require.NoError(t, registry.Register(entry))
 	r := run(w.cmd("binfmt", "status", "riscv64"))
 	assert.Equal(t, 1, r.status, r)
-	assert.Contains(t, r.out, "riscv64: does not run: the kernel recognises its programs, but the interpreter is not there")
+	assert.Contains(t, r.out, "riscv64: does not run: its binfmt_misc has an entry for them, but the emulator is not there")
 	assert.Contains(t, r.out, "2 entries take these programs")
 	require.NoError(t, registry.Unregister("broken"))
 	require.NoError(t, registry.Unregister("theirs"))
