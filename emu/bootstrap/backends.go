@@ -75,8 +75,9 @@ func find(program string) (string, error) {
 	return path, err
 }
 
-// run runs the command with that home; what it says goes to stderr, as progress.
-func (c command) run(home string) error {
+// run runs the command with that home and that directory for temporary files, which goes with the partial directory; what it says goes to stderr, as
+// progress.
+func (c command) run(home, temp string) error {
 	for path, text := range c.files {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return err
@@ -92,7 +93,7 @@ func (c command) run(home string) error {
 	fmt.Fprintln(os.Stderr, "binproxy: running", strings.Join(c.argv, " "))
 	cmd := exec.Command(path, c.argv[1:]...)
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
-	cmd.Env = append(os.Environ(), "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME="+home)
+	cmd.Env = append(os.Environ(), "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME="+home, "TMPDIR="+temp)
 	cmd.Env = append(cmd.Env, c.env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	if err := cmd.Run(); err != nil {

@@ -164,6 +164,7 @@ func Inside(text string) error {
 	}
 	j.Options.ABI = arch.Get(j.ABI)
 	go endOnSignal()
+	syscall.Umask(0o022) // a root is for everybody in it
 	if j.Only || j.Restart {
 		if err := os.RemoveAll(j.partial()); err != nil || j.Only {
 			return err
@@ -214,12 +215,12 @@ func (j job) fill(root string) error {
 	if err != nil {
 		return err
 	}
-	home := beside(root, "home")
-	if err := os.Mkdir(home, 0o700); err != nil {
+	home, temp := beside(root, "home"), beside(root, "tmp")
+	if err := errors.Join(os.Mkdir(home, 0o700), os.Mkdir(temp, 0o700), os.Chmod(temp, fs.ModeSticky|0o777)); err != nil {
 		return err
 	}
 	for _, s := range steps {
-		if err := s.run(home); err != nil {
+		if err := s.run(home, temp); err != nil {
 			return err
 		}
 	}

@@ -119,6 +119,9 @@ func failed(program string, err error) error {
 // hostOnly are variables that name files of the host's architecture, or the host's user.
 var hostOnly = [...]string{"LD_LIBRARY_PATH", "LD_PRELOAD", "SUDO_UID", "SUDO_GID", "SUDO_USER", "SUDO_COMMAND"}
 
+// tempNames are variables that name a directory for temporary files.
+var tempNames = [...]string{"TMPDIR", "TMP", "TEMP", "TEMPDIR"}
+
 // environment is the caller's, with the login's variables as the container has them.
 func environment(env []string, login map[string]string) []string {
 	var out []string
@@ -127,6 +130,9 @@ func environment(env []string, login map[string]string) []string {
 		drop := false
 		for _, h := range hostOnly {
 			drop = drop || name == h
+		}
+		for _, t := range tempNames {
+			drop = drop || name == t && !isDir(v[len(t)+1:]) // one of the host's that is not in here
 		}
 		if _, ours := login[name]; !ours && !drop {
 			out = append(out, v)

@@ -56,6 +56,7 @@ func as(t *testing.T, test func(t *testing.T)) {
 			home := host.Home(t)
 			require.NoError(t, os.Chown(home, int(id), int(id)))
 			require.NoError(t, os.Chown(home+"/run", int(id), int(id)))
+			require.NoError(t, os.Chmod("/proc/self/exe", 0o755)) // whatever umask it was built under
 			cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()[:strings.IndexByte(t.Name(), '/')]+"$", "-test.v")
 			host.As(cmd, home)
 			cmd.SysProcAttr.Credential.Uid, cmd.SysProcAttr.Credential.Gid = id, id
@@ -258,6 +259,7 @@ func TestAccounts(t *testing.T) {
 	gids, err := memberships(path, "me")
 	require.NoError(t, err)
 	assert.Equal(t, []int{27}, gids)
+	assert.Contains(t, environment([]string{"TMPDIR=/", "TMP=/nowhere"}, nil), "TMPDIR=/", "one that is there")
 	assert.Equal(t, []string{"A=1", "HOME=/h", "LOGNAME=", "PATH=/p", "SHELL=", "USER="},
-		environment([]string{"A=1", "LD_PRELOAD=x", "HOME=/old"}, map[string]string{"HOME": "/h", "PATH": "/p", "USER": "", "LOGNAME": "", "SHELL": ""}))
+		environment([]string{"A=1", "LD_PRELOAD=x", "HOME=/old", "TMPDIR=/nowhere/tmp"}, map[string]string{"HOME": "/h", "PATH": "/p", "USER": "", "LOGNAME": "", "SHELL": ""}))
 }

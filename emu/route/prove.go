@@ -53,7 +53,9 @@ func Prove(abi *arch.ABI, root string) error {
 }
 
 // InMemory is a file in memory that has the smallest program of the ABI.
-func InMemory(abi *arch.ABI) (*os.File, error) { return sys.Memory("tiny-"+abi.Name, tiny.Program(abi)) }
+func InMemory(abi *arch.ABI) (*os.File, error) {
+	return sys.Memory("tiny-"+abi.Name, tiny.Program(abi))
+}
 
 // await waits for the proof's end, without help of a goroutine: shims have none.
 func await(pid int) error {

@@ -47,7 +47,12 @@ func TestEnter(t *testing.T) {
 		shared := w.dir()
 		require.NoError(t, os.WriteFile(shared+"/file", []byte("shared\n"), 0o644))
 		before := host.Mounts(t)
-		w.does("container", "create", "--arch", "linux/arm64", "--location", dir, "--name", "arm", "--bind", shared+":/mnt/shared")
+		created := run(w.program("sh", "-c", `umask 077; exec "$@"`, "sh", binproxy(t), "container", "create", "--arch", "linux/arm64", "--location", dir, "--name", "arm",
+			"--bind", shared+":/mnt/shared"))
+		require.Zero(t, created.status, created)
+		made, err := os.Stat(dir + "/mnt")
+		require.NoError(t, err)
+		assert.Equal(t, os.ModeDir|0o755, made.Mode(), "for everybody in the root, whatever the creator's umask")
 		inside := func(args ...string) string { return w.does(append([]string{"container", "enter", "arm"}, args...)...) }
 		assert.Equal(t, "aarch64\n", inside("--", "uname", "-m"))
 		assert.Equal(t, "shared\n", inside("--", "cat", "/mnt/shared/file"))

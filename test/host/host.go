@@ -79,6 +79,7 @@ func withoutHost() int {
 }
 
 func setup() error {
+	syscall.Umask(0o022) // as after a login
 	dir, err := os.MkdirTemp("", "host-")
 	if err != nil {
 		return err
