@@ -25,8 +25,8 @@ test: ## every test; installs what the tests lack when root
 	@go run . uml kernel build || echo 'make test: no kernel of our own; the tests that need it say so' >&2
 	@go run ./scripts/test
 
-bench: ## the ratios that the budgets in docs/architecture.md are about
-	@go run ./scripts/bench
+bench: ## the ratios that the budgets in docs/architecture.md are about; ROWS=REGEXP for some of them
+	@go run ./scripts/bench -run '$(ROWS)'
 
 lint: ## gofmt, go vet, staticcheck, shellcheck
 	@scripts/lint

@@ -5,11 +5,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"os/signal"
+	"regexp"
 	"slices"
 	"syscall"
 	"time"
@@ -23,42 +26,52 @@ type row struct {
 	prepare func(ctx context.Context, dir string) (measured, reference command, why error)
 }
 
-// A command is started once for each measurement. It must exit with status 0.
+// A command is started once for each measurement, after what has to be done before it, which is not measured. It must exit with status 0.
 type command struct {
-	path string
-	args []string // argv[1:]
-	env  []string
-	dir  string
+	path   string
+	args   []string // argv[1:]
+	env    []string
+	dir    string
+	before func(context.Context) error
 }
 
 func main() {
+	only := flag.String("run", "", "only the rows whose names match this regular expression")
+	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := bench(ctx); err != nil {
+	if err := bench(ctx, *only); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func bench(ctx context.Context) error {
+func bench(ctx context.Context, only string) error {
+	wanted, err := regexp.Compile(only)
+	if err != nil {
+		return err
+	}
 	dir, err := os.MkdirTemp("", "binproxy-bench-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	fmt.Printf("%-54s %6s %6s %6s  %-12s  %s\n", "what, against what", "budget", "wall", "CPU", "wall, half", "medians of wall and CPU")
+	fmt.Printf("%-62s %6s %6s %6s  %-12s  %s\n", "what, against what", "budget", "wall", "CPU", "wall, half", "medians of wall and CPU")
 	for i, r := range rows {
+		if !wanted.MatchString(r.name) {
+			continue
+		}
 		own := fmt.Sprintf("%s/%d", dir, i)
 		if err := os.Mkdir(own, 0o755); err != nil {
 			return err
 		}
 		measured, reference, why := r.prepare(ctx, own)
 		if why != nil {
-			fmt.Printf("%-54s not measured: %v\n", r.name, why)
+			fmt.Printf("%-62s not measured: %v\n", r.name, why)
 			continue
 		}
 		if err := measure(ctx, r, measured, reference); err != nil {
-			return fmt.Errorf("%s: %w", r.name, err)
+			fmt.Printf("%-62s failed: %v\n", r.name, err) // what a rival cannot do is a result, too
 		}
 	}
 	return ctx.Err()
@@ -70,10 +83,17 @@ type cost struct{ wall, cpu float64 }
 func wall(c cost) float64 { return c.wall }
 func cpu(c cost) float64  { return c.cpu }
 
+// minutes is the number of rounds of a row each of whose runs takes minutes: no cache that a first round would fill matters there.
+const minutes = 3
+
 func measure(ctx context.Context, r row, measured, reference command) error {
 	var a, b []cost
 	var ratios []float64
-	for n := range r.rounds + 1 {
+	warmUp := 0
+	if r.rounds > minutes {
+		warmUp = 1
+	}
+	for n := range r.rounds + warmUp {
 		ca, err := measured.run(ctx)
 		if err != nil {
 			return err
@@ -82,7 +102,7 @@ func measure(ctx context.Context, r row, measured, reference command) error {
 		if err != nil {
 			return err
 		}
-		if n > 0 { // the first round fills the caches
+		if n >= warmUp {
 			a, b, ratios = append(a, ca), append(b, cb), append(ratios, ca.wall/cb.wall)
 		}
 	}
@@ -90,7 +110,7 @@ func measure(ctx context.Context, r row, measured, reference command) error {
 	if r.budget > 0 {
 		budget = fmt.Sprintf("%.2f", r.budget)
 	}
-	fmt.Printf("%-54s %6s %6.2f %6.2f  %.2f to %.2f  %s/%s, %s/%s\n", r.name, budget,
+	fmt.Printf("%-62s %6s %6.2f %6.2f  %.2f to %.2f  %s/%s, %s/%s\n", r.name, budget,
 		median(a, wall)/median(b, wall), median(a, cpu)/median(b, cpu), quantile(ratios, 0.25), quantile(ratios, 0.75),
 		shown(median(a, wall)), shown(median(a, cpu)), shown(median(b, wall)), shown(median(b, cpu)))
 	return nil
@@ -98,10 +118,16 @@ func measure(ctx context.Context, r row, measured, reference command) error {
 
 func (c command) run(ctx context.Context) (cost, error) {
 	cmd := exec.CommandContext(ctx, c.path, c.args...)
-	cmd.Env, cmd.Dir = c.env, c.dir
+	var said bytes.Buffer
+	cmd.Env, cmd.Dir, cmd.Stderr = c.env, c.dir, &said
+	if c.before != nil {
+		if err := c.before(ctx); err != nil {
+			return cost{}, err
+		}
+	}
 	start := time.Now()
 	if err := cmd.Run(); err != nil {
-		return cost{}, fmt.Errorf("%s: %w", cmd, err)
+		return cost{}, fmt.Errorf("%s: %w\n%s", cmd, err, said.Bytes()[max(0, said.Len()-1000):])
 	}
 	took := time.Since(start)
 	return cost{took.Seconds(), (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()}, nil
