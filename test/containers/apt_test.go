@@ -10,24 +10,29 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"binproxy/emu/arch"
 	"binproxy/test/built"
 	"binproxy/test/lab"
 	"binproxy/test/need"
 )
 
 // TestApt does what a farm cannot: debootstrap's second stage inside `binproxy run --root`, then, in the image of that root, apt-get install of a
-// package and of a compiler, with every program that apt, dpkg and gcc start by paths of their own.
+// package and of a compiler, with every program that apt, dpkg and gcc start by paths of their own. The first builder of each architecture also
+// has Python's subprocess and a Go program that executes itself.
 func TestApt(t *testing.T) {
 	need.Root(t)
 	for port, builders := range map[string][]func(testing.TB) lab.Builder{
-		"arm64": {lab.Classic, func(t testing.TB) lab.Builder { return lab.Buildah(t, "docker") }},
-		"armhf": {lab.BuildKit},
+		"arm64": {lab.Classic, lab.BuildKit, buildah},
+		"armhf": {lab.BuildKit, lab.Classic, buildah},
 	} {
 		t.Run(port, func(t *testing.T) {
 			context := t.TempDir()
 			makeBundle(t, filepath.Join(context, "bundle"), port)
 			secondStage(t, port, filepath.Join(context, "root.tar"))
 			require.NoError(t, os.WriteFile(filepath.Join(context, "hello.c"), []byte(hello), 0o644))
+			abi, err := arch.Parse(port)
+			require.NoError(t, err)
+			built.Guest(t, abi.GOARCH, "testdata/again.go", filepath.Join(context, "again"))
 			for i, make := range builders {
 				b := make(t)
 				t.Run(b.Name(), func(t *testing.T) { aptBuild(t, b, port, context, i == 0) })
@@ -35,6 +40,11 @@ func TestApt(t *testing.T) {
 		})
 	}
 }
+
+func buildah(t testing.TB) lab.Builder { return lab.Buildah(t, "docker") }
+
+const python = `import subprocess, sys; print(subprocess.run([sys.executable, "-c", "print(6 * 7)"], capture_output=True, text=True).stdout.strip(), ` +
+	`subprocess.run("exit 3", shell=True).returncode)`
 
 const hello = "#include <stdio.h>\n#include <stdlib.h>\nint main(void) { return puts(\"compiled\") < 0 || fflush(stdout) || system(\"/bin/uname -m\"); }\n"
 
@@ -55,7 +65,8 @@ func aptBuild(t *testing.T, b lab.Builder, port, context string, compiler bool) 
 		"RUN perl -e 'print `uname -rm`, `cat /proc/sys/kernel/osrelease`; exit((system(\"/bin/false\") >> 8) == 1 ? 0 : 9)'\n" +
 		"USER nobody\nRUN id -un; /bin/sh -c 'exec /usr/bin/id -gn'\nUSER root\n"
 	if compiler {
-		dockerfile += "RUN apt-get install -y -qq --no-install-recommends gcc libc6-dev >/dev/null\nADD hello.c /\nRUN gcc -O1 -o /hello /hello.c && /hello\n"
+		dockerfile += "RUN apt-get install -y -qq --no-install-recommends gcc libc6-dev python3-minimal >/dev/null\nADD hello.c again /\n" +
+			"RUN gcc -O1 -o /hello /hello.c && /hello\nRUN python3 -c '" + python + "'\nRUN /again\n"
 	}
 	r := lab.MustBuild(t, b, lab.Build{Context: context, Dockerfile: dockerfile, Network: "host"})
 	runs := r.Runs()
@@ -65,7 +76,10 @@ func aptBuild(t *testing.T, b lab.Builder, port, context string, compiler bool) 
 	assert.Equal(t, release+" "+machine+"\n"+release+"\n", runs[2].Output)
 	assert.Equal(t, "nobody\nnogroup\n", runs[3].Output)
 	if compiler {
+		require.Len(t, runs, 8, r.Log)
 		assert.Equal(t, "compiled\n"+machine+"\n", runs[5].Output)
+		assert.Equal(t, "42 3\n", runs[6].Output)
+		assert.Equal(t, "/again [once more]\n", runs[7].Output)
 	}
 }
 
