@@ -116,6 +116,16 @@ func TestCheckPython(t *testing.T) {
 	require.Zero(t, status)
 }
 
+// musl says its version in no sentence; it is found all the same, by the file alone, in a root directory and as the name of the loader.
+func TestCheckMusl(t *testing.T) {
+	dir := debs.Unpacked(t, "bookworm", "musl")
+	c, status := check(t, "--kernel", "3.10", dir)
+	require.Equal(t, "musl 1.2.3", c.Libc)
+	require.Contains(t, []int{0, 2}, status)
+	c, _ = check(t, "--kernel", "3.10", filepath.Join(dir, "lib/ld-musl-x86_64.so.1"))
+	require.Equal(t, "musl 1.2.3", c.Libc)
+}
+
 // A root directory, against the running kernel: what a probe found counts.
 func TestCheckHost(t *testing.T) {
 	dir := debs.Unpacked(t, "bookworm", "libc6")

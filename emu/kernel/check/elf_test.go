@@ -152,6 +152,16 @@ func TestPoisoned(t *testing.T) {
 	require.Len(t, found, 1)
 	require.Equal(t, Poisoned, found[0].Kind)
 	require.Equal(t, 1, (&Report{Findings: found}).Verdict())
+
+	// What people see of the refusals that they run into most is told.
+	k.Answer = func(kernel.Call) Answer { return Answer{Has: true, Refused: true} }
+	for nr, seen := range map[byte]string{0xb3: "GC Thread#0", 0xb7: "make, bash"} { // clone3 (435), faccessat2 (439)
+		c := newCollector()
+		program := tiny([3]uint32{3, 2, 0}, []byte{0xb8, nr, 0x01, 0, 0, 0x0f, 0x05})
+		require.NoError(t, c.add("p", bytes.NewReader(program), int64(len(program))))
+		require.Contains(t, c.judge(k, Libc{})[0].Do, "until then ")
+		require.Contains(t, c.judge(k, Libc{})[0].Do, seen)
+	}
 }
 
 // The cases of kernel.md: systemd's kernel, and glibc since 2.34 under a filter that answers EPERM to clone3.

@@ -2,7 +2,6 @@ package check
 
 import (
 	"archive/tar"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -251,28 +250,4 @@ func ociImages(b blobs, list []descriptor, depth int) ([][]string, error) {
 		}
 	}
 	return images, nil
-}
-
-// blobName is the path of a blob: its digest is checked, since it becomes a path.
-func blobName(digest string) (string, error) {
-	algorithm, hash, ok := strings.Cut(digest, ":")
-	if !ok || algorithm == "" || len(hash) < 32 || len(hash) > 128 || strings.Trim(hash, "0123456789abcdef") != "" || strings.Trim(algorithm, "abcdefghijklmnopqrstuvwxyz0123456789") != "" {
-		return "", fmt.Errorf("digest %q is none", digest)
-	}
-	return "blobs/" + algorithm + "/" + hash, nil
-}
-
-func readJSON(b blobs, name string, v any) error {
-	c, err := b.open(name)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	if c.Size() > maxJSON {
-		return fmt.Errorf("%s: %d bytes; the most that is read is %d", name, c.Size(), maxJSON)
-	}
-	if err := json.NewDecoder(io.NewSectionReader(c, 0, c.Size())).Decode(v); err != nil {
-		return fmt.Errorf("%s: %w", name, err)
-	}
-	return nil
 }

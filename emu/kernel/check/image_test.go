@@ -4,13 +4,19 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"crypto/sha256"
+	"crypto/sha512"
 	"fmt"
+	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"binproxy/test/need"
 )
 
 // entry is one entry of an archive: a directory where the name ends in "/", a hard link where link is set.
@@ -122,43 +128,98 @@ func TestLayers(t *testing.T) {
 	}
 }
 
-const hash = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcde"
+// store is the blobs of a layout, by their paths.
+type store map[string]string
 
-// layout writes an OCI layout with a nested index and an attestation, which is no image.
-func layout(t testing.TB, layer []byte) string {
+// add gives the digest of a blob.
+func (s store) add(blob string) string {
+	sum := fmt.Sprintf("%x", sha256.Sum256([]byte(blob)))
+	s["blobs/sha256/"+sum] = blob
+	return "sha256:" + sum
+}
+
+// ociImage is a layout of one image with a nested index and an attestation, which is no image.
+func ociImage(layer []byte) store {
+	s := store{"oci-layout": `{"imageLayoutVersion":"1.0.0"}`}
+	manifest := s.add(`{"layers":[{"digest":"` + s.add(string(layer)) + `"}]}`)
+	index := s.add(`{"manifests":[{"digest":"` + manifest + `","platform":{"os":"linux"}},{"digest":"sha256:` + strings.Repeat("9", 64) + `","platform":{"os":"unknown"}}]}`)
+	s["index.json"] = `{"manifests":[{"digest":"` + index + `"}]}`
+	return s
+}
+
+func (s store) directory(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
-	write := func(name, text string) {
-		require.NoError(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o777))
-		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o666))
+	for name, text := range s {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o777))
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o666))
 	}
-	write("oci-layout", `{"imageLayoutVersion":"1.0.0"}`)
-	write("index.json", `{"manifests":[{"digest":"sha256:`+hash+`1"}]}`)
-	write("blobs/sha256/"+hash+"1", `{"manifests":[{"digest":"sha256:`+hash+`2","platform":{"os":"linux"}},{"digest":"sha256:`+hash+`9","platform":{"os":"unknown"}}]}`)
-	write("blobs/sha256/"+hash+"2", `{"layers":[{"digest":"sha256:`+hash+`3"}]}`)
-	write("blobs/sha256/"+hash+"3", string(layer))
 	return dir
 }
 
-func TestOCILayout(t *testing.T) {
-	dir := layout(t, gz(t, archive(t, entry{name: "p", body: needy})))
-	got, err := checkFiles(t, dir)
-	require.NoError(t, err)
-	require.Equal(t, []string{"/p"}, got)
+func (s store) archive(t testing.TB) []byte {
+	t.Helper()
 	var entries []entry
-	require.NoError(t, filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
-		require.NoError(t, err)
-		if d.Type().IsRegular() {
-			body, err := os.ReadFile(path)
-			require.NoError(t, err)
-			name, _ := filepath.Rel(dir, path)
-			entries = append(entries, entry{name: name, body: body})
+	for name, text := range s {
+		entries = append(entries, entry{name: name, body: []byte(text)})
+	}
+	return archive(t, entries...)
+}
+
+func TestOCILayout(t *testing.T) {
+	layer := archive(t, entry{name: "p", body: needy})
+	for name, packed := range map[string][]byte{"plain": layer, "gzip": gz(t, layer), "zstd": zst(t, layer)} {
+		image := ociImage(packed)
+		got, err := checkFiles(t, image.directory(t))
+		require.NoError(t, err, name)
+		require.Equal(t, []string{"/p"}, got, name)
+		for _, whole := range [][]byte{image.archive(t), gz(t, image.archive(t)), zst(t, image.archive(t))} {
+			got, err = checkBytes(t, whole)
+			require.NoError(t, err, name)
+			require.Equal(t, []string{"/p"}, got, name)
 		}
-		return nil
-	}))
-	got, err = checkBytes(t, archive(t, entries...))
+	}
+}
+
+// zst is what zstd(1) makes of bytes.
+func zst(t testing.TB, b []byte) []byte {
+	t.Helper()
+	cmd := exec.Command(need.Program(t, "zstd", "zstd"), "-c", "-q")
+	cmd.Stdin = bytes.NewReader(b)
+	out, err := cmd.Output()
+	require.NoError(t, err)
+	return out
+}
+
+// A blob that is not what its name says is an error, whatever it holds: each of an image's, with a byte more or other.
+func TestDigests(t *testing.T) {
+	good := ociImage(gz(t, archive(t, entry{name: "p", body: needy})))
+	for name, blob := range good {
+		if !strings.HasPrefix(name, "blobs/") {
+			continue
+		}
+		for _, other := range []string{blob + " ", "x" + blob[1:], blob[:len(blob)-1]} {
+			bad := maps.Clone(good)
+			bad[name] = other
+			_, err := checkFiles(t, bad.directory(t))
+			require.ErrorContains(t, err, name+": its digest is ")
+		}
+	}
+	sum := fmt.Sprintf("%x", sha512.Sum512([]byte(`{"layers":[]}`)))
+	long := store{"oci-layout": "{}", "index.json": `{"manifests":[{"digest":"sha512:` + sum + `"}]}`, "blobs/sha512/" + sum: `{"layers":[]}`}
+	_, err := checkFiles(t, long.directory(t))
+	require.NoError(t, err)
+	// An archive of docker save names its layers by digests too, since it is a layout as well.
+	saved := store{}
+	layer := strings.Replace(saved.add(string(archive(t, entry{name: "p", body: needy}))), "sha256:", "blobs/sha256/", 1)
+	saved["manifest.json"] = `[{"Layers":["` + layer + `"]}]`
+	got, err := checkBytes(t, saved.archive(t))
 	require.NoError(t, err)
 	require.Equal(t, []string{"/p"}, got)
+	saved[layer] += "x"
+	_, err = checkBytes(t, saved.archive(t))
+	require.ErrorContains(t, err, "its digest is ")
 }
 
 // A root directory is read as it lies there, without following links.
@@ -179,28 +240,41 @@ func TestTree(t *testing.T) {
 func TestHostileImages(t *testing.T) {
 	layer := archive(t, entry{name: "p", body: needy})
 	for want, image := range map[string][]byte{
-		`"../p" leads out`:                     saved(t, archive(t, entry{name: "../p", body: needy})),
-		`"../../etc/passwd" leads out`:         saved(t, archive(t, entry{name: "q", link: "../../etc/passwd"})),
-		`"x/../../l" leads out`:                archive(t, entry{name: "x/../../l", body: layer}),
-		"layer missing.tar":                    archive(t, entry{name: "manifest.json", body: []byte(`[{"Layers":["missing.tar"]}]`)}),
-		"layer ../../etc/passwd":               archive(t, entry{name: "manifest.json", body: []byte(`[{"Layers":["../../etc/passwd"]}]`)}),
-		"compressed with zstd":                 saved(t, []byte("\x28\xb5\x2f\xfd0000000000")),
-		"damaged archive":                      saved(t, layer[:700]),
-		"damaged archive: unexpected EOF":      saved(t, layer)[:1000],
-		"manifest.json: ":                      archive(t, entry{name: "manifest.json", body: []byte(`{`)}),
-		"the most that is read is 4194304":     archive(t, entry{name: "manifest.json", body: make([]byte, 5<<20)}),
-		"neither index.json":                   archive(t, entry{name: "x", body: []byte("x")}),
-		"it holds no image":                    archive(t, entry{name: "manifest.json", body: []byte(`[]`)}),
-		`digest "sha256:../../x" is none`:      archive(t, entry{name: "index.json", body: []byte(`{"manifests":[{"digest":"sha256:../../x"}]}`)}),
-		"nested 4 deep":                        archive(t, entry{name: "index.json", body: []byte(`{"manifests":[{"digest":"sha256:` + hash + `1"}]}`)}, entry{name: "blobs/sha256/" + hash + "1", body: []byte(`{"manifests":[{"digest":"sha256:` + hash + `1"}]}`)}),
-		"neither an ELF file, nor a directory": []byte("hello"),
-		"gzip: ":                               []byte("\x1f\x8b000000000000"),
+		`"../p" leads out`:                       saved(t, archive(t, entry{name: "../p", body: needy})),
+		`"../../etc/passwd" leads out`:           saved(t, archive(t, entry{name: "q", link: "../../etc/passwd"})),
+		`"x/../../l" leads out`:                  archive(t, entry{name: "x/../../l", body: layer}),
+		"layer missing.tar":                      archive(t, entry{name: "manifest.json", body: []byte(`[{"Layers":["missing.tar"]}]`)}),
+		"layer ../../etc/passwd":                 archive(t, entry{name: "manifest.json", body: []byte(`[{"Layers":["../../etc/passwd"]}]`)}),
+		"zstd: damaged: ":                        saved(t, []byte("\x28\xb5\x2f\xfd0000000000")),
+		"compressed with xz":                     saved(t, []byte("\xfd7zXZ\x00000000000000")),
+		"damaged archive":                        saved(t, layer[:700]),
+		"damaged archive: unexpected EOF":        saved(t, layer)[:1000],
+		"manifest.json: ":                        archive(t, entry{name: "manifest.json", body: []byte(`{`)}),
+		"the most that is read is 4194304":       archive(t, entry{name: "manifest.json", body: make([]byte, 5<<20)}),
+		"neither index.json":                     archive(t, entry{name: "x", body: []byte("x")}),
+		"it holds no image":                      archive(t, entry{name: "manifest.json", body: []byte(`[]`)}),
+		`digest "sha256:../../x" is none`:        archive(t, entry{name: "index.json", body: []byte(`{"manifests":[{"digest":"sha256:../../x"}]}`)}),
+		"nested 4 deep":                          nested(5).archive(t),
+		`digest "md5:` + strings.Repeat("0", 32): archive(t, entry{name: "index.json", body: []byte(`{"manifests":[{"digest":"md5:` + strings.Repeat("0", 32) + `"}]}`)}),
+		"neither an ELF file, nor a directory":   []byte("hello"),
+		"gzip: ":                                 []byte("\x1f\x8b000000000000"),
 	} {
 		_, err := checkBytes(t, image)
 		require.ErrorContains(t, err, want)
 	}
 	_, err := checkFiles(t, "/nonexistent")
 	require.EqualError(t, err, "/nonexistent: no such file or directory")
+}
+
+// nested is an index in an index in an index.
+func nested(depth int) store {
+	s := store{}
+	text := `{"layers":[]}`
+	for range depth {
+		text = `{"manifests":[{"digest":"` + s.add(text) + `"}]}`
+	}
+	s["index.json"] = text
+	return s
 }
 
 // A link in a layout may not lead out of it.
@@ -219,6 +293,7 @@ func FuzzArchive(f *testing.F) {
 	f.Add(saved(f, layer))
 	f.Add(saved(f, gz(f, layer)))
 	f.Add(gz(f, saved(f, layer)))
+	f.Add(ociImage(layer).archive(f))
 	k := promised(f, "3.10")
 	f.Fuzz(func(t *testing.T, b []byte) {
 		_ = checkArchive(bytes.NewReader(b), int64(len(b)), func(c *collector) { c.judge(k, Libc{}) })

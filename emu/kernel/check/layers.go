@@ -2,6 +2,7 @@ package check
 
 import (
 	"archive/tar"
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"errors"
@@ -10,6 +11,8 @@ import (
 	"os"
 	"path"
 	"strings"
+
+	"binproxy/emu/zstd"
 )
 
 // Bounds on layers. A layer may be as large as a disk, but not the work that a small archive makes.
@@ -52,14 +55,14 @@ func readLayers(b blobs, layers []string, c *collector) error {
 }
 
 func (o *overlay) readLayer(b blobs, name string, c *collector) error {
-	file, err := b.open(name)
+	blob, err := openBlob(b, name)
 	if err != nil {
 		return err
 	}
-	defer file.Close()
-	stream, err := decompress(file, file.Size())
+	defer blob.Close()
+	stream, err := decompress(blob)
 	if err != nil {
-		return err
+		return blob.because(err)
 	}
 	// What this layer has hides only what is in the layers below it.
 	below := overlay{seen: map[string]bool{}, gone: map[string]bool{}, opaque: map[string]bool{}}
@@ -69,14 +72,14 @@ func (o *overlay) readLayer(b blobs, name string, c *collector) error {
 			break
 		}
 		if err != nil {
-			return fmt.Errorf("damaged archive: %w", err)
+			return blob.because(fmt.Errorf("damaged archive: %w", err))
 		}
 		if err := o.entry(h, r, &below, c); err != nil {
-			return err
+			return blob.because(err)
 		}
 	}
 	o.merge(below)
-	return nil
+	return blob.verify()
 }
 
 func (o *overlay) entry(h *tar.Header, r io.Reader, below *overlay, c *collector) error {
@@ -203,14 +206,13 @@ func compression(head []byte) (name string, compressed bool) {
 	return "", false
 }
 
-// decompress reads a layer, which is gzip or plain tar.
-func decompress(r io.ReaderAt, size int64) (io.Reader, error) {
-	stream := io.NewSectionReader(r, 0, size)
-	head := make([]byte, min(8, size))
-	if _, err := io.ReadFull(stream, head); err != nil {
+// decompress reads a layer or an archive: plain, or packed with gzip or zstd.
+func decompress(packed io.Reader) (io.Reader, error) {
+	stream := bufio.NewReader(packed)
+	head, err := stream.Peek(8)
+	if err != nil && err != io.EOF {
 		return nil, err
 	}
-	stream.Seek(0, io.SeekStart)
 	switch name, compressed := compression(head); {
 	case !compressed:
 		return stream, nil
@@ -220,8 +222,10 @@ func decompress(r io.ReaderAt, size int64) (io.Reader, error) {
 			return nil, fmt.Errorf("gzip: %w", err)
 		}
 		return &limited{z, maxUnpacked}, nil
+	case name == "zstd":
+		return &limited{zstd.NewReader(stream), maxUnpacked}, nil
 	default:
-		return nil, fmt.Errorf("it is compressed with %s, which this program does not read: save the image uncompressed or with gzip", name)
+		return nil, fmt.Errorf("it is compressed with %s, which no image has: save it again, with gzip, zstd or not at all", name)
 	}
 }
 
@@ -249,7 +253,7 @@ func uncompressed(f io.ReaderAt, size int64) (*io.SectionReader, func(), error) 
 	if _, compressed := compression(head); !compressed {
 		return io.NewSectionReader(f, 0, size), func() {}, nil
 	}
-	stream, err := decompress(f, size)
+	stream, err := decompress(io.NewSectionReader(f, 0, size))
 	if err != nil {
 		return nil, nil, err
 	}

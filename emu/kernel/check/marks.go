@@ -65,8 +65,8 @@ func (f *elfFile) libcOf(name string) Libc {
 	switch {
 	case base == "libc.so.6" || strings.HasPrefix(base, "libc-2."):
 		return Libc{"glibc", f.glibcVersion()}
-	case strings.HasPrefix(base, "ld-musl-") || strings.HasPrefix(base, "libc.musl-"):
-		return Libc{"musl", ""} // its version stands where nothing tells it from other text
+	case strings.HasPrefix(base, "ld-musl-") || strings.HasPrefix(base, "libc.musl-") || base == "libc.so":
+		return f.musl()
 	}
 	return Libc{}
 }
@@ -84,6 +84,32 @@ func (f *elfFile) glibcVersion() string {
 		return version == ""
 	})
 	return version
+}
+
+// musl recognizes musl, which is libc.so and loader in one, by what it says when it is run as a program. Its version is not in that
+// text, but a string of its own: the only one there that is three numbers and no more.
+func (f *elfFile) musl() Libc {
+	said, versions := false, map[string]bool{}
+	f.each(anySegment, func(b []byte) bool {
+		said = said || bytes.Contains(b, []byte("musl libc ("))
+		texts := bytes.Split(b, []byte{0})
+		for _, text := range texts[1:max(1, len(texts)-1)] { // what a piece begins and ends with may be cut
+			if len(text) < 12 && bytes.Count(text, []byte(".")) == 2 && leadingVersion(string(text)) == string(text) {
+				versions[string(text)] = true
+			}
+		}
+		return true
+	})
+	switch {
+	case !said:
+		return Libc{}
+	case len(versions) != 1:
+		return Libc{"musl", ""}
+	}
+	for version := range versions {
+		return Libc{"musl", version}
+	}
+	return Libc{}
 }
 
 // leadingVersion is the digits and dots that a text starts with, without a dot at its end.

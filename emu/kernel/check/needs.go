@@ -136,7 +136,7 @@ func (c *collector) judgeImports(o *object, k Kernel) []Finding {
 			f := finding(o, call, k)
 			f.Sure, f.Need = Import, "the call "+call.Name+", through "+name+" of the libc"
 			if len(have) > 0 || name != call.Name && slices.Contains(softInLibc, call.Name) || name == emulated {
-				f.Kind, f.Do = soften(f.Kind), "nothing: the libc goes on by older calls"
+				f.soften("nothing: the libc goes on by older calls")
 			}
 			list = append(list, f)
 		}
@@ -175,7 +175,7 @@ func judgeNumbers(o *object, k Kernel) []Finding {
 			f := finding(o, call, k)
 			f.Sure, f.Need = Code, "the call "+call.Name+", whose number stands in its code"
 			if slices.Contains(softInLibc, call.Name) {
-				f.Kind, f.Do = soften(f.Kind), "nothing: the libc inside it goes on by older calls"
+				f.soften("nothing: the libc inside it goes on by older calls")
 			}
 			list = append(list, f)
 		}
@@ -190,16 +190,33 @@ func finding(o *object, call kernel.Call, k Kernel) Finding {
 		Do: "find out whether it goes on after ENOSYS: binproxy kernel run --as " + k.Release.Text + ", or kernel record"}
 	if answer.Refused {
 		f.Kind, f.Do = Poisoned, "let the container engine's seccomp profile answer ENOSYS or allow the call (a newer engine and libseccomp do)"
+		if seen := symptom(call.Name); seen != "" {
+			f.Do += "; until then " + seen
+		}
 	}
 	return f
 }
 
-// soften tells that a libc goes on without the call; after EPERM from a filter it does not.
-func soften(k Kind) Kind {
-	if k == Poisoned {
-		return Poisoned
+// symptom is what people see where a filter answers EPERM to a call, for those that fail by it again and again.
+func symptom(call string) string {
+	switch {
+	case call == "clone3":
+		return "no thread starts: \"GC Thread#0\" of the JVM, \"Problem executing scripts\" of apt, \"pthread_create: Operation not permitted\""
+	case call == "faccessat2":
+		return "files do not count as executable for make, bash and test -x"
+	case call == "statx":
+		return "ls, stat and Qt programs cannot look at files"
+	case strings.HasSuffix(call, "time64"):
+		return "clocks and sleeps of 32-bit programs fail, as in Alpine 3.13 and later"
 	}
-	return Soft
+	return ""
+}
+
+// soften tells that a libc goes on without the call; after EPERM from a filter it does not.
+func (f *Finding) soften(do string) {
+	if f.Kind != Poisoned {
+		f.Kind, f.Do = Soft, do
+	}
 }
 
 // knownCases are what people ran into, where the files above say nothing.

@@ -1,0 +1,131 @@
+package zstd
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"github.com/stretchr/testify/require"
+
+	"binproxy/test/need"
+)
+
+// compressed is what zstd(1) makes of bytes.
+func compressed(t testing.TB, b []byte, options ...string) []byte {
+	t.Helper()
+	cmd := exec.Command(need.Program(t, "zstd", "zstd"), append([]string{"-c", "-q"}, options...)...)
+	cmd.Stdin = bytes.NewReader(b)
+	out, err := cmd.Output()
+	require.NoError(t, err)
+	return out
+}
+
+func unpacked(b []byte) ([]byte, error) { return io.ReadAll(NewReader(bytes.NewReader(b))) }
+
+// samples are bytes of different kinds: what compresses to every kind of block, of literals and of tables.
+func samples(t testing.TB) map[string][]byte {
+	t.Helper()
+	random := rand.New(rand.NewPCG(1, 2))
+	noise, skewed := make([]byte, 300_000), make([]byte, 500_000)
+	for i := range noise {
+		noise[i] = byte(random.Uint32())
+	}
+	for i := range skewed {
+		skewed[i] = byte(random.ExpFloat64() * 9)
+	}
+	self, err := os.Executable()
+	require.NoError(t, err)
+	program, err := os.ReadFile(self)
+	require.NoError(t, err)
+	var text strings.Builder
+	for i := range 15_000 {
+		fmt.Fprintf(&text, "line %d of %x: the quick brown fox\n", i, random.IntN(1+i))
+	}
+	far := append(bytes.Clone(noise), skewed...)
+	return map[string][]byte{
+		"nothing": {}, "a byte": {7}, "short": []byte("hello, hello, hello\n"), "zeros": make([]byte, 400_000), "noise": noise, "skewed": skewed,
+		"program": program[:min(len(program), 700_000)], "text": []byte(text.String()), "repeated far back": append(far, noise...),
+	}
+}
+
+// What zstd(1) packs at every level comes out as it went in.
+func TestAgainstZstd(t *testing.T) {
+	for name, want := range samples(t) {
+		for _, options := range [][]string{{"-1"}, {"-3"}, {"-9"}, {"-16"}, {"--fast=5"}, {"-3", "--no-check"}, {"-3", "--long=27"}, {"--ultra", "-22", "--zstd=wlog=19"}} {
+			got, err := unpacked(compressed(t, want, options...))
+			require.NoError(t, err, "%s %v", name, options)
+			require.True(t, bytes.Equal(want, got), "%s %v: %d bytes, not %d", name, options, len(got), len(want))
+		}
+	}
+}
+
+// A frame of known size comes from a file; and frames may follow one another, with some between that are none.
+func TestFrames(t *testing.T) {
+	path := t.TempDir() + "/file"
+	require.NoError(t, os.WriteFile(path, []byte(strings.Repeat("sized ", 100)), 0o666))
+	sized, err := exec.Command(need.Program(t, "zstd", "zstd"), "-c", "-q", path).Output()
+	require.NoError(t, err)
+	skip := []byte{0x53, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3}
+	stream := bytes.Join([][]byte{skip, sized, skip, compressed(t, []byte("two")), compressed(t, nil), skip}, nil)
+	got, err := io.ReadAll(NewReader(iotest.OneByteReader(bytes.NewReader(stream))))
+	require.NoError(t, err)
+	require.Equal(t, strings.Repeat("sized ", 100)+"two", string(got))
+}
+
+func TestDamaged(t *testing.T) {
+	whole := compressed(t, samples(t)["text"])
+	for name, b := range map[string][]byte{
+		"nothing": {}, "no frame": []byte("hello, world"), "the end is cut off": whole[:len(whole)-1], "the checksum is cut off": whole[:len(whole)-4],
+		"half": whole[:len(whole)/2], "bytes behind it": append(bytes.Clone(whole), 1, 2, 3, 4, 5),
+		"a skippable frame is cut off": {0x53, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1},
+	} {
+		_, err := unpacked(b)
+		require.ErrorIs(t, err, ErrDamaged, name)
+	}
+	// Whatever byte is another, it is found: by what the blocks hold, or by the checksum.
+	short := compressed(t, []byte(strings.Repeat("hello, world ", 50)+"bye"))
+	for i := 6; i < len(short); i++ {
+		b := bytes.Clone(short)
+		b[i] ^= 0x11
+		_, err := unpacked(b)
+		require.Error(t, err, "byte %d", i)
+	}
+	_, err := unpacked([]byte{0x28, 0xb5, 0x2f, 0xfd, 0x01, 0x00, 0x09})
+	require.ErrorContains(t, err, "dictionary")
+	_, err = unpacked([]byte{0x28, 0xb5, 0x2f, 0xfd, 0x00, 0xff})
+	require.ErrorContains(t, err, "a window of")
+}
+
+// Errors of reading come through.
+func TestReadError(t *testing.T) {
+	whole := compressed(t, []byte("hello"))
+	_, err := io.ReadAll(NewReader(io.MultiReader(bytes.NewReader(whole[:6]), iotest.ErrReader(os.ErrPermission))))
+	require.ErrorIs(t, err, os.ErrPermission)
+	require.NotErrorIs(t, err, ErrDamaged)
+}
+
+// Any bytes give bytes or an error, never more than they may.
+func FuzzReader(f *testing.F) {
+	f.Add([]byte{0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x58, 0x29, 0, 0, 'h', 'e', 'l', 'l', 'o'})
+	if path, err := exec.LookPath("zstd"); err == nil {
+		for _, text := range []string{"", "hello", strings.Repeat("hello, hello ", 30), strings.Repeat("abcdefghijklmnopqrstuvwxyz0123456789", 900)} {
+			cmd := exec.Command(path, "-c", "-q", "-19")
+			cmd.Stdin = strings.NewReader(text)
+			if out, err := cmd.Output(); err == nil {
+				f.Add(out)
+			}
+		}
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		n, err := io.Copy(io.Discard, io.LimitReader(NewReader(bytes.NewReader(b)), 64<<20))
+		if err == nil && n > int64(len(b)+4)*mostBlock {
+			t.Fatalf("%d bytes gave %d", len(b), n)
+		}
+	})
+}
