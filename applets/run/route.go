@@ -1,14 +1,17 @@
 package run
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"binproxy/emu/arch"
+	"binproxy/emu/elfinfo"
 	"binproxy/emu/exit"
 	"binproxy/emu/route"
 	"binproxy/emu/supervise"
@@ -82,6 +85,35 @@ func (f *flagsOf) guests() ([]*arch.ABI, error) {
 	return list, nil
 }
 
+// commandABI is the ABI of the command's own file; nil where that is none of an ELF, or not there.
+func commandABI(c supervise.Config) *arch.ABI {
+	root, err := os.OpenRoot(cmp.Or(c.Root, "/"))
+	if err != nil {
+		return nil
+	}
+	defer root.Close()
+	for _, path := range supervise.Candidates(c.Command, c.Env) {
+		if !filepath.IsAbs(path) {
+			dir, _ := os.Getwd()
+			if c.Root != "" {
+				dir = "/"
+			}
+			path = filepath.Join(cmp.Or(c.Dir, dir), path)
+		}
+		file, err := root.Open(strings.TrimLeft(path, "/"))
+		if err != nil {
+			continue
+		}
+		defer file.Close()
+		info, err := elfinfo.Read(file)
+		if err != nil {
+			return nil
+		}
+		return info.ABI()
+	}
+	return nil
+}
+
 // ask says what the choice depends on.
 func (f *flagsOf) ask(c supervise.Config) (a route.Ask, err error) {
 	a.Root = f.root
@@ -90,6 +122,9 @@ func (f *flagsOf) ask(c supervise.Config) (a route.Ask, err error) {
 	}
 	if a.ABIs, err = f.guests(); err != nil {
 		return a, err
+	}
+	if abi := commandABI(c); len(a.ABIs) == 0 && abi != nil && !abi.Native(arch.Host()) {
+		a.ABIs = []*arch.ABI{abi}
 	}
 	var needs []string
 	if !c.Identity.IsZero() {
