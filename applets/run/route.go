@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -31,18 +32,28 @@ func (f *flagsOf) start(c supervise.Config) error {
 	if c.Debug {
 		fmt.Fprintf(os.Stderr, "binproxy: route %s: %s\n", choice.Route, choice.Why)
 	}
-	if choice.Outer && ask.Needs != "" {
-		return exit.Errorf(exit.Failed, "run: %s needs a supervisor of its own, but one traces this process already, and there can be no second", ask.Needs)
+	if needs := cmp.Or(ask.Needs, identityOf(c)); choice.Outer && needs != "" {
+		return exit.Errorf(exit.Failed, "run: %s needs a supervisor of its own, but one traces this process already, and there can be no second", needs)
 	}
 	err = f.by(choice, c)
 	var refused *supervise.Refused
 	if errors.As(err, &refused) {
-		if farm, ok := route.Fallback(ask, refused); ok {
-			fmt.Fprintf(os.Stderr, "binproxy: %s\n", farm.Why)
-			return f.by(farm, c)
+		if other, ok := route.Fallback(ask, refused); ok {
+			fmt.Fprintf(os.Stderr, "binproxy: %s\n", other.Why)
+			if err = f.by(other, c); errors.Is(err, preload.ErrStatic) {
+				err = f.farm(c, proxy.Exec)
+			}
 		}
 	}
 	return err
+}
+
+// identityOf is what an identity is called among needs, "" where there is none.
+func identityOf(c supervise.Config) string {
+	if c.Identity.IsZero() {
+		return ""
+	}
+	return "an identity of one's own"
 }
 
 // by takes the route.
@@ -123,13 +134,16 @@ func (f *flagsOf) ask(c supervise.Config) (a route.Ask, err error) {
 	if a.ABIs, err = f.guests(); err != nil {
 		return a, err
 	}
-	if abi := commandABI(c); len(a.ABIs) == 0 && abi != nil && !abi.Native(arch.Host()) {
-		a.ABIs = []*arch.ABI{abi}
+	own := commandABI(c)
+	if own != nil && own.Native(arch.Host()) {
+		own = nil
 	}
+	if len(a.ABIs) == 0 && own != nil {
+		a.ABIs = []*arch.ABI{own}
+	}
+	a.Spoof = !c.Identity.IsZero()
+	a.Hooks = f.root == "" && (own != nil && f.bundle.Preloads(own) || own == nil && slices.ContainsFunc(a.ABIs, f.bundle.Preloads))
 	var needs []string
-	if !c.Identity.IsZero() {
-		needs = append(needs, "an identity of one's own")
-	}
 	if f.report.trace != "" {
 		needs = append(needs, "--trace")
 	}

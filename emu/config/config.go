@@ -37,6 +37,9 @@ const (
 // PreloadDir is the directory in a bundle with the libraries of the preload route.
 const PreloadDir = "preload"
 
+// ExecHook is the library's file there, in the directory of each ABI, that routes execs.
+const ExecHook = "exec.so"
+
 // DefaultDir is where the docs put a bundle into an image.
 const DefaultDir = "/binproxy"
 
@@ -199,6 +202,12 @@ func (c Config) AllFarms() []string {
 // Names tells whether the file names an emulator for the ABI.
 func (c Config) Names(abi *arch.ABI) bool {
 	return abi.QEMU != "" && slices.ContainsFunc(c.Emulators, func(e Emulator) bool { return e.QEMU == abi.QEMU })
+}
+
+// Preloads tells whether the bundle has the library of the preload route for the ABI's programs.
+func (c Config) Preloads(abi *arch.ABI) bool {
+	_, err := os.Stat(filepath.Join(c.Dir, PreloadDir, abi.Name, ExecHook))
+	return err == nil
 }
 
 // Emulator finds the emulator for the ABI: the one that the file names, else one under a distribution's name in the bundle or in

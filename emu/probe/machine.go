@@ -54,9 +54,10 @@ func Probe(abi *arch.ABI, cfg config.Config) Guest {
 		g.Routes = append(g.Routes,
 			named(string(route.Userns), usernsRoute(abi, emulator)),
 			named(string(route.Supervise), superviseRoute(abi, emulator)),
+			named(string(route.Preload), preloadRoute(cfg, abi)),
 			named(string(route.Farm), farmRoute(cfg)))
 	} else {
-		for _, r := range []route.Route{route.Userns, route.Supervise, route.Farm} {
+		for _, r := range []route.Route{route.Userns, route.Supervise, route.Preload, route.Farm} {
 			g.Routes = append(g.Routes, Result{string(r), found.Answer, "it needs an emulator", found.Change})
 		}
 	}
@@ -67,14 +68,13 @@ func Probe(abi *arch.ABI, cfg config.Config) Guest {
 // auto is the route that Choose takes, and where that is refused the one that Fallback takes.
 func (g Guest) auto(abi *arch.ABI, cfg config.Config) (name, why string) {
 	ask := route.Ask{Route: route.Auto, ABIs: []*arch.ABI{abi}}
-	if cfg.Identity.Release != "" {
-		ask.Needs = "a release of one's own"
-	}
+	ask.Spoof = cfg.Identity.Release != ""
+	ask.Hooks = cfg.Preloads(abi)
 	choice := route.Choose(ask)
 	if choice.Route != route.Supervise || g.answer(route.Supervise) != No {
 		return string(choice.Route), choice.Why
 	}
-	if choice, ok := route.Fallback(ask, errors.New("the route supervise is refused here")); ok && g.answer(route.Farm) == Yes {
+	if choice, ok := route.Fallback(ask, errors.New("the route supervise is refused here")); ok && g.answer(choice.Route) == Yes {
 		return string(choice.Route), choice.Why
 	}
 	return "", "no route is left"
@@ -211,6 +211,14 @@ func superviseProgram(program string, args []string) error {
 		return nil
 	}
 	return fmt.Errorf("the smallest program ended with %#x, not with status %d", uint32(status), tiny.Status)
+}
+
+// preloadRoute needs no right of the machine, but the guest's libraries.
+func preloadRoute(cfg config.Config, abi *arch.ABI) Result {
+	if cfg.Preloads(abi) {
+		return yes("%s has the libraries; static and set-user-id programs take none", cfg.Dir)
+	}
+	return no("a bundle made by a binproxy that was built after make preload", "%s has no libraries for %s programs", cfg.Dir, abi.Name)
 }
 
 // farmRoute needs no right of the machine, but for a place to put the links.

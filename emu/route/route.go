@@ -45,6 +45,8 @@ type Ask struct {
 	ABIs  []*arch.ABI // the guests, as far as they are known
 	Root  string      // the directory that they run in as their root; "" for our own
 	Needs string      // what only the supervisor can do for them, in words; "" for nothing
+	Spoof bool        // they are to be told an identity: the kernel's route cannot, the supervisor does it wholly, the others in part
+	Hooks bool        // there are the libraries that the preload route needs for them
 }
 
 // Choice is a route, and why it is that one. Outer tells that a supervisor of ours already routes what this process executes: there is nothing
@@ -64,6 +66,8 @@ func Choose(a Ask) Choice {
 		return Choice{Route: a.Route, Why: "it was asked for"}
 	case a.Needs != "":
 		return Choice{Route: Supervise, Why: a.Needs + " needs the supervisor"}
+	case a.Spoof:
+		return Choice{Route: Supervise, Why: "an identity of one's own needs the supervisor"}
 	case len(a.ABIs) == 0:
 		return Choice{Route: Supervise, Why: "any architecture may be meant"}
 	}
@@ -75,11 +79,18 @@ func Choose(a Ask) Choice {
 	return Choice{Route: Kernel, Why: "the host already runs the programs by itself"}
 }
 
-// Fallback is the route to take when the machine refuses to be supervised: the farm, unless the supervisor was asked for or nothing else will do. Its
-// Why is a warning for the user.
+// Fallback is the route to take when the machine refuses to be supervised, unless the supervisor was asked for or nothing else will do: that of the
+// libraries where there are some, or the farm. Its Why is a warning for the user.
 func Fallback(a Ask, refusal error) (Choice, bool) {
 	if a.Route != Auto || a.Needs != "" {
 		return Choice{}, false
 	}
-	return Choice{Route: Farm, Why: fmt.Sprintf("%v; going by the farm: only commands that PATH leads to reach the emulator (see binproxy doctor)", refusal)}, true
+	if a.Hooks {
+		return Choice{Route: Preload, Why: fmt.Sprintf("%v; going by preload: what static and set-user-id programs execute does not reach the emulator (see binproxy doctor)", refusal)}, true
+	}
+	why := fmt.Sprintf("%v; going by the farm: only commands that PATH leads to reach the emulator", refusal)
+	if a.Spoof {
+		why += ", and only they and uname are told the identity"
+	}
+	return Choice{Route: Farm, Why: why + " (see binproxy doctor)"}, true
 }

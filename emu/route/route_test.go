@@ -37,6 +37,7 @@ func TestChoose(t *testing.T) {
 		{"asked for, against all reason", Ask{Route: Kernel, ABIs: other}, Kernel},
 		{"the kernel runs it", Ask{Route: Auto, ABIs: own}, Kernel},
 		{"only the supervisor can", Ask{Route: Auto, ABIs: own, Needs: "--trace"}, Supervise},
+		{"told an identity", Ask{Route: Auto, ABIs: own, Spoof: true}, Supervise},
 		{"nobody knows what", Ask{Route: Auto}, Supervise},
 		{"one of two", Ask{Route: Auto, ABIs: append(own, other...), Root: ""}, Supervise},
 	} {
@@ -55,6 +56,9 @@ func TestFallback(t *testing.T) {
 	assert.True(t, ok)
 	assert.Equal(t, Farm, choice.Route)
 	assert.Contains(t, choice.Why, "refused")
+	choice, ok = Fallback(Ask{Route: Auto, Spoof: true, Hooks: true}, refusal)
+	assert.True(t, ok)
+	assert.Equal(t, Preload, choice.Route)
 	for _, ask := range []Ask{{Route: Supervise}, {Route: Auto, Needs: "--trace"}} {
 		_, ok := Fallback(ask, refusal)
 		assert.False(t, ok)

@@ -30,7 +30,7 @@ import (
 
 // The libraries' file names.
 const (
-	ExecHook  = "exec.so"
+	ExecHook  = config.ExecHook
 	UnameHook = "uname.so"
 )
 
@@ -206,6 +206,9 @@ func with(env []string, entry string) []string {
 	return append(slices.Clip(env), key+entry)
 }
 
+// ErrStatic is why a program is refused.
+var ErrStatic = errors.New("a static program, into which nothing can be loaded")
+
 // Exec execs the program at path as proxy.Exec does, with the hooks in it, and returns only with an error. A static guest program is
 // refused: nothing would be loaded into it, and its first exec would fail for a reason that nobody could see.
 func Exec(c farm.Call, path string, argv, env []string) error {
@@ -222,7 +225,7 @@ func Exec(c farm.Call, path string, argv, env []string) error {
 		abi = arch.Host()
 	}
 	if isStatic(plan.File.Path) {
-		return exit.Errorf(exit.CannotRun, "preload route: %s is a static program, into which nothing can be loaded; take the supervise or the farm route", plan.File.Path)
+		return exit.Errorf(exit.CannotRun, "preload route: %s is %w; take the supervise or the farm route", plan.File.Path, ErrStatic)
 	}
 	env, err := Environment(c.Config, abi, env)
 	if err != nil {

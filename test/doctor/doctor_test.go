@@ -248,7 +248,7 @@ func TestReleaseNeedsTheSupervisor(t *testing.T) {
 	for _, c := range []struct {
 		env  []string
 		auto string
-	}{{nil, "auto takes kernel"}, {[]string{"BINPROXY_RELEASE=4.15.0"}, "auto takes supervise: a release of one's own needs the supervisor"}} {
+	}{{nil, "auto takes kernel"}, {[]string{"BINPROXY_RELEASE=4.15.0"}, "auto takes supervise: an identity of one's own needs the supervisor"}} {
 		need.Given(t, arch.Host().Name == "x86_64", "an amd64 host")
 		stdout, stderr, _ := b.run(nil, c.env, "doctor", "--arch", "i386")
 		assert.Contains(t, stdout, c.auto, stderr)

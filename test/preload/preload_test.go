@@ -29,14 +29,14 @@ const profile = `{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
 const dockerfile = `ARG BASE
 FROM $BASE
 ADD bundle refused script /binproxy/
-ENV BINPROXY_ROUTE=preload
 ENTRYPOINT ["/binproxy/sh", "-ec"]
 `
 
 func TestPtraceRefused(t *testing.T) {
 	root, err := built.Root()
 	require.NoError(t, err)
-	for _, abi := range []*arch.ABI{arch.Get("aarch64"), arch.Get("armhf")} {
+	// For one of them auto is to take it.
+	for abi, route := range map[*arch.ABI]string{arch.Get("aarch64"): "preload", arch.Get("armhf"): "auto"} {
 		t.Run(abi.Debian, func(t *testing.T) {
 			builder, engine := lab.Classic(t), lab.SharedEngine(t)
 			context := t.TempDir()
@@ -66,9 +66,16 @@ func TestPtraceRefused(t *testing.T) {
 				{"exec /bin/sh -c 'exit 7'", "", 7},
 				{"/bin/sh -c 'kill -9 $$'", "Killed\n", 137},
 			} {
-				cmd := engine.Command(t.Context(), "run", "--rm", "--platform", abi.Platform(), "--network", "none", "--security-opt", "seccomp="+filepath.Join(context, "profile"), image, c.line)
+				cmd := engine.Command(t.Context(), "run", "--rm", "--platform", abi.Platform(), "--network", "none", "--env", "BINPROXY_ROUTE="+route,
+					"--security-opt", "seccomp="+filepath.Join(context, "profile"), image, c.line)
 				text, _ := cmd.CombinedOutput()
-				assert.Equal(t, c.want, strings.ReplaceAll(string(text), "/binproxy/sh: ", "sh: "), c.line)
+				said := strings.ReplaceAll(string(text), "/binproxy/sh: ", "sh: ")
+				if route == "auto" {
+					var warning string
+					warning, said, _ = strings.Cut(said, "\n")
+					assert.Contains(t, warning, "the route supervise is refused: ptrace(PTRACE_SEIZE): operation not permitted; going by preload")
+				}
+				assert.Equal(t, c.want, said, c.line)
 				assert.Equal(t, c.status, cmd.ProcessState.ExitCode(), c.line)
 			}
 		})
