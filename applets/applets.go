@@ -22,6 +22,7 @@ import (
 	"binproxy/applets/kernel"
 	"binproxy/applets/run"
 	"binproxy/applets/status"
+	"binproxy/applets/twin"
 	"binproxy/applets/uml"
 	"binproxy/applets/version"
 	"binproxy/emu/config"
@@ -43,6 +44,7 @@ var Table = []applet.Applet{
 	kernel.Applet,
 	run.Applet,
 	status.Applet,
+	twin.Applet,
 	uml.Applet,
 	version.Applet,
 }

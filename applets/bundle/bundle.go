@@ -115,17 +115,7 @@ func list(dir string, files []bundle.File) {
 		case f.From != "":
 			from = "  from " + f.From
 		}
-		fmt.Printf("%9s  %s%s\n", size(f.Size), f.Name, from)
+		fmt.Printf("%9s  %s%s\n", applet.Size(f.Size), f.Name, from)
 	}
-	fmt.Printf("%9s  %s\n", size(total), dir)
-}
-
-func size(n int64) string {
-	switch {
-	case n == 0:
-		return ""
-	case n < 1<<20:
-		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
-	}
-	return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+	fmt.Printf("%9s  %s\n", applet.Size(total), dir)
 }

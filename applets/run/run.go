@@ -24,7 +24,7 @@ import (
 var Applet = applet.Applet{
 	Name:     "run",
 	Synopsis: "run a command of another architecture, and all that it starts",
-	Usage: `[--arch ARCH] [--root DIR] [--cwd DIR] [--emulator [ARCH=]FILE] [--route ROUTE] [--release R] [--env K=V] [--trace FILE] [--summary] -- COMMAND [ARGUMENT...]
+	Usage: `[--arch ARCH] [--root DIR] [--cwd DIR] [--emulator [ARCH=]FILE] [--route ROUTE] [--release R] [--env K=V] [--twins DIR|off] [--trace FILE] [--summary] -- COMMAND [ARGUMENT...]
 
 Runs COMMAND. Each program of another architecture that it or any process of its starts goes to that architecture's
 emulator; host-native programs run as they are. The exit status is the command's, 128+N if signal N ended it.
@@ -42,9 +42,12 @@ emulator; host-native programs run as they are. The exit status is the command's
   --env K=V            set a variable of the command's environment
   --trace FILE         write what ran, when, how long and at what cost, as Chrome trace events (Perfetto, chrome://tracing, speedscope)
   --summary            print the costliest commands on stderr at the end
+  --twins DIR          let the twins of this directory (see binproxy help twin) stand in for the guest's programs of the same
+                       version (default: the directory twins of the bundle, if there is one); off for none
+  --no-twin NAME       none for this program, or this set of them
   --argv0 NAME         the command's argv[0], if not COMMAND
 
-BINPROXY_ROUTE sets the default of --route, and that of a /bin/sh that is binproxy.
+BINPROXY_ROUTE sets the default of --route, BINPROXY_TWINS that of --twins, also for a /bin/sh that is binproxy.
 BINPROXY_DEBUG=1 prints one line for each exec on stderr.
 `,
 	Run: run,
@@ -58,6 +61,8 @@ type flagsOf struct {
 	emulators, env               applet.List
 	bundle                       config.Config
 	report                       report
+	twins                        string
+	noTwin                       applet.List
 }
 
 func run(args []string) error {
@@ -74,6 +79,8 @@ func run(args []string) error {
 	flags.BoolVar(&f.report.summary, "summary", false, "")
 	flags.Var(&f.emulators, "emulator", "")
 	flags.Var(&f.env, "env", "")
+	flags.StringVar(&f.twins, "twins", os.Getenv(TwinsEnv), "")
+	flags.Var(&f.noTwin, "no-twin", "")
 	command, err := flags.ParseCommand(args)
 	if err != nil {
 		return err
@@ -116,7 +123,11 @@ func (f *flagsOf) config(command []string) (supervise.Config, error) {
 	}
 	c.Emulator = cfg.Emulator
 	c.Behind = func(path string) string { return behind(cfg, path) }
-	return c, f.spoof(&c, cfg)
+	if err := f.spoof(&c, cfg); err != nil {
+		return c, err
+	}
+	c.Twins, err = f.twinsOf(cfg)
+	return c, err
 }
 
 // spoof sets the identity that the command is told. What the command line says goes before the environment, and that before the bundle's file.

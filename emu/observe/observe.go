@@ -19,6 +19,10 @@ type Program struct {
 	File string   // the path that was executed
 	Argv []string // as the caller gave it, perhaps cut short
 	Arch string   // the guest ABI's name; "" for a host-native program
+	Twin bool     // a guest program whose twin runs
+	Why  string   // of an emulated program that a rule allows a twin: why it has none
+	// Speed is how many times faster a twin runs than the emulated program, about; 0 where no rule says.
+	Speed int
 }
 
 // name is the file's name.
@@ -35,9 +39,12 @@ func (p *Program) name() string {
 	return file
 }
 
-// kind is the guest ABI's name, or "native".
+// kind is the guest ABI's name, "native" or "twin".
 func (p *Program) kind() string {
-	if p.Arch == "" {
+	switch {
+	case p.Twin:
+		return "twin"
+	case p.Arch == "":
 		return "native"
 	}
 	return p.Arch

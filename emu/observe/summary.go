@@ -17,10 +17,12 @@ const (
 )
 
 // others is the command of all that are not told apart.
-var others = command{name: "(others)"}
+var others = command{name: "(others)", kind: native}
 
-// command is what a row is about: a program's name and the ABI that it is of.
-type command struct{ name, arch string }
+const native, twin = "native", "twin"
+
+// command is what a row is about: a program's name, and the ABI that it is of, or native or twin.
+type command struct{ name, kind string }
 
 type cost struct {
 	command
@@ -28,19 +30,25 @@ type cost struct {
 	cpu, wall    time.Duration
 }
 
-type summary struct{ costs map[command]*cost }
+type summary struct {
+	costs map[command]*cost
+	twins twinCosts
+}
 
-func newSummary() *summary { return &summary{costs: map[command]*cost{}} }
+func newSummary() *summary {
+	return &summary{costs: map[command]*cost{}, twins: twinCosts{could: map[command]*could{}}}
+}
 
 // add adds the link's cost. A fork without an exec costs its program CPU time; its wall time is its parent's, most often.
 func (s *summary) add(k *link, e ending) {
 	if k.program == nil {
 		return
 	}
-	c := s.of(command{k.program.name(), k.program.Arch})
+	c := s.of(command{k.program.name(), k.program.kind()})
 	if e.cpu != Unknown {
 		c.cpu += e.cpu
 	}
+	s.twins.add(k, e)
 	switch {
 	case !k.forked:
 		c.execs++
@@ -61,19 +69,28 @@ func (s *summary) of(key command) *cost {
 }
 
 func (s *summary) print(w io.Writer, elapsed time.Duration) error {
-	var all, emulated cost
+	var all, emulated, twins cost
 	for _, c := range s.costs {
 		all.add(c)
-		if c.arch != "" {
+		switch c.kind {
+		case native:
+		case twin:
+			twins.add(c)
+		default:
 			emulated.add(c)
 		}
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "binproxy: %d programs in %s of wall time and %s of CPU time: %d emulated with %s of the CPU time, %d native with %s; forks without exec: %d\n",
-		all.execs, seconds(elapsed), seconds(all.cpu), emulated.execs, share(emulated.cpu, all.cpu), all.execs-emulated.execs,
-		share(all.cpu-emulated.cpu, all.cpu), all.forks)
+	fmt.Fprintf(&b, "binproxy: %d programs in %s of wall time and %s of CPU time: %d emulated with %s of the CPU time, ",
+		all.execs, seconds(elapsed), seconds(all.cpu), emulated.execs, share(emulated.cpu, all.cpu))
+	if twins.execs > 0 {
+		fmt.Fprintf(&b, "%d as twins with %s, ", twins.execs, share(twins.cpu, all.cpu))
+	}
+	fmt.Fprintf(&b, "%d native with %s; forks without exec: %d\n", all.execs-emulated.execs-twins.execs,
+		share(all.cpu-emulated.cpu-twins.cpu, all.cpu), all.forks)
 	s.table(&b, "by CPU time", func(c *cost) time.Duration { return c.cpu })
 	s.table(&b, "by wall time", func(c *cost) time.Duration { return c.wall })
+	s.twins.print(&b)
 	_, err := io.WriteString(w, b.String())
 	return err
 }
@@ -87,15 +104,11 @@ func (c *cost) add(more *cost) {
 
 func (s *summary) table(w io.Writer, title string, by func(*cost) time.Duration) {
 	rows := slices.SortedFunc(maps.Values(s.costs), func(a, b *cost) int {
-		return cmp.Or(cmp.Compare(by(b), by(a)), strings.Compare(a.name, b.name), strings.Compare(a.arch, b.arch))
+		return cmp.Or(cmp.Compare(by(b), by(a)), strings.Compare(a.name, b.name), strings.Compare(a.kind, b.kind))
 	})
 	fmt.Fprintf(w, "%s:\n%10s %10s %8s  %s\n", title, "CPU", "wall", "count", "command")
 	for _, c := range rows[:min(shown, len(rows))] {
-		how := c.arch
-		if how == "" {
-			how = "native"
-		}
-		fmt.Fprintf(w, "%10s %10s %8d  %s (%s)\n", seconds(c.cpu), seconds(c.wall), c.execs, c.name, how)
+		fmt.Fprintf(w, "%10s %10s %8d  %s (%s)\n", seconds(c.cpu), seconds(c.wall), c.execs, c.name, c.kind)
 	}
 }
 

@@ -58,10 +58,14 @@ func (t *trace) put(events ...event) {
 
 func (t *trace) begin(k *link) {
 	name := k.program.name()
+	args := map[string]any{
+		"argv": append([]string{}, k.program.Argv...), "file": k.program.File, "arch": k.program.kind(), "parent": k.parent,
+	}
+	if k.program.Why != "" {
+		args["no_twin"] = k.program.Why
+	}
 	t.put(event{Name: "process_name", Phase: "M", PID: k.pid, TID: k.pid, Args: map[string]any{"name": name}},
-		event{Name: name, Phase: "B", Time: k.begin.Microseconds(), PID: k.pid, TID: k.pid, Args: map[string]any{
-			"argv": append([]string{}, k.program.Argv...), "file": k.program.File, "arch": k.program.kind(), "parent": k.parent,
-		}})
+		event{Name: name, Phase: "B", Time: k.begin.Microseconds(), PID: k.pid, TID: k.pid, Args: args})
 }
 
 func (t *trace) end(k *link, e ending) {

@@ -39,6 +39,8 @@ type Request struct {
 	Path   string // as the caller gave it
 	Argv0  string
 	NoArgv bool // argv was empty, without even an argv[0]
+
+	Twin func(Plan) *Twin // finds the twin for a guest's plan; nil for none
 }
 
 // Plan is the exec that must happen. The new argument vector is Prefix followed by the caller's argv[1:].
@@ -47,6 +49,7 @@ type Plan struct {
 	File   File      // the ELF file that ends the chain
 	Prefix []string  // the guest's own argv up to the caller's argv[1]; its [0] is the guest's argv[0]
 	Script bool      // reached through a #! line
+	Twin   *Twin     // stands in for the guest\'s program; nil for its emulator
 }
 
 // Native tells that the kernel runs the file itself.
@@ -74,6 +77,9 @@ func (r Resolver) Resolve(fs FS, req Request) (Plan, syscall.Errno) {
 		if !ok {
 			plan.File = file
 			plan.ABI, errno = r.classify(file.Head)
+			if plan.ABI != nil && req.Twin != nil {
+				plan.Twin = req.Twin(plan)
+			}
 			return plan, errno
 		}
 		if script.Interpreter == "" {

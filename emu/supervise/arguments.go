@@ -2,21 +2,24 @@ package supervise
 
 import (
 	"strings"
-
-	"binproxy/emu/resolve"
 )
 
 // arguments are the emulator's, from those that the caller gave and execve laid down: the caller's own strings stay where they are. A
 // dynamic emulator's loader would obey the guest's LD_ variables: they are taken out of its environment and given to it for the guest.
-func (s *supervisor) arguments(plan resolve.Plan, e *emulator, old stack, m memory) (argv []argument, envp []uint64, err error) {
+func (s *supervisor) arguments(e *pending, old stack, m memory) (argv []argument, envp []uint64, err error) {
+	plan := e.plan
+	if plan.Twin != nil {
+		argv, err = twinArguments(plan, old, m)
+		return argv, old.envp, err
+	}
 	envp = old.envp
 	var moved []uint64
-	if e.Loader != "" {
+	if e.emulator.Loader != "" {
 		if envp, moved, err = split(old.envp, m); err != nil {
 			return nil, nil, err
 		}
 	}
-	prefix := plan.EmulatorArgv(e.Emulator, s.options...)
+	prefix := plan.EmulatorArgv(e.emulator.Emulator, s.options...)
 	zero := argv0(prefix)
 	for i, text := range prefix {
 		a := argument{text: text}

@@ -7,7 +7,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"binproxy/emu/resolve"
 	"binproxy/emu/sys"
 )
 
@@ -26,7 +25,7 @@ type loan struct {
 
 // borrow makes the tracee's call one that executes the emulator by its path.
 func (s *supervisor) borrow(t *tracee, e *pending, req request, from where) error {
-	path := resolve.Program(e.emulator.Emulator)
+	path := e.via.path
 	if err := s.visible(t, e, path); err != nil {
 		s.say("%s: %v", req.path, err)
 		return s.refuse(t, e, from, unix.ENOEXEC)
@@ -65,10 +64,10 @@ func (s *supervisor) visible(t *tracee, e *pending, path string) error {
 		return err
 	}
 	defer v.close()
-	if !v.leads(path, e.emulator.fd) {
-		return fmt.Errorf("the emulator %s is not in its root, and without a listener it cannot be handed over", path)
+	if !v.leads(path, e.via.fd) {
+		return fmt.Errorf("%s is not in its root, and without a listener it cannot be handed over", path)
 	}
-	if e.byFD && !v.leads(e.plan.File.Path, e.guest.fd) {
+	if e.handsFile() && !v.leads(e.plan.File.Path, e.guest.fd) {
 		return errors.New("the emulator cannot open it by a path, and without a listener it cannot be handed over")
 	}
 	e.byFD = false

@@ -17,11 +17,17 @@ import (
 	"binproxy/emu/sys"
 )
 
+// executable is a program of the host's, open, that is executed in the place of a guest's: an emulator, or the loader of either.
+type executable struct {
+	path string // by which a tracee may find it
+	fd   int
+	call uint64 // where it has a call instruction, from its entry point on (modulo 2^64)
+}
+
 // emulator is an emulator that is open.
 type emulator struct {
 	config.Emulator
-	fd   int
-	call uint64 // where it has a call instruction, from its entry point on (modulo 2^64)
+	executable
 }
 
 // emulator opens the emulator for an ABI, once.
@@ -46,21 +52,25 @@ func (s *supervisor) openEmulator(abi *arch.ABI) (*emulator, error) {
 	if err != nil {
 		return nil, err
 	}
-	path := resolve.Program(c)
+	x, err := s.openExecutable(resolve.Program(c))
+	return &emulator{c, x}, err
+}
+
+func (s *supervisor) openExecutable(path string) (executable, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return executable{}, err
 	}
 	defer f.Close()
 	if err := sys.AccessReal(s.self, int(f.Fd()), unix.X_OK); err != nil {
-		return nil, &os.PathError{Op: "execute", Path: path, Err: err}
+		return executable{}, &os.PathError{Op: "execute", Path: path, Err: err}
 	}
-	e := &emulator{Emulator: c}
-	if e.call, err = findCall(f); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+	x := executable{path: path}
+	if x.call, err = findCall(f); err != nil {
+		return x, fmt.Errorf("%s: %w", path, err)
 	}
-	e.fd, err = unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
-	return e, err
+	x.fd, err = unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	return x, err
 }
 
 // findCall finds a call instruction in the code of the program, which is to be one of this host's, 64-bit and little-endian, as every

@@ -10,6 +10,7 @@ import (
 
 	"binproxy/emu/resolve"
 	"binproxy/emu/sys"
+	"binproxy/emu/twin"
 )
 
 // An exec of a guest takes a tracee through these phases. Every change is one that a failing exec can take back, and nothing is written into
@@ -35,6 +36,9 @@ type pending struct {
 
 	plan     resolve.Plan
 	emulator *emulator
+	via      *executable // what is executed in the guest's place: the emulator, or the twin's loader
+	verdict  *twin.Verdict
+	why      string // why a program that a rule allows a twin runs emulated
 	guest    *guest
 	name     string // what the process is to be called
 	doubt    bool   // the kernel is asked first if it would execute the file
@@ -157,7 +161,7 @@ func (s *supervisor) plan(t *tracee, e *pending, req request) error {
 	defer v.close()
 	v.follow = req.flags&unix.AT_SYMLINK_NOFOLLOW == 0
 	v.first = req.name()
-	plan, errno := s.resolver.Resolve(v, resolve.Request{Path: req.path})
+	plan, errno := s.resolver.Resolve(v, resolve.Request{Path: req.path, Twin: s.twinFor(t, e, req, v)})
 	if errno != 0 {
 		return errno
 	}
@@ -168,14 +172,21 @@ func (s *supervisor) plan(t *tracee, e *pending, req request) error {
 		s.say("%s: %v", req.path, err)
 		return err
 	}
+	e.via = &e.emulator.executable
 	e.plan, e.byFD, e.doubt, e.name = plan, v.byFD, v.doubt, path.Base(req.path)
 	if req.path == "" {
 		e.name = s.fileName(v.last.path) // as Linux 6.14 has it; before, it was the descriptor's number
 	}
 	e.guest = &guest{fd: v.last.path, refs: 1, abi: plan.ABI, emulator: e.emulator}
 	v.last.path = -1
+	if plan.Twin != nil {
+		e.via, e.guest.emulator = &s.twins.loader, nil
+	}
 	return nil
 }
+
+// handsFile tells whether the guest's file is handed over; a twin has no use for it.
+func (e *pending) handsFile() bool { return e.byFD && e.plan.Twin == nil }
 
 // answer tells a program that asks that it is supervised.
 func (s *supervisor) answer(t *tracee, e *pending) error {
@@ -277,6 +288,9 @@ func (s *supervisor) syscallStop(t *tracee) error {
 		}
 		return s.hand(t, e, req, leaving)
 	case running:
+		if e.plan.Twin != nil {
+			return s.withoutTwin(t, e, regs)
+		}
 		return s.failed(t, e, regs.result())
 	case loaded:
 		return s.arrange(t, e, regs)
@@ -297,7 +311,11 @@ func (s *supervisor) arrange(t *tracee, e *pending, regs registers) error {
 		}
 		return err
 	}
-	s.debug(t, "exec %s: %s %s", e.name, e.emulator.Path, e.plan.File.Path)
+	if twin := e.plan.Twin; twin != nil {
+		s.debug(t, "exec %s: twin %s", e.name, twin.File)
+	} else {
+		s.debug(t, "exec %s: %s %s", e.name, e.emulator.Path, e.plan.File.Path)
+	}
 	*regs.sp() = stack.sp
 	if err := s.rename(t, e, regs, stack.name); err != nil {
 		return err
@@ -315,12 +333,12 @@ func (s *supervisor) newStack(t *tracee, e *pending, sp uint64) (rewritten, erro
 	if err != nil {
 		return rewritten{}, err
 	}
-	argv, envp, err := s.arguments(e.plan, e.emulator, old, m)
+	argv, envp, err := s.arguments(e, old, m)
 	if err != nil {
 		return rewritten{}, err
 	}
 	var aux []uint64
-	if e.byFD {
+	if e.handsFile() {
 		aux = []uint64{auxExecfd, uint64(e.fds[0])}
 	}
 	return old.rewrite(sp, argv, envp, aux, e.name), nil

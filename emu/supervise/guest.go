@@ -13,7 +13,7 @@ type guest struct {
 	refs int
 
 	abi      *arch.ABI
-	emulator *emulator
+	emulator *emulator // nil where a twin runs
 }
 
 func (g *guest) share() *guest {

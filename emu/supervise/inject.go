@@ -75,7 +75,7 @@ type handError struct{ errno unix.Errno }
 func (e *handError) Error() string { return "hand over the emulator: " + e.errno.Error() }
 
 func (s *supervisor) add(listener int, id uint64, e *pending) unix.Errno {
-	if e.byFD {
+	if e.handsFile() {
 		// An open file of its own: the emulator reads it from the start.
 		file, err := sys.Reopen(s.self, e.guest.fd, unix.O_RDONLY)
 		if err != nil {
@@ -88,7 +88,7 @@ func (s *supervisor) add(listener int, id uint64, e *pending) unix.Errno {
 		}
 		e.fds = append(e.fds, fd)
 	}
-	fd, err := sys.GiveDescriptor(listener, id, e.emulator.fd, true)
+	fd, err := sys.GiveDescriptor(listener, id, e.via.fd, true)
 	if err != nil {
 		return sys.Errno(err)
 	}
@@ -230,10 +230,8 @@ func (s *supervisor) failed(t *tracee, e *pending, result int64) error {
 	}
 	again := regs
 	again.again(0)
-	for _, fd := range e.fds {
-		if _, err := s.callAt(t, regs, e.call, again.ip(), e.call.numbers.close, uint64(fd)); err != nil {
-			return err
-		}
+	if err := s.takeBack(t, e, regs); err != nil {
+		return err
 	}
 	if e.dumpable {
 		if _, err := s.callAt(t, regs, e.call, again.ip(), e.call.numbers.prctl, unix.PR_SET_DUMPABLE, 0); err != nil {
@@ -249,9 +247,22 @@ func (s *supervisor) failed(t *tracee, e *pending, result int64) error {
 	return s.through(t)
 }
 
+// takeBack closes the descriptors that a tracee was given.
+func (s *supervisor) takeBack(t *tracee, e *pending, regs registers) error {
+	again := regs
+	again.again(0)
+	for _, fd := range e.fds {
+		if _, err := s.callAt(t, regs, e.call, again.ip(), e.call.numbers.close, uint64(fd)); err != nil {
+			return err
+		}
+	}
+	e.fds = nil
+	return nil
+}
+
 // rename gives the new process the name that the kernel would have given it: /proc/PID/comm has that of the emulator's descriptor. regs are
 // those that the process is to start with.
 func (s *supervisor) rename(t *tracee, e *pending, regs registers, name uint64) error {
-	_, err := s.callAt(t, regs, &execCalls[0], regs.ip()+e.emulator.call, numbers64.prctl, unix.PR_SET_NAME, name)
+	_, err := s.callAt(t, regs, &execCalls[0], regs.ip()+e.via.call, numbers64.prctl, unix.PR_SET_NAME, name)
 	return err
 }

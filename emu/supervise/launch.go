@@ -32,6 +32,7 @@ type order struct {
 	lend            bool              // the host's /proc, /dev and /sys to the root
 	socket          int               // to talk to the supervisor over; 0 where there is none
 	spoof           string            // the identity to be told (encodeSpoof)
+	twins           string            // a directory of twins to be mounted in the root; "" for none
 	entries         map[string]string // the emulator for each ABI, to be registered in a binfmt_misc of its own
 }
 
@@ -39,7 +40,7 @@ type order struct {
 func (o order) words() []string {
 	flags := strconv.FormatUint(o.ignored, 16) + " " + strconv.FormatUint(o.closed, 16) + " " +
 		strconv.FormatBool(o.lend) + " " + strconv.Itoa(o.socket)
-	list := []string{flags, o.root, o.dir, o.spoof}
+	list := []string{flags, o.root, o.dir, o.spoof, o.twins}
 	for abi, path := range o.entries {
 		list = append(list, abi, path)
 	}
@@ -48,13 +49,13 @@ func (o order) words() []string {
 
 // parseOrder reads an order, and gives what comes behind it.
 func parseOrder(words []string) (o order, rest []string, err error) {
-	if len(words) < 5 {
+	if len(words) < 6 {
 		return o, nil, errors.New("words are missing")
 	}
 	if _, err := fmt.Sscanf(words[0], "%x %x %t %d", &o.ignored, &o.closed, &o.lend, &o.socket); err != nil {
 		return o, nil, err
 	}
-	o.root, o.dir, o.spoof, rest = words[1], words[2], words[3], words[4:]
+	o.root, o.dir, o.spoof, o.twins, rest = words[1], words[2], words[3], words[4], words[5:]
 	for len(rest) > 2 && rest[0] != "--" {
 		if o.entries == nil {
 			o.entries = map[string]string{}
@@ -94,7 +95,11 @@ func (s *supervisor) launch() error {
 	if _, err := unix.FcntlInt(uintptr(pair[1]), unix.F_SETFD, 0); err != nil {
 		return err
 	}
-	s.child, err = start(s.config, order{socket: pair[1], spoof: encodeSpoof(s.config.Identity, s.config.Proc)})
+	o := order{socket: pair[1], spoof: encodeSpoof(s.config.Identity, s.config.Proc)}
+	if s.twins != nil && s.twins.mount {
+		o.twins = s.config.Twins.Set.Dir
+	}
+	s.child, err = start(s.config, o)
 	unix.Close(pair[1])
 	if err != nil {
 		return err
@@ -134,6 +139,10 @@ func start(c Config, o order) (int, error) {
 	if len(o.entries) > 0 || c.Root != "" && !sys.Capable(unix.CAP_SYS_CHROOT) {
 		attr.Sys = namespace()
 		o.lend = os.Geteuid() != 0
+	} else if o.twins != "" && sys.Capable(unix.CAP_SYS_ADMIN) {
+		attr.Sys = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS}
+	} else {
+		o.twins = ""
 	}
 	self := "/proc/self/exe" // our own file, whatever its name may mean by now
 	if _, err := os.Lstat(self); err != nil {
@@ -218,6 +227,11 @@ func Launch(args []string) error {
 	}
 	if o.lend && o.root != "" {
 		lend(o.root)
+	}
+	if o.twins != "" {
+		if err := mountTwins(o.twins, o.root); err != nil {
+			fmt.Fprintln(os.Stderr, "binproxy: no twins:", err)
+		}
 	}
 	if err := enterRoot(o.root, o.dir); err != nil {
 		return err

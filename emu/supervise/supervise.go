@@ -45,6 +45,7 @@ type Config struct {
 	Debug    bool        // one line for each exec on stderr
 	Observer Observer    // nil for none
 	Died     func(Death) // called for each guest that ended badly; nil for none
+	Twins    *Twins      // what may stand in for guest programs; nil for nothing
 }
 
 // supervisor is the state of the tracer's thread.
@@ -72,6 +73,7 @@ type supervisor struct {
 	broken    map[*arch.ABI]error
 
 	spoof *spoof // nil where the identity is the kernel's own
+	twins *twins // nil where no rule is asked
 }
 
 // Run runs the command under supervision to its end, and gives that. The error is for what kept it from starting: a Refused where the
@@ -97,6 +99,9 @@ func Run(c Config) (unix.WaitStatus, error) {
 	if err := s.openOwnProc(); err != nil {
 		return 0, err
 	}
+	if c.Twins != nil {
+		s.openTwins()
+	}
 	handOn, err := forward()
 	if err != nil {
 		return 0, err
@@ -104,6 +109,11 @@ func Run(c Config) (unix.WaitStatus, error) {
 	if err := sys.TraceQuietly(); err != nil {
 		return 0, err
 	}
+	back, err := s.placeTwins()
+	if err != nil {
+		return 0, err
+	}
+	defer back()
 	if err := s.launch(); err != nil {
 		return 0, err
 	}

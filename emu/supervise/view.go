@@ -33,6 +33,7 @@ type view struct {
 // file is an open file: an O_PATH descriptor, and one to read by.
 type file struct {
 	path, reader int
+	stat         unix.Stat_t
 }
 
 func (f *file) close() {
@@ -113,7 +114,7 @@ func (v *view) Open(path string) (resolve.File, syscall.Errno) {
 			_ = unix.Fstat(fd, &st)
 		}
 	}
-	f := &file{fd, -1}
+	f := &file{fd, -1, st}
 	v.last = f
 	if !v.permits(fd, &st, unix.X_OK) {
 		v.doubt = true

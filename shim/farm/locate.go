@@ -35,6 +35,13 @@ func Aside(path string) string {
 // IsAside tells whether path is such a name.
 func IsAside(path string) bool { return strings.HasPrefix(filepath.Base(path), asidePrefix) }
 
+// Original is the name that a file had before it was put aside; not ok for one that was not.
+func Original(path string) (string, bool) {
+	dir, base := filepath.Split(path)
+	name, ok := strings.CutPrefix(base, asidePrefix)
+	return dir + name, ok
+}
+
 // Call is one start of binproxy: which bundle it belongs to, and what it was called as.
 type Call struct {
 	Config config.Config

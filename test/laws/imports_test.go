@@ -86,6 +86,7 @@ var importLaws = []law{
 	{"emu/identity", notOnly("emu/sys"), "what each field is, and nothing of bundles"},
 	{"emu/config", notOnly("emu/arch", "emu/identity"), "arch, identity < config"},
 	{"emu/resolve", notOnly("emu/arch", "emu/elfinfo", "emu/config"), "a pure function: elfinfo, config < resolve < supervise"},
+	{"emu/twin", notOnly("emu/arch", "emu/elfinfo", "emu/sys"), "what a file is, and nothing of how it is executed: twin < supervise"},
 	{"emu/seccomp", notOnly("emu/arch"), "a pure function: seccomp < supervise"},
 	{"emu/sys", notOnly(), "sys < everything that needs the kernel"},
 	{"emu/exit", notOnly(), "the statuses are everybody's"},

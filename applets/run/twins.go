@@ -1,0 +1,57 @@
+package run
+
+import (
+	"os"
+	"path/filepath"
+
+	"binproxy/emu/config"
+	"binproxy/emu/exit"
+	"binproxy/emu/supervise"
+	"binproxy/emu/twin"
+	"binproxy/shim/farm"
+)
+
+// TwinsEnv is the variable that says what --twins is; "" is the bundle's own.
+const TwinsEnv = "BINPROXY_TWINS"
+
+// noTwins is the value of --twins for none.
+const noTwins = "off"
+
+// twinsOf are the twins for a run, nil for none. Where a report is asked for, what could have had a twin is found out all the same.
+func (f *flagsOf) twinsOf(cfg config.Config) (*supervise.Twins, error) {
+	dir := f.twins
+	if dir == "" {
+		dir = filepath.Join(cfg.Dir, twin.DirName)
+		if _, err := os.Stat(filepath.Join(dir, twin.ManifestName)); err != nil {
+			dir = noTwins
+		}
+	}
+	t := &supervise.Twins{Off: f.noTwin, Original: original}
+	if dir == noTwins {
+		if !f.report.asked() {
+			return nil, nil
+		}
+		return t, nil
+	}
+	dir, err := filepath.Abs(dir)
+	if err == nil {
+		t.Set, err = twin.Load(dir)
+	}
+	if err != nil {
+		return nil, exit.Errorf(exit.Failed, "run: --twins: %w", err)
+	}
+	for _, name := range f.noTwin {
+		if !twin.Known(name) {
+			return nil, exit.Errorf(exit.Failed, "run: --no-twin %s: there is no rule for such a program or set; see binproxy twin list", name)
+		}
+	}
+	return t, nil
+}
+
+// original is the name of a file before a farm put it aside.
+func original(path string) string {
+	if name, ok := farm.Original(path); ok {
+		return name
+	}
+	return path
+}

@@ -1,0 +1,32 @@
+package resolve
+
+import "strings"
+
+// Twin is a host-native program that stands in for a guest's, as its loader is told of it. The caller of execve can open the files by these
+// paths. The guest's arguments are counted without argv[0].
+type Twin struct {
+	Loader, Libraries string         // the loader, and the directory of the libraries
+	Preload           string         // a library to load first, "" for none
+	File              string         // the twin
+	First             []string       // arguments before the guest's
+	Replace           map[int]string // other texts for arguments of the guest's
+	Last              []string       // arguments behind the guest's
+}
+
+// TwinArgv is the argument vector of the loader for the plan's twin, up to the caller's argv[1]. zero is where the guest's argv[0] is in it, first
+// where its other arguments begin.
+func (p Plan) TwinArgv() (argv []string, zero, first int) {
+	t := p.Twin
+	argv = []string{t.Loader}
+	if !strings.HasPrefix(t.Loader[strings.LastIndexByte(t.Loader, '/')+1:], "ld-musl") {
+		argv = append(argv, "--inhibit-cache") // the guest's, and musl has none
+	}
+	argv = append(argv, "--library-path", t.Libraries)
+	if t.Preload != "" {
+		argv = append(argv, "--preload", t.Preload)
+	}
+	argv = append(argv, "--argv0", p.Prefix[0])
+	zero = len(argv) - 1
+	argv = append(append(argv, t.File), t.First...)
+	return append(argv, p.Prefix[1:]...), zero, len(argv)
+}

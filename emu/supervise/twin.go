@@ -1,0 +1,355 @@
+package supervise
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"binproxy/emu/identity"
+	"binproxy/emu/resolve"
+	"binproxy/emu/twin"
+)
+
+// A twin runs in a guest program's place as the emulator does: the caller is given a descriptor, here of the loader of the twins, and the new
+// stack gets the loader's arguments in front. The twin itself and its libraries are opened by the loader, by their paths: they have to be
+// visible in the caller's root. Whatever is not as it has to be, the emulator gets the program.
+
+// Twins says which programs of the host's may stand in for the guest's.
+type Twins struct {
+	Set      *twin.Set                // nil for none: only what could have a twin is told
+	Off      []string                 // programs and sets that are to have none
+	Original func(path string) string // the name that a file had before a farm put it aside; nil for path
+}
+
+// twins is what the supervisor needs for them.
+type twins struct {
+	matcher *twin.Matcher
+	place   string // the set's directory, in the root
+	mount   bool   // it has to be mounted there
+	loader  executable
+	files   map[*twin.Twin]int // O_PATH descriptors
+}
+
+// twinsPlace is where the twins are mounted in a root that does not have them.
+const twinsPlace = "/.binproxy-twins"
+
+// openTwins makes ready what all twins share. Where that is not whole there are no twins, and a line in debug.
+func (s *supervisor) openTwins() {
+	c := s.config.Twins
+	s.twins = &twins{files: map[*twin.Twin]int{}}
+	set := c.Set
+	if set != nil {
+		if err := s.checkTwins(set); err != nil {
+			if s.config.Debug {
+				s.say("no twins: %v", err)
+			}
+			set = nil
+		}
+	}
+	s.twins.matcher = twin.NewMatcher(set, c.Off)
+}
+
+func (s *supervisor) checkTwins(set *twin.Set) (err error) {
+	if err := set.Check(); err != nil {
+		return err
+	}
+	kernel, err := identity.Kernel()
+	if err != nil {
+		return err
+	}
+	if identity.Above(set.Kernel, kernel.Release) {
+		return fmt.Errorf("they need Linux %s, this is %s", set.Kernel, kernel.Release)
+	}
+	if s.twins.loader, err = s.openExecutable(filepath.Join(set.Dir, set.Loader)); err != nil {
+		return err
+	}
+	s.twins.place = set.Dir
+	if root := s.config.Root; root != "" {
+		if root, err = filepath.EvalSymlinks(root); err != nil {
+			return err
+		}
+		if root, err = filepath.Abs(root); err != nil {
+			return err
+		}
+		inside, ok := strings.CutPrefix(set.Dir, strings.TrimSuffix(root, "/")+"/")
+		s.twins.place, s.twins.mount = "/"+inside, !ok
+		if !ok {
+			s.twins.place = twinsPlace
+		}
+	}
+	s.twins.loader.path = filepath.Join(s.twins.place, set.Loader)
+	return nil
+}
+
+// placeTwins makes the directory in the root that the twins are mounted on, by the launcher, in a mount namespace of its own. The function
+// that it gives takes it away.
+func (s *supervisor) placeTwins() (back func(), err error) {
+	back = func() {}
+	if s.twins == nil || !s.twins.mount {
+		return back, nil
+	}
+	dir := filepath.Join(s.config.Root, twinsPlace)
+	err = os.Mkdir(dir, 0o755)
+	if err == nil {
+		back = func() { _ = os.Remove(dir) }
+	}
+	if fi, statErr := os.Lstat(dir); statErr != nil || !fi.IsDir() {
+		s.say("no twins: %v", errors.Join(err, statErr))
+		s.twins.mount = false
+	}
+	return back, nil
+}
+
+// twinFor finds the twin for what a tracee is about to exec, as resolve asks for it; nil where no rule is asked.
+func (s *supervisor) twinFor(t *tracee, e *pending, req request, v *view) func(resolve.Plan) *resolve.Twin {
+	if s.twins == nil || e.call.numbers != numbers64 {
+		return nil
+	}
+	return func(plan resolve.Plan) *resolve.Twin {
+		e.verdict = s.judge(v, plan)
+		if e.verdict.Rule == nil {
+			return nil
+		}
+		found, why := s.fit(t, e.verdict, plan, req, v)
+		if e.why = why; why != "" {
+			s.debug(t, "exec %s: no twin: %s", req.path, why)
+			return nil
+		}
+		return found
+	}
+}
+
+// judge is the matcher's verdict on the file that v has found last.
+func (s *supervisor) judge(v *view, plan resolve.Plan) *twin.Verdict {
+	id := idOf(&v.last.stat)
+	if verdict := s.twins.matcher.Known(id); verdict != nil {
+		return verdict
+	}
+	var root unix.Stat_t
+	path, err := v.inside(v.last.path)
+	if err != nil || unix.Fstat(v.root, &root) != nil {
+		return &twin.Verdict{}
+	}
+	if original := s.config.Twins.Original; original != nil {
+		path = original(path)
+	}
+	fd, err := unix.FcntlInt(uintptr(v.last.reader), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return &twin.Verdict{}
+	}
+	f := os.NewFile(uintptr(fd), path)
+	defer f.Close()
+	return s.twins.matcher.Judge(twin.Guest{ID: id, ABI: plan.ABI, Path: path, File: f, Root: twin.RootFD(v.root), RootID: twin.ID{Dev: root.Dev, Ino: root.Ino}})
+}
+
+func idOf(st *unix.Stat_t) twin.ID {
+	return twin.ID{Dev: st.Dev, Ino: st.Ino, Size: st.Size, Changed: st.Ctim.Nano(), Mtime: st.Mtim.Nano()}
+}
+
+// inside is the path of an open file in the tracee's root.
+func (v *view) inside(fd int) (string, error) {
+	path, err := readlinkOf(v.s.self, fd)
+	if err != nil {
+		return "", err
+	}
+	root, err := readlinkOf(v.s.self, v.root)
+	if err != nil {
+		return "", err
+	}
+	inside, ok := strings.CutPrefix(path, strings.TrimSuffix(root, "/"))
+	if !ok || !strings.HasPrefix(inside, "/") {
+		return "", unix.ENOENT
+	}
+	return inside, nil
+}
+
+// fit makes a twin of a verdict, for this exec, or says why it cannot.
+func (s *supervisor) fit(t *tracee, verdict *twin.Verdict, plan resolve.Plan, req request, v *view) (*resolve.Twin, string) {
+	if verdict.Twin == nil {
+		return nil, verdict.Why
+	}
+	call, hides, err := s.twinCall(t, plan, req, v)
+	if err != nil {
+		return nil, err.Error()
+	}
+	edit, why := verdict.Fit(call)
+	if why != "" {
+		return nil, why
+	}
+	fd, err := s.openTwin(verdict.Twin)
+	if err != nil {
+		verdict.Twin, verdict.Why = nil, err.Error()
+		return nil, verdict.Why
+	}
+	in := func(name string) string { return filepath.Join(s.twins.place, name) }
+	file := in(verdict.Twin.Path)
+	if !v.leads(file, fd) {
+		return nil, file + " is not visible in its root"
+	}
+	found := &resolve.Twin{Loader: s.twins.loader.path, Libraries: filepath.Dir(s.twins.loader.path), File: file,
+		First: edit.First, Replace: edit.Replace, Last: edit.Last}
+	if hides {
+		found.Preload = in(twin.UnhideName)
+	}
+	return found, ""
+}
+
+// openTwin opens a twin's file, once.
+func (s *supervisor) openTwin(t *twin.Twin) (int, error) {
+	if fd, ok := s.twins.files[t]; ok {
+		return fd, nil
+	}
+	set := s.config.Twins.Set
+	if err := set.CheckFile(t.File); err != nil {
+		return -1, err
+	}
+	fd, err := unix.Open(filepath.Join(set.Dir, t.Path), unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, err
+	}
+	s.twins.files[t] = fd
+	return fd, nil
+}
+
+// maxArguments bounds what is read of a list of arguments before an exec.
+const maxArguments = 1 << 16
+
+// twinCall reads the arguments and the environment of the exec. hides tells whether there is something in it that the twin's loader must not see.
+func (s *supervisor) twinCall(t *tracee, plan resolve.Plan, req request, v *view) (c twin.Call, hides bool, err error) {
+	m := s.memory(t)
+	args, err := m.readStrings(req.argv)
+	if err != nil {
+		return c, false, err
+	}
+	c.Args = append(c.Args, plan.Prefix[1:]...)
+	c.Args = append(c.Args, args[min(1, len(args)):]...)
+	if c.Env, err = m.readStrings(req.envp); err != nil {
+		return c, false, err
+	}
+	for _, entry := range c.Env {
+		if _, ok := twin.Hidden(entry); ok {
+			hides = true
+		}
+	}
+	c.Same, c.Dir = v.sameCommand, s.twins.place
+	return c, hides, nil
+}
+
+// readStrings reads a list of strings, which ends with a null pointer.
+func (m memory) readStrings(at uint64) ([]string, error) {
+	if at == 0 {
+		return nil, nil
+	}
+	w := words{addr: at, read: m.read}
+	var list []string
+	for {
+		p := w.next()
+		if p == 0 || w.err != nil {
+			return list, w.err
+		}
+		if len(list) == maxArguments {
+			return nil, errors.New("too many arguments to look at")
+		}
+		text, err := m.readString(p, maxString)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, text)
+	}
+}
+
+// sameCommand tells whether two names, looked for in a PATH, are one file.
+func (v *view) sameCommand(path, first, second string) bool {
+	a, b := v.command(path, first), v.command(path, second)
+	return a != (twin.ID{}) && a == b
+}
+
+func (v *view) command(path, name string) twin.ID {
+	for _, dir := range filepath.SplitList(path) {
+		if !strings.HasPrefix(dir, "/") {
+			continue
+		}
+		if fd, st, errno := v.lookUp(dir + "/" + name); errno == 0 {
+			unix.Close(fd)
+			return idOf(&st)
+		}
+	}
+	return twin.ID{}
+}
+
+// twinArguments are the loader's and the twin's, from those that the caller gave. What the loader is not to see in the environment is
+// hidden, in memory that only the new process has.
+func twinArguments(plan resolve.Plan, old stack, m memory) ([]argument, error) {
+	texts, zero, first := plan.TwinArgv()
+	var argv []argument
+	for i, text := range texts {
+		a := argument{text: text}
+		if i == zero && !plan.Script && len(old.argv) > 0 {
+			a = argument{at: old.argv[0]}
+		}
+		argv = append(argv, a)
+	}
+	for _, at := range old.argv[min(1, len(old.argv)):] {
+		argv = append(argv, argument{at: at})
+	}
+	first -= len(plan.Prefix) - 1
+	for i, text := range plan.Twin.Replace {
+		argv[first+i] = argument{text: text}
+	}
+	for _, text := range plan.Twin.Last {
+		argv = append(argv, argument{text: text})
+	}
+	if plan.Twin.Preload == "" {
+		return argv, nil
+	}
+	for _, at := range old.envp {
+		entry, err := m.readString(at, maxString)
+		if err != nil {
+			return nil, err
+		}
+		if mark, ok := twin.Hidden(entry); ok {
+			if err := m.write(at, []byte{mark}); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return argv, nil
+}
+
+// withoutTwin is an exec of a twin's loader that the kernel refused: the emulator gets the guest's program instead.
+func (s *supervisor) withoutTwin(t *tracee, e *pending, regs registers) error {
+	refused := unix.Errno(-regs.result())
+	e.verdict.Twin, e.verdict.Why = nil, fmt.Sprintf("%s: %v", s.twins.loader.path, refused)
+	s.debug(t, "exec %s: no twin: %s", e.name, e.verdict.Why)
+	s.giveBack(e, t.tid)
+	if err := s.takeBack(t, e, regs); err != nil {
+		return err
+	}
+	e.why, e.plan.Twin, e.via, e.guest.emulator = e.verdict.Why, nil, &e.emulator.executable, e.emulator
+	back := e.regs
+	if err := back.set(t.tid); err != nil {
+		return err
+	}
+	req, err := s.request(t, e)
+	if err != nil {
+		return err
+	}
+	return s.hand(t, e, req, leaving)
+}
+
+// mountTwins mounts a directory of twins in the launcher's mount namespace, read-only as far as that is allowed.
+func mountTwins(dir, root string) error {
+	place := filepath.Join(root, twinsPlace)
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil && !errors.Is(err, unix.EINVAL) {
+		return &os.PathError{Op: "make a slave of", Path: "/", Err: err}
+	}
+	if err := unix.Mount(dir, place, "", unix.MS_BIND, ""); err != nil {
+		return &os.PathError{Op: "bind", Path: place, Err: err}
+	}
+	_ = unix.Mount("", place, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, "")
+	return nil
+}

@@ -1,0 +1,167 @@
+package twin
+
+import (
+	"path"
+	"strings"
+)
+
+// Call is an exec that a twin is to answer.
+type Call struct {
+	Args []string // the guest's, without argv[0]
+	Env  []string
+	Dir  string // the set's, as the caller sees it
+	// Same tells whether two names are one file in the guest's PATH.
+	Same func(path, first, second string) bool
+}
+
+// Edit is what the twin's arguments have more, or else, than the guest's.
+type Edit struct {
+	First   []string       // before them
+	Replace map[int]string // by index in Args
+	Last    []string       // behind them
+}
+
+// builtIn tells whether the C library has a locale in itself, without data of the guest's.
+func builtIn(locale string) bool {
+	switch locale {
+	case "", "C", "POSIX", "C.UTF-8", "C.utf8":
+		return true
+	}
+	return false
+}
+
+// Fit tells what to change in a call for the verdict's twin, or why the twin would not do what the guest's program does.
+func (v *Verdict) Fit(c Call) (e Edit, why string) {
+	if why := v.environment(c); why != "" {
+		return e, why
+	}
+	for _, arg := range c.Args {
+		for _, pattern := range v.Rule.unless {
+			if fits(pattern, arg) {
+				return e, "called with " + arg
+			}
+		}
+	}
+	if v.Rule.headers != "" {
+		e.Last = v.headers(c)
+	}
+	if v.Rule.plugin != "" {
+		if why := v.plugin(c, &e); why != "" {
+			return e, why
+		}
+	}
+	return e, ""
+}
+
+// environment says which variable forbids the twin.
+func (v *Verdict) environment(c Call) string {
+	path := ""
+	for _, entry := range c.Env {
+		name, value, _ := strings.Cut(entry, "=")
+		switch {
+		case name == "PATH" && path == "":
+			path = value
+		case name == "LANG" || strings.HasPrefix(name, "LC_"):
+			if !builtIn(value) {
+				return entry + ": a locale's data may be of another version"
+			}
+		case name == "QEMU_LD_PREFIX" || name == "GCONV_PATH":
+			return name + " is set"
+		case isOneOf(name, v.Rule.without):
+			return name + " is set"
+		}
+	}
+	if s := v.Rule.same; len(s) > 0 && !c.Same(path, s[0], expand(s[1], v.Name, v.abi)) {
+		return s[0] + " in PATH is another one"
+	}
+	return ""
+}
+
+// fits compares an argument with a pattern: "x*" is all that begins with x; "-*x" is a bundle of one-letter options with x in it.
+func fits(pattern, arg string) bool {
+	if pattern == arg {
+		return true
+	}
+	if letter, ok := strings.CutPrefix(pattern, "-*"); ok && letter != "" {
+		bundle, isOption := strings.CutPrefix(arg, "-")
+		return isOption && !strings.HasPrefix(bundle, "-") && strings.Contains(bundle, strings.TrimSuffix(letter, "*"))
+	}
+	start, ok := strings.CutSuffix(pattern, "*")
+	return ok && strings.HasPrefix(arg, start)
+}
+
+// headers are arguments that make a cross compiler's pass look for headers where the guest's own does, in the same order. The directories that it has
+// built in do not exist in the guest but for the last two, /usr/include/TRIPLET and /usr/include; -iprefix stands for those of the compiler.
+func (v *Verdict) headers(c Call) []string {
+	var list []string
+	system := func(dirs ...string) {
+		for _, dir := range dirs {
+			list = append(list, "-isystem", dir)
+		}
+	}
+	standard := !isOneOf("-nostdinc", c.Args)
+	if standard && v.Rule.headers == "c++" && !isOneOf("-nostdinc++", c.Args) {
+		base := "/usr/include/c++/" + v.major
+		system(base, "/usr/include/"+triplet(v.abi)+"/c++/"+v.major, base+"/backward")
+	}
+	if standard {
+		system("/usr/local/include")
+	}
+	return append(list, "-iprefix", v.dir+"/")
+}
+
+// PluginName is the file name of the plug-in by which linkers and ar understand gcc's intermediate code.
+const PluginName = "liblto_plugin.so"
+
+// plugin puts the twin of gcc's plug-in in its place.
+func (v *Verdict) plugin(c Call, e *Edit) string {
+	file := v.set.pluginFor(v.abi.Name, v.major)
+	if file != "" {
+		file = path.Join(c.Dir, file)
+	}
+	named := false
+	for i := 0; i < len(c.Args); i++ {
+		arg := c.Args[i]
+		option, value, joined := strings.Cut(arg, "=")
+		if option != "-plugin" && option != "--plugin" {
+			continue
+		}
+		if !joined {
+			if i++; i == len(c.Args) {
+				return arg + " has no value"
+			}
+			value = c.Args[i]
+		}
+		if path.Base(value) != PluginName || file == "" {
+			return "called with the plug-in " + value
+		}
+		named = true
+		if e.Replace == nil {
+			e.Replace = map[int]string{}
+		}
+		e.Replace[i] = file
+		if joined {
+			e.Replace[i] = option + "=" + file
+		}
+	}
+	if v.Rule.plugin == "first" && !named && file != "" {
+		e.First = []string{"--plugin", file}
+	}
+	return ""
+}
+
+// pluginFor finds the plug-in of an ABI's compiler; without a major version, the only one there is.
+func (s *Set) pluginFor(abi, major string) string {
+	found := ""
+	for _, f := range s.Files {
+		dir, base := path.Split(f.Path)
+		if base != PluginName || !strings.HasPrefix(dir, abi+"/") || major != "" && dir != abi+"/"+major+"/" {
+			continue
+		}
+		if found != "" {
+			return ""
+		}
+		found = f.Path
+	}
+	return found
+}

@@ -1,0 +1,173 @@
+package twin
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"binproxy/emu/arch"
+)
+
+// ID tells files apart, and states of one file: what stat says of it.
+type ID struct {
+	Dev, Ino             uint64
+	Size, Changed, Mtime int64 // bytes; nanoseconds
+}
+
+// Verdict is what the Matcher found out about a guest's file. The zero Verdict is that of a file no rule speaks of.
+type Verdict struct {
+	Rule  *Rule
+	Name  string // the program's
+	Twin  *Twin  // nil where there is none: Why tells why not
+	Why   string
+	facts *facts
+	set   *Set
+	abi   *arch.ABI
+	dir   string // the guest's file's directory
+	major string
+}
+
+// Matcher finds twins for the guest's files. It remembers what it found for as long as it lives, which is one run: no database is read
+// twice for one file.
+type Matcher struct {
+	set      *Set // nil: there are no twins, only what could have some is told
+	off      map[string]bool
+	verdicts map[ID]*Verdict
+	roots    map[ID]*facts
+}
+
+// facts are what matters of a guest's root besides its packages.
+type facts struct {
+	vendor, database string
+	preload          bool // /etc/ld.so.preload names something, which no loader but the guest's own could load
+	services         bool // users and groups may come from more than files
+}
+
+// NewMatcher makes a Matcher for a set, without the twins of the names in off. set may be nil.
+func NewMatcher(set *Set, off []string) *Matcher {
+	m := &Matcher{set: set, off: map[string]bool{}, verdicts: map[ID]*Verdict{}, roots: map[ID]*facts{}}
+	for _, name := range off {
+		m.off[name] = true
+	}
+	return m
+}
+
+// Known is the verdict on a file that was judged before; nil for a new one.
+func (m *Matcher) Known(id ID) *Verdict { return m.verdicts[id] }
+
+// Guest is a file of the guest that is to be judged.
+type Guest struct {
+	ID     ID
+	ABI    *arch.ABI
+	Path   string // without a symbolic link in it, from the guest's root
+	File   *os.File
+	Root   Root
+	RootID ID
+}
+
+// Judge finds the verdict on a file.
+func (m *Matcher) Judge(g Guest) *Verdict {
+	v := m.judge(g)
+	m.verdicts[g.ID] = v
+	return v
+}
+
+func (m *Matcher) judge(g Guest) *Verdict {
+	f, ok := find(Rules(), g.Path, g.ABI)
+	if !ok {
+		return &Verdict{}
+	}
+	v := &Verdict{Rule: f.rule, Name: f.name, set: m.set, abi: g.ABI, dir: g.Path[:strings.LastIndexByte(g.Path, '/')], major: f.major}
+	v.facts = m.factsOf(g)
+	v.Twin, v.Why = m.choose(v, g)
+	return v
+}
+
+// choose finds the twin for a file that a rule speaks of, or says why there is none.
+func (m *Matcher) choose(v *Verdict, g Guest) (*Twin, string) {
+	r := v.Rule
+	switch {
+	case m.off[v.Name] || m.off[r.Set]:
+		return nil, "switched off"
+	case r.bits != 0 && r.bits != g.ABI.Class:
+		return nil, fmt.Sprintf("only where a long has %d bits", r.bits)
+	case m.set == nil:
+		return nil, "no twins are given"
+	case v.facts.preload:
+		return nil, "the guest has an /etc/ld.so.preload"
+	case r.users && v.facts.services:
+		return nil, "the guest's nsswitch.conf names more than files"
+	case v.facts.vendor != m.set.Vendor:
+		return nil, fmt.Sprintf("the guest is %q, the twins are of %q", v.facts.vendor, m.set.Vendor)
+	}
+	t := m.set.twin(v.Name, g.ABI.Name, v.major)
+	if t == nil {
+		return nil, "no twin of it is packed"
+	}
+	if why := m.sameVersion(v, g, t); why != "" {
+		return nil, why
+	}
+	return t, ""
+}
+
+// sameVersion says why the guest's file is not the twin's program in the twin's version, "" where it is.
+func (m *Matcher) sameVersion(v *Verdict, g Guest, t *Twin) string {
+	want := upstream(m.set.Database, t.Version)
+	o, err := ask(g.Root, v.facts.database, g.Path, v.Rule.packageNames(v.Name, v.major, g.ABI), g.ABI)
+	if err != nil {
+		if g.ID.Size > 0 && tells(io.NewSectionReader(g.File, 0, g.ID.Size), plain(want)) {
+			return ""
+		}
+		return fmt.Sprintf("%v, and it does not tell that it is %s", err, plain(want))
+	}
+	if have := upstream(o.database, o.version); have != want {
+		return fmt.Sprintf("the guest's is %s, the twin is %s", have, want)
+	}
+	if !o.genuine(io.NewSectionReader(g.File, 0, g.ID.Size)) {
+		return fmt.Sprintf("it is not the file that package %s brought", o.pkg)
+	}
+	return ""
+}
+
+// tells tells whether a program has its version in it, as a string of its own or at the end of one.
+func tells(r io.Reader, version string) bool {
+	const chunk = 64 << 10
+	want := append([]byte(version), 0)
+	buf := make([]byte, 0, chunk+len(want)+1)
+	for {
+		n, err := io.ReadFull(r, buf[len(buf):len(buf)+chunk])
+		buf = buf[:len(buf)+n]
+		for at := 0; ; {
+			i := bytes.Index(buf[at:], want)
+			if i < 0 {
+				break
+			}
+			at += i
+			if at > 0 && !strings.ContainsRune("0123456789.", rune(buf[at-1])) {
+				return true
+			}
+			at++
+		}
+		if err != nil {
+			return false
+		}
+		keep := len(want) + 1
+		buf = append(buf[:0], buf[len(buf)-keep:]...)
+	}
+}
+
+func (m *Matcher) factsOf(g Guest) *facts {
+	if f := m.roots[g.RootID]; f != nil {
+		return f
+	}
+	f := &facts{vendor: Vendor(g.Root), database: DatabaseOf(g.Root)}
+	_, f.preload = firstLine(g.Root, "/etc/ld.so.preload", func(line string) bool { return strings.TrimSpace(line) != "" && line[0] != '#' })
+	_, f.services = firstLine(g.Root, "/etc/nsswitch.conf", func(line string) bool {
+		database, services, ok := strings.Cut(line, ":")
+		return ok && isOneOf(database, []string{"passwd", "group"}) && strings.TrimSpace(services) != "files"
+	})
+	m.roots[g.RootID] = f
+	return f
+}

@@ -1,0 +1,399 @@
+// Package pack makes a directory of twins from the programs of this host: it finds those that the rules name, takes them with their loader and
+// libraries, and writes down what each of them is.
+package pack
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/u-root/u-root/pkg/ldd"
+
+	"binproxy/emu/arch"
+	"binproxy/emu/twin"
+)
+
+// Options say what is packed.
+type Options struct {
+	ABIs  []*arch.ABI // the guests
+	Names []string    // sets or programs; empty for everything
+	Root  string      // a guest: what does not match its programs is left out; "" for none
+}
+
+// Skipped is a program that was not packed, and why.
+type Skipped struct{ Name, Why string }
+
+// Result is what was packed.
+type Result struct {
+	Set     *twin.Set
+	Size    int64
+	Skipped []Skipped
+}
+
+// Make packs into dir, which may not exist, be empty, or hold twins (which are replaced).
+func Make(dir string, o Options) (Result, error) {
+	if err := replaceable(dir); err != nil {
+		return Result{}, err
+	}
+	if err := os.MkdirAll(filepath.Dir(dir), 0o777); err != nil {
+		return Result{}, err
+	}
+	temp, err := os.MkdirTemp(filepath.Dir(dir), "."+filepath.Base(dir)+".")
+	if err != nil {
+		return Result{}, err
+	}
+	defer os.RemoveAll(temp)
+	r, err := Fill(temp, o)
+	if err != nil {
+		return r, err
+	}
+	if err := os.Chmod(temp, 0o755); err != nil {
+		return r, err
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return r, err
+	}
+	r.Set.Dir = dir
+	return r, os.Rename(temp, dir)
+}
+
+func replaceable(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0 {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(dir, twin.ManifestName)); err != nil {
+		return fmt.Errorf("%s is not empty and holds no twins (it has no %s); choose another place with -o DIR", dir, twin.ManifestName)
+	}
+	return nil
+}
+
+// Fill packs into an empty directory.
+func Fill(dir string, o Options) (Result, error) {
+	root, done, err := twin.OpenRoot("/")
+	if err != nil {
+		return Result{}, err
+	}
+	defer done()
+	p := packer{dir: dir, root: root, set: &twin.Set{Dir: dir, Host: arch.Host().Name, Vendor: twin.Vendor(root), Database: twin.DatabaseOf(root)}}
+	if p.set.Database == "" {
+		return Result{}, errors.New("this host has no package database that tells versions: neither dpkg's, nor apk's, nor rpm's")
+	}
+	if err := p.choose(o); err != nil {
+		return Result{}, err
+	}
+	if err := p.owners(); err != nil {
+		return Result{}, err
+	}
+	if o.Root != "" {
+		if err := p.drop(o); err != nil {
+			return Result{}, err
+		}
+	}
+	if len(p.programs) == 0 {
+		return Result{p.set, 0, p.skipped}, errors.New("nothing is left to pack" + p.reasons())
+	}
+	err = p.copyAll()
+	return Result{p.set, p.size, p.skipped}, err
+}
+
+// program is one that is to be packed. from is its path on this host.
+type program struct {
+	twin.Twin
+	from string
+}
+
+// packer is a packing on its way.
+type packer struct {
+	dir      string
+	root     twin.RootFD
+	set      *twin.Set
+	programs []program
+	plugins  []program
+	skipped  []Skipped
+	sources  map[string]string // files that are in, and what they are copies of
+	owner    map[string]twin.Owner
+	size     int64
+}
+
+func (p *packer) skip(name, format string, args ...any) {
+	p.skipped = append(p.skipped, Skipped{name, fmt.Sprintf(format, args...)})
+}
+
+func (p *packer) reasons() string {
+	var b strings.Builder
+	for _, s := range p.skipped {
+		fmt.Fprintf(&b, "\n  %s: %s", s.Name, s.Why)
+	}
+	return b.String()
+}
+
+// choose finds the host's programs.
+func (p *packer) choose(o Options) error {
+	if err := check(o.Names); err != nil {
+		return err
+	}
+	for _, r := range twin.Rules() {
+		if r.Never {
+			continue
+		}
+		for _, name := range r.Names {
+			if len(o.Names) == 0 || slices.Contains(o.Names, r.Set) || slices.Contains(o.Names, name) {
+				p.find(r, name, o.ABIs)
+			}
+		}
+	}
+	return nil
+}
+
+// check refuses names that no rule knows, and those that may have no twins.
+func check(names []string) error {
+	for _, name := range names {
+		r := twin.ByName(name)
+		if r != nil && r.Never {
+			return fmt.Errorf("%s may have no twin: %s", name, r.Why)
+		}
+		if r == nil && !twin.Known(name) {
+			return fmt.Errorf("there is no rule for %q, neither as a program nor as a set; see binproxy twin list", name)
+		}
+	}
+	return nil
+}
+
+func (p *packer) find(r *twin.Rule, name string, abis []*arch.ABI) {
+	if !r.PerArch() {
+		abis = []*arch.ABI{arch.Host()}
+	}
+	for _, abi := range abis {
+		files := r.OnHost(name, abi)
+		for _, f := range files {
+			t := program{twin.Twin{Name: name, ABI: twin.AnyABI, Major: f.Major}, f.Path}
+			place := "any"
+			if r.PerArch() {
+				t.ABI, place = abi.Name, abi.Name
+			}
+			t.Path = filepath.Join(place, f.Major, name)
+			p.programs = append(p.programs, t)
+			if plugin := filepath.Join(filepath.Dir(f.Path), twin.PluginName); name == "lto1" && isFile(plugin) {
+				q := program{twin.Twin{Name: twin.PluginName, ABI: t.ABI, Major: f.Major}, plugin}
+				q.Path = filepath.Join(place, f.Major, twin.PluginName)
+				p.plugins = append(p.plugins, q)
+			}
+		}
+		switch {
+		case len(files) > 0:
+		case r.PerArch():
+			p.skip(name, "not on this host for %s; looked for %s", abi.Name, strings.Join(r.HostPaths(name, abi), " "))
+		default:
+			p.skip(name, "not on this host")
+		}
+	}
+}
+
+// owners finds the packages of what is to be packed, and drops what has none.
+func (p *packer) owners() error {
+	var files []string
+	for _, q := range slices.Concat(p.programs, p.plugins) {
+		files = append(files, q.from)
+	}
+	libraries, err := p.libraries()
+	if err != nil {
+		return err
+	}
+	p.owner, err = twin.Owners(p.root, append(files, libraries...))
+	if err != nil {
+		return err
+	}
+	p.programs = slices.DeleteFunc(p.programs, func(q program) bool {
+		_, ok := p.owner[q.from]
+		if !ok {
+			p.skip(q.Name, "no package brought %s", q.from)
+		}
+		return !ok
+	})
+	for i := range p.programs {
+		p.programs[i].Package, p.programs[i].Version = p.owner[p.programs[i].from].Package, p.owner[p.programs[i].from].Version
+	}
+	return nil
+}
+
+// drop leaves out what the guest's programs do not match.
+func (p *packer) drop(o Options) error {
+	root, done, err := twin.OpenRoot(o.Root)
+	if err != nil {
+		return err
+	}
+	defer done()
+	p.programs = slices.DeleteFunc(p.programs, func(q program) bool {
+		why := p.set.Compare(q.Twin, root, o.ABIs)
+		if why != "" {
+			p.skip(q.Name, "%s", why)
+		}
+		return why != ""
+	})
+	return nil
+}
+
+// libraries lists the loader and the libraries of all programs. The first is the loader.
+func (p *packer) libraries() ([]string, error) {
+	var all []string
+	loader := ""
+	for _, q := range p.programs {
+		interp, err := ldd.GetInterp(q.from)
+		if err != nil {
+			return nil, fmt.Errorf("%s: its loader: %w", q.from, err)
+		}
+		if interp == "" {
+			continue // static
+		}
+		if loader == "" {
+			loader = interp
+		}
+		list, err := ldd.List(q.from)
+		if err != nil {
+			return nil, fmt.Errorf("%s: its libraries: %w", q.from, err)
+		}
+		for _, lib := range list {
+			if !filepath.IsAbs(lib) {
+				return nil, fmt.Errorf("%s: its library %s is not found on this machine", q.from, lib)
+			}
+			real, err := filepath.EvalSymlinks(lib)
+			if err != nil {
+				return nil, err
+			}
+			p.source("lib/"+filepath.Base(lib), real)
+			all = append(all, real)
+		}
+	}
+	if loader == "" {
+		return nil, nil
+	}
+	p.set.Loader = "lib/" + filepath.Base(loader)
+	return all, nil
+}
+
+func (p *packer) source(name, from string) {
+	if p.sources == nil {
+		p.sources = map[string]string{}
+	}
+	p.sources[name] = from
+}
+
+func (p *packer) copyAll() error {
+	for i := range p.programs {
+		if err := p.copy(&p.programs[i].File, p.programs[i].from); err != nil {
+			return err
+		}
+		p.set.Twins = append(p.set.Twins, p.programs[i].Twin)
+	}
+	for _, q := range p.plugins {
+		p.source(q.Path, q.from)
+	}
+	for _, name := range p.needed() {
+		from := p.sources[name]
+		o := p.owner[from]
+		f := twin.File{Path: name, Package: cmp.Or(o.Package, "-"), Version: cmp.Or(o.Version, "-")}
+		if err := p.copy(&f, from); err != nil {
+			return err
+		}
+		p.set.Files = append(p.set.Files, f)
+	}
+	if err := p.unhide(); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(p.dir, twin.ManifestName), p.set.Marshal(), 0o644)
+}
+
+// needed lists the names of the libraries and plug-ins, sorted; programs may have been dropped since they were found.
+func (p *packer) needed() []string {
+	need := map[string]bool{}
+	for _, q := range p.programs {
+		list, _ := ldd.List(q.from) // worked before
+		for _, lib := range list {
+			need["lib/"+filepath.Base(lib)] = true
+		}
+	}
+	for _, q := range p.plugins {
+		need[q.Path] = slices.ContainsFunc(p.programs, func(one program) bool { return one.ABI == q.ABI })
+	}
+	var names []string
+	for name := range p.sources {
+		if need[name] {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// unhide writes the library that shows a twin what its loader was not to see.
+func (p *packer) unhide() error {
+	if p.set.Loader == "" {
+		return nil
+	}
+	text, err := twin.Unhide(arch.Host().EMachine)
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256(text)
+	p.set.Files = append(p.set.Files, twin.File{Path: twin.UnhideName, Package: "-", Version: "-", Size: int64(len(text)), Sum: hex.EncodeToString(sum[:])})
+	p.size += int64(len(text))
+	return os.WriteFile(filepath.Join(p.dir, twin.UnhideName), text, 0o755)
+}
+
+func (p *packer) copy(f *twin.File, from string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	to := filepath.Join(p.dir, f.Path)
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return err
+	}
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o755)
+	if err != nil {
+		return err
+	}
+	sum := sha256.New()
+	f.Size, err = io.Copy(io.MultiWriter(out, sum), in)
+	if err := errors.Join(err, out.Close()); err != nil {
+		return err
+	}
+	f.Sum = hex.EncodeToString(sum.Sum(nil))
+	p.size += f.Size
+	return nil
+}
+
+func isFile(path string) bool {
+	fi, err := os.Stat(path)
+	return err == nil && fi.Mode().IsRegular()
+}
+
+// Guests lists the architectures that this host has a cross compiler or cross binutils for.
+func Guests() []*arch.ABI {
+	var list []*arch.ABI
+	for _, abi := range arch.All() {
+		if abi == arch.Host() {
+			continue
+		}
+		for _, name := range []string{"cc1", "as"} {
+			if len(twin.ByName(name).OnHost(name, abi)) > 0 {
+				list = append(list, abi)
+				break
+			}
+		}
+	}
+	return list
+}

@@ -1,0 +1,219 @@
+package twin
+
+import (
+	_ "embed"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"binproxy/emu/arch"
+)
+
+//go:embed rules.txt
+var rulesText string
+
+// Rule is a block of rules.txt: what holds for the programs of its names.
+type Rule struct {
+	Set   string
+	Names []string
+	Never bool // they have no twins
+	Why   string
+	Speed int // how many times faster than emulated, about: for what a summary tells
+	Try   []string
+
+	guest, host []string // patterns of paths
+	packages    []string // patterns of names
+	unless      []string // arguments, "x*" for all that begin with x, "-*x" for a bundle of one-letter options with x in it
+	without     []string // variables of the environment
+	same        []string // two names that have to be one file in the guest's PATH
+	bits        int      // the guest's ABI has to be of this class; 0 for any
+	headers     string   // "c" or "c++": the guest's directories of headers are to be named
+	plugin      string   // gcc's plug-in for linkers: "named" by an argument, or to be named "first"
+	users       bool     // it looks up users and groups
+}
+
+var (
+	rulesOnce sync.Once
+	rulesRead []*Rule
+)
+
+// Rules are those of rules.txt, read when they are first asked for.
+func Rules() []*Rule {
+	rulesOnce.Do(func() {
+		var err error
+		if rulesRead, err = parseRules(rulesText); err != nil {
+			panic("rules.txt: " + err.Error()) // a test reads it
+		}
+	})
+	return rulesRead
+}
+
+// parser is what the lines so far have said.
+type parser struct {
+	rules []*Rule
+	set   string
+	speed int
+	rule  *Rule
+}
+
+func parseRules(text string) ([]*Rule, error) {
+	var p parser
+	for n, line := range strings.Split(text, "\n") {
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		key, value, _ := strings.Cut(line, " ")
+		if err := p.line(key, value); err != nil {
+			return nil, fmt.Errorf("line %d: %w", n+1, err)
+		}
+	}
+	for _, r := range p.rules {
+		if r.Why == "" {
+			return nil, fmt.Errorf("%s: there is no why", r.Names[0])
+		}
+	}
+	return p.rules, nil
+}
+
+func (p *parser) line(key, value string) (err error) {
+	words := strings.Fields(value)
+	if len(words) == 0 && key != "users" && key != "plugin" {
+		return fmt.Errorf("%q has no value", key)
+	}
+	switch key {
+	case "set":
+		p.set, p.rule = value, nil
+		return nil
+	case "twin", "never":
+		p.rule = &Rule{Set: p.set, Names: words, Never: key == "never", Speed: p.speed}
+		p.rules = append(p.rules, p.rule)
+		return nil
+	case "speed":
+		p.speed, err = strconv.Atoi(value)
+		return err
+	}
+	if p.rule == nil {
+		return fmt.Errorf("%q stands outside of a block", key)
+	}
+	return p.rule.line(key, value, words)
+}
+
+func (r *Rule) line(key, value string, words []string) (err error) {
+	switch key {
+	case "why":
+		r.Why = value
+	case "try":
+		r.Try = append(r.Try, value)
+	case "guest":
+		r.guest = words
+	case "host":
+		r.host = words
+	case "package":
+		r.packages = words
+	case "unless":
+		r.unless = words
+	case "without":
+		r.without = words
+	case "same":
+		r.same = words
+	case "bits":
+		r.bits, err = strconv.Atoi(value)
+	case "headers":
+		r.headers = value
+	case "plugin":
+		r.plugin = "named"
+		if value != "" {
+			r.plugin = value
+		}
+	case "users":
+		r.users = true
+	default:
+		return fmt.Errorf("unknown key %q", key)
+	}
+	return err
+}
+
+// Guests lists the paths of the program in a guest, as patterns.
+func (r *Rule) guests(name string, abi *arch.ABI) []string {
+	if len(r.guest) == 0 {
+		return []string{"/usr/bin/" + name, "/bin/" + name}
+	}
+	return expandAll(r.guest, name, abi)
+}
+
+// hosts lists the paths of the twin on the host, as patterns.
+func (r *Rule) hosts(name string, abi *arch.ABI) []string {
+	if len(r.host) == 0 {
+		return r.guests(name, abi)
+	}
+	return expandAll(r.host, name, abi)
+}
+
+// names of the guest's packages that may have the program.
+func (r *Rule) packageNames(name, major string, abi *arch.ABI) []string {
+	if len(r.packages) == 0 {
+		return []string{name}
+	}
+	list := expandAll(r.packages, name, abi)
+	for i := range list {
+		list[i] = withMajor(list[i], major)
+	}
+	return list
+}
+
+func expandAll(patterns []string, name string, abi *arch.ABI) []string {
+	list := make([]string, len(patterns))
+	for i, pattern := range patterns {
+		list[i] = expand(pattern, name, abi)
+	}
+	return list
+}
+
+// PerArch tells whether the twin for one guest architecture is another program than that for the next.
+func (r *Rule) PerArch() bool {
+	return slices.ContainsFunc(r.host, func(p string) bool { return strings.Contains(p, "{triplet}") })
+}
+
+// found is a rule that speaks of a file.
+type found struct {
+	rule        *Rule
+	name, major string
+}
+
+// find looks for the rule about a guest's file, by its path.
+func find(rules []*Rule, file string, abi *arch.ABI) (found, bool) {
+	base := file[strings.LastIndexByte(file, '/')+1:]
+	for _, r := range rules {
+		if r.Never {
+			continue
+		}
+		for _, name := range r.Names {
+			if len(r.guest) == 0 && name != base {
+				continue // the common case, without a pattern made
+			}
+			for _, pattern := range r.guests(name, abi) {
+				if major, ok := matches(pattern, file); ok {
+					return found{r, name, major}, true
+				}
+			}
+		}
+	}
+	return found{}, false
+}
+
+// ByName finds the rule for a program's name; nil where there is none.
+func ByName(name string) *Rule {
+	for _, r := range Rules() {
+		if slices.Contains(r.Names, name) {
+			return r
+		}
+	}
+	return nil
+}
+
+// Known tells whether a rule that allows twins speaks of a program or set.
+func Known(name string) bool {
+	return slices.ContainsFunc(Rules(), func(r *Rule) bool { return !r.Never && (r.Set == name || slices.Contains(r.Names, name)) })
+}

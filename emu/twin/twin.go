@@ -1,0 +1,64 @@
+// Package twin knows which host-native programs may stand in for programs of the guest, and when.
+//
+// Most of what a build runs (compilers' passes, compressors, text tools) gives the same bytes whatever it runs on. Its twin is the host's
+// program of the same name and upstream version, kept in a directory with its loader and libraries (package pack makes it, the file
+// twins.list describes it). Three things decide, each only when the one before it says yes:
+//
+//   - the rule (rules.txt): may this program have a twin at all?
+//   - the Matcher: is the guest's file that program, of the twin's upstream version? Asked of the guest's package database, once for
+//     each file in a run;
+//   - the exec: do its arguments and its environment ask for nothing that the twin would do otherwise (Verdict.Fit)?
+//
+// The twin is started by its own loader, from its own libraries, and reads the guest's files by the guest's paths.
+package twin
+
+import (
+	"path"
+	"strings"
+
+	"binproxy/emu/arch"
+)
+
+// triplet is GNU's name of the ABI as Debian's compilers have it in their paths.
+func triplet(abi *arch.ABI) string {
+	if abi.Name == "i386" {
+		return "i686-linux-gnu"
+	}
+	return abi.GNU
+}
+
+// expand puts the names of an ABI and a program into a pattern; {major} stays.
+func expand(pattern, name string, abi *arch.ABI) string {
+	t := triplet(abi)
+	return strings.NewReplacer("{triplet}", t, "{dashed}", strings.ReplaceAll(t, "_", "-"), "NAME", name).Replace(pattern)
+}
+
+const majorMark = "{major}"
+
+// matches compares a path with an expanded pattern, and gives what stands for {major}: digits.
+func matches(pattern, file string) (major string, ok bool) {
+	before, after, varies := strings.Cut(pattern, majorMark)
+	if !varies {
+		return "", pattern == file
+	}
+	rest, ok := strings.CutPrefix(file, before)
+	if !ok {
+		return "", false
+	}
+	n := 0
+	for n < len(rest) && rest[n] >= '0' && rest[n] <= '9' {
+		n++
+	}
+	return rest[:n], n > 0 && rest[n:] == after
+}
+
+// withMajor puts a major version into a pattern.
+func withMajor(pattern, major string) string { return strings.ReplaceAll(pattern, majorMark, major) }
+
+// aliases are the other names that a path may have in a package's list: /bin and its like are links to the directories in /usr, or not.
+func aliases(file string) []string {
+	if short, ok := strings.CutPrefix(file, "/usr"); ok {
+		return []string{file, short}
+	}
+	return []string{file, path.Join("/usr", file)}
+}

@@ -1,0 +1,29 @@
+package twin
+
+import "strings"
+
+// upstream cuts the distribution's part off a package's version: the epoch before it, the revision behind it.
+func upstream(database, version string) string {
+	if _, rest, ok := strings.Cut(version, ":"); ok {
+		version = rest
+	}
+	switch database {
+	case dpkg, rpm:
+		if i := strings.LastIndexByte(version, '-'); i >= 0 {
+			version = version[:i]
+		}
+	case apk:
+		if i := strings.LastIndex(version, "-r"); i >= 0 {
+			version = version[:i]
+		}
+	}
+	return version
+}
+
+// plain is an upstream version without what a distribution says of its tar archive (1.34+dfsg): what a program itself would tell.
+func plain(version string) string {
+	for _, mark := range []string{"+dfsg", "+ds", "~dfsg", ".dfsg"} {
+		version, _, _ = strings.Cut(version, mark)
+	}
+	return version
+}
