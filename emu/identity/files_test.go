@@ -33,6 +33,18 @@ func TestNumbers(t *testing.T) {
 	}
 }
 
+func TestAbove(t *testing.T) {
+	for _, test := range []struct {
+		release, kernel string
+		want            bool
+	}{
+		{"6.2.0", "6.1.137", true}, {"6.1.200", "6.1.137", false}, {"7.0", "6.18.1", true}, {"4.15.0-112-generic", "6.1.0", false},
+		{"6.10", "6.9.1", true}, {"generic", "6.1", false}, {"6.1", "generic", false},
+	} {
+		require.Equal(t, test.want, Above(test.release, test.kernel), "%q %q", test.release, test.kernel)
+	}
+}
+
 // note lays an ELF note down.
 func note(owner string, kind byte, desc string) []byte {
 	b := append([]byte{byte(len(owner)), 0, 0, 0, byte(len(desc)), 0, 0, 0, kind, 0, 0, 0}, owner...)
