@@ -4,6 +4,7 @@ package bundle
 import (
 	"fmt"
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -13,6 +14,7 @@ import (
 	"binproxy/emu/exit"
 	"binproxy/emu/identity"
 	"binproxy/emu/kernel"
+	"binproxy/emu/twin/pack"
 	"binproxy/shim/preload"
 )
 
@@ -20,7 +22,7 @@ import (
 var Applet = applet.Applet{
 	Name:     "bundle",
 	Synopsis: "make the directory that a Dockerfile ADDs",
-	Usage: `--arch ARCH[,ARCH...] [--release R] [--emulator [ARCH=]FILE] [-o DIR]
+	Usage: `--arch ARCH[,ARCH...] [--release R] [--emulator [ARCH=]FILE] [--twins] [-o DIR]
 
 Makes DIR (default: bundle) with binproxy itself, an emulator for each ARCH, the links sh and uname, and
 binproxy.conf. A Dockerfile then says: ADD bundle /binproxy
@@ -32,6 +34,9 @@ binproxy.conf. A Dockerfile then says: ADD bundle /binproxy
   --sysname S, --nodename N, --kernel-version V, --machine M
                        the other fields of the uname identity
   --proc HOW           how /proc/version and its like tell it (see binproxy help run)
+  --twins              pack the host's programs that may stand in for the guest's (see binproxy help twin), too
+  --twin-set SET[,SET...]
+                       only these sets or programs of them
   -o DIR               where to; an earlier bundle there is replaced
 
 A dynamically linked emulator is brought along with its loader and libraries.
@@ -48,6 +53,8 @@ func run(args []string) error {
 	flags.Var(&emulators, "emulator", "")
 	flags.Identity(&id)
 	proc := flags.String("proc", "", "")
+	twins := flags.Bool("twins", false, "")
+	twinSet := flags.String("twin-set", "", "")
 	operands, err := flags.Parse(args)
 	if err != nil {
 		return err
@@ -66,6 +73,12 @@ func run(args []string) error {
 	}
 	if o.ABIs, err = arch.ParseList(*archs); err != nil {
 		return err
+	}
+	if *twins || *twinSet != "" {
+		o.Twins = &pack.Options{ABIs: o.ABIs}
+		if *twinSet != "" {
+			o.Twins.Names = strings.Split(*twinSet, ",")
+		}
 	}
 	if o.Emulators, err = applet.Emulators(emulators, o.ABIs); err != nil {
 		return err

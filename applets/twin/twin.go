@@ -17,6 +17,7 @@ var Applet = applet.Applet{
 	Name:     "twin",
 	Synopsis: "pack host-native programs that stand in for the guest's, and check them",
 	Usage: `pack [--for ARCH[,ARCH...]] [--set SET[,SET...]] [--root DIR] [-o DIR] [PROGRAM...]
+       binproxy twin verify [--root DIR] [--twins DIR] [PROGRAM|SET...]
        binproxy twin list
 
 A twin is a program of this host that a supervised run executes in the place of the same program of the guest, of the
@@ -30,6 +31,13 @@ programs that are named, everything that a rule allows where none is.
   --root DIR           a guest's root directory: leave out what does not match the versions of its programs
   -o DIR               where to; twins that are there already are replaced
 
+verify compares each file of the twins with its checksum, and then runs each twin and its guest original on the same
+inputs, in a directory that it makes in the guest's /tmp: output, exit status and files have to be the same bytes. It
+ends with status 1 where they are not.
+
+  --root DIR           the guest's root directory (default: /, in a container)
+  --twins DIR          the twins (default: twins)
+
 list prints the rules: which programs may have a twin, which never, and why.
 `,
 	Run: run,
@@ -37,15 +45,17 @@ list prints the rules: which programs may have a twin, which never, and why.
 
 func run(args []string) error {
 	if len(args) == 0 {
-		return exit.Errorf(exit.Failed, "twin: say pack or list; see binproxy help twin")
+		return exit.Errorf(exit.Failed, "twin: say pack, verify or list; see binproxy help twin")
 	}
 	switch args[0] {
 	case "pack":
 		return runPack(args[1:])
+	case "verify":
+		return runVerify(args[1:])
 	case "list":
 		return list(args[1:])
 	}
-	return exit.Errorf(exit.Failed, "twin: %q is neither pack nor list; see binproxy help twin", args[0])
+	return exit.Errorf(exit.Failed, "twin: %q is neither pack, verify nor list; see binproxy help twin", args[0])
 }
 
 func runPack(args []string) error {

@@ -22,6 +22,8 @@ import (
 	"binproxy/emu/config"
 	"binproxy/emu/identity"
 	"binproxy/emu/sys"
+	"binproxy/emu/twin"
+	"binproxy/emu/twin/pack"
 )
 
 // Links are the names in a bundle that lead to the program: shims that answer under a name of their own.
@@ -38,6 +40,7 @@ type Options struct {
 	Proc      identity.Proc // how the kernel's files tell it
 	Self      string        // the program's own file
 	Extra     []Extra
+	Twins     *pack.Options // which twins go in; nil for none
 }
 
 // Extra is a further file of the bundle: a regular one with Data, or a symbolic link. Its name is relative to the bundle.
@@ -152,9 +155,29 @@ func (b *builder) fill(o Options) error {
 			return err
 		}
 	}
+	if err := b.twins(o.Twins); err != nil {
+		return err
+	}
 	text := cfg.Marshal()
 	b.files = append(b.files, File{Name: config.Name, Size: int64(len(text))})
 	return os.WriteFile(filepath.Join(b.dir, config.Name), text, 0o644)
+}
+
+// twins packs twins; the listing has one line for all of them.
+func (b *builder) twins(o *pack.Options) error {
+	if o == nil {
+		return nil
+	}
+	dir := filepath.Join(b.dir, twin.DirName)
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return err
+	}
+	r, err := pack.Fill(dir, *o)
+	if err != nil {
+		return fmt.Errorf("twins: %w", err)
+	}
+	b.files = append(b.files, File{twin.DirName, r.Size, fmt.Sprintf("%d programs of this host", len(r.Set.Twins))})
+	return nil
 }
 
 func (b *builder) emulator(abi *arch.ABI, o Options) (config.Emulator, error) {
@@ -258,7 +281,7 @@ func (b *builder) settle() error {
 		switch {
 		case d.Type() == fs.ModeSymlink:
 			return nil
-		case d.Name() == config.Name:
+		case d.Name() == config.Name, d.Name() == twin.ManifestName:
 			mode = 0o644
 		}
 		return os.Chmod(path, mode)

@@ -19,7 +19,7 @@ type Program struct {
 	File string   // the path that was executed
 	Argv []string // as the caller gave it, perhaps cut short
 	Arch string   // the guest ABI's name; "" for a host-native program
-	Twin bool     // a guest program whose twin runs
+	Twin string   // the name of the twin that runs in the guest program's place; "" for none
 	Why  string   // of an emulated program that a rule allows a twin: why it has none
 	// Speed is how many times faster a twin runs than the emulated program, about; 0 where no rule says.
 	Speed int
@@ -42,7 +42,7 @@ func (p *Program) name() string {
 // kind is the guest ABI's name, "native" or "twin".
 func (p *Program) kind() string {
 	switch {
-	case p.Twin:
+	case p.Twin != "":
 		return "twin"
 	case p.Arch == "":
 		return "native"

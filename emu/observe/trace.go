@@ -61,6 +61,9 @@ func (t *trace) begin(k *link) {
 	args := map[string]any{
 		"argv": append([]string{}, k.program.Argv...), "file": k.program.File, "arch": k.program.kind(), "parent": k.parent,
 	}
+	if k.program.Twin != "" {
+		args["twin"] = k.program.Twin
+	}
 	if k.program.Why != "" {
 		args["no_twin"] = k.program.Why
 	}

@@ -29,7 +29,7 @@ func (t *twinCosts) add(k *link, e ending) {
 	p := k.program
 	used := max(e.cpu, 0)
 	switch {
-	case p.Twin:
+	case p.Twin != "":
 		t.spent += used
 		t.saved += used * time.Duration(max(p.Speed-1, 0))
 		if !k.forked {

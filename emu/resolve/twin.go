@@ -11,6 +11,7 @@ type Twin struct {
 	First             []string       // arguments before the guest's
 	Replace           map[int]string // other texts for arguments of the guest's
 	Last              []string       // arguments behind the guest's
+	Env               []string       // entries for the environment, in the place of those of the same name
 }
 
 // TwinArgv is the argument vector of the loader for the plan's twin, up to the caller's argv[1]. zero is where the guest's argv[0] is in it, first

@@ -6,16 +6,16 @@ import (
 
 // arguments are the emulator's, from those that the caller gave and execve laid down: the caller's own strings stay where they are. A
 // dynamic emulator's loader would obey the guest's LD_ variables: they are taken out of its environment and given to it for the guest.
-func (s *supervisor) arguments(e *pending, old stack, m memory) (argv []argument, envp []uint64, err error) {
+func (s *supervisor) arguments(e *pending, old stack, m memory) (argv, envp []argument, err error) {
 	plan := e.plan
 	if plan.Twin != nil {
-		argv, err = twinArguments(plan, old, m)
-		return argv, old.envp, err
+		envp, err = twinEnvironment(plan.Twin, old, m)
+		return twinArguments(plan, old), envp, err
 	}
-	envp = old.envp
+	stay := old.envp
 	var moved []uint64
 	if e.emulator.Loader != "" {
-		if envp, moved, err = split(old.envp, m); err != nil {
+		if stay, moved, err = split(old.envp, m); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -36,7 +36,16 @@ func (s *supervisor) arguments(e *pending, old stack, m memory) (argv []argument
 	for _, at := range old.argv[min(1, len(old.argv)):] {
 		argv = append(argv, argument{at: at})
 	}
-	return argv, envp, nil
+	return argv, placed(stay), nil
+}
+
+// placed are strings that stay where they are.
+func placed(list []uint64) []argument {
+	arguments := make([]argument, len(list))
+	for i, at := range list {
+		arguments[i].at = at
+	}
+	return arguments
 }
 
 // argv0 is where the emulator's arguments have the guest's argv[0]: behind -0.

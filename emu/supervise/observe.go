@@ -37,7 +37,10 @@ func (s *supervisor) execed(t *tracee, e *pending) {
 	}
 	p := observe.Program{File: t.path, Argv: s.commandLine(t.tid)}
 	if e != nil {
-		p.Arch, p.Twin, p.Why = e.plan.ABI.Name, e.plan.Twin != nil, e.why
+		p.Arch, p.Why = e.plan.ABI.Name, e.why
+		if e.plan.Twin != nil {
+			p.Twin = e.verdict.Name
+		}
 		if e.verdict != nil && e.verdict.Rule != nil {
 			p.Speed = e.verdict.Rule.Speed
 		}

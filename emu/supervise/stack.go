@@ -113,26 +113,32 @@ type rewritten struct {
 
 // rewrite gives the stack at sp other arguments and pointers to the environment, and further pairs of auxiliary values. name is one more
 // string to lay down.
-func (s stack) rewrite(sp uint64, argv []argument, envp, aux []uint64, name string) rewritten {
+func (s stack) rewrite(sp uint64, argv, envp []argument, aux []uint64, name string) rewritten {
 	end := sp + s.size()
 	length := len(name) + 1
-	for _, a := range argv {
-		if a.at == 0 {
-			length += len(a.text) + 1
+	for _, list := range [][]argument{argv, envp} {
+		for _, a := range list {
+			if a.at == 0 {
+				length += len(a.text) + 1
+			}
 		}
 	}
 	strings := end - uint64(length)
-	bare := stack{argv: make([]uint64, len(argv)), envp: envp, aux: slices.Concat(aux, s.aux)}
+	bare := stack{argv: make([]uint64, len(argv)), envp: make([]uint64, len(envp)), aux: slices.Concat(aux, s.aux)}
 	start := (strings - bare.size()) &^ (stackAlign - 1)
 
 	texts := make([]byte, 0, length)
-	for i, a := range argv {
-		bare.argv[i] = a.at
-		if a.at == 0 {
-			bare.argv[i] = strings + uint64(len(texts))
-			texts = append(append(texts, a.text...), 0)
+	lay := func(list []argument, pointers []uint64) {
+		for i, a := range list {
+			pointers[i] = a.at
+			if a.at == 0 {
+				pointers[i] = strings + uint64(len(texts))
+				texts = append(append(texts, a.text...), 0)
+			}
 		}
 	}
+	lay(argv, bare.argv)
+	lay(envp, bare.envp)
 	at := strings + uint64(len(texts))
 	texts = append(append(texts, name...), 0)
 

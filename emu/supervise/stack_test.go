@@ -90,14 +90,14 @@ func TestRewrite(t *testing.T) {
 					arguments = append(arguments, argument{at: at})
 					want = append(want, argv[i])
 				}
-				new := old.rewrite(sp, arguments, old.envp[1:], []uint64{auxExecfd, 3}, "name")
+				new := old.rewrite(sp, arguments, append(placed(old.envp[1:]), argument{text: "NEW=x"}), []uint64{auxExecfd, 3}, "name")
 				require.Zero(t, new.sp%16)
 				require.Equal(t, sp+old.size(), new.sp+uint64(len(new.bytes)), "nothing above is touched")
 				copy(m.data[new.sp-m.base:], new.bytes)
 				got, err := readStack(new.sp, m.read)
 				require.NoError(t, err)
 				require.Equal(t, want, m.texts(t, got.argv))
-				require.Equal(t, envp[1:], m.texts(t, got.envp))
+				require.Equal(t, append(envp[1:len(envp):len(envp)], "NEW=x"), m.texts(t, got.envp))
 				require.Equal(t, append([]uint64{auxExecfd, 3}, aux...), got.aux)
 				require.Equal(t, "name", m.text(t, new.name))
 			})
@@ -124,7 +124,7 @@ func FuzzReadStack(f *testing.F) {
 		if err != nil {
 			return
 		}
-		new := s.rewrite(m.base, []argument{{text: "x"}}, s.envp, nil, "n")
+		new := s.rewrite(m.base, []argument{{text: "x"}}, placed(s.envp), nil, "n")
 		require.Equal(t, m.base+s.size(), new.sp+uint64(len(new.bytes)))
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -61,8 +62,8 @@ func (s *supervisor) checkTwins(set *twin.Set) (err error) {
 	if err != nil {
 		return err
 	}
-	if identity.Above(set.Kernel, kernel.Release) {
-		return fmt.Errorf("they need Linux %s, this is %s", set.Kernel, kernel.Release)
+	if err := set.CheckKernel(kernel.Release); err != nil {
+		return err
 	}
 	if s.twins.loader, err = s.openExecutable(filepath.Join(set.Dir, set.Loader)); err != nil {
 		return err
@@ -191,7 +192,7 @@ func (s *supervisor) fit(t *tracee, verdict *twin.Verdict, plan resolve.Plan, re
 		return nil, file + " is not visible in its root"
 	}
 	found := &resolve.Twin{Loader: s.twins.loader.path, Libraries: filepath.Dir(s.twins.loader.path), File: file,
-		First: edit.First, Replace: edit.Replace, Last: edit.Last}
+		First: edit.First, Replace: edit.Replace, Last: edit.Last, Env: edit.Env}
 	if hides {
 		found.Preload = in(twin.UnhideName)
 	}
@@ -235,7 +236,7 @@ func (s *supervisor) twinCall(t *tracee, plan resolve.Plan, req request, v *view
 			hides = true
 		}
 	}
-	c.Same, c.Dir = v.sameCommand, s.twins.place
+	c.Find, c.Dir = v.command, s.twins.place
 	return c, hides, nil
 }
 
@@ -262,30 +263,23 @@ func (m memory) readStrings(at uint64) ([]string, error) {
 	}
 }
 
-// sameCommand tells whether two names, looked for in a PATH, are one file.
-func (v *view) sameCommand(path, first, second string) bool {
-	a, b := v.command(path, first), v.command(path, second)
-	return a != (twin.ID{}) && a == b
-}
-
-func (v *view) command(path, name string) twin.ID {
+// command is the directory of a PATH in which a command is found, "" for none.
+func (v *view) command(path, name string) string {
 	for _, dir := range filepath.SplitList(path) {
 		if !strings.HasPrefix(dir, "/") {
 			continue
 		}
-		if fd, st, errno := v.lookUp(dir + "/" + name); errno == 0 {
+		if fd, _, errno := v.lookUp(dir + "/" + name); errno == 0 {
 			unix.Close(fd)
-			return idOf(&st)
+			return dir
 		}
 	}
-	return twin.ID{}
+	return ""
 }
 
-// twinArguments are the loader's and the twin's, from those that the caller gave. What the loader is not to see in the environment is
-// hidden, in memory that only the new process has.
-func twinArguments(plan resolve.Plan, old stack, m memory) ([]argument, error) {
+// twinArguments are the loader's and the twin's, from those that the caller gave.
+func twinArguments(plan resolve.Plan, old stack) (argv []argument) {
 	texts, zero, first := plan.TwinArgv()
-	var argv []argument
 	for i, text := range texts {
 		a := argument{text: text}
 		if i == zero && !plan.Script && len(old.argv) > 0 {
@@ -303,10 +297,18 @@ func twinArguments(plan resolve.Plan, old stack, m memory) ([]argument, error) {
 	for _, text := range plan.Twin.Last {
 		argv = append(argv, argument{text: text})
 	}
-	if plan.Twin.Preload == "" {
-		return argv, nil
+	return argv
+}
+
+// twinEnvironment is the caller's environment, with the entries that the twin needs. What its loader is not to see is hidden, in memory that only the
+// new process has.
+func twinEnvironment(twinOf *resolve.Twin, old stack, m memory) (envp []argument, err error) {
+	envp = placed(old.envp)
+	if twinOf.Preload == "" && len(twinOf.Env) == 0 {
+		return envp, nil
 	}
-	for _, at := range old.envp {
+	missing := slices.Clone(twinOf.Env)
+	for i, at := range old.envp {
 		entry, err := m.readString(at, maxString)
 		if err != nil {
 			return nil, err
@@ -316,8 +318,19 @@ func twinArguments(plan resolve.Plan, old stack, m memory) ([]argument, error) {
 				return nil, err
 			}
 		}
+		name, _, _ := strings.Cut(entry, "=")
+		missing = slices.DeleteFunc(missing, func(text string) bool {
+			same := strings.HasPrefix(text, name+"=")
+			if same {
+				envp[i] = argument{text: text}
+			}
+			return same
+		})
 	}
-	return argv, nil
+	for _, text := range missing {
+		envp = append(envp, argument{text: text})
+	}
+	return envp, nil
 }
 
 // withoutTwin is an exec of a twin's loader that the kernel refused: the emulator gets the guest's program instead.

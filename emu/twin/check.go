@@ -1,9 +1,14 @@
 package twin
 
 import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"binproxy/emu/arch"
 )
@@ -32,6 +37,50 @@ func (s *Set) CheckFile(f File) error {
 	}
 	if !fi.Mode().IsRegular() || fi.Size() != f.Size {
 		return fmt.Errorf("%s: has %d bytes instead of %d", filepath.Join(s.Dir, f.Path), fi.Size(), f.Size)
+	}
+	return nil
+}
+
+// CheckKernel tells whether the loader and the libraries take a kernel of the release.
+func (s *Set) CheckKernel(release string) error {
+	var need, have [3]int
+	if n, _ := fmt.Sscanf(s.Kernel, "%d.%d.%d", &need[0], &need[1], &need[2]); n < 2 {
+		return nil
+	}
+	_, _ = fmt.Sscanf(release, "%d.%d.%d", &have[0], &have[1], &have[2])
+	if slices.CompareFunc(have[:], need[:], cmp.Compare[int]) < 0 {
+		return fmt.Errorf("the twins in %s need Linux %s, this is %s", s.Dir, s.Kernel, release)
+	}
+	return nil
+}
+
+// Sums compares all files of the set with their checksums.
+func (s *Set) Sums() error {
+	files := slices.Clone(s.Files)
+	for _, t := range s.Twins {
+		files = append(files, t.File)
+	}
+	for _, f := range files {
+		if err := s.sum(f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Set) sum(f File) error {
+	path := filepath.Join(s.Dir, f.Path)
+	in, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, in); err != nil {
+		return err
+	}
+	if hex.EncodeToString(sum.Sum(nil)) != f.Sum {
+		return fmt.Errorf("%s is not the file that was packed: its checksum is another one", path)
 	}
 	return nil
 }

@@ -10,8 +10,8 @@ type Call struct {
 	Args []string // the guest's, without argv[0]
 	Env  []string
 	Dir  string // the set's, as the caller sees it
-	// Same tells whether two names are one file in the guest's PATH.
-	Same func(path, first, second string) bool
+	// Find gives the directory of a PATH in which a command is found first, "" for none.
+	Find func(path, name string) string
 }
 
 // Edit is what the twin's arguments have more, or else, than the guest's.
@@ -19,6 +19,7 @@ type Edit struct {
 	First   []string       // before them
 	Replace map[int]string // by index in Args
 	Last    []string       // behind them
+	Env     []string       // entries that take the place of the guest's of the same name, or come behind all
 }
 
 // builtIn tells whether the C library has a locale in itself, without data of the guest's.
@@ -32,7 +33,7 @@ func builtIn(locale string) bool {
 
 // Fit tells what to change in a call for the verdict's twin, or why the twin would not do what the guest's program does.
 func (v *Verdict) Fit(c Call) (e Edit, why string) {
-	if why := v.environment(c); why != "" {
+	if why := v.environment(c, &e); why != "" {
 		return e, why
 	}
 	for _, arg := range c.Args {
@@ -53,14 +54,19 @@ func (v *Verdict) Fit(c Call) (e Edit, why string) {
 	return e, ""
 }
 
-// environment says which variable forbids the twin.
-func (v *Verdict) environment(c Call) string {
-	path := ""
+// compilerPath is where gcc's passes look for each other's names without a prefix, before PATH.
+const compilerPath = "COMPILER_PATH"
+
+// environment says which variable forbids the twin, and which ones it needs.
+func (v *Verdict) environment(c Call, e *Edit) string {
+	path, compilers := "", ""
 	for _, entry := range c.Env {
 		name, value, _ := strings.Cut(entry, "=")
 		switch {
 		case name == "PATH" && path == "":
 			path = value
+		case name == compilerPath && compilers == "":
+			compilers = value
 		case name == "LANG" || strings.HasPrefix(name, "LC_"):
 			if !builtIn(value) {
 				return entry + ": a locale's data may be of another version"
@@ -71,8 +77,12 @@ func (v *Verdict) environment(c Call) string {
 			return name + " is set"
 		}
 	}
-	if s := v.Rule.same; len(s) > 0 && !c.Same(path, s[0], expand(s[1], v.Name, v.abi)) {
-		return s[0] + " in PATH is another one"
+	if v.Rule.linker {
+		dir := c.Find(path, "ld")
+		if dir == "" {
+			return "there is no ld in PATH"
+		}
+		e.Env = []string{compilerPath + "=" + strings.TrimPrefix(compilers+":"+dir, ":")}
 	}
 	return ""
 }

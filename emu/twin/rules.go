@@ -27,10 +27,10 @@ type Rule struct {
 	packages    []string // patterns of names
 	unless      []string // arguments, "x*" for all that begin with x, "-*x" for a bundle of one-letter options with x in it
 	without     []string // variables of the environment
-	same        []string // two names that have to be one file in the guest's PATH
 	bits        int      // the guest's ABI has to be of this class; 0 for any
 	headers     string   // "c" or "c++": the guest's directories of headers are to be named
 	plugin      string   // gcc's plug-in for linkers: "named" by an argument, or to be named "first"
+	linker      bool     // it is to be told where the guest's ld is
 	users       bool     // it looks up users and groups
 }
 
@@ -79,7 +79,7 @@ func parseRules(text string) ([]*Rule, error) {
 
 func (p *parser) line(key, value string) (err error) {
 	words := strings.Fields(value)
-	if len(words) == 0 && key != "users" && key != "plugin" {
+	if len(words) == 0 && key != "users" && key != "plugin" && key != "linker" {
 		return fmt.Errorf("%q has no value", key)
 	}
 	switch key {
@@ -116,8 +116,6 @@ func (r *Rule) line(key, value string, words []string) (err error) {
 		r.unless = words
 	case "without":
 		r.without = words
-	case "same":
-		r.same = words
 	case "bits":
 		r.bits, err = strconv.Atoi(value)
 	case "headers":
@@ -127,6 +125,8 @@ func (r *Rule) line(key, value string, words []string) (err error) {
 		if value != "" {
 			r.plugin = value
 		}
+	case "linker":
+		r.linker = true
 	case "users":
 		r.users = true
 	default:

@@ -121,12 +121,12 @@ func verdict(t *testing.T, name, dir, major string) *Verdict {
 
 func TestFit(t *testing.T) {
 	gcc := "/usr/lib/gcc/aarch64-linux-gnu/12"
-	same := func(string, string, string) bool { return true }
-	other := func(string, string, string) bool { return false }
+	there := func(string, string) string { return "/usr/bin" }
+	nowhere := func(string, string) string { return "" }
 	for _, c := range []struct {
 		name, program string
 		args, env     []string
-		same          func(path, a, b string) bool
+		find          func(path, name string) string
 		want          Edit
 		why           string
 	}{
@@ -147,8 +147,9 @@ func TestFit(t *testing.T) {
 		{name: "the locale", program: "sed", env: []string{"LANG=C.UTF-8", "LC_ALL="}},
 		{name: "a locale", program: "sed", env: []string{"LC_CTYPE=de_DE"}, why: "LC_CTYPE=de_DE: a locale's data may be of another version"},
 		{name: "a prefix", program: "sed", env: []string{"QEMU_LD_PREFIX=/x"}, why: "QEMU_LD_PREFIX is set"},
-		{name: "ld", program: "collect2", same: same},
-		{name: "another ld", program: "collect2", same: other, why: "ld in PATH is another one"},
+		{name: "ld", program: "collect2", find: there, want: Edit{Env: []string{"COMPILER_PATH=/usr/bin"}}},
+		{name: "ld behind", program: "collect2", env: []string{"COMPILER_PATH=/x/:/y"}, find: there, want: Edit{Env: []string{"COMPILER_PATH=/x/:/y:/usr/bin"}}},
+		{name: "no ld", program: "collect2", find: nowhere, why: "there is no ld in PATH"},
 		{name: "threads", program: "xz", args: []string{"-9T0"}, why: "called with -9T0"},
 		{name: "long double", program: "sort", args: []string{"-rg"}, why: "called with -rg"},
 	} {
@@ -157,7 +158,7 @@ func TestFit(t *testing.T) {
 			if c.program == "ar" {
 				v.major = ""
 			}
-			got, why := v.Fit(Call{Args: c.args, Env: c.env, Dir: "/twins", Same: c.same})
+			got, why := v.Fit(Call{Args: c.args, Env: c.env, Dir: "/twins", Find: c.find})
 			assert.Equal(t, c.why, why)
 			if why == "" {
 				assert.Equal(t, c.want, got)

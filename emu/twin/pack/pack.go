@@ -5,6 +5,7 @@ package pack
 import (
 	"cmp"
 	"crypto/sha256"
+	"debug/elf"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -304,10 +305,16 @@ func (p *packer) copyAll() error {
 		from := p.sources[name]
 		o := p.owner[from]
 		f := twin.File{Path: name, Package: cmp.Or(o.Package, "-"), Version: cmp.Or(o.Version, "-")}
-		if err := p.copy(&f, from); err != nil {
+		err := p.copy(&f, from)
+		if err != nil {
 			return err
 		}
 		p.set.Files = append(p.set.Files, f)
+		if strings.HasPrefix(name, "lib/libc.so.") {
+			if p.set.Kernel, err = oldestKernel(from); err != nil {
+				return err
+			}
+		}
 	}
 	if err := p.unhide(); err != nil {
 		return err
@@ -374,6 +381,25 @@ func (p *packer) copy(f *twin.File, from string) error {
 	f.Sum = hex.EncodeToString(sum.Sum(nil))
 	p.size += f.Size
 	return nil
+}
+
+// oldestKernel reads the oldest kernel that a library takes from its note of type 1 (NT_GNU_ABI_TAG: four words, the first 0 for Linux); "" where
+// it has none.
+func oldestKernel(file string) (string, error) {
+	f, err := elf.Open(file)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	section := f.Section(".note.ABI-tag")
+	if section == nil {
+		return "", nil
+	}
+	note, err := section.Data()
+	if err != nil || len(note) < 32 || f.ByteOrder.Uint32(note[16:]) != 0 {
+		return "", err
+	}
+	return fmt.Sprintf("%d.%d.%d", f.ByteOrder.Uint32(note[20:]), f.ByteOrder.Uint32(note[24:]), f.ByteOrder.Uint32(note[28:])), nil
 }
 
 func isFile(path string) bool {

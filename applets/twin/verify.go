@@ -1,0 +1,72 @@
+package twin
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"binproxy/applets/applet"
+	"binproxy/emu/exit"
+	"binproxy/emu/twin"
+	"binproxy/emu/twin/verify"
+)
+
+// runVerify is twin verify.
+func runVerify(args []string) error {
+	flags := applet.NewFlags("twin")
+	root := flags.String("root", "/", "")
+	dir := flags.String("twins", twin.DirName, "")
+	names, err := flags.Parse(args)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if !twin.Known(name) {
+			return exit.Errorf(exit.Failed, "twin: there is no rule for %q; see binproxy twin list", name)
+		}
+	}
+	o := verify.Options{Names: names}
+	if o.Self, err = os.Executable(); err != nil {
+		return err
+	}
+	if o.Root, err = filepath.Abs(*root); err != nil {
+		return err
+	}
+	if *dir, err = filepath.Abs(*dir); err != nil {
+		return err
+	}
+	if o.Set, err = twin.Load(*dir); err != nil {
+		return exit.Errorf(exit.Failed, "twin: %w", err)
+	}
+	outcomes, err := verify.Verify(o)
+	if err != nil {
+		return exit.Errorf(exit.Failed, "twin: %w", err)
+	}
+	return print(outcomes)
+}
+
+// print prints what became of each twin; the error has the status for twins that differ.
+func print(outcomes []verify.Outcome) error {
+	var same, differ, idle int
+	for _, o := range outcomes {
+		switch {
+		case len(o.Differs) > 0:
+			differ++
+			fmt.Printf("differs   %s\n", o.Name)
+			for _, line := range o.Differs {
+				fmt.Printf("          %s\n", line)
+			}
+		case o.Tries == 0:
+			idle++
+			fmt.Printf("not run   %s: %s\n", o.Name, o.Why)
+		default:
+			same++
+			fmt.Printf("same      %s\n", o.Name)
+		}
+	}
+	fmt.Printf("%d twins are the same as their originals, %d differ, %d did not run\n", same, differ, idle)
+	if differ > 0 {
+		return exit.Silent(1)
+	}
+	return nil
+}

@@ -1,0 +1,56 @@
+package verify
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// prose is what the samples' texts are made of.
+const prose = `The quick brown fox jumps over the lazy dog 12 times
+and a second line, with numbers 3.14 and 0042
+and a second line, with numbers 3.14 and 0042
+UPPER lower MiXeD	tabs	and [brackets] (parens)
+
+the last but one: öäü, and a backslash \ here
+zzz end
+`
+
+// samples are the files that the rules' tries work on.
+func samples() map[string]string {
+	var text, data strings.Builder
+	for i := range 6 {
+		text.WriteString(prose[i*7 : len(prose)-len(prose[:i*3])])
+		text.WriteString("\n")
+	}
+	x := uint32(1)
+	for range 1 << 16 {
+		x = x*1664525 + 1013904223
+		data.WriteByte(byte(x>>24) & 0x3f) // some of it can be compressed
+	}
+	body := text.String()
+	first, rest, _ := strings.Cut(body, "\n")
+	return map[string]string{
+		"text":   body,
+		"data":   data.String(),
+		"pairs":  "a b\nb c\nd a\nc e\n",
+		"change": "--- text\n+++ text\n@@ -1,2 +1,2 @@\n-" + first + "\n+another line\n " + strings.SplitN(rest, "\n", 2)[0] + "\n",
+		"hello.c": "#include <stdio.h>\n#include <stddef.h>\n#include <limits.h>\n#include <math.h>\n" +
+			"static double f(double x) { return fabs(x * CHAR_MIN) / 3; }\n" +
+			"int main(int argc, char **argv) { printf(\"%zu %f %s\\n\", offsetof(struct { char a; long b; }, b), f(argc), argv[argc] ? \"\" : \"hello\"); return 0; }\n",
+		"hello.cc": "#include <algorithm>\n#include <iostream>\n#include <map>\n#include <string>\n#include <vector>\n" +
+			"int main() { std::map<std::string, std::vector<int>> m; m[\"x\"] = {3, 1, 2}; for (auto &e : m) std::sort(e.second.begin(), e.second.end());\n" +
+			"try { m.at(\"y\"); } catch (const std::out_of_range &) { std::cout << m.size() << m[\"x\"][0] << '\\n'; } }\n",
+		"wrong.c": "#include \"nothing.h\"\nint f(int unused) { int x; return y + x; }\n",
+	}
+}
+
+// writeSamples writes them into a directory.
+func writeSamples(dir string) error {
+	for name, text := range samples() {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
