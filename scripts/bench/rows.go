@@ -24,9 +24,12 @@ var rows = []row{
 	{"gcc of Lua's largest files in the guest, against PRoot -q", 0.5, 2, compileLua.againstPRoot},
 	{"find under kernel run --as 3.10, against not", 1.03, 15, filterWalk},
 	{"getppid under kernel run --as, against one rule", 0, 9, filterFloor},
-	{"UML, boot to exit, against the program on the host", 0, 20, umlBoot},
-	{"UML, boot and 20,000 system calls, against the host", 0, 3, umlSyscalls},
-	{"UML, boot and 100 fork+exec, against the host", 0, 3, umlExecs},
+	{"UML, boot to exit, against the program on the host", 0, 20, umlOnHost("nothing")},
+	{"UML, boot to exit, against an emulated container", 0, 20, umlEmulated("nothing")},
+	{"UML, boot and 20,000 system calls, against the host", 0, 3, umlOnHost("syscalls")},
+	{"UML, boot and 20,000 calls, against an emulated container", 0, 3, umlEmulated("syscalls")},
+	{"UML, boot and 100 fork+exec, against the host", 0, 3, umlOnHost("execs")},
+	{"UML, boot and 100 fork+exec, against an emulated one", 0, 3, umlEmulated("execs")},
 	{"stat/open spoofed, files by mounts, against not", 1.10, 15, spoofLoop("auto", "100000")},
 	{"stat/open spoofed, files by tracing, against not", 0, 9, spoofLoop("trace", "20000")},
 	{"stat/open under PRoot -k, against not", 0, 5, spoofLoop("proot", "10000")},
@@ -104,8 +107,8 @@ func writeGuest(path string) error {
 	return os.WriteFile(path, b.Bytes(), 0o755)
 }
 
-// compile makes a static program at path of a Go source.
-func compile(ctx context.Context, path, source string) error {
+// compile makes a static program at path of a Go source, for the host unless env says otherwise.
+func compile(ctx context.Context, path, source string, env ...string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
@@ -113,7 +116,7 @@ func compile(ctx context.Context, path, source string) error {
 		return err
 	}
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", path, path+".go")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	cmd.Env = append(append(os.Environ(), "CGO_ENABLED=0"), env...)
 	return quiet(cmd)
 }
 

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 
 	"binproxy/emu/uml"
@@ -33,42 +35,46 @@ func main() {
 }
 `
 
-// umlBoot is a boot to a program that does nothing and the power-off; umlSyscalls and umlExecs include it.
-func umlBoot(ctx context.Context, dir string) (command, command, error) {
-	return umlRow(ctx, dir, "nothing")
+// umlOnHost is the probe, boot and power-off included, under the kernel that `binproxy uml run` takes, against the same on the host.
+func umlOnHost(what string) func(context.Context, string) (command, command, error) {
+	return func(ctx context.Context, dir string) (command, command, error) {
+		probe, measured, err := umlProbed(ctx, dir, what)
+		return measured, command{path: probe, args: []string{what}}, err
+	}
 }
 
-// umlSyscalls is 20,000 system calls.
-func umlSyscalls(ctx context.Context, dir string) (command, command, error) {
-	return umlRow(ctx, dir, "syscalls")
+// umlEmulated is the same against an arm64 build of the probe under `binproxy run`, supervised, as in an emulated container.
+func umlEmulated(what string) func(context.Context, string) (command, command, error) {
+	return func(ctx context.Context, dir string) (command, command, error) {
+		if _, err := exec.LookPath("qemu-aarch64-static"); err != nil {
+			return command{}, command{}, fmt.Errorf("needs package qemu-user-static: %w", err)
+		}
+		_, measured, err := umlProbed(ctx, dir, what)
+		if err != nil {
+			return command{}, command{}, err
+		}
+		guest := filepath.Join(dir, "guest")
+		err = compile(ctx, guest, umlProbe, "GOARCH=arm64")
+		return measured, command{path: measured.path, args: []string{"run", "--arch", "arm64", "--route", "supervise", "--", guest, what}}, err
+	}
 }
 
-// umlExecs is 100 times fork, exec and wait.
-func umlExecs(ctx context.Context, dir string) (command, command, error) {
-	return umlRow(ctx, dir, "execs")
-}
-
-// umlRow is the probe under the kernel that `binproxy uml run` takes, against the same on the host.
-func umlRow(ctx context.Context, dir, what string) (command, command, error) {
+// umlProbed makes the probe in a root of its own, and gives its path on the host and the run of it.
+func umlProbed(ctx context.Context, dir, what string) (probe string, run command, err error) {
 	kernel, err := uml.Find("")
 	if err != nil {
-		return command{}, command{}, err
+		return "", command{}, err
 	}
 	root := filepath.Join(dir, "root")
 	for _, sub := range []string{"proc", "sys", "dev", "tmp", "run"} {
 		if err := os.MkdirAll(filepath.Join(root, sub), 0o755); err != nil {
-			return command{}, command{}, err
+			return "", command{}, err
 		}
 	}
-	if err := compile(ctx, filepath.Join(dir, "probe"), umlProbe); err != nil {
-		return command{}, command{}, err
+	probe = filepath.Join(root, "probe")
+	if err := compile(ctx, probe, umlProbe); err != nil {
+		return "", command{}, err
 	}
-	if err := os.Rename(filepath.Join(dir, "probe"), filepath.Join(root, "probe")); err != nil {
-		return command{}, command{}, err
-	}
-	if err := buildProgram(ctx, dir); err != nil {
-		return command{}, command{}, err
-	}
-	measured := command{path: filepath.Join(dir, "binproxy"), args: []string{"uml", "run", "--kernel", kernel.Path, "--root", root, "--", "/probe", what}}
-	return measured, command{path: filepath.Join(root, "probe"), args: []string{what}}, nil
+	run = command{path: filepath.Join(dir, "binproxy"), args: []string{"uml", "run", "--kernel", kernel.Path, "--root", root, "--", "/probe", what}}
+	return probe, run, buildProgram(ctx, dir)
 }
