@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -16,6 +17,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"binproxy/emu/sys"
 )
 
 // BuildOptions is one build. Version is a kernel series that the distribution has (6.12), "" for its newest; Source is a tar file of a
@@ -68,6 +71,9 @@ func Build(o BuildOptions) (string, error) {
 		return "", err
 	}
 	defer unlock()
+	if err := sweep(cache); err != nil {
+		return "", err
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	b := &builder{ctx: ctx, options: o, cache: cache}
@@ -87,6 +93,18 @@ func haveTools(tools [][2]string) error {
 		return fmt.Errorf("programs are missing; install the packages %s", strings.Join(slices.Compact(missing), " "))
 	}
 	return nil
+}
+
+// workPrefix begins the name of a build's directory.
+const workPrefix = "build-"
+
+// sweep removes the directories of builds that were killed; who calls it has the lock, so that none is at work.
+func sweep(cache string) error {
+	dead, err := filepath.Glob(filepath.Join(cache, workPrefix+"*"))
+	for _, dir := range dead {
+		err = errors.Join(err, os.RemoveAll(dir))
+	}
+	return err
 }
 
 // lock waits until no other build is at work.
@@ -115,14 +133,13 @@ func (b *builder) build() (string, error) {
 		if pkg, release, err = b.sourcePackage(); err != nil {
 			return "", err
 		}
-		path := filepath.Join(b.cache, release, "linux")
-		if made, err := os.ReadFile(filepath.Join(b.cache, release, "config")); err == nil && bytes.Equal(made, fragment) {
+		if dir := filepath.Join(b.cache, release); isMade(dir, fragment) {
 			b.progress("%s is there already", release)
-			return path, nil
+			return filepath.Join(dir, "linux"), nil
 		}
 	}
 	var err error
-	if b.work, err = os.MkdirTemp(b.cache, "build-"); err != nil {
+	if b.work, err = os.MkdirTemp(b.cache, workPrefix); err != nil {
 		return "", err
 	}
 	defer os.RemoveAll(b.work)
@@ -137,6 +154,12 @@ func (b *builder) build() (string, error) {
 		return "", err
 	}
 	return b.install()
+}
+
+// isMade tells whether a directory of the cache has a kernel of this configuration.
+func isMade(dir string, fragment []byte) bool {
+	made, err := os.ReadFile(filepath.Join(dir, "config"))
+	return err == nil && bytes.Equal(made, fragment)
 }
 
 // sourcePackage finds the distribution's package of the kernel's source, and the release that is in it.
@@ -225,7 +248,8 @@ func (b *builder) command(dir, name string, args ...string) error {
 	cmd := exec.CommandContext(b.ctx, name, args...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "MAKEFLAGS=", "MAKELEVEL=")
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // make ends its compilers
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) } // make, and what make started
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return err
@@ -275,12 +299,23 @@ func (b *builder) install() (string, error) {
 		return "", err
 	}
 	dir := filepath.Join(b.cache, k.Release)
-	if err := os.Rename(dir, filepath.Join(b.work, "before")); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return "", err
-	}
-	if err := os.Rename(made, dir); err != nil {
+	if err := replace(made, dir); err != nil {
 		return "", err
 	}
 	b.progress("made %s", k.Release)
 	return filepath.Join(dir, "linux"), nil
+}
+
+// replace gives a directory another's place, in one step where the file system can; what was there goes to the other's.
+func replace(made, dir string) error {
+	err := os.Rename(made, dir)
+	if errors.Is(err, fs.ErrExist) { // there is one, and it is not empty
+		err = sys.Exchange(made, dir)
+	}
+	if errors.Is(err, errors.ErrUnsupported) {
+		if err = os.Rename(dir, made+"-before"); err == nil {
+			err = os.Rename(made, dir)
+		}
+	}
+	return err
 }
