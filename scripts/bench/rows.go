@@ -22,6 +22,7 @@ var rows = []row{
 	{`perl, 1,000 times system("/usr/bin/true"), against PRoot -q`, 0.5, 2, perlLoop("1000").againstPRoot},
 	{"gcc of Lua's largest files in the guest, against binfmt_misc", 1.02, 3, compileLua.againstKernel},
 	{"gcc of Lua's largest files in the guest, against PRoot -q", 0.5, 2, compileLua.againstPRoot},
+	{"300 execs of /bin/true by the preload route, against supervised", 0, 10, preloadExecs},
 	{"find under kernel run --as 3.10, against not", 1.03, 15, filterWalk},
 	{"getppid under kernel run --as, against one rule", 0, 9, filterFloor},
 	{"UML, boot to exit, against the program on the host", 0, 20, umlOnHost("nothing")},
