@@ -69,6 +69,8 @@ func ask(root Root, database, file string, packages []string, abi *arch.ABI) (ow
 		return askDpkg(root, file, packages, abi)
 	case apk:
 		return askApk(root, file, packages)
+	case rpm:
+		return askRpm(root, file, packages)
 	}
 	return owned{}, errUnknown
 }

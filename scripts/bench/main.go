@@ -33,6 +33,7 @@ type command struct {
 	env    []string
 	dir    string
 	before func(context.Context) error
+	note   func(stderr string) string // what to print of the last run; nil for nothing
 }
 
 func main() {
@@ -97,18 +98,22 @@ const minutes = 3
 func measure(ctx context.Context, r row, measured, reference command) error {
 	var a, b []cost
 	var ratios []float64
+	var note string
 	warmUp := 0
 	if r.rounds > minutes {
 		warmUp = 1
 	}
 	for n := range r.rounds + warmUp {
-		ca, err := measured.run(ctx)
+		ca, said, err := measured.run(ctx)
 		if err != nil {
 			return err
 		}
-		cb, err := reference.run(ctx)
+		cb, _, err := reference.run(ctx)
 		if err != nil {
 			return err
+		}
+		if measured.note != nil {
+			note = measured.note(said)
 		}
 		if n >= warmUp {
 			a, b, ratios = append(a, ca), append(b, cb), append(ratios, ca.wall/cb.wall)
@@ -121,24 +126,27 @@ func measure(ctx context.Context, r row, measured, reference command) error {
 	fmt.Printf("%-62s %6s %6.2f %6.2f  %.2f to %.2f  %s/%s, %s/%s\n", r.name, budget,
 		median(a, wall)/median(b, wall), median(a, cpu)/median(b, cpu), quantile(ratios, 0.25), quantile(ratios, 0.75),
 		shown(median(a, wall)), shown(median(a, cpu)), shown(median(b, wall)), shown(median(b, cpu)))
+	if note != "" {
+		fmt.Printf("    the last run: %s\n", note)
+	}
 	return nil
 }
 
-func (c command) run(ctx context.Context) (cost, error) {
+func (c command) run(ctx context.Context) (cost, string, error) {
 	cmd := exec.CommandContext(ctx, c.path, c.args...)
 	var said bytes.Buffer
 	cmd.Env, cmd.Dir, cmd.Stderr = c.env, c.dir, &said
 	if c.before != nil {
 		if err := c.before(ctx); err != nil {
-			return cost{}, err
+			return cost{}, "", err
 		}
 	}
 	start := time.Now()
 	if err := cmd.Run(); err != nil {
-		return cost{}, fmt.Errorf("%s: %w\n%s", cmd, err, said.Bytes()[max(0, said.Len()-1000):])
+		return cost{}, "", fmt.Errorf("%s: %w\n%s", cmd, err, said.Bytes()[max(0, said.Len()-1000):])
 	}
 	took := time.Since(start)
-	return cost{took.Seconds(), (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()}, nil
+	return cost{took.Seconds(), (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()}, said.String(), nil
 }
 
 func median(costs []cost, of func(cost) float64) float64 {
