@@ -11,6 +11,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"strings"
 
 	"binproxy/emu/arch"
@@ -95,6 +96,24 @@ func askDpkg(root Root, file string, packages []string, abi *arch.ABI) (owned, e
 				o.sum, o.want = md5.New(), sum[:strings.IndexByte(sum, ' ')]
 			}
 			return o, nil
+		}
+	}
+	return askDebootstrap(root, packages)
+}
+
+// askDebootstrap finds the package among those that debootstrap's first stage has unpacked, and dpkg does not know yet: lines of a package's name
+// and its archive's path, .../NAME_VERSION_ARCH.deb with %3a for a colon.
+func askDebootstrap(root Root, packages []string) (owned, error) {
+	for _, name := range packages {
+		if _, listed := firstLine(root, dpkgDir+"info/"+name+".list", func(string) bool { return true }); listed {
+			continue // dpkg knows it, and that the file is not in it
+		}
+		line, ok := firstLine(root, "/debootstrap/debpaths", func(line string) bool { return strings.HasPrefix(line, name+" ") })
+		if !ok {
+			continue
+		}
+		if parts := strings.Split(path.Base(line), "_"); len(parts) == 3 {
+			return owned{database: dpkg, pkg: name, version: strings.ReplaceAll(parts[1], "%3a", ":")}, nil
 		}
 	}
 	return owned{}, errUnknown

@@ -94,6 +94,17 @@ func TestAskDpkg(t *testing.T) {
 	assert.Equal(t, "30e4e0a7b1bbc3a1b5a2fdcd3e0ba6c4", o.want)
 }
 
+func TestAskDebootstrap(t *testing.T) {
+	root := debian(t, map[string]string{"debootstrap/debpaths": "dash /var/cache/apt/archives/dash_0.5.12-2_arm64.deb\ntar /x/tar_1%3a1.34+dfsg-1_arm64.deb\nsed /x/sed_4.8-1_arm64.deb\nodd /x/odd.deb\n"})
+	for _, c := range []struct{ file, pkg, want string }{
+		{"/usr/bin/dash", "dash", "0.5.12-2"}, {"/usr/bin/tar", "tar", "1:1.34+dfsg-1"}, {"/usr/bin/sed", "sed", "4.9-1"}, {"/usr/bin/other", "sed", ""}, {"/usr/bin/odd", "odd", ""}, {"/usr/bin/none", "none", ""},
+	} {
+		o, err := ask(root, dpkg, c.file, []string{c.pkg}, arch.Get("aarch64"))
+		assert.Equal(t, c.want, o.version, c.file)
+		assert.Equal(t, c.want == "", err != nil, c.file)
+	}
+}
+
 const installed = `P:busybox
 V:1.36.1-r5
 F:bin

@@ -50,7 +50,7 @@ func TestDockerBuild(t *testing.T) {
 			context := buildContext(t, guest.port)
 			b := lab.Classic(t)
 			r := lab.MustBuild(t, b, lab.Build{Context: context, Dockerfile: dockerfile(t, guest.port) +
-				"RUN echo 'int x;' >/x.c && BINPROXY_DEBUG=1 gcc -c /x.c\nRUN " + strings.Join(append(slices.Clone(builds), tests...), "\nRUN ") + "\n"})
+				"ENV BINPROXY_DEBUG=1\nRUN echo 'int x;' >/x.c && gcc -c /x.c\nENV BINPROXY_DEBUG=\nRUN " + strings.Join(append(slices.Clone(builds), tests...), "\nRUN ") + "\n"})
 			runs := r.Runs()
 			abi, err := arch.Parse(guest.port)
 			require.NoError(t, err)

@@ -1,0 +1,104 @@
+package twins
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"binproxy/emu/arch"
+	"binproxy/test/built"
+	"binproxy/test/debs"
+	"binproxy/test/lab"
+	"binproxy/test/need"
+)
+
+// nativeRoot is a tar archive of a Debian root of the host's own architecture, configured.
+func nativeRoot(t *testing.T) string {
+	t.Helper()
+	need.Root(t)
+	port := arch.Host().Debian
+	dir := debs.Made(t, "twins/native-"+lab.Suite+"-"+port, "a Debian root of the host's architecture", func(ctx context.Context, work, made string) error {
+		first, err := lab.MakeRoot(ctx, port, os.Stderr)
+		if err != nil {
+			return err
+		}
+		root := filepath.Join(work, "root")
+		if err := os.MkdirAll(root, 0o755); err != nil {
+			return err
+		}
+		if err := os.Mkdir(made, 0o755); err != nil {
+			return err
+		}
+		for _, argv := range [][]string{
+			{"tar", "-C", root, "--numeric-owner", "-xpf", first},
+			// In a mount namespace of its own: debootstrap mounts /proc there.
+			{"unshare", "-m", "chroot", root, "/debootstrap/debootstrap", "--second-stage"},
+			{"tar", "-C", root, "--numeric-owner", "--exclude=./proc/*", "--exclude=./sys/*", "--exclude=./var/cache/apt/archives/*.deb", "-cf", filepath.Join(made, "root.tar"), "."},
+		} {
+			cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+			cmd.Env = environment
+			if out, err := cmd.CombinedOutput(); err != nil {
+				return fmt.Errorf("%s: %w\n%s", argv, err, out[max(0, len(out)-2000):])
+			}
+		}
+		return nil
+	})
+	return filepath.Join(dir, "root.tar")
+}
+
+// TestStage: twins that a stage of the host's architecture packs are copied into the guest's, and the shell there takes them; so it does not
+// where they are switched off. The guest is one that debootstrap has only unpacked: no database knows its files.
+func TestStage(t *testing.T) {
+	for _, make := range []func(testing.TB) lab.Builder{lab.Classic, lab.BuildKit} {
+		b := make(t)
+		t.Run(b.Name(), func(t *testing.T) {
+			context := t.TempDir()
+			require.NoError(t, os.Link(nativeRoot(t), filepath.Join(context, "native.tar")))
+			out, err := exec.Command(built.Binproxy(t), "bundle", "--arch", "arm64", "-o", filepath.Join(context, "bundle")).CombinedOutput()
+			require.NoError(t, err, string(out))
+			r := lab.MustBuild(t, b, lab.Build{Context: context, Args: map[string]string{"BASE": b.Base(t, "arm64")}, Dockerfile: `ARG BASE
+FROM scratch AS twins
+ADD native.tar /
+ADD bundle /binproxy
+RUN ["/binproxy/binproxy", "twin", "pack", "--for", "arm64", "--set", "text,compressors", "-o", "/twins"]
+FROM --platform=linux/arm64 $BASE
+ADD bundle /binproxy
+COPY --from=twins /twins /binproxy/twins
+RUN ["/binproxy/binproxy", "install"]
+ENV BINPROXY_DEBUG=1
+RUN echo abc | sed s/b/B/ | gzip -9n | gzip -dc; uname -m
+ENV BINPROXY_TWINS=off
+RUN echo abc | sed s/b/B/
+RUN ["/binproxy/binproxy", "clean"]
+`})
+			said := map[string]string{}
+			for _, step := range r.Runs() {
+				said[step.Instruction] = step.Output
+			}
+			with, without := "", ""
+			for line, output := range said {
+				switch {
+				case strings.Contains(line, "gzip"):
+					with = output
+				case strings.Contains(line, "sed"):
+					without = output
+				}
+			}
+			assert.Contains(t, with, "\naBc\n", r.Log)
+			assert.Contains(t, with, "\naarch64\n")
+			assert.Regexp(t, `exec (.binproxy.)?sh: twin /binproxy/twins/any/dash`, with)
+			assert.Contains(t, with, "exec sed: twin /binproxy/twins/any/sed")
+			assert.Contains(t, with, "exec gzip: twin /binproxy/twins/any/gzip")
+			assert.NotContains(t, with, "twin /binproxy/twins/any/uname")
+			assert.Contains(t, without, "aBc\n")
+			assert.NotContains(t, without, "twin /binproxy")
+		})
+	}
+}
