@@ -28,7 +28,7 @@ standard input, output, error and terminal; its exit status is ours. Without COM
   --kernel FILE        the kernel; or the release of one that kernel list shows
   --root DIR           the root directory (default: the host's)
   --overlay            writes go to a layer that is thrown away (the default for an ordinary user)
-  --upper DIR          keep that layer in DIR/layer.tar, and begin with the one that is there
+  --upper DIR          keep that layer in DIR/layer, a tree of files, and begin with the one that is there
   --ro                 the root is read-only (the default for root)
   --rw                 writes go to DIR
   --bind SRC:DST[:ro]  show a directory or file of the host in the guest

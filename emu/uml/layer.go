@@ -1,7 +1,7 @@
 package uml
 
 import (
-	"archive/tar"
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -16,19 +16,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A kept layer is one tar file in the directory of --upper. The layer itself always lies in a tmpfs of the guest, where chown,
-// mknod and extended attributes are a root's: hostfs, run by an ordinary user, has none of them. What an overlay
-// notes in it (whiteouts are devices 0:0, opaque directories an attribute) is in the tar file as it is.
-
-// layerName is the file's name; it is written beside and renamed, so that it is always a whole one.
-const layerName = "layer.tar"
-
+// A kept layer is a directory in that of --upper: a tree of what the guest made or changed, for people to look at and to edit, and beside it a
+// file of attributes. The layer itself always lies in a tmpfs of the guest, where chown, mknod and extended attributes are a root's: on the
+// host's file system, by hostfs as an ordinary user, they are not, and there a file of a guest's root with its set-user-ID bit would be one
+// of the caller's. So the tree has contents, links, times and plain modes, and a line of attributes tells the rest of each entry (attributes.go).
 const (
-	upperDir    = "/layer/upper"
-	xattrPrefix = "SCHILY.xattr." // as GNU tar and bsdtar have it
+	layerName      = "layer"
+	treeName       = "tree"
+	attributesName = "attributes"
 )
 
-// restoreLayer unpacks a layer that was kept, and notes where to keep this one: both directories stay open, beyond the change of
+// upperDir is the overlay's layer in the guest.
+const upperDir = "/layer/upper"
+
+// restoreLayer brings back a layer that was kept, and notes where to keep this one: both directories stay open, beyond the change of
 // the root.
 func (g *guest) restoreLayer() error {
 	if g.job.LayerDir == "" {
@@ -47,15 +48,11 @@ func (g *guest) restoreLayer() error {
 	if g.upper, err = openDir(upperDir); err != nil {
 		return err
 	}
-	f, err := os.Open("/layer/keep/" + layerName)
-	if errors.Is(err, fs.ErrNotExist) {
+	kept := filepath.Join(g.keep, layerName)
+	if _, err := os.Lstat(kept); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return wrap(unpackLayer(f, upperDir), "restore the layer of --upper %s", g.job.LayerDir)
+	return wrap(readLayer(kept, g.upper), "restore the layer of --upper %s", g.job.LayerDir)
 }
 
 // openDir opens a directory and returns a path to it that no mount and no change of the root can take away.
@@ -67,184 +64,171 @@ func openDir(path string) (string, error) {
 	return "/proc/self/fd/" + strconv.Itoa(fd), nil
 }
 
-// saveLayer packs the layer, where it is to be kept.
+// saveLayer keeps the layer, where it is to be kept. It is written beside the one before and takes its place in one step.
 func (g *guest) saveLayer() error {
 	if g.keep == "" {
 		return nil
 	}
 	// The command may have hidden /proc; this one is ours.
-	name := filepath.Join(g.keep, layerName)
-	f, err := os.OpenFile(name+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	unix.Umask(0)
+	kept := filepath.Join(g.keep, layerName)
+	made := kept + ".new"
+	err := os.RemoveAll(made) // of a run that was killed
 	if err == nil {
-		err = errors.Join(packLayer(f, g.upper), f.Close())
+		err = writeLayer(g.upper, made)
 	}
 	if err == nil {
-		err = os.Rename(name+".new", name)
+		err = replace(made, kept)
 	}
-	return wrap(err, "keep the layer in --upper %s", g.job.LayerDir)
+	return wrap(errors.Join(err, os.RemoveAll(made)), "keep the layer in --upper %s", g.job.LayerDir)
 }
 
-// packLayer writes the tree below dir as a tar file: owners, modes, times, devices, hard links and extended attributes.
-func packLayer(w io.Writer, dir string) error {
-	out := tar.NewWriter(w)
-	seen := map[uint64]string{} // inode -> the name of its first link
-	dir += "/"                  // a magic link is followed
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		return packFile(out, path, strings.TrimPrefix(path, dir), seen)
-	})
-	return errors.Join(err, out.Close())
-}
-
-func packFile(out *tar.Writer, path, name string, seen map[uint64]string) error {
-	fi, err := os.Lstat(path)
-	if err != nil || fi.Mode()&fs.ModeSocket != 0 {
+// writeLayer keeps the layer of a directory as another, which it makes.
+func writeLayer(upper, kept string) error {
+	tree := filepath.Join(kept, treeName)
+	if err := os.MkdirAll(tree, 0o700); err != nil {
 		return err
 	}
-	link := ""
-	if fi.Mode()&fs.ModeSymlink != 0 {
-		if link, err = os.Readlink(path); err != nil {
-			return err
-		}
-	}
-	h, err := tar.FileInfoHeader(fi, link)
+	f, err := os.OpenFile(filepath.Join(kept, attributesName), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
-	h.Name, h.Format, h.Uname, h.Gname = name, tar.FormatPAX, "", ""
-	if name == "" {
-		h.Name = "."
-	}
-	st := fi.Sys().(*syscall.Stat_t)
-	if first, linked := seen[st.Ino]; linked && !fi.IsDir() {
-		h.Typeflag, h.Linkname, h.Size = tar.TypeLink, first, 0
-		return out.WriteHeader(h)
-	}
-	if st.Nlink > 1 {
-		seen[st.Ino] = name
-	}
-	if h.PAXRecords, err = xattrs(path); err != nil {
+	out := bufio.NewWriter(f)
+	err = copyTree(upper, tree, func(name string, fi fs.FileInfo, linked bool) error {
+		if linked { // its attributes are those of the first link
+			return nil
+		}
+		a, err := attributesOf(below(upper, name), name, fi)
+		if err == nil {
+			_, err = fmt.Fprintln(out, a)
+		}
+		return err
+	})
+	return errors.Join(err, out.Flush(), f.Close())
+}
+
+// readLayer makes the layer below upper, which is empty, of a directory that writeLayer made and people may have changed since: what
+// they put in belongs to root, what they took away is not made.
+func readLayer(kept, upper string) error {
+	if err := copyTree(filepath.Join(kept, treeName), upper, nil); err != nil {
 		return err
 	}
-	if err := out.WriteHeader(h); err != nil || h.Typeflag != tar.TypeReg {
-		return err
-	}
-	f, err := os.Open(path)
+	f, err := os.Open(filepath.Join(kept, attributesName))
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	_, err = io.Copy(out, f)
+	in := bufio.NewReader(f)
+	for n := 1; ; n++ {
+		line, err := in.ReadString('\n')
+		if err == io.EOF && line == "" {
+			return nil
+		}
+		a, err := parseAttributes(strings.TrimSuffix(line, "\n"))
+		if err == nil {
+			err = a.apply(upper)
+		}
+		if err != nil {
+			return fmt.Errorf("%s, line %d: %w", attributesName, n, err)
+		}
+	}
+}
+
+// copyTree copies directories, files, symbolic and hard links from one directory to another, which is there, with their times and plain modes. The owner can
+// read and write all of it. The entries that are none of these are left out; each is told of every one, and whether it is a
+// further link to a file that was copied.
+func copyTree(from, to string, each func(name string, fi fs.FileInfo, linked bool) error) error {
+	first := map[uint64]string{} // inode -> the name of its first link
+	type stamp struct {
+		path string
+		at   time.Time
+	}
+	var dirs []stamp // set last, since what is made in a directory changes its time
+	err := filepath.WalkDir(below(from, "."), func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(from, path)
+		if err != nil {
+			return err
+		}
+		fi, err := os.Lstat(path)
+		if err != nil {
+			return err
+		}
+		st := fi.Sys().(*syscall.Stat_t)
+		before, linked := first[st.Ino]
+		linked = linked && copied(fi.Mode()) && !fi.IsDir() // an overlay's marks of removals are links to one device
+		if st.Nlink > 1 && !linked {
+			first[st.Ino] = name
+		}
+		if each != nil {
+			if err := each(name, fi, linked); err != nil {
+				return err
+			}
+		}
+		at := below(to, name)
+		if fi.IsDir() {
+			dirs = append(dirs, stamp{at, fi.ModTime()})
+		}
+		if linked {
+			return os.Link(below(to, before), at)
+		}
+		return copyEntry(path, at, fi)
+	})
+	if err != nil {
+		return err
+	}
+	for _, d := range dirs {
+		err = errors.Join(err, setTimes(d.path, d.at))
+	}
 	return err
 }
 
-// xattrs reads a file's extended attributes as PAX records.
-func xattrs(path string) (map[string]string, error) {
-	names := make([]byte, 64<<10)
-	n, err := unix.Llistxattr(path, names)
-	if err != nil || n == 0 {
-		return nil, wrap(err, "extended attributes of %s", path)
-	}
-	records := map[string]string{}
-	value := make([]byte, 64<<10)
-	for name := range strings.SplitSeq(strings.TrimSuffix(string(names[:n]), "\x00"), "\x00") {
-		n, err := unix.Lgetxattr(path, name, value)
-		if err != nil {
-			return nil, fmt.Errorf("extended attribute %s of %s: %w", name, path, err)
-		}
-		records[xattrPrefix+name] = string(value[:n])
-	}
-	return records, nil
-}
+// below is a path in a directory, which may be a magic link: unlike one of filepath.Join it leads through that link also for ".".
+func below(dir, name string) string { return dir + "/" + name }
 
-// unpackLayer makes the tree of a tar file below dir.
-func unpackLayer(r io.Reader, dir string) error {
-	in := tar.NewReader(r)
-	var dirs []*tar.Header // their times are set last
-	for {
-		h, err := in.Next()
-		if err == io.EOF {
-			break
+// copied tells whether copyTree copies an entry of the kind.
+func copied(mode fs.FileMode) bool { return mode&^fs.ModeSymlink&fs.ModeType == 0 || mode.IsDir() }
+
+func copyEntry(from, to string, fi fs.FileInfo) error {
+	plain := fi.Mode().Perm()
+	switch {
+	case fi.IsDir():
+		if err := os.Mkdir(to, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		return os.Chmod(to, plain|0o700)
+	case fi.Mode()&fs.ModeSymlink != 0:
+		text, err := os.Readlink(from)
+		if err == nil {
+			err = os.Symlink(text, to)
 		}
 		if err != nil {
 			return err
 		}
-		if !filepath.IsLocal(h.Name) {
-			return fmt.Errorf("%q leads out of the layer", h.Name)
-		}
-		if err := unpackFile(in, h, dir); err != nil {
+	case fi.Mode().IsRegular():
+		if err := copyContent(from, to, plain|0o600); err != nil {
 			return err
 		}
-		if h.Typeflag == tar.TypeDir {
-			dirs = append(dirs, h)
-		}
-	}
-	for _, h := range dirs {
-		if err := setTimes(filepath.Join(dir, h.Name), h.ModTime); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func unpackFile(in *tar.Reader, h *tar.Header, dir string) error {
-	path := filepath.Join(dir, h.Name)
-	if err := makeFile(in, h, dir, path); err != nil || h.Typeflag == tar.TypeLink {
-		return err
-	}
-	if err := os.Lchown(path, h.Uid, h.Gid); err != nil {
-		return err
-	}
-	if h.Typeflag != tar.TypeSymlink {
-		if err := unix.Chmod(path, uint32(h.Mode)); err != nil {
-			return &os.PathError{Op: "chmod", Path: path, Err: err}
-		}
-	}
-	for key, value := range h.PAXRecords {
-		if name, ok := strings.CutPrefix(key, xattrPrefix); ok {
-			if err := unix.Lsetxattr(path, name, []byte(value), 0); err != nil {
-				return fmt.Errorf("set extended attribute %s of %s: %w", name, path, err)
-			}
-		}
-	}
-	if h.Typeflag == tar.TypeDir {
+	default:
 		return nil
 	}
-	return setTimes(path, h.ModTime)
+	return setTimes(to, fi.ModTime())
 }
 
-func makeFile(in *tar.Reader, h *tar.Header, dir, path string) error {
-	device := int(unix.Mkdev(uint32(h.Devmajor), uint32(h.Devminor)))
-	switch h.Typeflag {
-	case tar.TypeDir:
-		if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-			return err
-		}
-		return nil
-	case tar.TypeSymlink:
-		return os.Symlink(h.Linkname, path)
-	case tar.TypeLink:
-		if !filepath.IsLocal(h.Linkname) {
-			return fmt.Errorf("%q links out of the layer", h.Name)
-		}
-		return os.Link(filepath.Join(dir, h.Linkname), path)
-	case tar.TypeChar:
-		return wrap(unix.Mknod(path, unix.S_IFCHR|0o600, device), "mknod %s", path)
-	case tar.TypeBlock:
-		return wrap(unix.Mknod(path, unix.S_IFBLK|0o600, device), "mknod %s", path)
-	case tar.TypeFifo:
-		return wrap(unix.Mknod(path, unix.S_IFIFO|0o600, 0), "mkfifo %s", path)
-	case tar.TypeReg:
-		f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-		if err != nil {
-			return err
-		}
-		_, err = io.Copy(f, in)
-		return errors.Join(err, f.Close())
+func copyContent(from, to string, mode fs.FileMode) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
 	}
-	return fmt.Errorf("%q: type %q of a tar entry", h.Name, h.Typeflag)
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Chmod(mode), out.Close())
 }
 
 func setTimes(path string, t time.Time) error {

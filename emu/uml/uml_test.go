@@ -1,15 +1,15 @@
 package uml
 
 import (
-	"archive/tar"
-	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 func TestJobRoundTrip(t *testing.T) {
@@ -87,39 +87,73 @@ func TestFragment(t *testing.T) {
 	}
 }
 
-// TestLayer packs and unpacks a tree of what any user can make; devices and attributes are tested in a guest.
+// TestLayer keeps a tree of what any user can make and brings it back; owners, devices and attributes are tested in a guest.
 func TestLayer(t *testing.T) {
-	from, to := t.TempDir(), t.TempDir()
+	from, to, kept := t.TempDir(), t.TempDir(), filepath.Join(t.TempDir(), "kept")
 	require.NoError(t, os.MkdirAll(filepath.Join(from, "d/e"), 0o755))
-	require.NoError(t, os.WriteFile(filepath.Join(from, "d/f"), []byte("text"), 0o640))
+	require.NoError(t, os.WriteFile(filepath.Join(from, "d/f"), []byte("text"), 0o400))
 	require.NoError(t, os.Link(filepath.Join(from, "d/f"), filepath.Join(from, "d/link")))
 	require.NoError(t, os.Symlink("/nowhere", filepath.Join(from, "soft")))
-	var b bytes.Buffer
-	require.NoError(t, packLayer(&b, from))
-	require.NoError(t, unpackLayer(&b, to))
-	text, err := os.ReadFile(filepath.Join(to, "d/f"))
+	require.NoError(t, unix.Mkfifo(filepath.Join(from, "d/fifo"), 0o600))
+	require.NoError(t, os.Chmod(filepath.Join(from, "d/fifo"), 0o620))
+	require.NoError(t, os.Chmod(filepath.Join(from, "d/e"), 0o555|os.ModeSticky))
+	require.NoError(t, os.Chmod(from, 0o711))
+	old := time.Unix(981173106, 5000)
+	require.NoError(t, os.Chtimes(filepath.Join(from, "d"), old, old))
+	require.NoError(t, writeLayer(from, kept))
+
+	tree := filepath.Join(kept, "tree")
+	text, err := os.ReadFile(filepath.Join(tree, "d/f"))
 	require.NoError(t, err)
 	assert.Equal(t, "text", string(text))
-	a, err := os.Stat(filepath.Join(to, "d/f"))
+	assert.NoFileExists(t, filepath.Join(tree, "d/fifo"))
+	require.NoError(t, os.WriteFile(filepath.Join(tree, "added"), []byte("by hand"), 0o644))
+	require.NoError(t, os.Remove(filepath.Join(tree, "d/e")))
+
+	require.NoError(t, readLayer(kept, to))
+	for name, want := range map[string]os.FileMode{".": 0o711 | os.ModeDir, "d": 0o755 | os.ModeDir, "d/f": 0o400, "d/fifo": 0o620 | os.ModeNamedPipe, "added": 0o644} {
+		fi, err := os.Stat(filepath.Join(to, name))
+		require.NoError(t, err)
+		assert.Equal(t, want, fi.Mode(), name)
+	}
+	assert.NoDirExists(t, filepath.Join(to, "d/e"), "taken away by hand")
+	f, err := os.Stat(filepath.Join(to, "d/f"))
 	require.NoError(t, err)
-	l, err := os.Stat(filepath.Join(to, "d/link"))
+	link, err := os.Stat(filepath.Join(to, "d/link"))
 	require.NoError(t, err)
-	assert.True(t, os.SameFile(a, l))
-	assert.Equal(t, os.FileMode(0o640), a.Mode())
+	assert.True(t, os.SameFile(f, link))
 	target, err := os.Readlink(filepath.Join(to, "soft"))
 	require.NoError(t, err)
 	assert.Equal(t, "/nowhere", target)
 }
 
-func TestLayerLeadsNowhere(t *testing.T) {
-	for _, h := range []tar.Header{
-		{Name: "../out", Typeflag: tar.TypeDir, Mode: 0o755}, {Name: "/out", Typeflag: tar.TypeDir, Mode: 0o755},
-		{Name: "in", Typeflag: tar.TypeLink, Linkname: "../../out"},
+func TestAttributes(t *testing.T) {
+	for _, a := range []attributes{
+		{kind: "file", mode: 0o4711, uid: 5, gid: 6, name: "a b\n"}, {kind: "char", major: 1, minor: 3, mode: 0o666, name: "null"},
+		{kind: "gone", name: "d/x"}, {kind: "dir", mode: 0o755, name: ".", xattrs: []string{"trusted.overlay.opaque", "y", "user.x", "\x00\xff\""}},
 	} {
-		var b bytes.Buffer
-		w := tar.NewWriter(&b)
-		require.NoError(t, w.WriteHeader(&h))
-		require.NoError(t, w.Close())
-		assert.ErrorContains(t, unpackLayer(&b, t.TempDir()), "out of the layer")
+		got, err := parseAttributes(a.String())
+		require.NoError(t, err)
+		assert.Equal(t, a.String(), got.String())
+		assert.Equal(t, a.name, got.name)
 	}
+	for _, line := range []string{"", "file", `file 0644 0:0`, `door 0644 0:0 "x"`, `file 9 0:0 "x"`, `file 0644 0 "x"`, `file 0644 0:0 "x" "y"`, `file 0644 0:0 x`, `char:1 0644 0:0 "x"`,
+		`file 0644 0:0 "../x"`, `file 0644 0:0 "/x"`, `file 0644 0:0 "x""y" "z"`, `file 177777 0:0 "x"`} {
+		_, err := parseAttributes(line)
+		assert.Error(t, err, line)
+	}
+}
+
+func FuzzAttributes(f *testing.F) {
+	f.Add(`char:1:3 0666 0:0 "null" "user.x" "\x00"`)
+	f.Fuzz(func(t *testing.T, line string) {
+		a, err := parseAttributes(line)
+		if err != nil {
+			return
+		}
+		assert.True(t, filepath.IsLocal(a.name))
+		again, err := parseAttributes(a.String())
+		require.NoError(t, err)
+		assert.Equal(t, a.String(), again.String())
+	})
 }

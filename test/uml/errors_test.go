@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"binproxy/test/built"
 	"binproxy/test/need"
 )
 
@@ -23,6 +24,10 @@ func TestChecks(t *testing.T) {
 	bz := make([]byte, 0x400)
 	copy(bz, "MZ")
 	copy(bz[0x202:], "HdrS")
+	guest := filepath.Join(t.TempDir(), "guest")
+	built.Guest(t, "arm64", "testdata/guest.go", guest)
+	arm64 := content(t, guest)
+	program := content(t, built.Binproxy(t))
 	for _, test := range []struct {
 		args []string
 		want string
@@ -33,6 +38,9 @@ func TestChecks(t *testing.T) {
 		{[]string{"--kernel", file("text", "hello", 0o755)}, "kernel .*: not a User Mode Linux kernel: not a program"},
 		{[]string{"--kernel", file("bz", string(bz), 0o755)}, "kernel .*: a kernel for a machine of its own"},
 		{[]string{"--kernel", "/bin/true"}, "kernel /bin/true: not a User Mode Linux kernel: asked for its version"},
+		{[]string{"--kernel", file("arm64", arm64, 0o755)}, "kernel .*/arm64: not a program for this host, x86_64"},
+		{[]string{"--kernel", file("plain", program, 0o644)}, "kernel .*/plain: may not be executed: permission denied"},
+		{[]string{"--kernel", file("cut", program[:100], 0o755)}, "kernel .*/cut: "},
 		{[]string{"--root", c.dir + "/none"}, "--root .*/none: no such file or directory"},
 		{[]string{"--root", c.kernel}, "--root .*/linux: not a directory"},
 		{[]string{"--mem", "16M"}, "--mem 16M: the kernel does not boot with less than 32M"},
@@ -47,6 +55,9 @@ func TestChecks(t *testing.T) {
 		{[]string{"--arch", "arm64", "--emulator", "/bin/true"}, "emulator /bin/true: not a static program"},
 		{[]string{"--net=token"}, `"token" is neither vector nor slirp`},
 		{[]string{"--net=slirp"}, "--net: the kernel .* has no CONFIG_UML_NET_SLIRP"},
+		{[]string{"--arch", "arm64", "--emulator", c.dir + "/none"}, "emulator: open .*/none: no such file"},
+		{[]string{"--arch", "vax"}, "vax"},
+		{[]string{"--mem", "lots"}, `"lots" is no size such as 64M or 1G`},
 	} {
 		r := c.run(t, nil, append(test.args, "--", "true")...)
 		assert.Equal(t, 125, r.status, "%v", test.args)
@@ -60,15 +71,74 @@ func TestChecks(t *testing.T) {
 	assert.Regexp(t, `^binproxy: uml: /etc/motd: .*permission denied`, r.stderr)
 }
 
+func content(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	return string(text)
+}
+
+// TestNotAllowed wants a message where the user may not do what a run needs.
+func TestNotAllowed(t *testing.T) {
+	need.Root(t) // to make what an ordinary user may not open
+	c := newCase(t, "ours", ordinary)
+	shut := filepath.Join(c.dir, "shut")
+	require.NoError(t, os.Mkdir(shut, 0o700))
+	open := filepath.Join(c.dir, "open")
+	require.NoError(t, os.Mkdir(open, 0o755))
+	for _, test := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--root", shut}, "--root .*/shut: permission denied"},
+		{[]string{"--upper", open}, "--upper .*/open: the layer cannot be kept there: permission denied"},
+		{[]string{"--memdir", open}, "--memdir .*/open: no file can be made there: permission denied"},
+	} {
+		r := c.run(t, nil, append(test.args, "--", "true")...)
+		assert.Equal(t, 125, r.status, "%v", test.args)
+		assert.Regexp(t, "^binproxy: uml: "+test.want+"\n$", r.stderr, "%v", test.args)
+	}
+}
+
+// TestNoInit runs this program from files that the guest's PID 1 cannot be: a dynamically linked one, and one that may be run and not read.
+func TestNoInit(t *testing.T) {
+	c := one(t)
+	run := func(program string) result {
+		cmd := c.command("--", "true")
+		cmd.Path = program
+		return finish(t, cmd, nil)
+	}
+	dynamic := filepath.Join(c.dir, "dynamic")
+	build := exec.Command("go", "build", "-buildmode=pie", "-o", dynamic, "../..")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	out, err := build.CombinedOutput()
+	require.NoError(t, err, string(out))
+	require.NoError(t, os.Rename(dynamic, filepath.Join(c.dir, "binproxy")))
+	r := run(filepath.Join(c.dir, "binproxy"))
+	assert.Equal(t, 125, r.status)
+	assert.Regexp(t, `^binproxy: uml: no init: .*/binproxy is to be the guest's PID 1 and is not statically linked; build it with CGO_ENABLED=0\n$`, r.stderr)
+
+	if c.uid == os.Geteuid() {
+		return // the owner's own file; only another user's can be one to run and not to read
+	}
+	unread := filepath.Join(c.dir, "unread")
+	require.NoError(t, os.Mkdir(unread, 0o755))
+	require.NoError(t, copyFile(built.Binproxy(t), filepath.Join(unread, "binproxy")))
+	require.NoError(t, os.Chmod(filepath.Join(unread, "binproxy"), 0o711))
+	r = run(filepath.Join(unread, "binproxy"))
+	assert.Equal(t, 125, r.status)
+	assert.Regexp(t, `^binproxy: uml: no init: this program's own file is to be the guest's PID 1: open .*: permission denied\n$`, r.stderr)
+}
+
 // TestPoorHost runs where HOME is unset and /dev/shm and TMPDIR are of no use, and has what is chosen for the memory checked.
 func TestPoorHost(t *testing.T) {
 	c := one(t)
 	unshare := need.Program(t, "unshare", "util-linux")
 	run := func(script string, args ...string) result {
 		inner := c.command(args...)
-		flags := []string{"--mount", "--map-root-user", "sh", "-ec", script, "sh"}
+		flags := []string{"--mount", "--map-root-user", "sh", "-ec", script, inner.Path}
 		cmd := exec.Command(unshare, append(flags, inner.Args...)...)
-		cmd.Dir, cmd.SysProcAttr, cmd.Env = inner.Dir, inner.SysProcAttr, []string{"PATH=/bin:/usr/bin:/usr/sbin:/sbin"}
+		cmd.Dir, cmd.SysProcAttr, cmd.Env = inner.Dir, inner.SysProcAttr, []string{"PATH=/bin:/usr/bin:/usr/sbin:/sbin", "EMPTY=" + c.dir + "/tmp"}
 		return finish(t, cmd, nil)
 	}
 	const poor = `mount -t tmpfs -o size=1m,noexec none /dev/shm; export TMPDIR=/dev/shm; `
@@ -79,6 +149,15 @@ func TestPoorHost(t *testing.T) {
 	r = run(`mount -t tmpfs -o size=8m none /dev/shm; exec "$@"`, "--memdir", "/dev/shm", "--", "true")
 	assert.Equal(t, 125, r.status)
 	assert.Contains(t, r.stderr, "--memdir /dev/shm has 8M free, too little for --mem 64M")
+	r = run(`echo 0 >/proc/sys/user/max_user_namespaces; echo 0 >/proc/sys/user/max_mnt_namespaces; exec "$@"`, "--", "true")
+	assert.Equal(t, 125, r.status)
+	assert.Regexp(t, `^binproxy: uml: make the namespaces that a guest's kernel is bounded by: .*; /proc/sys/user/max_user_namespaces is 0 on this host\n$`, r.stderr)
+	r = run(`mount -t tmpfs none /usr/sbin; mount --bind $EMPTY /usr/bin; exec "$@"`, "--net", "--", "true")
+	assert.Equal(t, 125, r.status)
+	assert.Regexp(t, `^binproxy: uml: --net needs the program slirp4netns \(Debian's package slirp4netns\)\n$`, r.stderr)
+	r = run(`mount --bind $EMPTY /usr/bin; XDG_CACHE_HOME=$EMPTY exec $0 uml run -- true`)
+	assert.Equal(t, 125, r.status)
+	assert.Regexp(t, `^binproxy: uml: no User Mode Linux kernel: make one with binproxy uml kernel build, or install Debian's package user-mode-linux \(/usr/bin/linux.uml\)\n$`, r.stderr)
 	r = run(`mount -t tmpfs -o size=200m none /dev/shm; "$@"; s=$?; ls -A /dev/shm; exit $s`, "--memdir", "/dev/shm", "--", "cat", "/etc/motd")
 	assert.Equal(t, result{0, "hello\n", ""}, r)
 }
