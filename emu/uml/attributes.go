@@ -68,6 +68,10 @@ func attributesOf(path, name string, fi fs.FileInfo) (a attributes, err error) {
 	return a, err
 }
 
+// overlayNotes are extended attributes that overlayfs finds again by itself, or that are true of one mount only
+// (linux/fs/overlayfs/overlayfs.h, overlayfs.rst). Of its others, opaque is needed: a directory that hides what is below it.
+var overlayNotes = [...]string{"trusted.overlay.impure", "trusted.overlay.nlink", "trusted.overlay.origin", "trusted.overlay.upper", "trusted.overlay.uuid"}
+
 // xattrs reads a file's extended attributes: names and values in turn.
 func xattrs(path string) (list []string, err error) {
 	names := make([]byte, 64<<10)
@@ -80,6 +84,9 @@ func xattrs(path string) (list []string, err error) {
 	}
 	value := make([]byte, 64<<10)
 	for name := range strings.SplitSeq(strings.TrimSuffix(string(names[:n]), "\x00"), "\x00") {
+		if slices.Contains(overlayNotes[:], name) {
+			continue
+		}
 		n, err := unix.Lgetxattr(path, name, value)
 		if err != nil {
 			return nil, fmt.Errorf("extended attribute %s of %s: %w", name, path, err)
