@@ -9,6 +9,8 @@ import (
 	"binproxy/applets/applet"
 	"binproxy/emu/arch"
 	"binproxy/emu/exit"
+	"binproxy/emu/identity"
+	"binproxy/emu/kernel"
 	"binproxy/emu/mntns"
 )
 
@@ -16,8 +18,8 @@ import (
 var Applet = applet.Applet{
 	Name:     "container",
 	Synopsis: "live in a root of another architecture, home directory in place",
-	Usage: `create --arch ARCH --location DIR [--name N] [--bind SRC[:DST]]... [--no-home]
-       binproxy container enter N [--user U] [-- COMMAND [ARGUMENT...]]
+	Usage: `create --arch ARCH --location DIR [--name N] [--bind SRC[:DST]]... [--no-home] [--release R]
+       binproxy container enter N [--user U] [--release R] [-- COMMAND [ARGUMENT...]]
        binproxy container list
        binproxy container remove N
 
@@ -37,6 +39,8 @@ A container is a mount namespace: DIR is its root, and the host's /proc, /sys, /
                  by an entry of the host, which must have flag F (binproxy binfmt register makes one), or by one in a
                  user namespace of the container's own. Default: the host's, where there is one with F
   --emulator FILE  a static emulator, instead of searching beside binproxy and in PATH
+  --release R    the kernel release that programs in it are told; also --kernel-version V, --sysname S,
+                 --nodename N, --machine M. With create for whoever enters; with enter for this once
   --user U       enter as this user of the container; behind sudo the default is the one who called sudo
 `,
 	Run: run,
@@ -78,6 +82,7 @@ func create(args []string) error {
 	flags.BoolVar(&o.NoHome, "no-home", false, "")
 	flags.StringVar(&o.Route, "route", "", "")
 	flags.StringVar(&o.Emulator, "emulator", "", "")
+	flags.Identity(&o.Identity)
 	operands, err := flags.Parse(args)
 	if err != nil {
 		return err
@@ -92,6 +97,9 @@ func create(args []string) error {
 		return err
 	}
 	o.Binds = binds
+	if o.Identity, err = told(o.Identity, o.ABI); err != nil {
+		return err
+	}
 	c, err := mntns.Create(o)
 	if err != nil {
 		return err
@@ -104,6 +112,7 @@ func enter(args []string) error {
 	var v mntns.Visit
 	flags := applet.NewFlags("container enter")
 	flags.StringVar(&v.User, "user", "", "")
+	flags.Identity(&v.Identity)
 	before, err := flags.ParseCommand(args)
 	if err != nil {
 		return err
@@ -115,7 +124,31 @@ func enter(args []string) error {
 	if v.Argv, err = flags.ParseCommand(before[1:]); err != nil {
 		return err
 	}
+	if v.Identity, err = told(v.Identity, nil); err != nil {
+		return err
+	}
+	v.Proc = identity.ProcTrace
 	return mntns.Enter(before[0], v)
+}
+
+// told finishes the identity that the flags set, and warns of a release that promises calls which the kernel lacks.
+func told(set identity.Identity, guest *arch.ABI) (identity.Identity, error) {
+	i := identity.Chosen(set)
+	if err := i.Check(); err != nil || i.Release == "" {
+		return i, err
+	}
+	running, err := identity.Kernel()
+	if err != nil {
+		return i, err
+	}
+	abis := []*kernel.ABI{kernel.Of(arch.Host())}
+	if guest != nil {
+		abis = append(abis, kernel.Of(guest))
+	}
+	if line := kernel.SpoofWarning(i.Release, running.Release, abis...); line != "" {
+		fmt.Fprintln(os.Stderr, "binproxy: container:", line)
+	}
+	return i, nil
 }
 
 func list(args []string) error {

@@ -73,13 +73,10 @@ func (f *flagsOf) by(choice route.Choice, c supervise.Config) error {
 
 // ended is the error for a command's end: the exit status is the command's.
 func ended(status unix.WaitStatus, err error) error {
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case status.Signaled():
-		return exit.Silent(exit.Signal + int(status.Signal()))
 	}
-	return exit.Silent(status.ExitStatus())
+	return exit.Ended(status)
 }
 
 // guests are those of --arch, or those that the bundle has emulators for.

@@ -71,6 +71,18 @@ func Message(err error) string {
 	return err.Error()
 }
 
+// Ended is the error for a program's end: nil for status 0, else what a shell would say it ended with.
+func Ended(status interface {
+	Signaled() bool
+	Signal() syscall.Signal
+	ExitStatus() int
+}) error {
+	if status.Signaled() {
+		return Silent(Signal + int(status.Signal()))
+	}
+	return Silent(status.ExitStatus())
+}
+
 // OfExec is the status for an execve that failed with err, as a shell gives it.
 func OfExec(err error) int {
 	if errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ENOTDIR) {

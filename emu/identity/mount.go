@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -21,11 +22,16 @@ func Mount(files []File) error {
 	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
 		return fmt.Errorf("unshare(CLONE_NEWNS): %w", err)
 	}
+	return Cover(files, "/")
+}
+
+// Cover is Mount in the mount namespace that the thread is in already, which is to be nobody else's yet, for what is mounted within top.
+func Cover(files []File, top string) error {
 	table, err := os.ReadFile("/proc/thread-self/mountinfo")
 	if err != nil {
 		return err
 	}
-	places := kernelMounts(string(table))
+	places := slices.DeleteFunc(kernelMounts(string(table)), func(m kernelMount) bool { return !within(m.at, top) })
 	for _, m := range places {
 		if err := unix.Mount("", m.at, "", unix.MS_PRIVATE, ""); err != nil && !errors.Is(err, unix.EINVAL) {
 			return fmt.Errorf("mount(%s, MS_PRIVATE): %w", m.at, err)
@@ -44,6 +50,10 @@ func Mount(files []File) error {
 		return fmt.Errorf("mount(%s, MS_REMOUNT|MS_RDONLY): %w", scratch, err)
 	}
 	return cover(files, names, places)
+}
+
+func within(path, dir string) bool {
+	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
 }
 
 // write puts the files into scratch, and gives their names there: "" for one that the kernel does not have.

@@ -13,6 +13,7 @@ import (
 
 	"binproxy/emu/arch"
 	"binproxy/emu/binfmt"
+	"binproxy/emu/identity"
 	"binproxy/emu/route"
 	"binproxy/emu/sys"
 	"binproxy/emu/userns"
@@ -152,6 +153,9 @@ func (b *builder) steps() []step {
 	if len(b.Entries) == 0 {
 		steps = append(steps, step{"covering the host's entries", b.coverEntries})
 	}
+	if !b.Identity.IsZero() {
+		steps = append(steps, step{"covering the kernel's files", b.tell})
+	}
 	return append(steps,
 		step{"running a program of " + b.ABI, b.prove},
 		step{"going into the root", func() error { return os.Chdir(b.Location) }},
@@ -207,5 +211,8 @@ func (b *builder) coverEntries() error {
 	}
 	return sys.Mount("none", b.Location+binfmt.Dir, "tmpfs", unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "size=4k,mode=555")
 }
+
+// tell has the kernel's files tell the identity; uname(2) is the supervisor's, at each enter.
+func (b *builder) tell() error { return identity.Cover(b.Identity.Files(os.ReadFile), b.Location) }
 
 func (b *builder) prove() error { return route.Prove(arch.Get(b.ABI), b.Location) }

@@ -23,6 +23,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"binproxy/emu/identity"
 	"binproxy/emu/sys"
 )
 
@@ -36,10 +37,11 @@ const (
 // Container is what is kept of one, in the store.
 type Container struct {
 	Name, Arch, Location, Route string
-	Mounts                      []string // the places in it where something of the host is
-	MountNS                     uint64   // the inode of its mount namespace
-	Anchor                      Anchor   // of an ordinary user's
-	Single                      bool     // only the creator's own id exists in there
+	Mounts                      []string          // the places in it where something of the host is
+	Identity                    identity.Identity // as it is told in there
+	MountNS                     uint64            // the inode of its mount namespace
+	Anchor                      Anchor            // of an ordinary user's
+	Single                      bool              // only the creator's own id exists in there
 }
 
 // Anchor is the process that holds an ordinary user's container: pid, and when it was started, by which another process with that pid is told from it.

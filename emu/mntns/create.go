@@ -14,6 +14,7 @@ import (
 	"binproxy/emu/arch"
 	"binproxy/emu/binfmt"
 	"binproxy/emu/elfinfo"
+	"binproxy/emu/identity"
 	"binproxy/emu/sys"
 	"binproxy/emu/userns"
 )
@@ -21,12 +22,13 @@ import (
 // Options say what container to make.
 type Options struct {
 	ABI      *arch.ABI
-	Location string   // the root
-	Name     string   // "" for the ABI's QEMU name
-	Binds    []string // SRC[:DST]
-	NoHome   bool     // without the home directories
-	Route    string   // "" for the one that works: the host's entry, where it has F, else a namespace's own
-	Emulator string   // "" to search for it
+	Location string            // the root
+	Name     string            // "" for the ABI's QEMU name
+	Binds    []string          // SRC[:DST]
+	NoHome   bool              // without the home directories
+	Route    string            // "" for the one that works: the host's entry, where it has F, else a namespace's own
+	Emulator string            // "" to search for it
+	Identity identity.Identity // what uname(2) and the kernel's files tell in it; empty fields are the kernel's
 	Warn     func(format string, args ...any)
 
 	failAt int // a test's: this step of the child fails instead, counted from 1
@@ -38,7 +40,8 @@ type plan struct {
 	Location string
 	Mounts   []mount
 	Entries  []binfmt.Entry // to register; the host's count where there are none
-	Inner    *userns.IDs    // who holds the container in the end, where that is not who makes it
+	Identity identity.Identity
+	Inner    *userns.IDs // who holds the container in the end, where that is not who makes it
 	FailAt   int
 }
 
@@ -112,8 +115,8 @@ func prepare(o *Options) (Container, plan, error) {
 	if err != nil {
 		return Container{}, plan{}, err
 	}
-	c := Container{Name: o.Name, Arch: o.ABI.Name, Location: location}
-	p := plan{ABI: o.ABI.Name, Location: location, Mounts: mounts, FailAt: o.failAt}
+	c := Container{Name: o.Name, Arch: o.ABI.Name, Location: location, Identity: o.Identity}
+	p := plan{ABI: o.ABI.Name, Location: location, Mounts: mounts, Identity: o.Identity, FailAt: o.failAt}
 	for _, m := range mounts {
 		c.Mounts = append(c.Mounts, m.At)
 	}

@@ -12,6 +12,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"binproxy/emu/arch"
+	"binproxy/emu/exit"
+	"binproxy/emu/identity"
+	"binproxy/emu/supervise"
 	"binproxy/emu/sys"
 	"binproxy/emu/userns"
 )
@@ -23,6 +27,10 @@ const InsideEntrypoint = "enter-inside"
 type Visit struct {
 	User string   // a name or number of the container; "" for the caller
 	Argv []string // empty for the user's login shell
+
+	// Identity is told in a container that has none of its own.
+	Identity identity.Identity
+	Proc     identity.Proc `json:",omitempty"`
 }
 
 // visit is what the child inside is told: also who the caller is outside, and which directory he is in.
@@ -64,6 +72,12 @@ func join(name string, v Visit) (*os.Process, error) {
 		return nil, err
 	}
 	defer closeAll(namespaces)
+	if !v.Identity.IsZero() && !c.Identity.IsZero() {
+		return nil, fmt.Errorf("container %s tells an identity of its own, release %q, and its files in /proc do so for everybody: it cannot tell another one for once", name, c.Identity.Release)
+	}
+	if v.Identity.IsZero() {
+		v.Identity, v.Proc = c.Identity, identity.ProcNo // mounts in the container tell it
+	}
 	told := visit{Visit: v, Single: c.Single}
 	told.here()
 	if told.Caller, err = caller(); err != nil {
@@ -127,6 +141,9 @@ func Inside(text string) error {
 	if err := json.Unmarshal([]byte(text), &v); err != nil {
 		return fmt.Errorf("container: %w", err)
 	}
+	if !v.Identity.IsZero() {
+		return v.supervised()
+	}
 	a, err := v.account()
 	if err != nil {
 		return err
@@ -136,6 +153,23 @@ func Inside(text string) error {
 	}
 	v.goHome(a)
 	return v.exec(a)
+}
+
+// supervised starts all of this once more under a supervisor that tells the identity. It is the container's root that supervises: setuid programs
+// get their rights then. Execs are the kernel's as before.
+func (v visit) supervised() error {
+	c := supervise.Config{Command: "/proc/self/exe", Env: os.Environ(), Guest: func(*arch.ABI) bool { return false }, Identity: v.Identity, Proc: v.Proc}
+	v.Identity = identity.Identity{}
+	text, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	c.Argv = []string{"binproxy", "container", InsideEntrypoint, string(text)}
+	status, err := supervise.Run(c)
+	if err != nil {
+		return err
+	}
+	return exit.Ended(status)
 }
 
 // account finds the user in the container's own passwd(5), whose shell is one that is there. A caller who is not in it is who he is outside.

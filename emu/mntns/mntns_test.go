@@ -17,6 +17,7 @@ import (
 	"binproxy/emu/binfmt"
 	"binproxy/emu/elfinfo"
 	"binproxy/emu/elfinfo/tiny"
+	"binproxy/emu/identity"
 	"binproxy/test/host"
 	"binproxy/test/need"
 )
@@ -103,6 +104,7 @@ func TestEveryStepThatFailsIsUndone(t *testing.T) {
 	as(t, func(t *testing.T) {
 		location := foreignRoot(t)
 		o := options(t, location)
+		o.Identity = identity.Identity{Release: "4.15.0"}
 		mounts, files := host.Mounts(t), tree(t, location)
 		for o.failAt = 1; ; o.failAt++ {
 			c, err := Create(o)

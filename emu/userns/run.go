@@ -134,11 +134,7 @@ func (signals Signals) Wait(child *os.Process) error {
 	if err != nil {
 		return err
 	}
-	status := state.Sys().(syscall.WaitStatus)
-	if status.Signaled() {
-		return exit.Silent(exit.Signal + int(status.Signal()))
-	}
-	return exit.Silent(status.ExitStatus())
+	return exit.Ended(state.Sys().(syscall.WaitStatus))
 }
 
 // Stop gives the signals their usual effect again.

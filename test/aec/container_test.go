@@ -27,7 +27,7 @@ func (w who) smallRoot() string {
 	text, err := os.ReadFile(busybox(w.t, "arm64"))
 	require.NoError(w.t, err)
 	require.NoError(w.t, os.WriteFile(dir+"/bin/busybox", text, 0o755))
-	for _, name := range []string{"sh", "uname", "id", "cat", "sleep", "stat", "rm", "mv", "echo", "ls"} {
+	for _, name := range []string{"sh", "uname", "id", "cat", "sleep", "stat", "rm", "mv", "echo", "ls", "sed"} {
 		require.NoError(w.t, os.Symlink("busybox", dir+"/bin/"+name))
 	}
 	passwd := "root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody:" + w.home + ":/bin/sh\ngames:x:5:60:games:/usr/games:/bin/sh\n"

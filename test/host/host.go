@@ -30,6 +30,8 @@ const (
 const (
 	User   = "nobody"
 	UserID = 65534
+
+	FirstSubordinate = 100000 // of 65536 subordinate ids
 )
 
 // Main is the TestMain of a package whose tests use the host. Only root gets one; for anybody else, and where the kernel does not let us, tests that
@@ -85,7 +87,7 @@ func setup() error {
 		return err
 	}
 	subordinate := filepath.Join(dir, "subuid")
-	if err := os.WriteFile(subordinate, []byte(User+":100000:65536\n"), 0o644); err != nil {
+	if err := os.WriteFile(subordinate, fmt.Appendf(nil, "%s:%d:65536\n", User, FirstSubordinate), 0o644); err != nil {
 		return err
 	}
 	steps := []func() error{
