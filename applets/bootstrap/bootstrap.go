@@ -19,7 +19,7 @@ var Applet = applet.Applet{
 
 Makes a root in DIR, which is new or empty, by a distribution's own bootstrapper, or from a container image. The programs of the
 root that the bootstrapper runs go through an emulator in a user namespace: nothing is registered with the host, and no
-privilege is needed but subordinate ids (/etc/subuid; Linux 6.7 and later).
+privilege is needed but subordinate ids (/etc/subuid).
 
   --arch ARCH        arm64, armhf, linux/riscv64 ...
   --from BACKEND     debootstrap (the default), mmdebstrap, dnf, zypper or apk; or
@@ -31,6 +31,8 @@ privilege is needed but subordinate ids (/etc/subuid; Linux 6.7 and later).
   --include P[,P...] packages to install besides
   --keyring FILE     the keys that sign; what is not signed by them ends the run
   --emulator FILE    a static emulator, instead of searching beside binproxy and in PATH
+  --route R          how programs of the root reach the emulator: userns, by the kernel (Linux 6.7 and later), or supervise, by
+                     a supervisor; default: the first that works
   --restart          remove what an interrupted run for DIR left, and begin anew
   --remove           only remove that
 
@@ -54,6 +56,7 @@ func run(args []string) error {
 	flags.StringVar(&o.Variant, "variant", "", "")
 	flags.StringVar(&o.Keyring, "keyring", "", "")
 	flags.StringVar(&o.Emulator, "emulator", "", "")
+	flags.StringVar(&o.Route, "route", "", "")
 	flags.BoolVar(&o.Restart, "restart", false, "")
 	operands, err := flags.Parse(args)
 	if err != nil {
@@ -71,6 +74,9 @@ func run(args []string) error {
 	}
 	if o.ABI, err = arch.Parse(*abi); err != nil {
 		return err
+	}
+	if err := bootstrap.CheckRoute(o.Route); err != nil {
+		return exit.Errorf(exit.Failed, "bootstrap: %w", err)
 	}
 	if *include != "" {
 		o.Include = strings.Split(*include, ",")

@@ -36,14 +36,16 @@ type Options struct {
 	Include  []string // packages
 	Keyring  string   // "" for the bootstrapper's own
 	Emulator string   // "" to search for it
+	Route    string   // RouteUserns, RouteSupervise; "" for the first one that works
 	Restart  bool     // remove what an interrupted run left
 }
 
 // job is what is done inside.
 type job struct {
 	Options
-	ABI  string // instead of the row
-	Only bool   // remove what an interrupted run left, and no more
+	ABI     string         // instead of the row
+	Only    bool           // remove what an interrupted run left, and no more
+	Entries []binfmt.Entry // what has to be done yet for programs of the root to run
 }
 
 // Run makes the root.
@@ -98,13 +100,18 @@ func inside(o Options, j job) error {
 		return userns.NoSubordinates()
 	}
 	ids.PID = true // an interrupted run leaves no process, either
-	text, err := json.Marshal(j)
+	j.Entries = entries
+	argv, err := j.argv()
 	if err != nil {
 		return err
 	}
-	return userns.Run(userns.Command{
-		IDs: ids, Entries: entries, Path: "/proc/self/exe", Argv: []string{"binproxy", "bootstrap", Entrypoint, string(text)}, Env: os.Environ(),
-	})
+	return userns.Run(userns.Command{IDs: ids, Path: "/proc/self/exe", Argv: argv, Env: os.Environ()})
+}
+
+// argv starts this program as the one who does the job.
+func (j job) argv() ([]string, error) {
+	text, err := json.Marshal(j)
+	return []string{"binproxy", "bootstrap", Entrypoint, string(text)}, err
 }
 
 // checkDir refuses a directory that is something already.
@@ -163,6 +170,11 @@ func Inside(text string) error {
 		return fmt.Errorf("bootstrap: %w", err)
 	}
 	j.Options.ABI = arch.Get(j.ABI)
+	if len(j.Entries) > 0 {
+		if over, err := j.open(); over {
+			return err
+		}
+	}
 	go endOnSignal()
 	syscall.Umask(0o022) // a root is for everybody in it
 	if j.Only || j.Restart {

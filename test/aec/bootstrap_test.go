@@ -1,6 +1,8 @@
 package aec
 
 import (
+	"cmp"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,11 +14,13 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"binproxy/emu/binfmt"
+	"binproxy/emu/bootstrap"
 	"binproxy/test/host"
 	"binproxy/test/need"
 )
 
-// everything makes the tests do every architecture by every bootstrapper, as root and as an ordinary user: a quarter of an hour on two processors.
+// everything makes TestDebian take Debian's packages as they are, and all of minbase: a quarter of an hour on two processors.
 const everything = "BINPROXY_TEST_EVERYTHING"
 
 // both runs a test as root and as the ordinary user.
@@ -34,61 +38,82 @@ func assertMade(t *testing.T, dir string) {
 	assert.Empty(t, left)
 }
 
-// debootstraps makes a whole Debian in DIR/root, by either bootstrapper, from a mirror that the test signs.
-func debootstraps(t *testing.T, w who, from, arch, dir string) {
-	t.Helper()
-	need.Program(t, from, from)
-	s := newSigner(t, dir)
-	mirror := debian(t, arch, s)
-	if from == "mmdebstrap" {
-		mirror = copied(mirror)
-	}
-	w.does("bootstrap", "--arch", arch, "--from", from, "--suite", suite, "--mirror", mirror, "--keyring", s.keyring, dir+"/root")
-	assertMade(t, dir+"/root")
-	status, err := os.ReadFile(dir + "/root/var/lib/dpkg/status")
-	require.NoError(t, err)
-	assert.Contains(t, string(status), "Package: apt\nStatus: install ok installed")
-	assert.NotContains(t, string(status), "Status: install ok unpacked", "a package whose script did not run")
+// mmSmall is what mmdebstrap, which can make less than debootstrap, makes: enough to be in, with maintainer scripts that run in it.
+var mmSmall = []string{"base-files", "base-passwd", "coreutils", "dash", "diffutils", "grep", "libc-bin", "mawk", "sed", "tar"}
+
+// debianRoot is one that a bootstrapper makes, from a mirror that the test signs.
+type debianRoot struct {
+	from, arch string
+	route      string // "" for the one that binproxy takes
+	whole      bool   // all of minbase, out of Debian's own packages as they are
 }
 
-func TestDebianByEverything(t *testing.T) {
-	need.Given(t, os.Getenv(everything) != "", everything+"=1, and a quarter of an hour")
-	for _, from := range []string{"debootstrap", "mmdebstrap"} {
-		for _, arch := range []string{"arm64", "armhf"} {
-			t.Run(from+" "+arch, func(t *testing.T) {
-				both(t, func(t *testing.T, w who) { debootstraps(t, w, from, arch, w.dir()) })
-			})
+// make makes it in DIR/root, and sees to it that every package's script ran.
+func (d debianRoot) make(t *testing.T, w who, dir string) {
+	t.Helper()
+	need.Program(t, d.from, d.from)
+	s := newSigner(t, dir)
+	mirror := debian(t, d.arch, s, d.whole)
+	args := []string{"bootstrap", "--arch", d.arch, "--from", d.from, "--suite", suite, "--keyring", s.keyring, "--route", d.route}
+	if d.from == "mmdebstrap" {
+		mirror = copied(mirror)
+		args = append(args, "--variant", "custom", "--include", strings.Join(mmSmall, ","))
+		if d.whole {
+			args[len(args)-1] += ",apt"
 		}
 	}
-}
-
-// The few packages of Debian that make a root which one can be in, with maintainer scripts that run in it.
-const debianSmall = "base-files,base-passwd,coreutils,dash,diffutils,grep,libc-bin,mawk,sed,tar"
-
-func TestMmdebstrap(t *testing.T) {
-	need.Program(t, "mmdebstrap", "mmdebstrap")
-	w := user(t)
-	dir := w.dir()
-	mirror := debian(t, "armhf", newSigner(t, dir))
-	w.does("bootstrap", "--arch", "armhf", "--from", "mmdebstrap", "--suite", suite, "--mirror", copied(mirror), "--keyring", dir+"/key.gpg",
-		"--variant", "custom", "--include", debianSmall, dir+"/root")
+	w.does(append(args, "--mirror", mirror, dir+"/root")...)
 	assertMade(t, dir+"/root")
 	status, err := os.ReadFile(dir + "/root/var/lib/dpkg/status")
 	require.NoError(t, err)
-	assert.Contains(t, string(status), "Architecture: armhf")
-	assert.NotContains(t, string(status), "Status: install ok unpacked", "a package whose script did not run")
-	w.does("container", "create", "--arch", "armhf", "--location", dir+"/root")
-	assert.Equal(t, "armv7l\n"+w.home+"\n65534\n", run(in(w, w.cmd("container", "enter", "armhf", "--", "sh", "-c", "uname -m; pwd; id -u"))).out)
-	assert.Equal(t, "0\n0\n", w.does("container", "enter", "--user", "root", "armhf", "--", "sh", "-c", "id -u; stat -c %u /etc/passwd"))
-	w.does("container", "remove", "armhf")
+	assert.Contains(t, string(status), "Package: coreutils\n")
+	assert.Contains(t, string(status), "Architecture: "+d.arch+"\n")
+	assert.NotRegexp(t, "Status: install ok (unpacked|half|triggers)", string(status), "a package whose script did not run")
+}
+
+// Debian by either bootstrapper, of both architectures, as root and as an ordinary user, by the kernel and by a supervisor; nothing is registered with the
+// host. Each is a root to live in. For time's sake each bootstrapper does each architecture as one of the two only, unless everything is asked for.
+func TestDebian(t *testing.T) {
+	machines := map[string]string{"arm64": "aarch64", "armhf": "armv7l"}
+	routes := []string{"", bootstrap.RouteSupervise}
+	whole := os.Getenv(everything) != ""
+	for i, from := range []string{"debootstrap", "mmdebstrap"} {
+		for j, arch := range []string{"arm64", "armhf"} {
+			for k, who := range []func(testing.TB) who{root, user} {
+				if (i+j+k)%2 == 1 && !whole {
+					continue
+				}
+				d := debianRoot{from: from, arch: arch, route: routes[j], whole: whole}
+				t.Run(fmt.Sprintf("%s %s %s", from, arch, [...]string{"root", "user"}[k]), func(t *testing.T) {
+					w := who(t)
+					before, err := binfmt.Registry{Dir: binfmt.Dir}.List()
+					require.NoError(t, err)
+					dir := w.dir()
+					d.make(t, w, dir)
+					name := filepath.Base(dir)
+					w.does("container", "create", "--arch", arch, "--location", dir+"/root", "--name", name)
+					here, id := "/root\n", "0\n"
+					if w.home != "" {
+						here, id = w.home+"\n", "65534\n"
+					}
+					assert.Equal(t, machines[arch]+"\n"+here+id, run(in(w, w.cmd("container", "enter", name, "--", "sh", "-c", "uname -m; pwd; id -u"))).out)
+					assert.Equal(t, "0\n0\n", w.does("container", "enter", "--user", "root", name, "--", "sh", "-c", "id -u; stat -c %u /etc/passwd"))
+					w.does("container", "remove", name)
+					after, err := binfmt.Registry{Dir: binfmt.Dir}.List()
+					require.NoError(t, err)
+					assert.Equal(t, before, after)
+				})
+			}
+		}
+	}
 }
 
 // copied is the mirror in the form that apt copies packages from: what mmdebstrap wants of one that the root does not see.
 func copied(mirror string) string { return "copy" + strings.TrimPrefix(mirror, "file") }
 
-// in makes the command run in the caller's home.
+// in makes the command run in the caller's home; root's is that of everybody.
 func in(w who, cmd *exec.Cmd) *exec.Cmd {
-	cmd.Dir = w.home
+	cmd.Dir = cmp.Or(w.home, "/")
 	return cmd
 }
 
@@ -97,7 +122,7 @@ func TestUnsignedEndsIt(t *testing.T) {
 	w := root(t)
 	dir := w.dir()
 	signed, other := newSigner(t, dir), newSigner(t, w.dir())
-	mirror := debian(t, "armhf", signed)
+	mirror := debian(t, "armhf", signed, false)
 	repo := rpms(t, signed, dir, busybox(t, "arm64"))
 	for from, args := range map[string][]string{
 		"debootstrap": {"--arch", "armhf", "--suite", suite, "--mirror", mirror, "--keyring", other.keyring},
@@ -218,7 +243,7 @@ func TestInterrupted(t *testing.T) {
 	w := user(t)
 	need.Program(t, "mmdebstrap", "mmdebstrap")
 	dir := w.dir()
-	mirror := debian(t, "armhf", newSigner(t, dir))
+	mirror := debian(t, "armhf", newSigner(t, dir), false)
 	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
 		cmd := w.cmd("bootstrap", "--arch", "armhf", "--from", "mmdebstrap", "--suite", suite, "--mirror", copied(mirror), "--keyring", dir+"/key.gpg", "--restart", dir+"/root")
 		require.NoError(t, cmd.Start())
@@ -272,4 +297,39 @@ func TestBootstrapRefusals(t *testing.T) {
 	left, err := filepath.Glob(dir + "/.*")
 	require.NoError(t, err)
 	assert.Empty(t, left)
+}
+
+// Where the kernel cannot be told of the emulator (here, since its path is too long for an entry), a supervisor takes its place, unless
+// that was not asked for.
+func TestSupervisorTakesThePlace(t *testing.T) {
+	w := user(t)
+	dir := w.dir()
+	s := newSigner(t, dir)
+	repo := rpms(t, s, dir, busybox(t, "arm64"))
+	long := filepath.Join(dir, strings.Repeat("long/", 30))
+	require.NoError(t, os.MkdirAll(long, 0o755))
+	emulator := filepath.Join(long, "qemu")
+	require.NoError(t, exec.Command("cp", need.Emulator(t, "aarch64"), emulator).Run())
+	need.Program(t, "dnf", "dnf")
+	args := []string{"bootstrap", "--arch", "arm64", "--from", "dnf", "--mirror", repo, "--keyring", s.armour, "--variant", "custom", "--include", "says-where",
+		"--emulator", emulator}
+	w.refuses("the kernel takes 127", append(args, "--route", bootstrap.RouteUserns, dir+"/root")...)
+	w.refuses("it is userns or supervise", append(args, "--route", "farm", dir+"/root")...)
+	r := run(w.cmd(append(args, dir+"/root")...))
+	require.Zero(t, r.status, r)
+	assert.Contains(t, r.err, "the kernel takes 127")
+	assert.Contains(t, r.err, "a supervisor takes its place")
+	machine, err := os.ReadFile(dir + "/root/machine")
+	require.NoError(t, err, "the package's script")
+	assert.Equal(t, "aarch64\n", string(machine))
+
+	// It hands on what ends it, and nothing is left running.
+	cmd := w.cmd(append(args, dir+"/other")...)
+	require.NoError(t, cmd.Start())
+	require.Eventually(t, func() bool { _, err := os.Stat(dir + "/.other.bootstrap/root"); return err == nil }, time.Minute, time.Millisecond)
+	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+	assert.Error(t, cmd.Wait())
+	assert.Equal(t, 128+15, cmd.ProcessState.ExitCode())
+	require.Eventually(t, func() bool { return !mentioned(t, dir+"/.other.bootstrap") }, 10*time.Second, 10*time.Millisecond, "a process goes on")
+	w.does("bootstrap", "--remove", dir+"/other")
 }

@@ -162,7 +162,7 @@ func bootstrapped(t *testing.T, w who) string {
 	kept := filepath.Join(cache(t, "roots"), "bootstrapped-"+suite+"-arm64.tar")
 	if _, err := os.Stat(kept); err != nil {
 		dir := w.dir()
-		debootstraps(t, w, "debootstrap", "arm64", dir)
+		debianRoot{from: "debootstrap", arch: "arm64", whole: true}.make(t, w, dir)
 		out, err := exec.Command("tar", "--numeric-owner", "-C", dir+"/root", "-cf", kept+".new", ".").CombinedOutput()
 		require.NoError(t, err, "%s", out)
 		require.NoError(t, os.Rename(kept+".new", kept))

@@ -49,13 +49,22 @@ func (s signer) gpg(t testing.TB, args ...string) {
 // suite is the release that the test's Debian repositories have.
 const suite = lab.Suite
 
-// debian makes a Debian repository of one architecture in the directory: the packages of lab's root, under an index that this makes and signs. It is
-// kept in the cache, unsigned.
-func debian(t testing.TB, arch string, s signer) (mirror string) {
+// small is what a root has at least that debootstrap can make; dependencies come besides.
+var small = []string{"apt", "base-files", "base-passwd", "coreutils", "dash", "debianutils", "diffutils", "dpkg", "findutils", "grep", "gzip", "libc-bin", "mawk",
+	"perl-base", "sed", "tar", "usr-is-merged"}
+
+// debian makes a Debian repository of one architecture in the directory, under an index that this makes and signs: all packages of lab's root as they
+// are, or, for whole false, Debian's own contents and scripts packed anew for speed: not compressed, since it is the emulated dpkg that unpacks, without manuals
+// and translations, and with nothing required but small. It is kept in the cache, unsigned.
+func debian(t testing.TB, arch string, s signer, whole bool) (mirror string) {
 	t.Helper()
-	repo := filepath.Join(cache(t, "repositories"), suite+"-"+arch)
+	name := suite + "-" + arch
+	if !whole {
+		name += "-small"
+	}
+	repo := filepath.Join(cache(t, "repositories"), name)
 	if _, err := os.Stat(repo); err != nil {
-		makeDebian(t, arch, repo)
+		makeDebian(t, arch, repo, whole)
 	}
 	mirror = filepath.Join(filepath.Dir(s.keyring), "mirror-"+arch)
 	dist := mirror + "/dists/" + suite
@@ -77,7 +86,7 @@ func debian(t testing.TB, arch string, s signer) (mirror string) {
 }
 
 // makeDebian takes the packages out of lab's archive of a root and makes the index.
-func makeDebian(t testing.TB, arch, repo string) {
+func makeDebian(t testing.TB, arch, repo string, whole bool) {
 	temp, err := os.MkdirTemp(filepath.Dir(repo), ".new-")
 	require.NoError(t, err)
 	defer os.RemoveAll(temp)
@@ -99,11 +108,12 @@ func makeDebian(t testing.TB, arch, repo string) {
 		}
 		text, err := io.ReadAll(tr)
 		require.NoError(t, err)
-		name = strings.ReplaceAll(name, "%3a", "_")
-		require.NoError(t, os.WriteFile(temp+"/pool/"+name, text, 0o644))
-		control, err := exec.Command("dpkg-deb", "-f", temp+"/pool/"+name).Output()
-		require.NoError(t, err)
-		fmt.Fprintf(&index, "%sFilename: pool/%s\nSize: %d\nSHA256: %x\n\n", control, name, len(text), sha256.Sum256(text))
+		path := temp + "/pool/" + strings.ReplaceAll(name, "%3a", "_")
+		require.NoError(t, os.WriteFile(path, text, 0o644))
+		if !whole {
+			repack(t, path)
+		}
+		index.WriteString(stanza(t, path))
 	}
 	dir := temp + "/main/binary-" + arch
 	require.NoError(t, os.MkdirAll(dir, 0o755))
@@ -116,6 +126,35 @@ func makeDebian(t testing.TB, arch, repo string) {
 	if err := os.Rename(temp, repo); !errors.Is(err, fs.ErrExist) {
 		require.NoError(t, err)
 	}
+}
+
+// stanza is a package's paragraph in the index.
+func stanza(t testing.TB, path string) string {
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	control, err := exec.Command("dpkg-deb", "-f", path).Output()
+	require.NoError(t, err)
+	return fmt.Sprintf("%sFilename: pool/%s\nSize: %d\nSHA256: %x\n\n", control, filepath.Base(path), len(text), sha256.Sum256(text))
+}
+
+// repack packs a package anew for debian's small repositories.
+func repack(t testing.TB, path string) {
+	script := `set -e
+dpkg-deb -R "$DEB" "$DEB.d"
+rm -rf "$DEB.d/usr/share/doc" "$DEB.d/usr/share/man" "$DEB.d/usr/share/locale" "$DEB.d/usr/share/info"
+name=$(sed -n 's/^Package: //p' "$DEB.d/DEBIAN/control")
+case " $SMALL " in
+*" $name "*) priority=required ;;
+*) priority=optional; sed -i '/^Essential:/d' "$DEB.d/DEBIAN/control" ;;
+esac
+sed -i "s/^Priority: .*/Priority: $priority/" "$DEB.d/DEBIAN/control"
+dpkg-deb -Znone --build "$DEB.d" "$DEB" >/dev/null
+rm -rf "$DEB.d"
+`
+	cmd := exec.Command("sh", "-c", script)
+	cmd.Env = append(os.Environ(), "DEB="+path, "SMALL="+strings.Join(small, " "))
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
 }
 
 // rpms makes a repository of aarch64 packages: busybox as the shell, and one whose script says which machine it runs on. They are signed, and so is the
