@@ -47,33 +47,33 @@ type visit struct {
 func Enter(name string, v Visit) error {
 	signals := userns.Catch()
 	defer signals.Stop()
-	process, err := join(name, v)
+	pid, err := join(name, v)
 	if err != nil {
 		return err
 	}
-	return signals.Wait(process)
+	return signals.Wait(pid)
 }
 
-func join(name string, v Visit) (*os.Process, error) {
+func join(name string, v Visit) (pid int, err error) {
 	store, err := Open()
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
 	defer store.Close()
 	c, err := store.Get(name)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
 	namespaces, err := store.namespaces(c)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w; `binproxy container remove %s` clears it away", err, name)
+		return 0, fmt.Errorf("%w; `binproxy container remove %s` clears it away", err, name)
 	}
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
 	defer closeAll(namespaces)
 	if !v.Identity.IsZero() && !c.Identity.IsZero() {
-		return nil, fmt.Errorf("container %s tells an identity of its own, release %q, and its files in /proc do so for everybody: it cannot tell another one for once", name, c.Identity.Release)
+		return 0, fmt.Errorf("container %s tells an identity of its own, release %q, and its files in /proc do so for everybody: it cannot tell another one for once", name, c.Identity.Release)
 	}
 	if v.Identity.IsZero() {
 		v.Identity, v.Proc = c.Identity, identity.ProcNo // mounts in the container tell it
@@ -81,18 +81,18 @@ func join(name string, v Visit) (*os.Process, error) {
 	told := visit{Visit: v, Single: c.Single}
 	told.here()
 	if told.Caller, err = caller(); err != nil {
-		return nil, err
+		return 0, err
 	}
 	text, err := json.Marshal(told)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
 	self, err := os.OpenFile("/proc/self/exe", unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
 	defer self.Close()
-	process, err := sys.Join{
+	pid, err = sys.Join{
 		Namespaces: namespaces,
 		Root:       c.Route == RouteUserns && !c.Single,
 		Exe:        self,
@@ -100,9 +100,9 @@ func join(name string, v Visit) (*os.Process, error) {
 		Env:        os.Environ(),
 	}.Start()
 	if err != nil {
-		return nil, fmt.Errorf("container %s: %w", name, err)
+		return 0, fmt.Errorf("container %s: %w", name, err)
 	}
-	return process, nil
+	return pid, nil
 }
 
 // here notes the current directory: its path, and the file that it is, since the container may have another one of that path.

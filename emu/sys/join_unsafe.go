@@ -48,15 +48,16 @@ const (
 // failure is what the child writes into the pipe when it cannot go on.
 type failure struct{ step, errno uintptr }
 
-// Start starts the program as a child, with our standard files and nothing else open.
-func (j Join) Start() (*os.Process, error) {
+// Start starts the program as a child, with our standard files and nothing else open, and gives its process id. It is the caller's to wait for: an os.Process
+// would start a process of its own first, to find out what pidfds can do here.
+func (j Join) Start() (int, error) {
 	argv, err := syscall.SlicePtrFromStrings(j.Argv)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
 	env, err := syscall.SlicePtrFromStrings(j.Env)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
 	c := child{argv: &argv[0], env: &env[0], empty: new(byte), exe: j.Exe.Fd(), root: j.Root, ignored: ignored}
 	for _, ns := range j.Namespaces {
@@ -64,7 +65,7 @@ func (j Join) Start() (*os.Process, error) {
 	}
 	read, write, err := os.Pipe()
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
 	defer read.Close()
 	c.pipe = write.Fd()
@@ -75,22 +76,18 @@ func (j Join) Start() (*os.Process, error) {
 	runtime.KeepAlive(j)
 	write.Close()
 	if errno != 0 {
-		return nil, fmt.Errorf("%s: %w", joinSteps[stepFork], errno)
-	}
-	process, err := os.FindProcess(int(pid))
-	if err != nil {
-		return nil, err
+		return 0, fmt.Errorf("%s: %w", joinSteps[stepFork], errno)
 	}
 	var f failure
 	if n, _ := read.Read(unsafe.Slice((*byte)(unsafe.Pointer(&f)), unsafe.Sizeof(f))); n == int(unsafe.Sizeof(f)) {
-		_, _ = process.Wait()
+		_, _ = unix.Wait4(int(pid), nil, 0, nil)
 		errno := syscall.Errno(f.errno)
 		if f.step == stepEnter && errors.Is(errno, syscall.EPERM) {
-			return nil, fmt.Errorf("%s: %w: it belongs to another user", joinSteps[f.step], errno)
+			return 0, fmt.Errorf("%s: %w: it belongs to another user", joinSteps[f.step], errno)
 		}
-		return nil, fmt.Errorf("%s: %w", joinSteps[f.step], errno)
+		return 0, fmt.Errorf("%s: %w", joinSteps[f.step], errno)
 	}
-	return process, nil
+	return int(pid), nil
 }
 
 // child is all that the child needs, ready made.

@@ -41,7 +41,7 @@ func Run(c Command) error {
 	if err != nil {
 		return err
 	}
-	return signals.Wait(cmd.Process)
+	return signals.Wait(cmd.Process.Pid)
 }
 
 // Inside is the child's side of Run: it returns only with an error.
@@ -115,7 +115,7 @@ func Catch() Signals {
 }
 
 // Wait waits for the child, hands on the signals that a terminal does not send to both, and gives the child's exit status as the error's.
-func (signals Signals) Wait(child *os.Process) error {
+func (signals Signals) Wait(child int) error {
 	done := make(chan struct{})
 	defer close(done)
 	go func() {
@@ -123,18 +123,21 @@ func (signals Signals) Wait(child *os.Process) error {
 			select {
 			case s := <-signals:
 				if s != syscall.SIGINT && s != syscall.SIGQUIT {
-					_ = child.Signal(s)
+					_ = unix.Kill(child, s.(syscall.Signal))
 				}
 			case <-done:
 				return
 			}
 		}
 	}()
-	state, err := child.Wait()
-	if err != nil {
-		return err
+	for {
+		var status unix.WaitStatus
+		if _, err := unix.Wait4(child, &status, 0, nil); err == nil {
+			return exit.Ended(status)
+		} else if err != unix.EINTR {
+			return os.NewSyscallError("wait4", err)
+		}
 	}
-	return exit.Ended(state.Sys().(syscall.WaitStatus))
 }
 
 // Stop gives the signals their usual effect again.
