@@ -47,6 +47,19 @@ func main() {
 	}
 }
 
+// ends are what has to be undone when all is measured.
+var ends []func() error
+
+func atEnd(f func() error) { ends = append(ends, f) }
+
+func cleanUp() {
+	for _, f := range ends {
+		if err := f(); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+		}
+	}
+}
+
 func bench(ctx context.Context, only string) error {
 	wanted, err := regexp.Compile(only)
 	if err != nil {
@@ -57,6 +70,7 @@ func bench(ctx context.Context, only string) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
+	defer cleanUp()
 	fmt.Printf("%-62s %6s %6s %6s  %-12s  %s\n", "what, against what", "budget", "wall", "CPU", "wall, half", "medians of wall and CPU")
 	for i, r := range rows {
 		if !wanted.MatchString(r.name) {

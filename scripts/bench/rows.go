@@ -25,6 +25,7 @@ var rows = []row{
 	{"300 execs of /bin/true by the preload route, against supervised", 0, 10, preloadExecs},
 	{"find under kernel run --as 3.10, against not", 1.03, 15, filterWalk},
 	{"getppid under kernel run --as, against one rule", 0, 9, filterFloor},
+	{"entering a container (5 ms), against the emulator", 0, 60, enter},
 	{"UML, boot to exit, against the program on the host", 0, 20, umlOnHost("nothing")},
 	{"UML, boot to exit, against an emulated container", 0, 20, umlEmulated("nothing")},
 	{"UML, boot and 20,000 system calls, against the host", 0, 3, umlOnHost("syscalls")},

@@ -1,0 +1,32 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+// enter is the smallest program through `binproxy container enter`, against the same under the emulator: what is between the two is entering.
+func enter(ctx context.Context, dir string) (command, command, error) {
+	emulator, err := exec.LookPath("qemu-aarch64-static")
+	if err != nil {
+		return command{}, command{}, fmt.Errorf("needs package qemu-user-static: %w", err)
+	}
+	root := filepath.Join(dir, "root")
+	guest := filepath.Join(root, "bin/sh") // what create looks at
+	if err := writeGuest(guest); err != nil {
+		return command{}, command{}, err
+	}
+	if err := buildProgram(ctx, dir); err != nil {
+		return command{}, command{}, err
+	}
+	binproxy, name := filepath.Join(dir, "binproxy"), fmt.Sprintf("bench-%d", os.Getpid())
+	create := exec.CommandContext(ctx, binproxy, "container", "create", "--arch", "arm64", "--location", root, "--name", name, "--emulator", emulator)
+	if err := quiet(create); err != nil {
+		return command{}, command{}, err
+	}
+	atEnd(func() error { return quiet(exec.Command(binproxy, "container", "remove", name)) })
+	return command{path: binproxy, args: []string{"container", "enter", name, "--", "/bin/sh"}}, command{path: emulator, args: []string{guest}}, nil
+}
