@@ -203,13 +203,34 @@ func TestWalk(t *testing.T) {
 	require.NoError(t, os.WriteFile(at+"/tmp/hello.c", []byte("#include <stdio.h>\nint main(void) { puts(\"built inside\"); return 0; }\n"), 0o644))
 	assert.Equal(t, "built inside\n", inside("tcc -o /tmp/hello /tmp/hello.c; /tmp/hello"))
 
-	// A package that has an emulator at the path that the entry names.
-	pkg := filepath.Join(at, "tmp/pkg")
-	require.NoError(t, os.MkdirAll(pkg+"/DEBIAN", 0o755))
-	require.NoError(t, os.MkdirAll(pkg+"/usr/bin", 0o755))
-	require.NoError(t, os.WriteFile(pkg+"/usr/bin/qemu-aarch64-static", []byte("not an emulator"), 0o755))
-	control := "Package: qemu-user-static\nVersion: 1\nArchitecture: arm64\nMaintainer: x <x@example.org>\nDescription: x\n"
-	require.NoError(t, os.WriteFile(pkg+"/DEBIAN/control", []byte(control), 0o644))
-	inside("cd /tmp; dpkg-deb --build pkg pkg.deb; dpkg -i pkg.deb; test -x /usr/bin/qemu-aarch64-static")
+	// The post's case: Debian's package that has an emulator of that very path, and scripts which would register it.
+	own, err := os.ReadFile(need.Emulator(t, "aarch64"))
+	require.NoError(t, err)
+	require.NoError(t, os.Rename(qemuUserStatic(t), at+"/tmp/qemu.deb"))
+	inside("dpkg -i /tmp/qemu.deb; dpkg-query -W -f '${db:Status-Status}' qemu-user-static | grep -qx installed; test -x /usr/bin/qemu-aarch64-static")
+	theirs, err := os.ReadFile(at + "/usr/bin/qemu-aarch64-static")
+	require.NoError(t, err)
+	assert.NotEqual(t, own, theirs, "an emulator for another host")
+	assert.Equal(t, "built inside\n", inside("/tmp/hello"))
+	assert.Equal(t, "built inside\n", inside("tcc -o /tmp/again /tmp/hello.c; /tmp/again"))
 	assert.Equal(t, "built inside\n", inside("rm /usr/bin/qemu-aarch64-static; /tmp/hello"))
+	assert.Equal(t, "built inside\n", inside("dpkg --purge qemu-user-static >/dev/null; /tmp/hello"))
+	assert.Contains(t, w.does("binfmt", "status"), "aarch64: runs\n  entry qemu-aarch64(PF): "+need.Emulator(t, "aarch64"), "the host's entry is as it was")
+}
+
+// qemuUserStatic is Debian's package of arm64 with its scripts as they are, but with the one emulator only that a container of arm64 has.
+func qemuUserStatic(t *testing.T) string {
+	deb := filepath.Join(t.TempDir(), "qemu.deb")
+	script := `set -e
+dpkg-deb -R "$FROM" "$TO.d"
+find "$TO.d/usr/bin" -name 'qemu-*' ! -name qemu-aarch64-static -delete
+rm -rf "$TO.d/usr/share/man" "$TO.d/usr/share/doc" "$TO.d/DEBIAN/md5sums"
+dpkg-deb -Znone --build "$TO.d" "$TO"
+rm -rf "$TO.d"
+`
+	cmd := exec.Command("sh", "-c", script)
+	cmd.Env = append(os.Environ(), "FROM="+foreignDeb(t, "arm64", "qemu-user-static")+".deb", "TO="+deb)
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	return deb
 }
