@@ -13,9 +13,11 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"binproxy/emu/binfmt"
 	"binproxy/emu/mntns"
 	"binproxy/test/host"
 	"binproxy/test/need"
+	"binproxy/test/snapshot"
 )
 
 // smallRoot is a root of busybox, all of the one who asks, without his name in its passwd.
@@ -104,7 +106,41 @@ func TestEnter(t *testing.T) {
 	})
 }
 
-// An ordinary user's create changes nothing outside DIR and XDG_RUNTIME_DIR; without subordinate ids he is alone in there.
+// What an ordinary user does changes nothing outside DIR and XDG_RUNTIME_DIR, and there nothing stays of it but the places for mounts.
+func TestUserChangesNothingElse(t *testing.T) {
+	w := user(t)
+	dir := w.smallRoot()
+	all := func() map[string][]string {
+		entries, err := os.ReadDir(binfmt.Dir)
+		require.NoError(t, err)
+		seen := map[string][]string{"mounts": host.Mounts(t), "entries": {fmt.Sprint(entries)}, "home": snapshot.Of(t, w.home, "/run"), "runtime": snapshot.Of(t, w.home+"/run")}
+		for _, place := range []string{"/run", "/home", "/etc/binfmt.d", "/usr/lib/binfmt.d", "/var/lib/binfmts"} {
+			if _, err := os.Stat(place); err == nil {
+				seen[place] = snapshot.Of(t, place)
+			}
+		}
+		return seen
+	}
+	w.does("binfmt", "--userns", "--", "true") // whatever a first start of the program makes is there
+	before := all()
+	w.does("container", "create", "--arch", "arm64", "--location", dir, "--release", "4.15.0")
+	assert.Equal(t, "aarch64\n", w.does("container", "enter", "aarch64", "--", "uname", "-m"))
+	during := all()
+	assert.NotEqual(t, before["runtime"], during["runtime"], "the record")
+	w.does("container", "remove", "aarch64")
+	after := all()
+	for place, was := range before {
+		if place != "runtime" {
+			assert.Equal(t, was, during[place], place)
+			assert.Equal(t, was, after[place], place)
+		}
+	}
+	left, err := os.ReadDir(w.home + "/run")
+	require.NoError(t, err)
+	assert.Empty(t, left)
+}
+
+// Without subordinate ids an ordinary user is alone in there.
 func TestWithoutSubordinateIDs(t *testing.T) {
 	w := user(t)
 	dir := w.smallRoot()
