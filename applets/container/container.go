@@ -37,7 +37,8 @@ A container is a mount namespace: DIR is its root, and the host's /proc, /sys, /
   --no-home      without /home
   --route kernel|userns
                  by an entry of the host, which must have flag F (binproxy binfmt register makes one), or by one in a
-                 user namespace of the container's own. Default: the host's, where there is one with F
+                 user namespace of the container's own (Linux 6.7 and later). Default: for root the host's, where
+                 there is one with F, else userns
   --emulator FILE  a static emulator, instead of searching beside binproxy and in PATH
   --release R    the kernel release that programs in it are told; also --kernel-version V, --sysname S,
                  --nodename N, --machine M. With create for whoever enters; with enter for this once

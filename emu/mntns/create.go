@@ -210,14 +210,8 @@ func pickRoute(o *Options) (string, error) {
 	if o.ABI.Native(arch.Host()) {
 		return RouteNative, nil
 	}
-	if os.Geteuid() != 0 {
-		if o.Route == RouteKernel {
-			return "", errors.New("an ordinary user's container has a user namespace of its own, and so entries of its own (route userns)")
-		}
-		return RouteUserns, nil
-	}
-	if o.Route == RouteUserns {
-		return RouteUserns, nil
+	if o.Route == RouteUserns || o.Route == "" && os.Geteuid() != 0 {
+		return RouteUserns, nil // an ordinary user has a user namespace anyway
 	}
 	entries, err := hostEntries(o.ABI)
 	if err != nil {

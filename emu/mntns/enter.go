@@ -94,7 +94,7 @@ func join(name string, v Visit) (pid int, err error) {
 	defer self.Close()
 	pid, err = sys.Join{
 		Namespaces: namespaces,
-		Root:       c.Route == RouteUserns && !c.Single,
+		Root:       !c.Single && (!store.root || c.Route == RouteUserns), // of the user namespace that there is then
 		Exe:        self,
 		Argv:       []string{"binproxy", "container", InsideEntrypoint, string(text)},
 		Env:        os.Environ(),

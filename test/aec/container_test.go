@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -13,8 +14,10 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"binproxy/emu/arch"
 	"binproxy/emu/binfmt"
 	"binproxy/emu/mntns"
+	"binproxy/test/built"
 	"binproxy/test/host"
 	"binproxy/test/need"
 	"binproxy/test/snapshot"
@@ -138,6 +141,28 @@ func TestUserChangesNothingElse(t *testing.T) {
 	left, err := os.ReadDir(w.home + "/run")
 	require.NoError(t, err)
 	assert.Empty(t, left)
+}
+
+// An ordinary user's container can go by the host's entry, too: before Linux 6.7 there is nothing else. So does one of the host's own architecture.
+func TestUserByHostsEntry(t *testing.T) {
+	w := user(t)
+	dir := w.smallRoot()
+	w.refuses("the host has no entry with flag F", "container", "create", "--arch", "arm64", "--location", dir, "--route", "kernel")
+	root(t).does("binfmt", "register", "arm64")
+	defer root(t).does("binfmt", "unregister", "qemu-aarch64")
+	before := host.Mounts(t)
+	assert.Contains(t, w.does("container", "create", "--arch", "arm64", "--location", dir, "--route", "kernel"), "route kernel")
+	assert.Equal(t, "aarch64\n65534\n", w.does("container", "enter", "aarch64", "--", "sh", "-c", "uname -m; id -u"))
+	r := run(w.cmd("container", "enter", "aarch64", "--user", "root", "--", "sh", "-c", "id -u; ls /proc/sys/fs/binfmt_misc; echo x >/proc/sys/fs/binfmt_misc/register"))
+	assert.Equal(t, "0\n", r.out, "the host's entries are not to be seen: %s", r)
+	w.does("container", "remove", "aarch64")
+	assert.Equal(t, before, host.Mounts(t))
+
+	built.Guest(t, runtime.GOARCH, "./testdata/whoami", dir+"/bin/busybox") // which /bin/sh leads to
+	native := arch.Host().Name
+	assert.Contains(t, w.does("container", "create", "--arch", native, "--location", dir), "route native")
+	assert.Regexp(t, "^0 ", w.does("container", "enter", native, "--user", "root", "--", "/bin/sh"))
+	w.does("container", "remove", native)
 }
 
 // Without subordinate ids an ordinary user is alone in there.
