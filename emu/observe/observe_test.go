@@ -126,3 +126,33 @@ func TestWriteError(t *testing.T) {
 	l := played(t, &full{300}, false)
 	require.ErrorIs(t, l.Close(), errFull)
 }
+
+// What ran as twin, and what could have, is added up by its reason; what the one saved and the other would save by the rule's factor.
+func TestTwins(t *testing.T) {
+	l := New(nil, true)
+	var now time.Duration
+	l.clock = func() time.Duration { return now }
+	run := func(pid int, p Program, cpu time.Duration) {
+		l.Forked(pid, 0)
+		l.Execed(pid, p, 0)
+		now += cpu
+		l.Exited(pid, 0, cpu)
+	}
+	run(1, Program{File: "/usr/bin/sed", Arch: "aarch64", Twin: "sed", Speed: 10}, 100*time.Millisecond)
+	run(2, Program{File: "/usr/bin/xz", Arch: "aarch64", Why: "no twin of it is packed", Speed: 5}, 500*time.Millisecond)
+	run(3, Program{File: "/usr/bin/xz", Arch: "aarch64", Why: "no twin of it is packed", Speed: 5}, 500*time.Millisecond)
+	run(4, Program{File: "/usr/bin/as", Arch: "aarch64", Why: "called with -v"}, time.Second)
+	run(5, Program{File: "/usr/bin/perl", Arch: "aarch64"}, time.Second)
+	var b bytes.Buffer
+	require.NoError(t, l.Summary(&b))
+	for _, line := range []string{
+		"4 emulated with 97 % of the CPU time, 1 as twins with 3 %, 0 native with 0 %",
+		"twins: 1 programs ran as twins, in 0.100 s of CPU time; emulated it would have been about 1.000 s\n",
+		"twins: 3 programs could have run as twins, which would save about 0.800 s of CPU time:\n",
+		"   1.000 s    0.800 s        2  xz: no twin of it is packed\n",
+		"   1.000 s    0.000 s        1  as: called with -v\n",
+	} {
+		assert.Contains(t, b.String(), line)
+	}
+	assert.NotContains(t, b.String(), "perl: ")
+}
