@@ -255,6 +255,9 @@ func (s *supervisor) execStop(t *tracee) error {
 			s.giveBack(e, t.lender)
 		}
 		t.guest, e.guest = e.guest, nil
+		if e.plan.Twin != nil {
+			s.tellVDSO(t) // it is a native program
+		}
 		s.execed(t, e)
 		e.phase = loaded
 		return sys.ContinueToSyscall(t.tid, 0)

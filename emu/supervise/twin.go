@@ -62,8 +62,10 @@ func (s *supervisor) checkTwins(set *twin.Set) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := set.CheckKernel(kernel.Release); err != nil {
-		return err
+	for _, release := range []string{kernel.Release, s.config.Identity.Release} { // loaders believe what uname tells them
+		if err := set.CheckKernel(release); err != nil {
+			return err
+		}
 	}
 	if s.twins.loader, err = s.openExecutable(filepath.Join(set.Dir, set.Loader)); err != nil {
 		return err

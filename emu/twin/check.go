@@ -41,13 +41,17 @@ func (s *Set) CheckFile(f File) error {
 	return nil
 }
 
-// CheckKernel tells whether the loader and the libraries take a kernel of the release.
+// CheckKernel tells whether the loader and the libraries take a kernel of the release; one without numbers they do.
 func (s *Set) CheckKernel(release string) error {
 	var need, have [3]int
-	if n, _ := fmt.Sscanf(s.Kernel, "%d.%d.%d", &need[0], &need[1], &need[2]); n < 2 {
-		return nil
+	for _, r := range []struct {
+		text string
+		to   *[3]int
+	}{{s.Kernel, &need}, {release, &have}} {
+		if n, _ := fmt.Sscanf(r.text, "%d.%d.%d", &r.to[0], &r.to[1], &r.to[2]); n < 2 {
+			return nil
+		}
 	}
-	_, _ = fmt.Sscanf(release, "%d.%d.%d", &have[0], &have[1], &have[2])
 	if slices.CompareFunc(have[:], need[:], cmp.Compare[int]) < 0 {
 		return fmt.Errorf("the twins in %s need Linux %s, this is %s", s.Dir, s.Kernel, release)
 	}

@@ -221,6 +221,20 @@ func (p *probe) loader() int {
 	return -1
 }
 
+// A loader that is told an old release by uname would end the program; it is not asked to.
+func TestSpoofedRelease(t *testing.T) {
+	p := newProbe(t)
+	p.set.Kernel = "3.2.0"
+	p.save(t)
+	said, status := run(t, "--root", p.root, "--twins", p.set.Dir, "--release", "2.6.32", "--summary", "--", "sed", "a")
+	assert.Zero(t, status)
+	assert.Contains(t, said, "argv[1]: a\n")
+	assert.Contains(t, said, "sed: no twins are given")
+	said, status = run(t, "--root", p.root, "--twins", p.set.Dir, "--release", "4.15.0", "--summary", "--", "sed", "a")
+	assert.Zero(t, status)
+	assert.Contains(t, said, "1 programs ran as twins")
+}
+
 // A set that is asked for and cannot be read is an error before anything runs; so is a name that no rule knows.
 func TestNoSuchTwins(t *testing.T) {
 	p := newProbe(t)
