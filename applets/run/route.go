@@ -141,6 +141,9 @@ func (f *flagsOf) ask(c supervise.Config) (a route.Ask, err error) {
 	a.Spoof = !c.Identity.IsZero()
 	a.Hooks = f.root == "" && (own != nil && f.bundle.Preloads(own) || own == nil && slices.ContainsFunc(a.ABIs, f.bundle.Preloads))
 	var needs []string
+	if !f.identity.IsZero() {
+		needs = append(needs, "an identity asked for by an option") // one of a bundle's may hold in part
+	}
 	if f.report.trace != "" {
 		needs = append(needs, "--trace")
 	}

@@ -168,6 +168,10 @@ func TestNoWayAroundTheSupervisor(t *testing.T) {
 		assert.Equal(t, 125, status, "%v %s", flags, stdout)
 		assert.Contains(t, stderr, "the route supervise is refused", "%v", flags)
 	}
+	// An identity that the environment or a bundle brings holds as far as the farm can tell it.
+	_, stderr, status := b.run([]string{"-deny", "ptrace"}, []string{"BINPROXY_RELEASE=4.15.0"}, "run", "--", b.guest)
+	assert.Equal(t, tiny.Status, status, stderr)
+	assert.Contains(t, stderr, "only they and uname are told the identity")
 }
 
 // The host runs i386 programs without an emulator: the kernel's route, unless something needs the supervisor.
