@@ -32,8 +32,11 @@ func (f *flagsOf) start(c supervise.Config) error {
 	if c.Debug {
 		fmt.Fprintf(os.Stderr, "binproxy: route %s: %s\n", choice.Route, choice.Why)
 	}
-	if needs := cmp.Or(ask.Needs, identityOf(c)); choice.Outer && needs != "" {
-		return exit.Errorf(exit.Failed, "run: %s needs a supervisor of its own, but one traces this process already, and there can be no second", needs)
+	switch {
+	case choice.Outer && ask.Needs != "":
+		return exit.Errorf(exit.Failed, "run: %s needs a supervisor of its own, but one traces this process already, and there can be no second", ask.Needs)
+	case f.beyond(choice.Route) != "":
+		return exit.Errorf(exit.Failed, "run: --route %s cannot do what %s asks for: the route supervise can", choice.Route, f.beyond(choice.Route))
 	}
 	err = f.by(choice, c)
 	var refused *supervise.Refused
@@ -48,12 +51,19 @@ func (f *flagsOf) start(c supervise.Config) error {
 	return err
 }
 
-// identityOf is what an identity is called among needs, "" where there is none.
-func identityOf(c supervise.Config) string {
-	if c.Identity.IsZero() {
-		return ""
+// beyond are the options that a route has no way to serve, "" for none.
+func (f *flagsOf) beyond(r route.Route) string {
+	var options []string
+	unless := func(given bool, option string, able ...route.Route) {
+		if given && !slices.Contains(able, r) {
+			options = append(options, option)
+		}
 	}
-	return "an identity of one's own"
+	unless(f.report.trace != "", "--trace", route.Supervise)
+	unless(f.report.summary, "--summary", route.Supervise)
+	unless(!f.identity.IsZero(), "an identity", route.Supervise, route.Farm, route.Preload)
+	unless(len(f.emulators) > 0, "--emulator", route.Supervise, route.Userns)
+	return strings.Join(options, ", ")
 }
 
 // by takes the route.

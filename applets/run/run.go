@@ -200,6 +200,9 @@ func emulators(values []string, archs string) ([]config.Emulator, error) {
 		if err != nil {
 			return nil, err
 		}
+		if file, err = filepath.Abs(file); err != nil {
+			return nil, err
+		}
 		list = append(list, config.Emulator{QEMU: abi.QEMU, Path: file})
 	}
 	return list, nil

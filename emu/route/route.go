@@ -82,8 +82,8 @@ func Choose(a Ask) Choice {
 // Fallback is the route to take when the machine refuses to be supervised, unless the supervisor was asked for or nothing else will do: that of the
 // libraries where there are some, or the farm. Its Why is a warning for the user.
 func Fallback(a Ask, refusal error) (Choice, bool) {
-	if a.Route != Auto || a.Needs != "" {
-		return Choice{}, false
+	if a.Route != Auto || a.Needs != "" || a.Root != "" {
+		return Choice{}, false // in another root there is no bundle that links and libraries could lead to
 	}
 	if a.Hooks {
 		return Choice{Route: Preload, Why: fmt.Sprintf("%v; going by preload: what static and set-user-id programs execute does not reach the emulator (see binproxy doctor)", refusal)}, true

@@ -15,7 +15,8 @@ type tracee struct {
 	guest *guest   // what it runs; nil for a native program
 	exec  *pending // an exec on its way
 
-	answer *answer // a uname on its way
+	answer  *answer  // a uname on its way
+	decided *decided // an open on its way
 
 	announced bool // its parent's stop has told of it
 	lender    int  // the process whose memory it shares until it execs: a vfork's parent; 0 for none

@@ -2,8 +2,10 @@ package supervise
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
+	"path"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -49,6 +51,8 @@ type opening struct {
 	flags uint64
 }
 
+func (o opening) cloexec() bool { return o.flags&unix.O_CLOEXEC != 0 }
+
 func (s *supervisor) opening(t *tracee, c *spoofedCall, regs *registers) (o opening, err error) {
 	arg := func(n int) uint64 { return *regs.arg(&c.execCall, n) }
 	o.dirfd = unix.AT_FDCWD
@@ -76,11 +80,24 @@ func (s *supervisor) openStop(t *tracee, c *spoofedCall) error {
 	if err := regs.get(t.tid); err != nil {
 		return err
 	}
+	if d := t.decided; d != nil {
+		t.decided = nil
+		if d.args == c.openArgs(&regs) {
+			return s.answerOpen(t, c, regs, d.file, d.cloexec)
+		}
+	}
 	o, err := s.opening(t, c, &regs)
+	if err != nil && !sys.Gone(err) {
+		return s.openUndumpable(t, c, regs)
+	}
 	if err != nil || o.flags&notReading != 0 || o.path == "" || s.ordinary(t, o) {
 		return sys.Continue(t.tid, 0)
 	}
-	file := s.askedFile(t, o)
+	return s.answerOpen(t, c, regs, s.askedFile(t, o), o.cloexec())
+}
+
+// answerOpen lets the open be, or makes it give the file.
+func (s *supervisor) answerOpen(t *tracee, c *spoofedCall, regs registers, file *toldFile, cloexec bool) error {
 	if file == nil {
 		return sys.Continue(t.tid, 0)
 	}
@@ -91,7 +108,71 @@ func (s *supervisor) openStop(t *tracee, c *spoofedCall) error {
 		}
 	}
 	s.debug(t, "open %s", file.Path)
-	return s.giveFile(t, c, regs, file.fd, o.flags&unix.O_CLOEXEC != 0)
+	return s.giveFile(t, c, regs, file.fd, cloexec)
+}
+
+// decided is what an open that is made again is to give: nil is the kernel's own answer.
+type decided struct {
+	args    [3]uint64
+	file    *toldFile
+	cloexec bool
+}
+
+func (c *spoofedCall) openArgs(regs *registers) (args [3]uint64) {
+	for i := range args {
+		args[i] = *regs.arg(&c.execCall, i)
+	}
+	return args
+}
+
+// openUndumpable looks at the open of a process whose memory nobody may read: it changed its ids. It is made dumpable for a moment, by calls
+// in the place of its own, and then makes that anew.
+func (s *supervisor) openUndumpable(t *tracee, c *spoofedCall, regs registers) error {
+	d := &decided{args: c.openArgs(&regs)}
+	at := regs
+	at.again(0)
+	dumpable := func(args ...uint64) (int64, error) {
+		return s.callAt(t, regs, &c.execCall, at.ip(), c.numbers.prctl, args...)
+	}
+	err := s.undisturbed(t, func() error {
+		was, err := s.inPlace(t, c, regs, c.numbers.prctl, unix.PR_GET_DUMPABLE)
+		if err != nil {
+			return err
+		}
+		if _, err := dumpable(unix.PR_SET_DUMPABLE, 1); err != nil {
+			return err
+		}
+		if o, err := s.opening(t, c, &regs); err == nil && o.flags&notReading == 0 && o.path != "" {
+			d.file, d.cloexec = s.askedFile(t, o), o.cloexec()
+		}
+		if was != 1 {
+			_, err = dumpable(unix.PR_SET_DUMPABLE, 0)
+		}
+		back := regs
+		back.again(uint64(c.nr))
+		return errors.Join(err, back.set(t.tid))
+	})
+	if err != nil {
+		return err
+	}
+	t.decided = d
+	return sys.Continue(t.tid, 0)
+}
+
+// inPlace makes a tracee in a seccomp-stop make another call in the place of its own, and gives the result.
+func (s *supervisor) inPlace(t *tracee, c *spoofedCall, regs registers, nr uint64, arg uint64) (int64, error) {
+	*regs.arg(&c.execCall, 0) = arg
+	if err := regs.replace(t.tid, nr); err != nil {
+		return 0, err
+	}
+	if err := regs.set(t.tid); err != nil {
+		return 0, err
+	}
+	if err := s.toSyscallStop(t); err != nil {
+		return 0, err
+	}
+	err := regs.get(t.tid)
+	return regs.result(), err
 }
 
 // ordinary tells, by one look with our own rights, that the file is none of the kernel's; what it cannot tell, askedFile can. Nearly all
@@ -127,7 +208,7 @@ func kernelFile(fd int) bool {
 func (s *supervisor) askedFile(t *tracee, o opening) *toldFile {
 	v, err := s.newView(t, o.path, o.dirfd)
 	if err != nil {
-		return nil
+		return s.named(o.path)
 	}
 	defer v.close()
 	v.follow = o.flags&unix.O_NOFOLLOW == 0
@@ -146,6 +227,17 @@ func (s *supervisor) askedFile(t *tracee, o opening) *toldFile {
 		return nil // who sets the host's name is to set it
 	}
 	return file
+}
+
+// named finds the kernel's file by its very name: of a process whose real and effective ids differ nobody without CAP_SYS_PTRACE may see more.
+func (s *supervisor) named(name string) *toldFile {
+	s.openTold()
+	for _, f := range s.spoof.files {
+		if f.Path == path.Clean(name) {
+			return f
+		}
+	}
+	return nil
 }
 
 // told finds the kernel's file that an O_PATH descriptor is. In another mount of /proc than ours it has another device, and a file of

@@ -254,6 +254,30 @@ print(os.uname().release, before, dumpable())
 	require.Equal(t, told.Release+" 0 0\n", got)
 }
 
+// Its opens are looked at as well: of a file that is told, of others, and of what is not there.
+func TestUndumpableOpens(t *testing.T) {
+	need.Root(t)
+	_, binproxy := public(t)
+	python := need.Program(t, "python3", "python3-minimal")
+	setpriv := need.Program(t, "setpriv", "util-linux")
+	const script = `
+import ctypes, os, sys
+exec(sys.argv[1])
+dumpable = lambda: ctypes.CDLL(None).prctl(3, 0, 0, 0, 0)
+before = dumpable()
+told = [open("/proc/sys/kernel/" + name).read().strip() for name in ("osrelease", "version")]
+fd = os.open("/proc/version", os.O_RDONLY | os.O_CLOEXEC)
+kept = os.get_inheritable(fd), told[0] in os.read(fd, 999).decode()
+missing = os.path.exists("/proc/version") and not os.path.exists("/nowhere")
+try: open("/nowhere")
+except FileNotFoundError: print(*told, *kept, missing, open("/etc/hostname").read() != "", before, dumpable())
+`
+	for change, dumpable := range map[string]string{"os.setresuid(1, 1, 1)": "0 0", "os.seteuid(1)": "0 0", "ctypes.CDLL(None).prctl(4, 0)": "0 0", "pass": "1 1"} {
+		got := output(t, nil, concat([]string{setpriv, "--bounding-set", "-sys_ptrace,-sys_admin", binproxy}, flags("auto"), []string{"--", python, "-c", script, change})...)
+		require.Equal(t, told.Release+" "+told.Version+" False True True True "+dumpable+"\n", got, change)
+	}
+}
+
 // Without the privilege to mount, the files are traced, unless they are to tell the truth; the rest is told.
 func TestNoPrivilege(t *testing.T) {
 	var user *syscall.Credential
