@@ -63,11 +63,13 @@ func (s *supervisor) opening(t *tracee, c *spoofedCall, regs *registers) (o open
 	m := s.memory(t)
 	o.flags = arg(at + 1)
 	if c.openOf == openHow {
-		var b [8]byte // struct open_how begins with the flags
-		if err := m.read(o.flags, b[:]); err != nil {
+		var how [24]byte // struct open_how: flags, mode, resolve
+		if err := m.read(o.flags, how[:]); err != nil {
 			return o, err
 		}
-		o.flags = binary.LittleEndian.Uint64(b[:])
+		if o.flags = binary.LittleEndian.Uint64(how[:]); binary.LittleEndian.Uint64(how[16:]) != 0 {
+			return o, nil // with rules of its own on how the path leads there: the kernel's business
+		}
 	}
 	o.path, err = m.readString(arg(at), unix.PathMax)
 	return o, err

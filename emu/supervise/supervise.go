@@ -76,11 +76,26 @@ type supervisor struct {
 	twins *twins // nil where no rule is asked
 }
 
+// tooOld tells of a kernel whose seccomp filters stop a tracee before the tracer can change the call (before Linux 4.8, seccomp(2)).
+func tooOld(release string) error {
+	if identity.Above("4.8", release) {
+		return fmt.Errorf("seccomp filters of Linux %s act before ptrace can change a call; it takes Linux 4.8", release)
+	}
+	return nil
+}
+
 // Run runs the command under supervision to its end, and gives that. The error is for what kept it from starting: a Refused where the
 // machine does not let us trace.
 func Run(c Config) (unix.WaitStatus, error) {
 	if len(execCalls) == 0 {
 		return 0, &Refused{"supervise", fmt.Errorf("it does not know the registers of a %s host", runtime.GOARCH)}
+	}
+	kernel, err := identity.Kernel()
+	if err != nil {
+		return 0, err
+	}
+	if err := tooOld(kernel.Release); err != nil {
+		return 0, &Refused{"supervise", err}
 	}
 	runtime.LockOSThread() // for good: the tracees are this thread's
 	s := &supervisor{

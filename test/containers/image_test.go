@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -80,6 +81,36 @@ func TestFinishedImage(t *testing.T) {
 		assert.Equal(t, 143, status, said)
 		assert.True(t, strings.HasPrefix(said, "5.0"), said)
 	})
+}
+
+// binproxy is the container's first process: it runs whatever CMD says, reaps what is left behind, and hands on the signal of `docker stop`.
+func TestEntrypoint(t *testing.T) {
+	b, engine := lab.Classic(t), lab.SharedEngine(t)
+	image := lab.MustBuild(t, b, build(t, b, buildContext(t), from+add+"ENTRYPOINT [\"/binproxy/binproxy\", \"run\", \"--\"]\nCMD [\"/bin/uname\", \"-rm\"]\n")).Image
+	for _, c := range []struct {
+		command []string
+		want    string
+		status  int
+	}{
+		{nil, release + " aarch64\n", 0},
+		{[]string{"sh", "-c", "date -u -d @0 +%F; exit 7"}, "1970-01-01\n", 7},
+		{[]string{"sh", "-c", "(sleep 0.1 &); sleep 1; cat /proc/1/comm; grep -l '^State:.Z' /proc/[0-9]*/status"}, "binproxy\n", 1},
+		{[]string{"/no/such/command"}, "", 127},
+	} {
+		said, status := b.Run(t, image, c.command...)
+		assert.Equal(t, c.want, said, c.command)
+		assert.Equal(t, c.status, status, c.command)
+	}
+	do := func(args ...string) string {
+		out, err := engine.Command(t.Context(), args...).CombinedOutput()
+		require.NoError(t, err, string(out))
+		return strings.TrimSpace(string(out))
+	}
+	id := do("run", "-d", "--platform", platform(t, "arm64"), "--network", "none", image, "sh", "-c", "echo ready; sleep 100")
+	require.Eventually(t, func() bool { return do("logs", id) == "ready" }, time.Minute, 50*time.Millisecond)
+	do("stop", "-t", "60", id)
+	assert.Equal(t, "143", do("inspect", "-f", "{{.State.ExitCode}}", id))
+	do("rm", id)
 }
 
 // After clean the image's files are those of its base, to the last mode, owner and time.
