@@ -24,7 +24,7 @@ import (
 
 const (
 	slowPrefix = "binproxy/test/"
-	timeout    = "20m"            // of one test binary
+	timeout    = "40m"            // of one test binary: test/twins builds three programs by emulation, once
 	grace      = 60 * time.Second // from the signal to the kill
 )
 

@@ -1,0 +1,67 @@
+package twins
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"binproxy/emu/twin"
+	"binproxy/test/built"
+	"binproxy/test/need"
+)
+
+// TestVerify tries every rule in a guest: what is tried with a twin gives the bytes that the emulated original gives.
+func TestVerify(t *testing.T) {
+	for _, guest := range guests {
+		t.Run(guest.port, func(t *testing.T) {
+			need.Emulator(t, guest.qemu)
+			need.Program(t, guest.compiler+"-g++", "g++-"+guest.compiler)
+			archive, root, twins := buildRoot(t, guest.port), t.TempDir(), filepath.Join(t.TempDir(), "twins")
+			out, err := exec.Command("tar", "-C", root, "--numeric-owner", "-xpf", archive).CombinedOutput()
+			require.NoError(t, err, string(out))
+			out, err = exec.Command(built.Binproxy(t), "twin", "pack", "--for", guest.port, "-o", twins).CombinedOutput()
+			require.NoError(t, err, string(out))
+			said, err := exec.Command(built.Binproxy(t), "twin", "verify", "--root", root, "--twins", twins).CombinedOutput()
+			require.NoError(t, err, string(said))
+			assert.Contains(t, string(said), ", 0 differ,")
+			// Of other versions than this host's, or not installed there, may be some: not the compilers, and not most.
+			same := regexp.MustCompile(`(?m)^same +(\S+)$`).FindAllStringSubmatch(string(said), -1)
+			assert.Greater(t, len(same), 60, string(said))
+			for _, name := range []string{"cc1", "cc1plus", "lto1", "lto-wrapper", "collect2", "as", "ld.bfd", "ld.gold", "ar", "ranlib", "nm", "objcopy", "strip"} {
+				assert.True(t, strings.Contains(string(said), "same      "+name+"\n"), name)
+			}
+			// One that differs is found out: the twin of comm is now that of join.
+			spoil(t, twins)
+			cmd := exec.Command(built.Binproxy(t), "twin", "verify", "--root", root, "--twins", twins, "comm")
+			said, err = cmd.CombinedOutput()
+			require.Error(t, err)
+			assert.Equal(t, 1, cmd.ProcessState.ExitCode(), string(said))
+			assert.Contains(t, string(said), "differs   comm\n")
+		})
+	}
+}
+
+// spoil puts join in the place of comm, with a checksum that says that it is right.
+func spoil(t *testing.T, dir string) {
+	t.Helper()
+	set, err := twin.Load(dir)
+	require.NoError(t, err)
+	find := func(name string) *twin.Twin {
+		for i := range set.Twins {
+			if set.Twins[i].Name == name {
+				return &set.Twins[i]
+			}
+		}
+		t.Fatal(name)
+		return nil
+	}
+	comm, join := find("comm"), find("join")
+	comm.Size, comm.Sum, comm.Path = join.Size, join.Sum, join.Path
+	require.NoError(t, os.WriteFile(filepath.Join(dir, twin.ManifestName), set.Marshal(), 0o644))
+}
