@@ -2,6 +2,7 @@ package twin
 
 import (
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -36,11 +37,13 @@ func (v *Verdict) Fit(c Call) (e Edit, why string) {
 	if why := v.environment(c, &e); why != "" {
 		return e, why
 	}
+	unless := v.Rule.unless
+	if v.abi.Class == 32 {
+		unless = append(unless[:len(unless):len(unless)], v.Rule.unless32...)
+	}
 	for _, arg := range c.Args {
-		for _, pattern := range v.Rule.unless {
-			if fits(pattern, arg) {
-				return e, "called with " + arg
-			}
+		if slices.ContainsFunc(unless, func(pattern string) bool { return fits(pattern, arg) }) {
+			return e, "called with " + arg
 		}
 	}
 	if v.Rule.headers != "" {

@@ -26,6 +26,7 @@ type Rule struct {
 	guest, host []string // patterns of paths
 	packages    []string // patterns of names
 	unless      []string // arguments, "x*" for all that begin with x, "-*x" for a bundle of one-letter options with x in it
+	unless32    []string // the same, for 32-bit guests
 	without     []string // variables of the environment
 	bits        int      // the guest's ABI has to be of this class; 0 for any
 	headers     string   // "c" or "c++": the guest's directories of headers are to be named
@@ -114,6 +115,8 @@ func (r *Rule) line(key, value string, words []string) (err error) {
 		r.packages = words
 	case "unless":
 		r.unless = words
+	case "unless32":
+		r.unless32 = words
 	case "without":
 		r.without = words
 	case "bits":

@@ -167,6 +167,18 @@ func TestFit(t *testing.T) {
 	}
 }
 
+// What only a 32-bit guest's compiler does otherwise is refused there alone.
+func TestFitBits(t *testing.T) {
+	v := verdict(t, "cc1", "/usr/lib/gcc/x/12", "12")
+	_, why := v.Fit(Call{Args: []string{"-flto"}})
+	assert.Empty(t, why)
+	v.abi = arch.Get("armhf")
+	_, why = v.Fit(Call{Args: []string{"-flto"}})
+	assert.Equal(t, "called with -flto", why)
+	_, why = v.Fit(Call{Args: []string{"-O2"}})
+	assert.Empty(t, why)
+}
+
 func FuzzRules(f *testing.F) {
 	f.Add(rulesText)
 	f.Add("set x\ntwin a b\nwhy c\nplugin first\n")
