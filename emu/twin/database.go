@@ -86,7 +86,10 @@ func askDpkg(root Root, file string, packages []string, abi *arch.ABI) (owned, e
 			}
 			version, err := dpkgVersion(root, name, abi.Debian)
 			if err != nil {
-				return owned{}, err
+				version = debootstrapVersion(root, name) // which has it unpacked by dpkg, whose status tells at the end of that
+			}
+			if version == "" {
+				return owned{}, errUnknown
 			}
 			o := owned{database: dpkg, pkg: name, version: version}
 			sum, ok := firstLine(root, dpkgDir+"info/"+entry+".md5sums", func(line string) bool {
@@ -108,15 +111,20 @@ func askDebootstrap(root Root, packages []string) (owned, error) {
 		if _, listed := firstLine(root, dpkgDir+"info/"+name+".list", func(string) bool { return true }); listed {
 			continue // dpkg knows it, and that the file is not in it
 		}
-		line, ok := firstLine(root, "/debootstrap/debpaths", func(line string) bool { return strings.HasPrefix(line, name+" ") })
-		if !ok {
-			continue
-		}
-		if parts := strings.Split(path.Base(line), "_"); len(parts) == 3 {
-			return owned{database: dpkg, pkg: name, version: strings.ReplaceAll(parts[1], "%3a", ":")}, nil
+		if version := debootstrapVersion(root, name); version != "" {
+			return owned{database: dpkg, pkg: name, version: version}, nil
 		}
 	}
 	return owned{}, errUnknown
+}
+
+// debootstrapVersion is the version of a package in debootstrap's list, "" where there is no such list.
+func debootstrapVersion(root Root, name string) string {
+	line, ok := firstLine(root, "/debootstrap/debpaths", func(line string) bool { return strings.HasPrefix(line, name+" ") })
+	if parts := strings.Split(path.Base(line), "_"); ok && len(parts) == 3 {
+		return strings.ReplaceAll(parts[1], "%3a", ":")
+	}
+	return ""
 }
 
 // dpkgVersion reads the version of a package from the status file.

@@ -95,9 +95,10 @@ func TestAskDpkg(t *testing.T) {
 }
 
 func TestAskDebootstrap(t *testing.T) {
-	root := debian(t, map[string]string{"debootstrap/debpaths": "dash /var/cache/apt/archives/dash_0.5.12-2_arm64.deb\ntar /x/tar_1%3a1.34+dfsg-1_arm64.deb\nsed /x/sed_4.8-1_arm64.deb\nodd /x/odd.deb\n"})
+	root := debian(t, map[string]string{"debootstrap/debpaths": "dash /var/cache/apt/archives/dash_0.5.12-2_arm64.deb\ntar /x/tar_1%3a1.34+dfsg-1_arm64.deb\nsed /x/sed_4.8-1_arm64.deb\nodd /x/odd.deb\nhalf /x/half_1.0-1_all.deb\n", "var/lib/dpkg/info/half.list": "/usr/bin/half\n"})
 	for _, c := range []struct{ file, pkg, want string }{
 		{"/usr/bin/dash", "dash", "0.5.12-2"}, {"/usr/bin/tar", "tar", "1:1.34+dfsg-1"}, {"/usr/bin/sed", "sed", "4.9-1"}, {"/usr/bin/other", "sed", ""}, {"/usr/bin/odd", "odd", ""}, {"/usr/bin/none", "none", ""},
+		{"/usr/bin/half", "half", "1.0-1"}, // unpacked by dpkg, whose status does not tell yet
 	} {
 		o, err := ask(root, dpkg, c.file, []string{c.pkg}, arch.Get("aarch64"))
 		assert.Equal(t, c.want, o.version, c.file)
