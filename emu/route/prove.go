@@ -1,6 +1,7 @@
 package route
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -42,6 +43,8 @@ func Prove(abi *arch.ABI, root string) error {
 	switch {
 	case errors.Is(err, unix.ENOEXEC):
 		return ErrUnknown
+	case errors.Is(err, unix.ENOENT) && unix.Access(root+"/proc/self", unix.F_OK) != nil:
+		return fmt.Errorf("there is no /proc in %s to try it by", cmp.Or(root, "/"))
 	case errors.Is(err, unix.ENOENT):
 		return ErrNoEmu
 	case errors.Is(err, unix.EACCES):
