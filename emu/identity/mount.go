@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"binproxy/emu/sys"
 )
 
 // scratch is a directory that every /proc has (linux/fs/proc/root.c). The files lie there while they are mounted to their places.
@@ -123,26 +125,10 @@ func kernelMounts(mountinfo string) []kernelMount {
 		}
 		switch kind {
 		case "proc":
-			list = append(list, kernelMount{unescape(fields[4]), "/proc"})
+			list = append(list, kernelMount{sys.Unescape(fields[4]), "/proc"})
 		case "sysfs":
-			list = append(list, kernelMount{unescape(fields[4]), "/sys"})
+			list = append(list, kernelMount{sys.Unescape(fields[4]), "/sys"})
 		}
 	}
 	return list
-}
-
-// unescape undoes what mountinfo writes for white space and backslashes: "\040".
-func unescape(text string) string {
-	var b strings.Builder
-	for i := 0; i < len(text); i++ {
-		if text[i] == '\\' && i+3 < len(text) {
-			if n, err := strconv.ParseUint(text[i+1:i+4], 8, 8); err == nil {
-				b.WriteByte(byte(n))
-				i += 3
-				continue
-			}
-		}
-		b.WriteByte(text[i])
-	}
-	return b.String()
 }

@@ -269,28 +269,12 @@ func mountsBelow(path string) ([]mountPoint, error) {
 		if len(fields) < 5 || len(types) == 0 {
 			return nil, fmt.Errorf("/proc/self/mountinfo: %q", line)
 		}
-		point := unescape(fields[4])
+		point := sys.Unescape(fields[4])
 		if point == path || strings.HasPrefix(point, path+"/") {
 			mounts = append(mounts, mountPoint{point, types[0]})
 		}
 	}
 	return mounts, nil
-}
-
-// unescape undoes the octal escapes of mountinfo (\040 is a space).
-func unescape(s string) string {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] == '\\' && i+3 < len(s) {
-			if c, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
-				b.WriteByte(byte(c))
-				i += 3
-				continue
-			}
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
 }
 
 func leaveHost() error {

@@ -10,6 +10,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"binproxy/emu/sys"
 )
 
 func TestJobRoundTrip(t *testing.T) {
@@ -44,7 +46,7 @@ func FuzzJob(f *testing.F) {
 
 func TestUnescape(t *testing.T) {
 	for escaped, want := range map[string]string{`/a\040b`: "/a b", `\134`: `\`, `/x\`: `/x\`, `\04`: `\04`, `\999`: `\999`, "": ""} {
-		assert.Equal(t, want, unescape(escaped))
+		assert.Equal(t, want, sys.Unescape(escaped))
 	}
 }
 
@@ -52,8 +54,8 @@ func FuzzUnescape(f *testing.F) {
 	f.Add(`/a\040b`)
 	f.Fuzz(func(t *testing.T, s string) {
 		escaped := strings.NewReplacer(`\`, `\134`, " ", `\040`, "\t", `\011`, "\n", `\012`).Replace(s)
-		assert.Equal(t, s, unescape(escaped))
-		unescape(s)
+		assert.Equal(t, s, sys.Unescape(escaped))
+		sys.Unescape(s)
 	})
 }
 
