@@ -131,25 +131,17 @@ func (c *spoofedCall) openArgs(regs *registers) (args [3]uint64) {
 // in the place of its own, and then makes that anew.
 func (s *supervisor) openUndumpable(t *tracee, c *spoofedCall, regs registers) error {
 	d := &decided{args: c.openArgs(&regs)}
-	at := regs
-	at.again(0)
-	dumpable := func(args ...uint64) (int64, error) {
-		return s.callAt(t, regs, &c.execCall, at.ip(), c.numbers.prctl, args...)
-	}
 	err := s.undisturbed(t, func() error {
 		was, err := s.inPlace(t, c, regs, c.numbers.prctl, unix.PR_GET_DUMPABLE)
 		if err != nil {
 			return err
 		}
-		if _, err := dumpable(unix.PR_SET_DUMPABLE, 1); err != nil {
-			return err
-		}
-		if o, err := s.opening(t, c, &regs); err == nil && o.flags&notReading == 0 && o.path != "" {
-			d.file, d.cloexec = s.askedFile(t, o), o.cloexec()
-		}
-		if was != 1 {
-			_, err = dumpable(unix.PR_SET_DUMPABLE, 0)
-		}
+		err = s.whileDumpable(t, &c.execCall, regs, was, func() error {
+			if o, err := s.opening(t, c, &regs); err == nil && o.flags&notReading == 0 && o.path != "" {
+				d.file, d.cloexec = s.askedFile(t, o), o.cloexec()
+			}
+			return nil
+		})
 		back := regs
 		back.again(uint64(c.nr))
 		return errors.Join(err, back.set(t.tid))

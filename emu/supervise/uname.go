@@ -83,23 +83,32 @@ func (s *supervisor) tellUndumpable(t *tracee, a *answer, regs registers) error 
 	c := &a.call.execCall
 	back := regs
 	back.finished()
-	call := func(args ...uint64) (int64, error) {
+	return s.undisturbed(t, func() error {
 		at := regs
 		at.again(0)
-		return s.callAt(t, regs, c, at.ip(), c.numbers.prctl, args...)
-	}
-	return s.undisturbed(t, func() error {
-		was, err := call(unix.PR_GET_DUMPABLE)
+		was, err := s.callAt(t, regs, c, at.ip(), c.numbers.prctl, unix.PR_GET_DUMPABLE)
 		if err != nil {
 			return err
 		}
-		if _, err := call(unix.PR_SET_DUMPABLE, 1); err != nil {
-			return err
-		}
-		told := s.tell(t, a)
-		if was != 1 {
-			_, err = call(unix.PR_SET_DUMPABLE, 0)
-		}
-		return errors.Join(told, err, back.set(t.tid))
+		told := s.whileDumpable(t, c, regs, was, func() error { return s.tell(t, a) })
+		return errors.Join(told, back.set(t.tid))
 	})
+}
+
+// whileDumpable does something to a tracee in a syscall-exit-stop that takes it to be dumpable, which it was so far as PR_GET_DUMPABLE says.
+func (s *supervisor) whileDumpable(t *tracee, c *execCall, regs registers, was int64, do func() error) error {
+	at := regs
+	at.again(0)
+	set := func(value uint64) error {
+		_, err := s.callAt(t, regs, c, at.ip(), c.numbers.prctl, unix.PR_SET_DUMPABLE, value)
+		return err
+	}
+	if err := set(1); err != nil {
+		return err
+	}
+	done := do()
+	if was == 1 {
+		return done
+	}
+	return errors.Join(done, set(0))
 }
