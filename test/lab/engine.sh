@@ -8,8 +8,8 @@ trap '' INT HUP TERM
 
 # dockerd also writes outside its folders (a key, plugin sockets). It sees the machine's /etc, /run and /opt, and writes to DIR.
 for top in etc run opt; do
-	mkdir -p "$dir/over/$top" "$dir/work/$top"
-	mount -t overlay -o "lowerdir=/$top,upperdir=$dir/over/$top,workdir=$dir/work/$top" overlay "/$top" || :
+	mkdir -p "$dir/over/$top" "$dir/scratch/$top"
+	mount -t overlay -o "lowerdir=/$top,upperdir=$dir/over/$top,workdir=$dir/scratch/$top" overlay "/$top" || :
 done
 
 # The exec root has sockets, whose paths must be short. Nobody else sees this one.
