@@ -10,9 +10,9 @@ import (
 
 // enter is the smallest program through `binproxy container enter`, against the same under the emulator: what is between the two is entering.
 func enter(ctx context.Context, dir string) (command, command, error) {
-	emulator, err := exec.LookPath("qemu-aarch64-static")
+	emulator, err := findEmulator()
 	if err != nil {
-		return command{}, command{}, fmt.Errorf("needs package qemu-user-static: %w", err)
+		return command{}, command{}, err
 	}
 	root := filepath.Join(dir, "root")
 	guest := filepath.Join(root, "bin/sh") // what create looks at

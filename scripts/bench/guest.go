@@ -60,9 +60,9 @@ func (j job) againstPRoot(ctx context.Context, dir string) (command, command, er
 		if err != nil {
 			return command{}, fmt.Errorf("needs package proot: %w", err)
 		}
-		emulator, err := exec.LookPath("qemu-aarch64-static")
+		emulator, err := findEmulator()
 		if err != nil {
-			return command{}, fmt.Errorf("needs package qemu-user-static: %w", err)
+			return command{}, err
 		}
 		args := []string{"-q", emulator, "-r", root, "-w", "/", "-b", "/dev", "-b", "/proc"}
 		return command{path: proot, args: append(args, j.argv...), env: guestEnv}, nil

@@ -8,6 +8,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"binproxy/emu/arch"
+	"binproxy/shim/preload"
 )
 
 // execs is a shell that executes a program by its absolute path, again and again.
@@ -18,9 +21,9 @@ func preloadExecs(ctx context.Context, dir string) (command, command, error) {
 	if os.Geteuid() != 0 {
 		return command{}, command{}, errors.New("needs root: a Debian root has other users' files")
 	}
-	emulator, err := exec.LookPath("qemu-aarch64-static")
+	emulator, err := findEmulator()
 	if err != nil {
-		return command{}, command{}, fmt.Errorf("needs package qemu-user-static: %w", err)
+		return command{}, command{}, err
 	}
 	if _, err := exec.LookPath("aarch64-linux-gnu-gcc"); err != nil {
 		return command{}, command{}, fmt.Errorf("needs package gcc-aarch64-linux-gnu: %w", err)
@@ -40,16 +43,15 @@ func preloadExecs(ctx context.Context, dir string) (command, command, error) {
 	if err := quiet(exec.CommandContext(ctx, binproxy, "bundle", "--arch", "arm64", "--emulator", emulator, "-o", bundle)); err != nil {
 		return command{}, command{}, err
 	}
-	// The links that a bundle has for the loader's $LIB: Debian's.
-	hooks := filepath.Join(bundle, "preload")
-	if err := quiet(exec.CommandContext(ctx, "scripts/preload-build", hooks, "aarch64")); err != nil {
+	libraries := filepath.Join(dir, "libraries")
+	if err := quiet(exec.CommandContext(ctx, "scripts/preload-build", libraries, "aarch64")); err != nil {
 		return command{}, command{}, err
 	}
-	lib := filepath.Join(hooks, "aarch64", "lib")
-	if err := os.MkdirAll(lib, 0o755); err != nil {
+	files, err := preload.Tree(os.DirFS(libraries), arch.Host(), []*arch.ABI{arch.Get("aarch64")})
+	if err != nil {
 		return command{}, command{}, err
 	}
-	if err := os.Symlink("..", filepath.Join(lib, "aarch64-linux-gnu")); err != nil {
+	if err := preload.Write(bundle, files); err != nil {
 		return command{}, command{}, err
 	}
 	by := func(route string) command {

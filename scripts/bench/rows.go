@@ -58,9 +58,9 @@ func shimStart(ctx context.Context, dir string) (command, command, error) {
 
 // farmExec is a small static guest program through a link of a farm, against the same under the emulator that the farm uses.
 func farmExec(ctx context.Context, dir string) (command, command, error) {
-	emulator, err := exec.LookPath("qemu-aarch64-static")
+	emulator, err := findEmulator()
 	if err != nil {
-		return command{}, command{}, fmt.Errorf("needs package qemu-user-static: %w", err)
+		return command{}, command{}, err
 	}
 	guest := filepath.Join(dir, "bin", "guest")
 	if err := writeGuest(guest); err != nil {
@@ -80,6 +80,15 @@ func farmExec(ctx context.Context, dir string) (command, command, error) {
 		return command{}, command{}, err
 	}
 	return command{path: link}, command{path: filepath.Join(bundle, "qemu-aarch64"), args: []string{guest}}, os.Symlink(filepath.Join(bundle, "binproxy"), link)
+}
+
+// findEmulator finds the emulator that arm64 guests run by.
+func findEmulator() (string, error) {
+	path, err := exec.LookPath("qemu-aarch64-static")
+	if err != nil {
+		return "", fmt.Errorf("needs package qemu-user-static: %w", err)
+	}
+	return path, nil
 }
 
 // buildProgram builds dir/binproxy as `make build` does.

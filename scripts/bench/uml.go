@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 
 	"binproxy/emu/uml"
@@ -46,8 +44,8 @@ func umlOnHost(what string) func(context.Context, string) (command, command, err
 // umlEmulated is the same against an arm64 build of the probe under `binproxy run`, supervised, as in an emulated container.
 func umlEmulated(what string) func(context.Context, string) (command, command, error) {
 	return func(ctx context.Context, dir string) (command, command, error) {
-		if _, err := exec.LookPath("qemu-aarch64-static"); err != nil {
-			return command{}, command{}, fmt.Errorf("needs package qemu-user-static: %w", err)
+		if _, err := findEmulator(); err != nil {
+			return command{}, command{}, err
 		}
 		_, measured, err := umlProbed(ctx, dir, what)
 		if err != nil {
