@@ -3,6 +3,8 @@
 package applets
 
 import (
+	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -92,11 +94,15 @@ func Find(name string) (applet.Applet, bool) {
 }
 
 func start(a applet.Applet, args []string) error {
-	if len(args) > 0 && (args[0] == "--help" || args[0] == "-h") {
+	err := flag.ErrHelp
+	if len(args) == 0 || args[0] != "--help" && args[0] != "-h" { // before an applet takes it for a verb
+		err = a.Run(args)
+	}
+	if errors.Is(err, flag.ErrHelp) {
 		fmt.Print(a.Help())
 		return nil
 	}
-	return a.Run(args)
+	return err
 }
 
 func help(names []string) error {

@@ -40,11 +40,8 @@ func NewFlags(name string) Flags {
 func (f Flags) Parse(args []string) ([]string, error) {
 	var operands []string
 	for {
-		if err := f.FlagSet.Parse(args); err != nil {
-			if errors.Is(err, flag.ErrHelp) {
-				err = errors.New("see --help as the first argument")
-			}
-			return nil, exit.Errorf(exit.Failed, "%s: %w; see binproxy help %s", f.Name(), err, f.Name())
+		if err := f.parse(args); err != nil {
+			return nil, err
 		}
 		rest := f.Args()
 		if len(rest) == 0 {
@@ -59,10 +56,18 @@ func (f Flags) Parse(args []string) ([]string, error) {
 
 // ParseCommand reads the flags up to the first operand or "--", where a COMMAND with arguments of its own begins.
 func (f Flags) ParseCommand(args []string) ([]string, error) {
-	if err := f.FlagSet.Parse(args); err != nil {
-		return nil, exit.Errorf(exit.Failed, "%s: %w; see binproxy help %s", f.Name(), err, f.Name())
+	err := f.parse(args)
+	return f.Args(), err
+}
+
+// parse gives flag.ErrHelp for -h and --help, which whoever called the applet answers.
+func (f Flags) parse(args []string) error {
+	err := f.FlagSet.Parse(args)
+	if err == nil || errors.Is(err, flag.ErrHelp) {
+		return err
 	}
-	return f.Args(), nil
+	applet, _, _ := strings.Cut(f.Name(), " ")
+	return exit.Errorf(exit.Failed, "%s: %w; see binproxy help %s", f.Name(), err, applet)
 }
 
 // Identity adds the flags of the uname identity.
