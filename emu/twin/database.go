@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 
 	"binproxy/emu/arch"
@@ -127,17 +128,47 @@ func debootstrapVersion(root Root, name string) string {
 	return ""
 }
 
-// dpkgVersion reads the version of a package from the status file.
+// dpkgVersion is the version of a package whose files are there: by the status file, and by the journal that dpkg keeps beside it
+// while it works, a file for each change, before it writes the status file anew (deb-internals of dpkg: lib/dpkg/dbmodify.c).
 func dpkgVersion(root Root, name, port string) (string, error) {
-	f, err := root.Open(dpkgDir + "status")
-	if err != nil {
+	version, known := "", false
+	for _, file := range append([]string{"status"}, journal(root)...) {
+		f, err := root.Open(dpkgDir + file)
+		if err != nil {
+			continue // dpkg is done with it
+		}
+		if v, ok := stanzaVersion(f, name, port); ok {
+			version, known = v, true
+		}
+		f.Close()
+	}
+	if !known || version == "" {
 		return "", errUnknown
 	}
-	defer f.Close()
-	var version string
+	return version, nil
+}
+
+// journal lists dpkg's, in order.
+func journal(root Root) []string {
+	dir, err := root.Open(dpkgDir + "updates")
+	if err != nil {
+		return nil
+	}
+	defer dir.Close()
+	names, _ := dir.Readdirnames(-1)
+	names = slices.DeleteFunc(names, func(name string) bool { return strings.Trim(name, "0123456789") != "" })
+	slices.Sort(names)
+	for i := range names {
+		names[i] = "updates/" + names[i]
+	}
+	return names
+}
+
+// stanzaVersion reads a package's version from stanzas like those of the status file; "" where one says that it is not there.
+func stanzaVersion(r io.Reader, name, port string) (version string, found bool) {
 	var inside, gone, foreign bool
-	end := func() bool { return inside && !gone && !foreign && version != "" }
-	lines := bufio.NewScanner(f)
+	end := func() bool { return inside && !foreign && (gone || version != "") }
+	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		line := lines.Text()
@@ -146,19 +177,24 @@ func dpkgVersion(root Root, name, port string) (string, error) {
 			inside, gone, foreign, version = line[len("Package: "):] == name, false, false, ""
 		case !inside:
 		case line == "" && end():
-			return version, nil
+			return present(version, gone), true
 		case strings.HasPrefix(line, "Status: "):
-			gone = strings.HasSuffix(line, " not-installed") || strings.HasSuffix(line, " config-files")
+			state := line[strings.LastIndexByte(line, ' ')+1:]
+			gone = isOneOf(state, []string{"not-installed", "config-files", "half-installed"}) // the last: old files or new ones
 		case strings.HasPrefix(line, "Architecture: "):
 			foreign = !isOneOf(line[len("Architecture: "):], []string{port, "all"})
 		case strings.HasPrefix(line, "Version: "):
 			version = line[len("Version: "):]
 		}
 	}
-	if end() {
-		return version, nil
+	return present(version, gone), end()
+}
+
+func present(version string, gone bool) string {
+	if gone {
+		return ""
 	}
-	return "", errUnknown
+	return version
 }
 
 // askApk reads the one file that apk keeps: a block for each package, with P: its name, V: its version, F: a directory, R: a file in it, and

@@ -94,6 +94,35 @@ func TestAskDpkg(t *testing.T) {
 	assert.Equal(t, "30e4e0a7b1bbc3a1b5a2fdcd3e0ba6c4", o.want)
 }
 
+// While dpkg works its status file is old, and the journal beside it says what has changed since.
+func TestAskDpkgAtWork(t *testing.T) {
+	stanza := func(state, version string) string {
+		return "Package: sed\nStatus: install ok " + state + "\nArchitecture: arm64\nVersion: " + version + "\n"
+	}
+	for _, c := range []struct {
+		name    string
+		journal map[string]string
+		want    string
+	}{
+		{"unpacked", map[string]string{"0000": stanza("half-installed", "4.9-1"), "0001": stanza("unpacked", "4.10-1")}, "4.10-1"},
+		{"in between", map[string]string{"0002": stanza("unpacked", "4.8-1"), "0010": stanza("half-installed", "4.9-1")}, ""},
+		{"removed", map[string]string{"0000": stanza("config-files", "4.9-1")}, ""},
+		{"another package", map[string]string{"0000": strings.Replace(stanza("unpacked", "1"), "sed", "sedd", 1)}, "4.9-1"},
+		{"another architecture", map[string]string{"0000": strings.Replace(stanza("unpacked", "1"), "arm64", "armhf", 1)}, "4.9-1"},
+		{"not yet valid", map[string]string{"tmp.i": stanza("unpacked", "5")}, "4.9-1"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			files := map[string]string{}
+			for name, text := range c.journal {
+				files["var/lib/dpkg/updates/"+name] = text
+			}
+			o, err := ask(debian(t, files), dpkg, "/usr/bin/sed", []string{"sed"}, arch.Get("aarch64"))
+			assert.Equal(t, c.want, o.version)
+			assert.Equal(t, c.want == "", err != nil)
+		})
+	}
+}
+
 func TestAskDebootstrap(t *testing.T) {
 	root := debian(t, map[string]string{"debootstrap/debpaths": "dash /var/cache/apt/archives/dash_0.5.12-2_arm64.deb\ntar /x/tar_1%3a1.34+dfsg-1_arm64.deb\nsed /x/sed_4.8-1_arm64.deb\nodd /x/odd.deb\nhalf /x/half_1.0-1_all.deb\n", "var/lib/dpkg/info/half.list": "/usr/bin/half\n"})
 	for _, c := range []struct{ file, pkg, want string }{
