@@ -14,18 +14,17 @@ import (
 
 // job is what a guest does in an arm64 Debian root of its own: a command, and what is done to the root before it.
 type job struct {
-	fresh bool // each run has a root that debootstrap's second stage has not configured
-	again string
+	first bool   // the root is one that debootstrap's second stage has not configured
+	fresh bool   // each run has a root of its own; so it has with first
+	again string // or it is brought back by this
 	argv  []string
 }
 
 var (
-	secondStage = job{fresh: true, argv: []string{"/debootstrap/debootstrap", "--second-stage"}}
-	aptInstall  = job{
-		again: "apt-get purge -qq -y --auto-remove cowsay perl >/dev/null",
-		argv:  []string{"/bin/sh", "-c", "apt-get install -qq -y --no-install-recommends /srv/*.deb"},
-	}
-	compileLua = job{argv: []string{"/bin/sh", "-c", "cd /srv/lua-*/src && for f in lapi lcode lgc lparser lvm; do gcc -O2 -c -o /dev/null $f.c || exit; done"}}
+	secondStage   = job{first: true, argv: []string{"/debootstrap/debootstrap", "--second-stage"}}
+	aptInstall    = job{fresh: true, argv: []string{"/bin/sh", "-c", "apt-get install -qq -y --no-install-recommends /srv/*.deb"}}
+	aptInstallGit = job{fresh: true, argv: []string{"/bin/sh", "-c", "apt-get install -qq -y /srv/git/*.deb"}}
+	compileLua    = job{argv: []string{"/bin/sh", "-c", "cd /srv/lua-*/src && for f in lapi lcode lgc lparser lvm; do gcc -O2 -c -o /dev/null $f.c || exit; done"}}
 )
 
 func perlLoop(times string) job {
@@ -41,6 +40,9 @@ apt-get install -qq -y --no-install-recommends gcc libc6-dev make
 cd /srv
 apt-get install -qq -y --no-install-recommends --download-only cowsay
 mv /var/cache/apt/archives/*.deb .
+apt-get install -qq -y --download-only git
+mkdir git
+mv /var/cache/apt/archives/*.deb git
 apt-get source -qq --download-only lua5.4
 tar -xf lua5.4_*.orig.tar.*
 `
@@ -85,7 +87,7 @@ func (j job) against(ctx context.Context, dir string, reference func(binproxy, r
 		return command{}, command{}, err
 	}
 	ours := command{path: binproxy, args: append([]string{"run", "--route", "supervise", "--root", root, "--"}, j.argv...)}
-	archive, err := guestRoot(ctx, filepath.Dir(dir), binproxy, j.fresh)
+	archive, err := guestRoot(ctx, filepath.Dir(dir), binproxy, j.first)
 	if err != nil {
 		return command{}, command{}, err
 	}
@@ -99,7 +101,7 @@ func (j job) against(ctx context.Context, dir string, reference func(binproxy, r
 
 // before brings the root to where the job begins. It is not measured.
 func (j job) before(ctx context.Context, binproxy, archive, root string) error {
-	if j.fresh {
+	if j.first || j.fresh {
 		if err := os.RemoveAll(root); err != nil {
 			return err
 		}
@@ -112,17 +114,17 @@ func (j job) before(ctx context.Context, binproxy, archive, root string) error {
 }
 
 // guestRoot is the archive of a root: the first stage of debootstrap, or one made from it that is whole, once for all rows.
-func guestRoot(ctx context.Context, shared, binproxy string, fresh bool) (string, error) {
-	first, err := lab.MakeRoot(ctx, "arm64", os.Stderr)
-	if err != nil || fresh {
-		return first, err
+func guestRoot(ctx context.Context, shared, binproxy string, first bool) (string, error) {
+	unpacked, err := lab.MakeRoot(ctx, "arm64", os.Stderr)
+	if err != nil || first {
+		return unpacked, err
 	}
 	archive := filepath.Join(shared, "guest.tar")
 	if _, err := os.Stat(archive); err == nil {
 		return archive, nil
 	}
 	root := filepath.Join(shared, "guest")
-	if err := unpack(ctx, first, root); err != nil {
+	if err := unpack(ctx, unpacked, root); err != nil {
 		return "", err
 	}
 	if err := inGuest(ctx, binproxy, root, "/debootstrap/debootstrap --second-stage && cat >/etc/resolv.conf"); err != nil {
