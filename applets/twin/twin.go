@@ -27,7 +27,7 @@ pack takes programs of this host with their loader and libraries into DIR (defau
 programs that are named, everything that a rule allows where none is.
 
   --for ARCH           the guest architectures, for compilers (default: all that this host has cross compilers for)
-  --set SET            compilers, compressors, text, packages, git
+  --set SET            compilers, compressors, text, packages, apt, git
   --root DIR           a guest's root directory: leave out what does not match the versions of its programs
   -o DIR               where to; twins that are there already are replaced
 

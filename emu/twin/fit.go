@@ -46,6 +46,9 @@ func (v *Verdict) Fit(c Call) (e Edit, why string) {
 			return e, "called with " + arg
 		}
 	}
+	if only := v.Rule.only; only != nil && !slices.ContainsFunc(c.Args, func(arg string) bool { return isOneOf(arg, only) }) {
+		return e, "called with no command that the rule names"
+	}
 	if v.Rule.headers != "" {
 		e.Last = v.headers(c)
 	}
@@ -62,12 +65,12 @@ const compilerPath = "COMPILER_PATH"
 
 // environment says which variable forbids the twin, and which ones it needs.
 func (v *Verdict) environment(c Call, e *Edit) string {
-	path, compilers := "", ""
+	search, compilers := "", ""
 	for _, entry := range c.Env {
 		name, value, _ := strings.Cut(entry, "=")
 		switch {
-		case name == "PATH" && path == "":
-			path = value
+		case name == "PATH" && search == "":
+			search = value
 		case name == compilerPath && compilers == "":
 			compilers = value
 		case name == "LANG" || strings.HasPrefix(name, "LC_"):
@@ -76,18 +79,36 @@ func (v *Verdict) environment(c Call, e *Edit) string {
 			}
 		case name == "QEMU_LD_PREFIX" || name == "GCONV_PATH":
 			return name + " is set"
-		case isOneOf(name, v.Rule.without):
+		case isOneOf(name, v.Rule.without) || name == v.Rule.config.variable && value != v.config(c):
 			return name + " is set"
 		}
 	}
 	if v.Rule.linker {
-		dir := c.Find(path, "ld")
+		dir := c.Find(search, "ld")
 		if dir == "" {
 			return "there is no ld in PATH"
 		}
 		e.Env = []string{compilerPath + "=" + strings.TrimPrefix(compilers+":"+dir, ":")}
 	}
+	if file := v.config(c); file != "" {
+		if !v.set.has(v.Rule.ConfigPath(v.abi)) {
+			return file + " is not packed"
+		}
+		e.Env = append(e.Env, v.Rule.config.variable+"="+file)
+	}
 	return ""
+}
+
+// config is the path of the guest architecture's file of configuration, as the caller sees it; "" where the rule has none.
+func (v *Verdict) config(c Call) string {
+	if v.Rule.config.variable == "" {
+		return ""
+	}
+	return path.Join(c.Dir, v.Rule.ConfigPath(v.abi))
+}
+
+func (s *Set) has(file string) bool {
+	return slices.ContainsFunc(s.Files, func(f File) bool { return f.Path == file })
 }
 
 // fits compares an argument with a pattern: "x*" is all that begins with x; "-*x" is a bundle of one-letter options with x in it.

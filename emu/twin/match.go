@@ -93,6 +93,8 @@ func (m *Matcher) choose(v *Verdict, g Guest) (*Twin, string) {
 		return nil, "switched off"
 	case r.bits != 0 && r.bits != g.ABI.Class:
 		return nil, fmt.Sprintf("only where a long has %d bits", r.bits)
+	case r.order && g.ABI.Big != arch.Host().Big:
+		return nil, "only where words have the host's byte order"
 	case m.set == nil:
 		return nil, "no twins are given"
 	case v.facts.preload:

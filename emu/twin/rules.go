@@ -27,13 +27,30 @@ type Rule struct {
 	packages    []string // patterns of names
 	unless      []string // arguments, "x*" for all that begin with x, "-*x" for a bundle of one-letter options with x in it
 	unless32    []string // the same, for 32-bit guests
+	only        []string // one of them has to be an argument
 	without     []string // variables of the environment
-	bits        int      // the guest's ABI has to be of this class; 0 for any
-	headers     string   // "c" or "c++": the guest's directories of headers are to be named
-	plugin      string   // gcc's plug-in for linkers: "named" by an argument, or to be named "first"
-	linker      bool     // it is to be told where the guest's ld is
-	users       bool     // it looks up users and groups
+	config      config
+	order       bool   // it writes words in the machine's byte order: the guest's has to be the host's
+	bits        int    // the guest's ABI has to be of this class; 0 for any
+	headers     string // "c" or "c++": the guest's directories of headers are to be named
+	plugin      string // gcc's plug-in for linkers: "named" by an argument, or to be named "first"
+	linker      bool   // it is to be told where the guest's ld is
+	users       bool   // it looks up users and groups
 }
+
+// config is a file of configuration that is packed for each guest architecture, and the variable that names it to the twin.
+type config struct{ variable, text string }
+
+// Config is what a guest architecture's file of configuration has in it, "" where the twins take none.
+func (r *Rule) Config(abi *arch.ABI) string {
+	if r.config.variable == "" {
+		return ""
+	}
+	return strings.ReplaceAll(r.config.text, "{debian}", abi.Debian) + "\n"
+}
+
+// ConfigPath is where that file lies in a set.
+func (r *Rule) ConfigPath(abi *arch.ABI) string { return r.Set + "/" + abi.Debian + ".conf" }
 
 var (
 	rulesOnce sync.Once
@@ -78,9 +95,12 @@ func parseRules(text string) ([]*Rule, error) {
 	return p.rules, nil
 }
 
+// flags are the keys that stand alone.
+var flags = [...]string{"users", "plugin", "linker", "order"}
+
 func (p *parser) line(key, value string) (err error) {
 	words := strings.Fields(value)
-	if len(words) == 0 && key != "users" && key != "plugin" && key != "linker" {
+	if len(words) == 0 && !slices.Contains(flags[:], key) {
 		return fmt.Errorf("%q has no value", key)
 	}
 	switch key {
@@ -117,8 +137,14 @@ func (r *Rule) line(key, value string, words []string) (err error) {
 		r.unless = words
 	case "unless32":
 		r.unless32 = words
+	case "only":
+		r.only = append(r.only, words...)
+	case "config":
+		r.config.variable, r.config.text, _ = strings.Cut(value, " ")
 	case "without":
 		r.without = words
+	case "order":
+		r.order = true
 	case "bits":
 		r.bits, err = strconv.Atoi(value)
 	case "headers":

@@ -115,7 +115,7 @@ func verdict(t *testing.T, name, dir, major string) *Verdict {
 	t.Helper()
 	r := ByName(name)
 	require.NotNil(t, r)
-	set := &Set{Files: []File{{Path: "aarch64/12/" + PluginName}, {Path: "armhf/12/" + PluginName}}}
+	set := &Set{Files: []File{{Path: "aarch64/12/" + PluginName}, {Path: "armhf/12/" + PluginName}, {Path: "apt/arm64.conf"}}}
 	return &Verdict{Rule: r, Name: name, set: set, abi: arch.Get("aarch64"), dir: dir, major: major}
 }
 
@@ -151,6 +151,11 @@ func TestFit(t *testing.T) {
 		{name: "ld behind", program: "collect2", env: []string{"COMPILER_PATH=/x/:/y"}, find: there, want: Edit{Env: []string{"COMPILER_PATH=/x/:/y:/usr/bin"}}},
 		{name: "no ld", program: "collect2", find: nowhere, why: "there is no ld in PATH"},
 		{name: "threads", program: "xz", args: []string{"-9T0"}, why: "called with -9T0"},
+		{name: "configuration", program: "apt-get", args: []string{"-y", "install", "x"}, want: Edit{Env: []string{"APT_CONFIG=/twins/apt/arm64.conf"}}},
+		{name: "configured", program: "apt-config", args: []string{"dump"}, env: []string{"APT_CONFIG=/twins/apt/arm64.conf"}, want: Edit{Env: []string{"APT_CONFIG=/twins/apt/arm64.conf"}}},
+		{name: "another configuration", program: "apt-get", args: []string{"update"}, env: []string{"APT_CONFIG=/x"}, why: "APT_CONFIG is set"},
+		{name: "no command", program: "apt-get", args: []string{"-y"}, why: "called with no command that the rule names"},
+		{name: "help that names the architecture", program: "apt-get", args: []string{"update", "-yh"}, why: "called with -yh"},
 		{name: "long double", program: "sort", args: []string{"-rg"}, why: "called with -rg"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -177,6 +182,25 @@ func TestFitBits(t *testing.T) {
 	assert.Equal(t, "called with -flto", why)
 	_, why = v.Fit(Call{Args: []string{"-O2"}})
 	assert.Empty(t, why)
+}
+
+// Where the set has no configuration for a guest's architecture there is no twin: it would take the host's.
+func TestFitUnconfigured(t *testing.T) {
+	v := verdict(t, "apt-get", "/usr/bin", "")
+	v.abi = arch.Get("s390x")
+	_, why := v.Fit(Call{Args: []string{"update"}, Dir: "/twins"})
+	assert.Equal(t, "/twins/apt/s390x.conf is not packed", why)
+	assert.Equal(t, "APT::Architecture \"s390x\";\n", v.Rule.Config(v.abi))
+}
+
+// What writes words as the machine has them is refused for guests with another byte order.
+func TestOrder(t *testing.T) {
+	m := NewMatcher(&Set{Vendor: "debian", Database: dpkg}, nil)
+	for name, want := range map[string]string{"aarch64": "no twin of it is packed", "s390x": "only where words have the host's byte order"} {
+		v := &Verdict{Rule: ByName("cpio"), Name: "cpio", facts: &facts{vendor: "debian"}}
+		_, why := m.choose(v, Guest{ABI: arch.Get(name)})
+		assert.Equal(t, want, why, name)
+	}
 }
 
 func FuzzRules(f *testing.F) {

@@ -37,17 +37,21 @@ cd /src
 apt-get source -qq --download-only lua5.4 zlib gperf
 for f in *.orig.tar.*; do tar -xf $f; done
 rm -f *.dsc *.tar.* /var/cache/apt/archives/*.deb
+apt-get install -qq -y --no-install-recommends --download-only ca-certificates cowsay less
+mkdir /srv/debs
+mv /var/cache/apt/archives/*.deb /srv/debs
 `
 
 // environment is what a Debian image has.
 var environment = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "DEBIAN_FRONTEND=noninteractive"}
 
-// buildRoot is a tar archive of a Debian root that can build, with sources in /src. It is made once, without twins.
+// buildRoot is a tar archive of a Debian root that can build, with sources in /src and packages to install in /srv/debs. It is made once. Twins
+// halve the time of that; TestInstall shows that they leave nothing behind.
 func buildRoot(t *testing.T, port string) string {
 	t.Helper()
 	need.Root(t)
-	program := built.Binproxy(t)
-	dir := debs.Made(t, "twins/root-"+lab.Suite+"-"+port, "a Debian root with a compiler", func(ctx context.Context, work, made string) error {
+	program, native := built.Binproxy(t), nativeRoot(t)
+	dir := debs.Made(t, "twins/guest-"+lab.Suite+"-"+port, "a Debian root with a compiler", func(ctx context.Context, work, made string) error {
 		first, err := lab.MakeRoot(ctx, port, os.Stderr)
 		if err != nil {
 			return err
@@ -59,12 +63,16 @@ func buildRoot(t *testing.T, port string) string {
 		if out, err := exec.CommandContext(ctx, "tar", "-C", root, "--numeric-owner", "-xpf", first).CombinedOutput(); err != nil {
 			return fmt.Errorf("%w\n%s", err, out)
 		}
+		twins, err := packNative(ctx, program, native, filepath.Join(work, "native"))
+		if err != nil {
+			return err
+		}
 		resolver, err := os.ReadFile("/etc/resolv.conf")
 		if err != nil {
 			return err
 		}
 		for _, argv := range [][]string{{"/debootstrap/debootstrap", "--second-stage"}, {"/bin/sh", "-c", prepare}} {
-			cmd := exec.CommandContext(ctx, program, append([]string{"run", "--route", "supervise", "--twins", "off", "--root", root, "--"}, argv...)...)
+			cmd := exec.CommandContext(ctx, program, append([]string{"run", "--route", "supervise", "--twins", twins, "--root", root, "--"}, argv...)...)
 			cmd.Env, cmd.Stdin = environment, strings.NewReader(string(resolver))
 			fmt.Fprintln(os.Stderr, "lab: twins:", port, argv[0])
 			if out, err := cmd.CombinedOutput(); err != nil {

@@ -53,6 +53,23 @@ func nativeRoot(t *testing.T) string {
 	return filepath.Join(dir, "root.tar")
 }
 
+// packNative unpacks a root of the host's architecture into a directory and packs the twins there that any guest has a use for.
+func packNative(ctx context.Context, program, archive, dir string) (twins string, err error) {
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return "", err
+	}
+	for _, argv := range [][]string{
+		{"tar", "-C", dir, "--numeric-owner", "-xpf", archive},
+		{"cp", program, dir + "/binproxy"},
+		{"chroot", dir, "/binproxy", "twin", "pack", "--set", "text,compressors,packages,apt", "-o", "/twins"},
+	} {
+		if out, err := exec.CommandContext(ctx, argv[0], argv[1:]...).CombinedOutput(); err != nil {
+			return "", fmt.Errorf("%s: %w\n%s", argv, err, out)
+		}
+	}
+	return filepath.Join(dir, "twins"), nil
+}
+
 // TestStage: twins that a stage of the host's architecture packs are copied into the guest's, and the shell there takes them; so it does not
 // where they are switched off. The guest is one that debootstrap has only unpacked: no database knows its files.
 func TestStage(t *testing.T) {

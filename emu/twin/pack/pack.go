@@ -261,7 +261,7 @@ func (p *packer) libraries() ([]string, error) {
 		if loader == "" {
 			loader = interp
 		}
-		list, err := ldd.List(q.from)
+		list, err := needs(q.from)
 		if err != nil {
 			return nil, fmt.Errorf("%s: its libraries: %w", q.from, err)
 		}
@@ -282,6 +282,17 @@ func (p *packer) libraries() ([]string, error) {
 	}
 	p.set.Loader = "lib/" + filepath.Base(loader)
 	return all, nil
+}
+
+// needs lists a program's loader and libraries, and the one that glibc before 2.34 opens by itself to look up users.
+func needs(program string) ([]string, error) {
+	list, err := ldd.List(program)
+	for _, lib := range list {
+		if users := filepath.Join(filepath.Dir(lib), "libnss_files.so.2"); strings.HasPrefix(filepath.Base(lib), "libc.so.") && isFile(users) {
+			return append(list, users), err
+		}
+	}
+	return list, err
 }
 
 func (p *packer) source(name, from string) {
@@ -316,7 +327,7 @@ func (p *packer) copyAll() error {
 			}
 		}
 	}
-	if err := p.unhide(); err != nil {
+	if err := errors.Join(p.unhide(), p.configs()); err != nil {
 		return err
 	}
 	return os.WriteFile(filepath.Join(p.dir, twin.ManifestName), p.set.Marshal(), 0o644)
@@ -326,7 +337,7 @@ func (p *packer) copyAll() error {
 func (p *packer) needed() []string {
 	need := map[string]bool{}
 	for _, q := range p.programs {
-		list, _ := ldd.List(q.from) // worked before
+		list, _ := needs(q.from) // worked before
 		for _, lib := range list {
 			need["lib/"+filepath.Base(lib)] = true
 		}
@@ -353,10 +364,38 @@ func (p *packer) unhide() error {
 	if err != nil {
 		return err
 	}
+	return p.write(twin.UnhideName, text)
+}
+
+// configs writes the files of configuration that the rules of what is packed have for each guest architecture of the distribution.
+func (p *packer) configs() error {
+	for _, r := range twin.Rules() {
+		if !slices.ContainsFunc(p.programs, func(q program) bool { return slices.Contains(r.Names, q.Name) }) {
+			continue
+		}
+		for _, abi := range arch.All() {
+			text := r.Config(abi)
+			if text == "" || abi.Debian == "" {
+				continue
+			}
+			if err := p.write(r.ConfigPath(abi), []byte(text)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// write makes a file that all twins share.
+func (p *packer) write(name string, text []byte) error {
 	sum := sha256.Sum256(text)
-	p.set.Files = append(p.set.Files, twin.File{Path: twin.UnhideName, Package: "-", Version: "-", Size: int64(len(text)), Sum: hex.EncodeToString(sum[:])})
+	p.set.Files = append(p.set.Files, twin.File{Path: name, Package: "-", Version: "-", Size: int64(len(text)), Sum: hex.EncodeToString(sum[:])})
 	p.size += int64(len(text))
-	return os.WriteFile(filepath.Join(p.dir, twin.UnhideName), text, 0o755)
+	to := filepath.Join(p.dir, name)
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(to, text, 0o755)
 }
 
 func (p *packer) copy(f *twin.File, from string) error {

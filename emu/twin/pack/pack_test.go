@@ -89,6 +89,23 @@ func TestDrop(t *testing.T) {
 	require.ErrorContains(t, err, "sed: the guest does not have it")
 }
 
+// apt's twins come with a file for each guest architecture that says so.
+func TestConfig(t *testing.T) {
+	host(t)
+	dir := filepath.Join(t.TempDir(), "twins")
+	r, err := Make(dir, Options{ABIs: []*arch.ABI{arch.Get("aarch64")}, Names: []string{"apt-config", "gzip"}})
+	require.NoError(t, err)
+	need.Given(t, len(r.Set.Twins) == 2, "apt")
+	require.NoError(t, r.Set.Check())
+	require.NoError(t, r.Set.Sums())
+	text, err := os.ReadFile(filepath.Join(dir, "apt/armhf.conf"))
+	require.NoError(t, err)
+	assert.Equal(t, "APT::Architecture \"armhf\";\n", string(text))
+	_, err = Make(dir, Options{ABIs: []*arch.ABI{arch.Get("aarch64")}, Names: []string{"gzip"}})
+	require.NoError(t, err)
+	assert.NoDirExists(t, filepath.Join(dir, "apt"))
+}
+
 func TestRefused(t *testing.T) {
 	for name, complaint := range map[string]string{"bash": "bash may have no twin: HOSTTYPE", "nothing": "there is no rule"} {
 		_, err := Make(filepath.Join(t.TempDir(), "x"), Options{Names: []string{name}})
