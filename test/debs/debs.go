@@ -12,6 +12,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"binproxy/test/lab"
@@ -83,32 +85,8 @@ func makeOnce(ctx context.Context, dir string, fill func(ctx context.Context, wo
 
 // Download puts packages of an architecture (Debian's name) into a directory and returns the paths of the files.
 func Download(ctx context.Context, suite, arch, dir string, names ...string) ([]string, error) {
-	cache, err := lab.Cache()
-	if err != nil {
+	if err := fetch(ctx, "deb", suite, arch, dir, append([]string{"download"}, names...)); err != nil {
 		return nil, err
-	}
-	state := filepath.Join(cache, "debs", "apt", suite+"-"+arch)
-	if err := os.MkdirAll(state, 0o755); err != nil {
-		return nil, err
-	}
-	lock, err := lab.Lock(state + ".lock")
-	if err != nil {
-		return nil, err
-	}
-	defer lock.Close()
-	apt, err := newApt(ctx, suite, arch, state)
-	if err != nil {
-		return nil, err
-	}
-	download := append([]string{"download"}, names...)
-	if err := apt.run(ctx, dir, download...); err != nil {
-		// The mirror may have newer versions than the lists that were kept, or there are none yet.
-		if err := apt.run(ctx, state, "update"); err != nil {
-			return nil, err
-		}
-		if err := apt.run(ctx, dir, download...); err != nil {
-			return nil, err
-		}
 	}
 	found, err := filepath.Glob(filepath.Join(dir, "*.deb"))
 	if err != nil || len(found) != len(names) {
@@ -117,11 +95,68 @@ func Download(ctx context.Context, suite, arch, dir string, names ...string) ([]
 	return found, nil
 }
 
+// Source returns a directory with the upstream source of a package, which is shared. The test is skipped where it cannot be fetched.
+func Source(t testing.TB, suite, name string) string {
+	t.Helper()
+	return Made(t, filepath.Join("debs", "source", suite, name), fmt.Sprintf("the source of Debian's %s", name), func(ctx context.Context, work, made string) error {
+		if err := fetch(ctx, "deb-src", suite, "amd64", work, []string{"source", "--download-only", name}); err != nil {
+			return err
+		}
+		found, err := filepath.Glob(filepath.Join(work, "*.orig.tar.*"))
+		if err != nil {
+			return err
+		}
+		found = slices.DeleteFunc(found, func(name string) bool { return strings.HasSuffix(name, ".asc") })
+		if len(found) != 1 {
+			return fmt.Errorf("apt-get source gave %d archives of upstream", len(found))
+		}
+		if err := os.Mkdir(made, 0o755); err != nil {
+			return err
+		}
+		if out, err := exec.CommandContext(ctx, "tar", "-C", made, "--strip-components=1", "-xf", found[0]).CombinedOutput(); err != nil {
+			return fmt.Errorf("tar: %w\n%s", err, out)
+		}
+		return nil
+	})
+}
+
+// fetch calls apt-get in a directory, with lists of a suite's packages of an architecture, or sources.
+func fetch(ctx context.Context, kind, suite, arch, dir string, args []string) error {
+	cache, err := lab.Cache()
+	if err != nil {
+		return err
+	}
+	state := filepath.Join(cache, "debs", "apt", suite+"-"+arch)
+	if kind == "deb-src" {
+		state = filepath.Join(cache, "debs", "apt", suite+"-source")
+	}
+	if err := os.MkdirAll(state, 0o755); err != nil {
+		return err
+	}
+	lock, err := lab.Lock(state + ".lock")
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	apt, err := newApt(ctx, kind, suite, arch, state)
+	if err != nil {
+		return err
+	}
+	if apt.run(ctx, dir, args...) == nil {
+		return nil
+	}
+	// The mirror may have newer versions than the lists that were kept, or there are none yet.
+	if err := apt.run(ctx, state, "update"); err != nil {
+		return err
+	}
+	return apt.run(ctx, dir, args...)
+}
+
 // apt is apt-get with a configuration of its own.
 type apt []string
 
-// newApt writes the configuration for a suite and an architecture.
-func newApt(ctx context.Context, suite, arch, state string) (apt, error) {
+// newApt writes the configuration for a suite's packages of an architecture, or sources.
+func newApt(ctx context.Context, kind, suite, arch, state string) (apt, error) {
 	mirror, err := lab.Mirror(ctx)
 	if err != nil || mirror == "" {
 		return nil, errors.Join(err, errors.New("the machine's apt names no Debian mirror"))
@@ -132,7 +167,7 @@ func newApt(ctx context.Context, suite, arch, state string) (apt, error) {
 		}
 	}
 	list := filepath.Join(state, "sources.list")
-	line := fmt.Sprintf("deb [signed-by=%s] %s %s main\n", keyring, mirror, suite)
+	line := fmt.Sprintf("%s [signed-by=%s] %s %s main\n", kind, keyring, mirror, suite)
 	if err := os.WriteFile(list, []byte(line), 0o644); err != nil {
 		return nil, err
 	}
