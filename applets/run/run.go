@@ -44,7 +44,7 @@ emulator; host-native programs run as they are. The exit status is the command's
   --summary            print the costliest commands on stderr at the end
   --twins DIR          let the twins of this directory (see binproxy help twin) stand in for the guest's programs of the same
                        version (default: the directory twins of the bundle, if there is one); off for none
-  --no-twin NAME       none for this program, or this set of them
+  --no-twin NAME       none for this program, this set of them, or what this compiler (gcc) starts
   --argv0 NAME         the command's argv[0], if not COMMAND
 
 BINPROXY_ROUTE sets the default of --route, BINPROXY_TWINS that of --twins, also for a /bin/sh that is binproxy.

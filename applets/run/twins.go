@@ -26,7 +26,7 @@ func (f *flagsOf) twinsOf(cfg config.Config) (*supervise.Twins, error) {
 			dir = noTwins
 		}
 	}
-	t := &supervise.Twins{Off: f.noTwin, Original: original}
+	t := &supervise.Twins{Original: original}
 	if dir == noTwins {
 		if !f.report.asked() {
 			return nil, nil
@@ -40,10 +40,8 @@ func (f *flagsOf) twinsOf(cfg config.Config) (*supervise.Twins, error) {
 	if err != nil {
 		return nil, exit.Errorf(exit.Failed, "run: --twins: %w", err)
 	}
-	for _, name := range f.noTwin {
-		if !twin.Known(name) {
-			return nil, exit.Errorf(exit.Failed, "run: --no-twin %s: there is no rule for such a program or set; see binproxy twin list", name)
-		}
+	if t.Off, err = twin.Programs(f.noTwin); err != nil {
+		return nil, exit.Errorf(exit.Failed, "run: --no-twin: %w", err)
 	}
 	return t, nil
 }

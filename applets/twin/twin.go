@@ -24,7 +24,7 @@ A twin is a program of this host that a supervised run executes in the place of 
 same version: what is the same on both sides runs at native speed. docs/twins.md tells when.
 
 pack takes programs of this host with their loader and libraries into DIR (default: twins): those of the sets and
-programs that are named, everything that a rule allows where none is.
+programs that are named, everything that a rule allows where none is; gcc stands for what it starts.
 
   --for ARCH           the guest architectures, for compilers (default: all that this host has cross compilers for)
   --set SET            compilers, compressors, text, packages, apt, git

@@ -20,10 +20,8 @@ func runVerify(args []string) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range names {
-		if !twin.Known(name) {
-			return exit.Errorf(exit.Failed, "twin: there is no rule for %q; see binproxy twin list", name)
-		}
+	if names, err = twin.Programs(names); err != nil {
+		return exit.Errorf(exit.Failed, "twin: %w", err)
 	}
 	o := verify.Options{Names: names}
 	if o.Self, err = os.Executable(); err != nil {

@@ -226,7 +226,6 @@ func TestJudge(t *testing.T) {
 		{"not in the database, but it tells", noBase, set("4.9-1"), nil, ""},
 		{"not in the database", noBase, set("9-1"), nil, "the guest's package database does not know it, and it does not tell that it is 9"},
 		{"off", noSums, set("4.9-1"), []string{"sed"}, "switched off"},
-		{"set off", noSums, set("4.9-1"), []string{"text"}, "switched off"},
 		{"another distribution", with(noSums, "etc/os-release", "ID=ubuntu\n"), set("4.9-1"), nil, `the guest is "ubuntu", the twins are of "debian"`},
 		{"a preloaded library", with(noSums, "etc/ld.so.preload", "/x.so\n"), set("4.9-1"), nil, "the guest has an /etc/ld.so.preload"},
 		{"an empty list of them", with(noSums, "etc/ld.so.preload", "\n# none\n"), set("4.9-1"), nil, ""},

@@ -45,7 +45,7 @@ type facts struct {
 	services         bool // users and groups may come from more than files
 }
 
-// NewMatcher makes a Matcher for a set, without the twins of the names in off. set may be nil.
+// NewMatcher makes a Matcher for a set, without the twins of the programs in off. set may be nil.
 func NewMatcher(set *Set, off []string) *Matcher {
 	m := &Matcher{set: set, off: map[string]bool{}, verdicts: map[ID]*Verdict{}, roots: map[ID]*facts{}}
 	for _, name := range off {
@@ -89,7 +89,7 @@ func (m *Matcher) judge(g Guest) *Verdict {
 func (m *Matcher) choose(v *Verdict, g Guest) (*Twin, string) {
 	r := v.Rule
 	switch {
-	case m.off[v.Name] || m.off[r.Set]:
+	case m.off[v.Name]:
 		return nil, "switched off"
 	case r.bits != 0 && r.bits != g.ABI.Class:
 		return nil, fmt.Sprintf("only where a long has %d bits", r.bits)

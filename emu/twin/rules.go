@@ -23,6 +23,8 @@ type Rule struct {
 	Speed int // how many times faster than emulated, about: for what a summary tells
 	Try   []string
 
+	passes []string // what those of the names start that may have twins
+
 	guest, host []string // patterns of paths
 	packages    []string // patterns of names
 	unless      []string // arguments, "x*" for all that begin with x, "-*x" for a bundle of one-letter options with x in it
@@ -133,6 +135,8 @@ func (r *Rule) line(key, value string, words []string) (err error) {
 		r.host = words
 	case "package":
 		r.packages = words
+	case "passes":
+		r.passes = words
 	case "unless":
 		r.unless = words
 	case "unless32":
@@ -242,7 +246,32 @@ func ByName(name string) *Rule {
 	return nil
 }
 
-// Known tells whether a rule that allows twins speaks of a program or set.
-func Known(name string) bool {
-	return slices.ContainsFunc(Rules(), func(r *Rule) bool { return !r.Never && (r.Set == name || slices.Contains(r.Names, name)) })
+// Programs gives the programs that names stand for: of programs, of sets, and of compilers' drivers, which have no twins but start what has.
+func Programs(names []string) ([]string, error) {
+	var list []string
+	for _, name := range names {
+		found := false
+		for _, r := range Rules() {
+			listed := slices.Contains(r.Names, name)
+			switch {
+			case r.Never && listed && r.passes == nil:
+				return nil, fmt.Errorf("%s may have no twin: %s", name, r.Why)
+			case r.Never && listed:
+				list = append(list, r.passes...)
+			case r.Never:
+				continue
+			case listed:
+				list = append(list, name)
+			case r.Set == name:
+				list = append(list, r.Names...)
+			default:
+				continue
+			}
+			found = true
+		}
+		if !found {
+			return nil, fmt.Errorf("there is no rule for %q, neither as a program nor as a set; see binproxy twin list", name)
+		}
+	}
+	return list, nil
 }

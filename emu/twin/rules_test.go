@@ -32,9 +32,23 @@ func TestRules(t *testing.T) {
 	for _, name := range []string{"uname", "perl", "gcc", "bash", "dpkg", "ldconfig", "rpm", "arch", "python3", "make"} {
 		require.NotNil(t, ByName(name), name)
 		assert.True(t, ByName(name).Never, name)
-		assert.False(t, Known(name), name)
 	}
-	assert.True(t, Known("compilers"))
+}
+
+// A name stands for a program, a set, or the passes that a compiler's driver starts.
+func TestPrograms(t *testing.T) {
+	for _, c := range []struct{ names, want, complaint string }{
+		{"sed tar", "sed tar", ""}, {"git", "git", ""}, {"compressors sed", "gzip bzip2 xz zstd sed", ""}, {"g++", "cc1 cc1plus lto1 lto-wrapper collect2", ""},
+		{"", "", ""}, {"sed bash", "", "bash may have no twin: HOSTTYPE"}, {"dpkg", "", "dpkg may have no twin: the architecture"}, {"sedd", "", `there is no rule for "sedd"`},
+	} {
+		got, err := Programs(strings.Fields(c.names))
+		assert.Equal(t, c.want, strings.Join(got, " "))
+		if c.complaint == "" {
+			assert.NoError(t, err)
+		} else {
+			assert.ErrorContains(t, err, c.complaint)
+		}
+	}
 }
 
 func TestRulesErrors(t *testing.T) {

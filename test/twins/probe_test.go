@@ -243,7 +243,7 @@ func TestNoSuchTwins(t *testing.T) {
 	assert.Contains(t, said, "make them with binproxy twin pack")
 	said, status = run(t, "--root", p.root, "--twins", p.set.Dir, "--no-twin", "sedd", "--", "sed")
 	assert.Equal(t, 125, status)
-	assert.Contains(t, said, "there is no rule for such a program")
+	assert.Contains(t, said, "run: --no-twin: there is no rule for \"sedd\"")
 }
 
 // The summary and the trace say what ran as twin, and what could have.

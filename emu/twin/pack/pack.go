@@ -25,7 +25,7 @@ import (
 // Options say what is packed.
 type Options struct {
 	ABIs  []*arch.ABI // the guests
-	Names []string    // sets or programs; empty for everything
+	Names []string    // of sets, programs or compilers; empty for everything
 	Root  string      // a guest: what does not match its programs is left out; "" for none
 }
 
@@ -142,7 +142,8 @@ func (p *packer) reasons() string {
 
 // choose finds the host's programs.
 func (p *packer) choose(o Options) error {
-	if err := check(o.Names); err != nil {
+	names, err := twin.Programs(o.Names)
+	if err != nil {
 		return err
 	}
 	for _, r := range twin.Rules() {
@@ -150,23 +151,9 @@ func (p *packer) choose(o Options) error {
 			continue
 		}
 		for _, name := range r.Names {
-			if len(o.Names) == 0 || slices.Contains(o.Names, r.Set) || slices.Contains(o.Names, name) {
+			if len(names) == 0 || slices.Contains(names, name) {
 				p.find(r, name, o.ABIs)
 			}
-		}
-	}
-	return nil
-}
-
-// check refuses names that no rule knows, and those that may have no twins.
-func check(names []string) error {
-	for _, name := range names {
-		r := twin.ByName(name)
-		if r != nil && r.Never {
-			return fmt.Errorf("%s may have no twin: %s", name, r.Why)
-		}
-		if r == nil && !twin.Known(name) {
-			return fmt.Errorf("there is no rule for %q, neither as a program nor as a set; see binproxy twin list", name)
 		}
 	}
 	return nil

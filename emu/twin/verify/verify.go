@@ -22,7 +22,7 @@ type Options struct {
 	Self  string // the program, whose applet run runs the tries
 	Set   *twin.Set
 	Root  string   // the guest's root directory
-	Names []string // programs and sets; empty for all of the set's
+	Names []string // programs; empty for all of the set's
 	Run   []string // further arguments of run
 }
 
@@ -60,7 +60,7 @@ func Verify(o Options) ([]Outcome, error) {
 	for _, r := range twin.Rules() {
 		wanted := false
 		for _, name := range r.Names {
-			if packed[name] && !r.Never && (len(o.Names) == 0 || slices.Contains(o.Names, name) || slices.Contains(o.Names, r.Set)) {
+			if packed[name] && !r.Never && (len(o.Names) == 0 || slices.Contains(o.Names, name)) {
 				wanted = true
 				v.outcomes[name] = &Outcome{Name: name}
 				order = append(order, v.outcomes[name])
