@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/user"
 	"strconv"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -33,17 +32,17 @@ type Visit struct {
 	Proc     identity.Proc `json:",omitempty"`
 }
 
-// visit is what the child inside is told: also who the caller is outside, and which directory he is in.
+// visit is what whoever lands in the container is told: also who the caller is outside, and which directory he is in.
 type visit struct {
 	Visit
-	Single   bool
-	Caller   account
-	Dir      string
-	Dev, Ino uint64
+	Single bool
+	Caller account
+	Dir    string
+	Is     sys.FileIdentity // the directory
 }
 
-// Enter runs the visit in the container, and ends with its exit status. It joins the namespaces in a child, which is this program again and
-// finds out in there who the user is.
+// Enter runs the visit in the container, and ends with its exit status. A deputy joins the namespaces, finds out in there who the user is, becomes him, and
+// then the command: nothing of ours is started inside, but for a supervisor where an identity is told.
 func Enter(name string, v Visit) error {
 	signals := userns.Catch()
 	defer signals.Stop()
@@ -83,36 +82,76 @@ func join(name string, v Visit) (pid int, err error) {
 	if told.Caller, err = caller(); err != nil {
 		return 0, err
 	}
-	text, err := json.Marshal(told)
-	if err != nil {
-		return 0, err
-	}
 	self, err := os.OpenFile("/proc/self/exe", unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return 0, err
 	}
 	defer self.Close()
-	pid, err = sys.Join{
-		Namespaces: namespaces,
-		Root:       !c.Single && (!store.root || c.Route == RouteUserns), // of the user namespace that there is then
-		Exe:        self,
-		Argv:       []string{"binproxy", "container", InsideEntrypoint, string(text)},
-		Env:        os.Environ(),
-	}.Start()
+	d, err := sys.Send()
 	if err != nil {
-		return 0, fmt.Errorf("container %s: %w", name, err)
+		return 0, err
 	}
-	return pid, nil
+	pid, err = told.arrive(d, self, namespaces, !c.Single && (!store.root || c.Route == RouteUserns))
+	if errors.Is(err, sys.ErrGone) {
+		return d.Release(), nil // a signal ended it, and the caller sees which
+	}
+	if err != nil {
+		d.Recall()
+	}
+	return pid, err
+}
+
+// arrive has the deputy go into the namespaces, become root of the user namespace there if it is to, and there the command or the supervisor, which
+// is self.
+func (v visit) arrive(d *sys.Deputy, self *os.File, namespaces []*os.File, root bool) (int, error) {
+	for _, ns := range namespaces {
+		if err := d.Enter(ns); err != nil {
+			return 0, fmt.Errorf("container: %w", err)
+		}
+	}
+	if root {
+		if err := d.Become(0, 0, nil); err != nil {
+			return 0, fmt.Errorf("container: %w", err)
+		}
+	}
+	if v.Identity.IsZero() {
+		return v.land(d)
+	}
+	argv, err := v.argv()
+	if err != nil {
+		return 0, err
+	}
+	return d.ExecFile(self, argv, os.Environ())
+}
+
+// argv starts this program as one that lands.
+func (v visit) argv() ([]string, error) {
+	text, err := json.Marshal(v)
+	return []string{"binproxy", "container", InsideEntrypoint, string(text)}, err
+}
+
+// land has the deputy, which is in the container, become the user, go to his directory, and become the command.
+func (v visit) land(d *sys.Deputy) (int, error) {
+	a, err := v.account(d.Open)
+	if err != nil {
+		return 0, err
+	}
+	if err := v.become(d, a); err != nil {
+		return 0, err
+	}
+	v.goHome(d, a)
+	return v.exec(d, a)
 }
 
 // here notes the current directory: its path, and the file that it is, since the container may have another one of that path.
 func (v *visit) here() {
-	var st unix.Stat_t
 	dir, err := os.Getwd()
-	if err != nil || unix.Stat(dir, &st) != nil {
+	if err != nil {
 		return
 	}
-	v.Dir, v.Dev, v.Ino = dir, st.Dev, st.Ino
+	if is, err := sys.Identify(dir); err == nil {
+		v.Dir, v.Is = dir, is
+	}
 }
 
 // caller is who is to land in the container: behind sudo the user who called it.
@@ -135,7 +174,8 @@ func caller() (account, error) {
 	return a, err
 }
 
-// Inside is the child's side of Enter: it becomes the user and runs the command. It returns only with an error.
+// Inside is what starts in the container where an identity is told: it supervises itself, started once more, which then lands. It returns only with an error
+// or the command's end.
 func Inside(text string) error {
 	var v visit
 	if err := json.Unmarshal([]byte(text), &v); err != nil {
@@ -144,27 +184,23 @@ func Inside(text string) error {
 	if !v.Identity.IsZero() {
 		return v.supervised()
 	}
-	a, err := v.account()
+	d, err := sys.Here()
 	if err != nil {
 		return err
 	}
-	if err := v.become(a); err != nil {
-		return err
-	}
-	v.goHome(a)
-	return v.exec(a)
+	_, err = v.land(d)
+	return err
 }
 
-// supervised starts all of this once more under a supervisor that tells the identity. It is the container's root that supervises: setuid programs
-// get their rights then. Execs are the kernel's as before.
+// supervised starts the landing under a supervisor that tells the identity. It is the container's root that supervises: setuid programs get their rights
+// then. Execs are the kernel's as before.
 func (v visit) supervised() error {
 	c := supervise.Config{Command: "/proc/self/exe", Env: os.Environ(), Guest: func(*arch.ABI) bool { return false }, Identity: v.Identity, Proc: v.Proc}
 	v.Identity = identity.Identity{}
-	text, err := json.Marshal(v)
-	if err != nil {
+	var err error
+	if c.Argv, err = v.argv(); err != nil {
 		return err
 	}
-	c.Argv = []string{"binproxy", "container", InsideEntrypoint, string(text)}
 	status, err := supervise.Run(c)
 	if err != nil {
 		return err
@@ -173,16 +209,16 @@ func (v visit) supervised() error {
 }
 
 // account finds the user in the container's own passwd(5), whose shell is one that is there. A caller who is not in it is who he is outside.
-func (v visit) account() (account, error) {
+func (v visit) account(open opener) (account, error) {
 	if v.User == "" {
-		a, ok, err := lookUp("/etc/passwd", func(a account) bool { return a.UID == v.Caller.UID })
+		a, ok, err := lookUp(open, "/etc/passwd", func(a account) bool { return a.UID == v.Caller.UID })
 		if !ok {
 			a = v.Caller
 		}
 		return a, err
 	}
 	number, numeric := strconv.Atoi(v.User)
-	a, ok, err := lookUp("/etc/passwd", func(a account) bool { return a.Name == v.User || numeric == nil && a.UID == number })
+	a, ok, err := lookUp(open, "/etc/passwd", func(a account) bool { return a.Name == v.User || numeric == nil && a.UID == number })
 	switch {
 	case err != nil:
 		return account{}, err
@@ -194,41 +230,32 @@ func (v visit) account() (account, error) {
 	return account{}, fmt.Errorf("there is no user %s in the container's /etc/passwd", v.User)
 }
 
-func (v visit) become(a account) error {
+func (v visit) become(d *sys.Deputy, a account) error {
 	if v.Single {
 		if a.UID != os.Getuid() {
 			return fmt.Errorf("only user %d exists in this container: %w", os.Getuid(), userns.NoSubordinates())
 		}
 		return nil
 	}
-	groups, err := memberships("/etc/group", a.Name)
+	groups, err := memberships(d.Open, "/etc/group", a.Name)
 	if err != nil {
 		return err
 	}
-	for _, step := range []struct {
-		call string
-		err  func() error
-	}{
-		{"setgroups", func() error { return syscall.Setgroups(append(groups, a.GID)) }},
-		{"setresgid", func() error { return syscall.Setresgid(a.GID, a.GID, a.GID) }},
-		{"setresuid", func() error { return syscall.Setresuid(a.UID, a.UID, a.UID) }},
-	} {
-		if err := step.err(); errors.Is(err, syscall.EINVAL) {
-			return fmt.Errorf("user %s: %s: id %d or %d does not exist in the container's user namespace (see /etc/subuid)", a.Name, step.call, a.UID, a.GID)
-		} else if err != nil {
-			return os.NewSyscallError(step.call, err)
-		}
+	err = d.Become(a.UID, a.GID, append(groups, a.GID))
+	if errors.Is(err, unix.EINVAL) {
+		return fmt.Errorf("user %s: %w: id %d or %d does not exist in the container's user namespace (see /etc/subuid)", a.Name, err, a.UID, a.GID)
 	}
-	return nil
+	return err
 }
 
 // goHome goes to the directory that the caller is in, where that is in the container; else home; else to the root.
-func (v visit) goHome(a account) {
-	var st unix.Stat_t
-	if v.Dir != "" && unix.Stat(v.Dir, &st) == nil && st.Dev == v.Dev && st.Ino == v.Ino && os.Chdir(v.Dir) == nil {
-		return
+func (v visit) goHome(d *sys.Deputy, a account) {
+	if v.Dir != "" {
+		if _, is, err := d.Stat(v.Dir); err == nil && is == v.Is && d.Chdir(v.Dir) == nil {
+			return
+		}
 	}
-	if a.Home == "" || os.Chdir(a.Home) != nil {
-		_ = os.Chdir("/")
+	if a.Home == "" || d.Chdir(a.Home) != nil {
+		_ = d.Chdir("/")
 	}
 }

@@ -4,12 +4,14 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"binproxy/emu/exit"
 	"binproxy/emu/sys"
@@ -22,11 +24,14 @@ type account struct {
 	Home, Shell string
 }
 
+// opener opens a file of the container.
+type opener func(path string) (io.ReadCloser, error)
+
 // lookUp finds the first account of the file that is wanted. A file that is missing has none.
-func lookUp(path string, wanted func(account) bool) (account, bool, error) {
+func lookUp(open opener, path string, wanted func(account) bool) (account, bool, error) {
 	var found account
 	ok := false
-	err := eachLine(path, func(f []string) bool {
+	err := eachLine(open, path, func(f []string) bool {
 		if len(f) != 7 {
 			return true
 		}
@@ -43,9 +48,9 @@ func lookUp(path string, wanted func(account) bool) (account, bool, error) {
 }
 
 // memberships lists the groups of group(5) that name the user.
-func memberships(path, name string) ([]int, error) {
+func memberships(open opener, path, name string) ([]int, error) {
 	var gids []int
-	err := eachLine(path, func(f []string) bool {
+	err := eachLine(open, path, func(f []string) bool {
 		if len(f) != 4 {
 			return true
 		}
@@ -61,8 +66,8 @@ func memberships(path, name string) ([]int, error) {
 }
 
 // eachLine hands out the lines of a file, split at colons, until more is false.
-func eachLine(path string, more func(fields []string) bool) error {
-	f, err := os.Open(path)
+func eachLine(open opener, path string, more func(fields []string) bool) error {
+	f, err := open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -85,34 +90,51 @@ const (
 	userPath = "/usr/local/bin:/usr/bin:/bin:/usr/local/games:/usr/games"
 )
 
-// exec replaces this process by the command, or by the user's login shell.
-func (v visit) exec(a account) error {
+// exec has the deputy become the command, or the user's login shell.
+func (v visit) exec(d *sys.Deputy, a account) (int, error) {
 	shell := a.Shell
-	if _, err := os.Stat(shell); shell == "" || err != nil {
+	if _, _, err := d.Stat(shell); shell == "" || err != nil {
 		shell = "/bin/sh"
 	}
 	path := userPath
 	if a.UID == 0 {
 		path = rootPath
 	}
-	env := environment(os.Environ(), map[string]string{"HOME": a.Home, "USER": a.Name, "LOGNAME": a.Name, "SHELL": shell, "PATH": path})
-	if len(v.Argv) == 0 {
-		return failed(shell, sys.Exec(shell, []string{"-" + filepath.Base(shell)}, env))
+	login := map[string]string{"HOME": a.Home, "USER": a.Name, "LOGNAME": a.Name, "SHELL": shell, "PATH": path}
+	env := environment(os.Environ(), login, func(dir string) bool { return isDirFor(d, dir) })
+	program, argv := shell, []string{"-" + filepath.Base(shell)}
+	if len(v.Argv) > 0 {
+		argv = v.Argv
+		if program = lookPath(d, argv[0], path); program == "" {
+			return 0, exit.Errorf(exit.NotFound, "%s: not found in the container (PATH is %s)", argv[0], path)
+		}
 	}
-	if err := os.Setenv("PATH", path); err != nil {
-		return err
+	pid, err := d.Exec(program, argv, env)
+	return pid, failed(program, err)
+}
+
+// lookPath finds a command as a shell does; "" where there is none.
+func lookPath(d *sys.Deputy, name, path string) string {
+	if strings.Contains(name, "/") {
+		return name
 	}
-	program, err := exec.LookPath(v.Argv[0])
-	if errors.Is(err, exec.ErrNotFound) {
-		return exit.Errorf(exit.NotFound, "%s: not found in the container (PATH is %s)", v.Argv[0], path)
+	for dir := range strings.SplitSeq(path, ":") {
+		if file := dir + "/" + name; d.Executable(file) == nil && !isDirFor(d, file) {
+			return file
+		}
 	}
-	if err != nil {
-		return failed(v.Argv[0], err)
-	}
-	return failed(program, sys.Exec(program, v.Argv, env))
+	return ""
+}
+
+func isDirFor(d *sys.Deputy, path string) bool {
+	mode, _, err := d.Stat(path)
+	return err == nil && mode&unix.S_IFMT == unix.S_IFDIR
 }
 
 func failed(program string, err error) error {
+	if err == nil {
+		return nil
+	}
 	return exit.With(exit.OfExec(err), fmt.Errorf("in the container: %s: %w", program, err))
 }
 
@@ -122,8 +144,8 @@ var hostOnly = [...]string{"LD_LIBRARY_PATH", "LD_PRELOAD", "SUDO_UID", "SUDO_GI
 // tempNames are variables that name a directory for temporary files.
 var tempNames = [...]string{"TMPDIR", "TMP", "TEMP", "TEMPDIR"}
 
-// environment is the caller's, with the login's variables as the container has them.
-func environment(env []string, login map[string]string) []string {
+// environment is the caller's, with the login's variables as the container has them. isDir tells whether there is such a directory in it.
+func environment(env []string, login map[string]string, isDir func(string) bool) []string {
 	var out []string
 	for _, v := range env {
 		name, _, _ := strings.Cut(v, "=")

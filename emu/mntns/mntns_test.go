@@ -3,6 +3,7 @@ package mntns
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -247,21 +248,23 @@ func TestPlacesStayInTheRoot(t *testing.T) {
 	assert.Equal(t, []string{dir, dir + "/bin", dir + "/bin/sh", dir + "/etc", dir + "/home"}, tree(t, dir))
 }
 
+func openFile(path string) (io.ReadCloser, error) { return os.Open(path) }
+
 func TestAccounts(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "passwd")
 	require.NoError(t, os.WriteFile(path, []byte("root:x:0:0:root:/root:/bin/bash\nbad:x:y:z:::\nshort:x\nme:x:1000:100:,,,:/home/me:\n"), 0o644))
-	a, ok, err := lookUp(path, func(a account) bool { return a.UID == 1000 })
+	a, ok, err := lookUp(openFile, path, func(a account) bool { return a.UID == 1000 })
 	require.NoError(t, err)
 	assert.True(t, ok)
 	assert.Equal(t, account{Name: "me", UID: 1000, GID: 100, Home: "/home/me"}, a)
-	_, ok, err = lookUp(path+"none", func(account) bool { return true })
+	_, ok, err = lookUp(openFile, path+"none", func(account) bool { return true })
 	assert.NoError(t, err)
 	assert.False(t, ok)
 	require.NoError(t, os.WriteFile(path, []byte("sudo:x:27:you,me\nusers:x:100:\nx:x:5:mee\n"), 0o644))
-	gids, err := memberships(path, "me")
+	gids, err := memberships(openFile, path, "me")
 	require.NoError(t, err)
 	assert.Equal(t, []int{27}, gids)
-	assert.Contains(t, environment([]string{"TMPDIR=/", "TMP=/nowhere"}, nil), "TMPDIR=/", "one that is there")
+	assert.Contains(t, environment([]string{"TMPDIR=/", "TMP=/nowhere"}, nil, isDir), "TMPDIR=/", "one that is there")
 	assert.Equal(t, []string{"A=1", "HOME=/h", "LOGNAME=", "PATH=/p", "SHELL=", "USER="},
-		environment([]string{"A=1", "LD_PRELOAD=x", "HOME=/old", "TMPDIR=/nowhere/tmp"}, map[string]string{"HOME": "/h", "PATH": "/p", "USER": "", "LOGNAME": "", "SHELL": ""}))
+		environment([]string{"A=1", "LD_PRELOAD=x", "HOME=/old", "TMPDIR=/nowhere/tmp"}, map[string]string{"HOME": "/h", "PATH": "/p", "USER": "", "LOGNAME": "", "SHELL": ""}, isDir))
 }
