@@ -72,6 +72,9 @@ func (w world) argv(path string, argv ...string) string {
 	return "argv [" + strings.Join(argv, "] [") + "]\n"
 }
 
+// byFD is argv's line of the program that the driver execs by its first descriptor.
+func (w world) byFD(argv ...string) string { return w.argv("/dev/fd/3", argv...) }
+
 func TestHooks(t *testing.T) {
 	t.Run("glibc", func(t *testing.T) { testHooks(t, native(t, "gcc")) })
 	t.Run("musl", func(t *testing.T) { testHooks(t, native(t, "musl-gcc")) })
@@ -96,7 +99,7 @@ func testHooks(t *testing.T, w world) {
 		{"execl", w.show, all + kept},
 		{"execlp", "show", all + kept},
 		{"execle", w.show, all + given + kept},
-		{"fexecve", w.show, all + given + kept},
+		{"fexecve", w.show, w.byFD(args...) + given + kept},
 		{"fexecve-cloexec", w.show, all + given + kept},
 		{"vfork", w.show, all + given + kept + "status 0\n"},
 		{"posix_spawn", w.show, all + given + kept + "status 0\n"},
@@ -136,7 +139,7 @@ func (w world) testFiles(t *testing.T) {
 	for _, function := range []string{"memfd", "memfd-cloexec"} {
 		got := w.call(t, nil, function, w.show, "zero", "one")
 		if w.bare {
-			assert.Regexp(t, `qemu-aarch64\] \[-0\] \[zero\] \[/proc/self/fd/\d+\] \[one\]`, got, function)
+			assert.Regexp(t, `qemu-aarch64\] \[-0\] \[zero\] \[/dev/fd/\d+\] \[one\]`, got, function)
 		} else {
 			assert.Contains(t, got, w.argv("", "zero", "one"), function)
 		}
@@ -176,7 +179,9 @@ func TestLDPreload(t *testing.T) {
 		{hook, []string{"LD_PRELOAD=/a.so"}, "/a.so:" + hook},
 		{hook, []string{"LD_PRELOAD=/a.so /b.so"}, "/a.so /b.so:" + hook},
 		{hook, []string{"LD_PRELOAD=" + hook + ":/a.so"}, hook + ":/a.so"},
-		{uname + ":" + hook, []string{"-i"}, uname + ":" + hook},
+		{hook + ":" + uname, []string{"-i"}, hook + ":" + uname},
+		{hook + ":" + uname, []string{"LD_PRELOAD=/a.so"}, "/a.so:" + hook + ":" + uname},
+		{hook + ":/a.so:" + uname, nil, hook + ":/a.so:" + uname},
 		{uname + " " + hook, []string{"LD_PRELOAD=" + uname}, uname + ":" + hook},
 	} {
 		cmd := exec.Command("/usr/bin/env", append(c.env, w.show)...)

@@ -1,21 +1,30 @@
 #ifndef EXEC_H
 #define EXEC_H
 
-#include "resolve.h"
+#include "bundle.h"
 
-// deliver carries out an exec: execve itself, or a posix_spawn of the program's libc. program is NULL where the kernel is to be asked
-// for the very file that the caller named. What it gives is what route gives.
-typedef long deliver(void *context, const char *program, char *const argv[], char *const env[]);
+typedef int spawn_function(int *pid, const char *path, const void *actions, const void *attr, char *const argv[], char *const env[]);
 
-// route finds the exec that must happen for execve of path, and has it carried out; what cannot be run is an errno below zero. name is
-// what a script is called for its interpreter, NULL for path itself.
-long route(const char *path, const char *name, char *const argv[], char *const env[], deliver *out, void *context);
+// A call is what the program asked for: execve, or a posix_spawn.
+struct call {
+	char *const *argv;
+	char *const *env;
+	spawn_function *spawn; // libc's, NULL for execve
+	int *pid;
+	const void *actions, *attr;
+};
 
-// search tries file in the directories of PATH as execvp does, until try carries one out.
-typedef long attempt(void *context, const char *path);
-long search(const char *file, attempt *try, void *context);
+// route finds the exec that must happen for path, and has it carried out; what cannot be run is an errno below zero.
+long route(const struct call *c, const char *path);
 
+// search routes file as found in the directories of PATH; with_shell as execvp does, for which glibc has the shell read a file that is
+// neither ELF nor script.
+long search(const struct call *c, const char *file, bool with_shell);
 
-EXPORT int execve(const char *path, char *const argv[], char *const env[]);
+// carry_out does the exec, with LD_PRELOAD put back. Without words it is that of the file by the kernel; else that of words[0], an
+// emulator, for the guest's file. A dynamic emulator would obey LD_ variables itself: they go to the guest alone.
+long carry_out(const struct call *c, const char *const words[], bool dynamic, const char *file, char *const argv[]);
+
+size_t count(char *const list[]);
 
 #endif

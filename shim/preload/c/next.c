@@ -24,7 +24,7 @@ enum { DT_HASHES = 4 };
 #else
 enum { DT_HASHES = 0x6ffffef5 };
 #endif
-enum { PT_LOAD = 1, PT_DYNAMIC = 2, DT_STRTAB = 5, DT_SYMTAB = 6, DT_VERSYM = 0x6ffffff0, HIDDEN = 0x8000 };
+enum { PT_DYNAMIC = 2, DT_STRTAB = 5, DT_SYMTAB = 6, DT_VERSYM = 0x6ffffff0, HIDDEN = 0x8000 };
 
 struct lookup {
 	const char *name;
@@ -32,98 +32,56 @@ struct lookup {
 	void *found;
 };
 
-struct tables {
-	const char *strings;
-	const symbol *symbols;
-	const uint16_t *versions;
-	const uint32_t *hash;
-};
+extern const char __ehdr_start[]; // the linker's name for our own first byte
 
-static bool matches(const struct tables *t, uint32_t i, const char *name)
+// last_symbol is the highest index in the table that the hash table leads to.
+static uint32_t last_symbol(const uint32_t *hash)
 {
-	const symbol *s = &t->symbols[i];
-	return s->section && !(t->versions && t->versions[i] & HIDDEN) && same(t->strings + s->name, name);
-}
-
-// modulo is %, which ARM has no instruction for: the compiler would call a function of a library.
-static uint32_t modulo(uint32_t n, uint32_t by)
-{
-	uint32_t rest = 0;
-	for (int bit = 31; bit >= 0; bit--) {
-		rest = rest << 1 | (n >> bit & 1);
-		if (rest >= by)
-			rest -= by;
-	}
-	return rest;
-}
-
-#ifndef __mips__
-static uint32_t find_index(const struct tables *t, const char *name)
-{
-	uint32_t hash = 5381, buckets = t->hash[0], first = t->hash[1], words = t->hash[2];
-	for (const char *s = name; *s; s++)
-		hash = hash * 33 + (unsigned char)*s;
-	const uint32_t *bucket = t->hash + 4 + words * (sizeof(void *) / 4), *chain = bucket + buckets;
-	uint32_t i = buckets ? bucket[modulo(hash, buckets)] : 0;
-	if (i < first)
-		return 0;
-	for (;; i++) {
-		if ((chain[i - first] | 1) == (hash | 1) && matches(t, i, name))
-			return i;
-		if (chain[i - first] & 1)
-			return 0;
-	}
-}
-#else // which GNU hash tables do not suit
-static uint32_t find_index(const struct tables *t, const char *name)
-{
-	uint32_t hash = 0;
-	for (const char *s = name; *s; s++) {
-		hash = (hash << 4) + (unsigned char)*s;
-		hash = (hash ^ (hash >> 24 & 0xf0)) & 0x0fffffff;
-	}
-	const uint32_t *bucket = t->hash + 2, *chain = bucket + t->hash[0];
-	for (uint32_t i = t->hash[0] ? bucket[modulo(hash, t->hash[0])] : 0; i; i = chain[i])
-		if (matches(t, i, name))
-			return i;
-	return 0;
-}
+#ifdef __mips__
+	return hash[1] - 1;
+#else
+	uint32_t buckets = hash[0], first = hash[1], last = 0;
+	const uint32_t *bucket = hash + 4 + hash[2] * (sizeof(void *) / 4), *chain = bucket + buckets;
+	for (uint32_t i = 0; i < buckets; i++)
+		if (bucket[i] > last)
+			last = bucket[i];
+	while (last && !(chain[last - first] & 1))
+		last++;
+	return last;
 #endif
+}
 
-static void *find(const struct object *o, const dynamic *d, const char *name)
+// entry is what the dynamic section says for the tag, NULL where it says nothing.
+static const void *entry(uintptr_t base, const dynamic *d, uint32_t tag)
 {
-	struct tables t = {0};
-	for (; d->tag; d++) {
-		// glibc makes most of these addresses absolute where it can write to them, others leave them relative.
-		uintptr_t at = d->value < o->base ? o->base + d->value : d->value;
-		switch ((uint32_t)d->tag) {
-		case DT_STRTAB: t.strings = (const char *)at; break;
-		case DT_SYMTAB: t.symbols = (const symbol *)at; break;
-		case DT_VERSYM: t.versions = (const uint16_t *)at; break;
-		case DT_HASHES: t.hash = (const uint32_t *)at; break;
-		}
-	}
-	uint32_t i = t.strings && t.symbols && t.hash ? find_index(&t, name) : 0;
-	return i ? (void *)(o->base + t.symbols[i].value) : NULL;
+	for (; d->tag; d++)
+		if ((uint32_t)d->tag == tag) // glibc makes most of these addresses absolute where it can write to them, others leave them relative.
+			return (const void *)(d->value < base ? base + d->value : d->value);
+	return NULL;
+}
+
+static void *symbol_of(uintptr_t base, const dynamic *d, const char *name)
+{
+	const char *strings = entry(base, d, DT_STRTAB);
+	const symbol *symbols = entry(base, d, DT_SYMTAB);
+	const uint16_t *versions = entry(base, d, DT_VERSYM);
+	const uint32_t *hash = entry(base, d, DT_HASHES);
+	for (uint32_t i = hash ? last_symbol(hash) : 0; i; i--)
+		if (symbols[i].section && !(versions && versions[i] & HIDDEN) && same(strings + symbols[i].name, name))
+			return (void *)(base + symbols[i].value);
+	return NULL;
 }
 
 static int each(struct object *o, size_t size, void *data)
 {
 	struct lookup *l = data;
-	const dynamic *d = NULL;
 	(void)size;
-	for (int i = 0; i < o->count; i++) {
-		const program_header *h = &o->headers[i];
-		uintptr_t start = o->base + h->vaddr;
-		if (h->type == PT_DYNAMIC)
-			d = (const dynamic *)start;
-		if (h->type == PT_LOAD && (uintptr_t)next - start < h->memsz) {
-			l->behind = true;
-			return 0;
-		}
-	}
-	if (l->behind && d)
-		l->found = find(o, d, l->name);
+	if (o->base == (uintptr_t)__ehdr_start)
+		l->behind = true;
+	else if (l->behind)
+		for (int i = 0; i < o->count && !l->found; i++)
+			if (o->headers[i].type == PT_DYNAMIC)
+				l->found = symbol_of(o->base, (const dynamic *)(o->base + o->headers[i].vaddr), l->name);
 	return l->found != NULL;
 }
 

@@ -1,21 +1,13 @@
-#include "resolve.h"
+// Which exec must happen: emu/resolve and shim/proxy once more, in C. shim/preload/testdata/cases.tsv tests both.
+#include "exec.h"
 
 #include "abis.h"
 
-char *keep(struct plan *p, const char *a, const char *b, const char *c)
-{
-	char *s = p->text;
-	size_t n = length(a) + length(b) + length(c) + 1;
-	if (n > (size_t)(p->texts + sizeof p->texts - s))
-		return NULL;
-	char *end = put_text(put_text(put_text(s, a), b), c);
-	*end = 0;
-	p->text = end + 1;
-	return s;
-}
+enum {
+	HEAD = 256,      // how much of a file the kernel looks at (BINPRM_BUF_SIZE)
+	MAX_SCRIPTS = 5, // how deep #! may nest
+};
 
-// parse_script reads the #! line step by step as load_script of fs/binfmt_script.c does, and writes NULs into it. It gives 1 for a
-// script, 0 for another file, else an errno below zero.
 static bool blank(char c) { return c == ' ' || c == '\t'; }
 
 static char *non_blank(char *from, char *to)
@@ -34,13 +26,15 @@ static char *terminator(char *from, char *to)
 	return NULL;
 }
 
+// parse_script reads the #! line step by step as load_script of fs/binfmt_script.c does, and writes NULs into it. It gives 1 for a
+// script, 0 for another file, else an errno below zero.
 static int parse_script(char *head, const char **interpreter, const char **argument)
 {
-	char *last = head + HEAD - 1, *end, *name, *separator;
+	char *last = head + HEAD - 1, *end = head, *name, *separator;
 	*argument = NULL;
-	if (head[0] != '#' || head[1] != '!')
+	if (!after(head, "#!"))
 		return 0;
-	for (end = head; end <= last && *end && *end != '\n';)
+	while (end <= last && *end && *end != '\n')
 		end++;
 	if (end > last || !*end) {
 		// No newline: fine if the interpreter surely ends before the buffer does.
@@ -56,7 +50,7 @@ static int parse_script(char *head, const char **interpreter, const char **argum
 		return -ENOEXEC;
 	separator = terminator(name, end);
 	*end = 0;
-	if (separator && separator < end && *separator) {
+	if (separator && *separator) {
 		*argument = non_blank(separator, end);
 		*separator = 0;
 	}
@@ -64,217 +58,199 @@ static int parse_script(char *head, const char **interpreter, const char **argum
 	return 1;
 }
 
-static uint32_t number(const unsigned char *s, int size, bool big)
+// abi_key is what tells ABIs apart in the ELF header of a program, as abis.h has it; 0 for other files.
+static uint32_t abi_key(const unsigned char *head, long size)
 {
-	uint32_t n = 0;
-	for (int i = 0; i < size; i++)
-		n = n << 8 | s[big ? i : size - 1 - i];
-	return n;
+	int big = head[5] == 2;
+	if (!after((const char *)head, "\x7f" "ELF") || size < (head[4] == 1 ? 52 : 64) || (head[16 + big] & ~1) != 2 || head[17 - big])
+		return 0;
+	uint32_t machine = head[18 + big] | head[19 - big] << 8, flags = head[4] == 1 ? head[big ? 39 : 36] : 0;
+	return ABI_KEY(machine, head[4], head[5], machine == EM_MIPS ? flags : 0);
 }
 
-// classify finds the row of abis for an ELF program; -1 for anything else.
-static int classify(const unsigned char *head, long size)
+// executable gives 0 where the process may execute the file by its effective ids; before Linux 5.8, and where a filter refuses that, by
+// its real ones.
+static long executable(const char *path)
 {
-	if (size < 52 || !after((const char *)head, "\x7f" "ELF") || head[5] < 1 || head[5] > 2)
-		return -1;
-	int bits = head[4] == 1 ? 32 : head[4] == 2 ? 64 : 0;
-	bool big = head[5] == 2;
-	if (bits == 0 || (bits == 64 && size < 64))
-		return -1;
-	uint32_t type = number(head + 16, 2, big), machine = number(head + 18, 2, big), flags = number(head + (bits == 32 ? 36 : 48), 4, big);
-	if (type != 2 && type != 3)
-		return -1;
-	for (size_t i = 0; i < sizeof abis / sizeof *abis; i++) {
-		const struct abi *a = &abis[i];
-		if (a->machine == machine && a->bits == bits && a->big == big && (flags & a->mask) == a->flags)
-			return (int)i;
-	}
-	return -1;
-}
-
-// executable gives 0 where the process may execute the file by its effective ids, which access(2) does not look at.
-static long executable(const char *path, uint32_t mode)
-{
-	long uid = SYS(geteuid, 0, 0, 0, 0, 0), gid = SYS(getegid, 0, 0, 0, 0, 0);
-	if (uid == SYS(getuid, 0, 0, 0, 0, 0) && gid == SYS(getgid, 0, 0, 0, 0, 0))
-		return SYS(faccessat, AT_FDCWD, path, X_OK, 0, 0);
 	long r = SYS(faccessat2, AT_FDCWD, path, X_OK, AT_EACCESS, 0);
-	if (r != -ENOSYS && r != -EPERM)
-		return r;
-	// Before Linux 5.8, and where a filter refuses it: whether anybody may. An emulator that may not read it says so.
-	return mode & 0111 ? 0 : -EACCES;
+	return r == -ENOSYS || r == -EPERM ? SYS(faccessat, AT_FDCWD, path, X_OK, 0, 0) : r;
 }
 
 static const char *in_farm(const char *path, const char *farm)
 {
 	const char *rest = after(path, farm);
-	return rest && *rest == '/' && !contains(rest, "//") && !contains(rest, "/.") ? rest : NULL;
+	return rest && *rest == '/' && !find(rest, "//") && !find(rest, "/.") ? rest : NULL;
 }
 
 // real_path is what path means without the farm: what a farm's link stands for, and the file beside a link that is in its place. Other
 // links to binproxy are left to it: it is a host-native program, and finds out by itself.
-static const char *real_path(struct plan *p, const char *path)
+static const char *real_path(struct conf *conf, const char *path, char *aside)
 {
-	char self[PATH_MAX + 16], target[PATH_MAX];
-	const char *farm = NULL, *in = after(path, bundle_dir);
-	if (in && (in = in_farm(in, "/farm")))
-		return in;
-	while ((farm = conf_next(&p->conf, "farm", farm)))
+	char ours[IN_BUNDLE], link[PATH_MAX];
+	const char *in;
+	put(ours, bundle_dir, "/farm", "");
+	for (char *line = NULL, *farm = ours; farm; farm = line = conf_next(conf, "farm", line))
 		if ((in = in_farm(path, farm)))
 			return in;
-	*put_text(put_text(self, bundle_dir), "/binproxy") = 0;
-	if (read_link(path, target, sizeof target) < 0 || !same(target, self))
+	put(ours, bundle_dir, "/binproxy", "");
+	if (read_link(path, link, sizeof link) < 0 || !same(link, ours))
 		return path;
-	const char *slash = last_slash(path), *base = slash ? slash + 1 : path;
-	*put_text(target, path) = 0;
-	target[base - path] = 0;
-	const char *aside = keep(p, target, ".binproxy.", base);
-	return aside && file_mode(aside, AT_SYMLINK_NOFOLLOW) >= 0 ? aside : path;
+	put(aside, path, "", "");
+	char *slash = last_slash(aside), *base = slash ? slash + 1 : aside;
+	put(base, ".binproxy.", path + (base - aside), "");
+	return file_mode(aside, AT_SYMLINK_NOFOLLOW) >= 0 ? aside : path;
 }
 
 // open_file checks what execve checks before it reads the file, and reads its head. It never blocks: what is no regular file is
 // refused before it is opened.
-static long open_file(struct plan *p, const char **path, unsigned char *head)
+static long open_file(const char *path, unsigned char *head)
 {
-	const char *real = real_path(p, *path);
-	p->moved |= real != *path;
-	*path = real;
-	long mode = file_mode(real, 0);
+	long mode = file_mode(path, 0);
 	if (mode < 0)
 		return mode;
-	if ((mode & S_IFMT) != S_IFREG)
-		return -EACCES;
-	long r = executable(real, (uint32_t)mode);
+	long r = (mode & S_IFMT) == S_IFREG ? executable(path) : -EACCES;
 	if (r < 0)
 		return r;
 	memset(head, 0, HEAD);
-	return read_file(real, head, HEAD);
+	return read_file(path, head, HEAD);
 }
 
-// follow follows #! lines to the ELF file that ends the chain.
-static int follow(struct plan *p, const char *path, const char *name)
+// emulator finds the line "emulator QEMU PATH [LOADER]" for the program, from PATH on; NULL where it is not the emulators' to run.
+static char *emulator(struct conf *conf, const char *qemu, uint32_t key)
 {
-	for (int depth = 0;; depth++) {
-		unsigned char *head = p->heads[depth];
-		const char *interpreter, *argument;
-		long size = open_file(p, &path, head);
-		if (size < 0)
-			return (int)-size;
-		int script = parse_script((char *)head, &interpreter, &argument);
-		if (script < 0)
-			return -script;
-		if (!script) {
-			p->file = path;
-			p->machine = classify(head, size);
-			return 0;
-		}
-		if (!*interpreter)
-			return EACCES; // the kernel opens the empty name, which is its working directory
-		if (depth == MAX_SCRIPTS) {
-			// The kernel opens the sixth interpreter before it counts.
-			size = open_file(p, &interpreter, p->heads[depth + 1]);
-			return size < 0 ? (int)-size : ELOOP;
-		}
-		p->prefix[p->start] = name ? name : path;
-		name = NULL;
-		if (argument)
-			p->prefix[--p->start] = argument;
-		p->prefix[--p->start] = interpreter;
-		path = interpreter;
-	}
-}
-
-static bool has_word(const char *words, const char *word)
-{
-	const char *rest = after(words, word);
-	return rest && (*rest == ' ' || !*rest);
-}
-
-// emulator finds the line "emulator QEMU PATH [LOADER]" for the program's ABI; NULL where it is not the emulators' to run.
-static const char *emulator(struct plan *p)
-{
-	if (p->machine < 0 || !*abis[p->machine].qemu)
+	char *value = NULL, *rest, path[IN_BUNDLE];
+	unsigned char head[HEAD];
+	// The host is what binproxy is a program of; its own programs need no emulator.
+	put(path, bundle_dir, "/binproxy", "");
+	if (abi_key(head, read_file(path, head, HEAD)) == key)
 		return NULL;
-	const char *value = NULL, *qemu = abis[p->machine].qemu;
-	while ((value = conf_next(&p->conf, "emulator", value))) {
-		if (!has_word(value, qemu))
-			continue;
-		char path[PATH_MAX + 16];
-		unsigned char head[HEAD];
-		*put_text(put_text(path, bundle_dir), "/binproxy") = 0;
-		// The host is what binproxy is a program of; its own programs need no emulator.
-		if (classify(head, read_file(path, head, HEAD)) == p->machine)
-			return NULL;
-		return value + length(qemu) + 1;
-	}
+	while ((value = conf_next(conf, "emulator", value)))
+		if ((rest = (char *)after(value, qemu)) && *rest == ' ')
+			return rest + 1;
 	return NULL;
 }
 
-// word copies the next word of a line into the plan, as a path in the bundle unless it is absolute; NULL where there is none.
-static const char *word(struct plan *p, const char **line)
+static void in_bundle(char *to, const char *path)
 {
-	char s[PATH_MAX], *to = s;
-	while (**line == ' ')
-		++*line;
-	while (**line && **line != ' ' && to < s + sizeof s - 1)
-		*to++ = *(*line)++;
-	*to = 0;
-	if (!*s)
-		return NULL;
-	return *s == '/' ? keep(p, s, "", "") : keep(p, bundle_dir, "/", s);
+	if (*path == '/')
+		put(to, path, "", "");
+	else
+		put(to, bundle_dir, "/", path);
 }
 
-static void add(struct plan *p, const char *s) { p->words[p->count++] = s; }
-
-// emulate writes the emulator's own argument vector. It gives false where the plan's texts are full.
-static bool emulate(struct plan *p, const char *line, char *const env[])
+static void say(const char *path)
 {
-	const char *path = word(p, &line), *loader = word(p, &line), *file = p->file;
-	p->program = path;
-	if (!path)
-		return false;
-	if (loader) {
-		char *dir = keep(p, loader, "", "");
-		if (!dir)
-			return false;
-		*(char *)last_slash(dir) = 0;
-		p->dynamic = true;
-		p->program = loader;
-		add(p, loader), add(p, "--library-path"), add(p, dir), add(p, "--argv0"), add(p, path);
+	char line[2 * PATH_MAX], *to = put(line, "binproxy: preload: ", path, ": its emulator is not in ");
+	to = put(to, bundle_dir, "; is this a chroot? The bundle has to be in it\n", "");
+	sys_write(2, line, to - line);
+}
+
+// emulate has the emulator run the guest's file.
+static long emulate(const struct call *c, struct conf *conf, char *line, const char *file, char *const argv[])
+{
+	char path[IN_BUNDLE], loader[IN_BUNDLE], dir[IN_BUNDLE], relative[PATH_MAX + 2];
+	const char *words[12], *release = variable(c->env, "BINPROXY_RELEASE");
+	int n = 0;
+	char *space = line;
+	while (*space && *space != ' ')
+		space++;
+	bool dynamic = *space;
+	*space = 0;
+	in_bundle(path, line);
+	if (dynamic) {
+		in_bundle(loader, space + 1);
+		in_bundle(dir, space + 1);
+		*last_slash(dir) = 0;
+		words[n++] = loader;
+		words[n++] = "--library-path";
+		words[n++] = dir;
+		words[n++] = "--argv0";
+		words[n++] = path;
 	}
-	add(p, path), add(p, "-0"), add(p, p->prefix[p->start++]);
-	const char *release = variable(env, "BINPROXY_RELEASE");
+	words[n++] = path;
+	words[n++] = "-0";
+	words[n++] = argv && argv[0] ? argv[0] : "";
 	if (!release || !*release)
-		release = conf_value(&p->conf, "release");
-	if (release && *release)
-		add(p, "-r"), add(p, release);
-	p->options = p->count;
-	if (file[0] == '-' && !(file = keep(p, "./", file, "")))
-		return false;
-	add(p, file);
-	return true;
+		release = conf_value(conf, "release");
+	if (release && *release) {
+		words[n++] = "-r";
+		words[n++] = release;
+	}
+	words[n] = NULL;
+	if (*file == '-') {
+		put(relative, "./", file, "");
+		file = relative;
+	}
+	long r = carry_out(c, words, dynamic, file, argv);
+	if (r == -ENOENT && file_mode(words[0], 0) == -ENOENT)
+		say(file);
+	return r;
 }
 
-int resolve(struct plan *p, const char *path, const char *name, const char *argv0, char *const env[])
+// A request is an exec on its way: what the program asked for, and what was found out.
+struct request {
+	const struct call *call;
+	const char *path;
+	struct conf conf;
+	bool lost;  // there is no bundle here to say whether a program is a guest's
+	bool moved; // a farm's link stood for a file
+};
+
+// follow follows #! lines to the ELF file that ends the chain; argv is that of the file at path.
+static long follow(struct request *q, const char *path, char *const argv[], int depth)
 {
-	p->guest = p->moved = p->dynamic = false;
-	p->count = p->options = 0;
-	p->text = p->texts;
-	p->start = PREFIX - 1;
-	p->prefix[p->start] = argv0;
-	long unread = load_conf(&p->conf);
-	if (unread < 0)
-		p->conf.end = p->conf.text;
-	int errnum = follow(p, path, name);
-	if (errnum)
-		return errnum;
-	p->program = p->file;
-	const char *line = emulator(p);
-	if (line && !emulate(p, line, env))
-		return ENAMETOOLONG;
-	p->guest = line != NULL;
-	p->lost = unread < 0 && p->machine >= 0;
-	while (p->start < PREFIX)
-		add(p, p->prefix[p->start++]);
-	return 0;
+	char aside[PATH_MAX + 16], head[HEAD];
+	const char *interpreter, *argument, *file = real_path(&q->conf, path, aside);
+	long size = open_file(file, (unsigned char *)head);
+	q->moved |= file != path;
+	if (size < 0)
+		return size;
+	if (depth > MAX_SCRIPTS)
+		return -ELOOP; // the kernel opens the sixth interpreter before it counts
+	int script = parse_script(head, &interpreter, &argument);
+	if (script < 0)
+		return script;
+	if (script) {
+		if (!*interpreter)
+			return -EACCES; // the kernel opens the empty name, which is its working directory
+		size_t args = count(argv), n = 0;
+		const char *next[args + 4];
+		next[n++] = interpreter;
+		if (argument)
+			next[n++] = argument;
+		next[n++] = file;
+		for (size_t i = 1; i < args; i++)
+			next[n++] = argv[i];
+		next[n] = NULL;
+		return follow(q, interpreter, (char *const *)next, depth + 1);
+	}
+	uint32_t key = abi_key((unsigned char *)head, size);
+	const struct abi *abi = abis;
+	while (abi->key && abi->key != key)
+		abi++;
+	char *line = abi->key ? emulator(&q->conf, abi->qemu, key) : NULL;
+	if (line)
+		return emulate(q->call, &q->conf, line, file, argv);
+	// The kernel's own affair, with the very path and arguments that it was asked for, unless these are a farm's.
+	long r = carry_out(q->call, NULL, false, q->moved ? file : q->path, q->moved ? argv : q->call->argv);
+	if (r == -ENOEXEC && q->lost && abi->key)
+		say(file);
+	return r;
+}
+
+long route(const struct call *c, const char *path)
+{
+	struct request q;
+	char exe[PATH_MAX];
+	const char *rest;
+	if (!path)
+		return -EFAULT;
+	q.call = c;
+	q.path = path;
+	q.moved = false;
+	// The link that names the running program: the kernel would take the emulator for it.
+	if ((rest = after(path, "/proc/")) && (rest = find(rest, "/")) && same(rest, "/exe") && read_link(path, exe, sizeof exe) > 0)
+		q.path = exe;
+	q.lost = load_conf(&q.conf) < 0;
+	return follow(&q, q.path, c->argv, 0);
 }

@@ -13,22 +13,23 @@
 
 #pragma GCC visibility push(hidden)
 
-#define EXPORT __attribute__((visibility("default")))
+#define EXPORT __attribute__((visibility("default"), externally_visible))
 #define WEAK __attribute__((weak, visibility("default")))
 
 enum {
 	ENOENT = 2,
 	EINTR = 4,
-	E2BIG = 7,
 	ENOEXEC = 8,
 	EBADF = 9,
-	EAGAIN = 11,
+	ECHILD = 10,
 	ENOMEM = 12,
 	EACCES = 13,
+	EFAULT = 14,
 	EPERM = 1,
 	ENODEV = 19,
 	ENOTDIR = 20,
 	EINVAL = 22,
+	EMFILE = 24,
 #ifdef __mips__
 	ENAMETOOLONG = 78,
 	ENOSYS = 89,

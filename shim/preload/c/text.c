@@ -1,14 +1,14 @@
 #include "text.h"
 
 // The compiler calls these two by itself.
-void *memcpy(void *to, const void *from, size_t n)
+__attribute__((used)) void *memcpy(void *to, const void *from, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
 		((volatile char *)to)[i] = ((const char *)from)[i];
 	return to;
 }
 
-void *memset(void *to, int c, size_t n)
+__attribute__((used)) void *memset(void *to, int c, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
 		((volatile char *)to)[i] = (char)c;
@@ -37,35 +37,42 @@ bool same(const char *a, const char *b)
 	return rest && !*rest;
 }
 
-bool contains(const char *s, const char *part)
+const char *find(const char *s, const char *part)
 {
 	for (; *s; s++)
 		if (after(s, part))
-			return true;
-	return false;
+			return s;
+	return NULL;
 }
 
-const char *last_slash(const char *s)
+char *last_slash(const char *s)
 {
-	const char *slash = NULL;
+	char *slash = NULL;
 	for (; *s; s++)
 		if (*s == '/')
-			slash = s;
+			slash = (char *)s;
 	return slash;
 }
 
-char *put_text(char *to, const char *s)
+char *put(char *to, const char *a, const char *b, const char *c)
 {
-	while (*s)
-		*to++ = *s++;
+	const char *parts[] = {a, b, c};
+	for (int i = 0; i < 3; i++)
+		for (const char *s = parts[i]; *s; s++)
+			*to++ = *s;
+	*to = 0;
 	return to;
 }
 
 char *put_number(char *to, unsigned long n)
 {
-	if (n > 9)
-		to = put_number(to, n / 10);
-	*to++ = (char)('0' + n % 10);
+	unsigned long tens = 0; // by hand: ARM has no division, and would call a library's
+	for (; n > 9; n -= 10)
+		tens++;
+	if (tens)
+		to = put_number(to, tens);
+	*to++ = (char)('0' + n);
+	*to = 0;
 	return to;
 }
 

@@ -8,11 +8,12 @@ size_t length(const char *s);
 bool same(const char *a, const char *b);
 // after is what follows prefix in s, NULL where s does not start with it.
 const char *after(const char *s, const char *prefix);
-bool contains(const char *s, const char *part);
+// find is where part begins in s, NULL where it does not.
+const char *find(const char *s, const char *part);
 // last_slash is the last slash in s, NULL where there is none.
-const char *last_slash(const char *s);
-// put_text copies s without its NUL, and gives the place behind it.
-char *put_text(char *to, const char *s);
+char *last_slash(const char *s);
+// put writes the three texts one after another, and a NUL, and gives the NUL's place; put_number a decimal number.
+char *put(char *to, const char *a, const char *b, const char *c);
 char *put_number(char *to, unsigned long n);
 // variable is the value of the variable in the environment, NULL where it is not set.
 const char *variable(char *const env[], const char *name);

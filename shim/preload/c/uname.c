@@ -8,7 +8,6 @@ enum field { SYSNAME, NODENAME, RELEASE, VERSION, MACHINE, DOMAIN, FIELDS };
 
 typedef char names[FIELDS][FIELD];
 
-extern WEAK const char *gnu_get_libc_version(void);
 extern WEAK void *fdopen(int, const char *);
 
 static const char *const keys[] = {"sysname", "nodename", "release", "version", "machine"};
@@ -19,9 +18,9 @@ static struct conf conf;
 __attribute__((constructor)) static void start(int argc, char **argv, char **env)
 {
 	(void)argc, (void)argv;
-	remember(&gnu_get_libc_version ? env : environment(), "uname.so");
-	if (load_conf(&conf) < 0)
-		conf.end = conf.text;
+	static char entry[DIR_MAX];
+	remember(first_environment(env), "/uname.so", entry);
+	load_conf(&conf);
 }
 
 static const char *from_env(enum field f)
@@ -34,12 +33,12 @@ static const char *from_env(enum field f)
 // the environment's release does not go with the version of another release in the file.
 static const char *spoofed(enum field f)
 {
-	const char *env = from_env(f), *file = conf.end ? conf_value(&conf, keys[f]) : NULL;
+	const char *env = from_env(f), *file = conf_value(&conf, keys[f]);
 	if (env)
 		return env;
 	if (f != VERSION)
 		return file;
-	const char *release = from_env(RELEASE), *other = conf.end ? conf_value(&conf, keys[RELEASE]) : NULL;
+	const char *release = from_env(RELEASE), *other = conf_value(&conf, keys[RELEASE]);
 	if (release && other && !same(release, other))
 		file = NULL;
 	return file ? file : release || other ? "#1 SMP" : NULL;
@@ -84,7 +83,7 @@ static char *proc_version(char *to)
 	long n = read_file("/proc/version", real, sizeof real - 1);
 	if (real_uname(all) < 0 || uname(all) < 0)
 		return to;
-	to = put_text(put_text(put_text(to, all[SYSNAME]), " version "), all[RELEASE]);
+	to = put(to, all[SYSNAME], " version ", all[RELEASE]);
 	real[n > 0 ? n : 0] = 0;
 	char *from = real, *end = real;
 	while (*from && !after(from, " ("))
@@ -94,9 +93,9 @@ static char *proc_version(char *to)
 			end = s;
 	if (end > from) {
 		*end = 0;
-		to = put_text(to, from);
+		to = put(to, from, "", "");
 	}
-	return put_text(put_text(put_text(to, " "), all[VERSION]), "\n");
+	return put(to, " ", all[VERSION], "\n");
 }
 
 // content writes what the file at path is to have, and gives its end; NULL where the path is not one of the identity's, and to
@@ -115,7 +114,7 @@ static char *content(const char *path, char *to)
 	name = after(name, "sys/kernel/");
 	for (enum field f = SYSNAME; name && f <= VERSION; f++)
 		if (same(name, names[f]) && (value = spoofed(f)) && length(value) < FIELD)
-			return put_text(put_text(to, value), "\n");
+			return put(to, value, "\n", "");
 	return NULL;
 }
 
