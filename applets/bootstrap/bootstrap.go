@@ -29,7 +29,7 @@ privilege is needed but subordinate ids (/etc/subuid).
   --mirror URL       where the packages are; dnf, zypper and apk have no default
   --variant V        debootstrap's and mmdebstrap's variant (default: minbase); custom: only what --include names
   --include P[,P...] packages to install besides
-  --keyring FILE     the keys that sign; what is not signed by them ends the run
+  --keyring FILE     the keys that sign (apk: a directory of them); what is not signed by them ends the run
   --emulator FILE    a static emulator, instead of searching beside binproxy and in PATH
   --route R          how programs of the root reach the emulator: userns, by the kernel (Linux 6.7 and later), or supervise, by
                      a supervisor; default: the first that works

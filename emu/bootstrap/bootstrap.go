@@ -114,13 +114,18 @@ func (j job) argv() ([]string, error) {
 	return []string{"binproxy", "bootstrap", Entrypoint, string(text)}, err
 }
 
-// checkDir refuses a directory that is something already.
+// checkDir refuses a directory that is something already, and makes the paths absolute: bootstrappers differ in where relative ones begin.
 func checkDir(o *Options) error {
 	path, err := filepath.Abs(o.Dir)
 	if err != nil {
 		return err
 	}
 	o.Dir = path
+	if o.Keyring != "" {
+		if o.Keyring, err = filepath.Abs(o.Keyring); err != nil {
+			return err
+		}
+	}
 	if fi, err := os.Stat(filepath.Dir(path)); err != nil || !fi.IsDir() {
 		return fmt.Errorf("%s: the directory that it is to be in does not exist", path)
 	}

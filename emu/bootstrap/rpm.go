@@ -62,18 +62,3 @@ func zypper(o Options, arch, root string) ([]command, error) {
 		command{argv: append(append(zypp[:4:4], "install", "--no-recommends"), packages...), env: env})
 	return all, nil
 }
-
-func apk(o Options, arch, root string) ([]command, error) {
-	if err := o.needMirror(); err != nil {
-		return nil, err
-	}
-	packages, err := o.packages("alpine-base")
-	if err != nil {
-		return nil, err
-	}
-	argv := []string{"apk", "--root", root, "--arch", arch, "--initdb", "--no-cache", "--repository", o.Mirror}
-	if o.Keyring != "" {
-		argv = append(argv, "--keys-dir", o.Keyring)
-	}
-	return []command{{argv: append(append(argv, "add"), packages...)}}, nil
-}

@@ -67,7 +67,7 @@ func binproxy(t testing.TB) string {
 
 func (w who) program(name string, args ...string) *exec.Cmd {
 	cmd := exec.Command(name, args...)
-	cmd.Env = append(host.Env(), "HOME=/root", "USER=root", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+	cmd.Env = append(host.Env(), "HOME=/root", "USER=root", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:"+os.Getenv("PATH"))
 	cmd.Dir = "/"
 	if w.home != "" {
 		host.As(cmd, w.home)
