@@ -260,10 +260,10 @@ func Programs(names []string) ([]string, error) {
 				list = append(list, r.passes...)
 			case r.Never:
 				continue
+			case r.Set == name: // apt and git are programs too, of the sets of those names
+				list = append(list, r.Names...)
 			case listed:
 				list = append(list, name)
-			case r.Set == name:
-				list = append(list, r.Names...)
 			default:
 				continue
 			}

@@ -39,6 +39,7 @@ func TestRules(t *testing.T) {
 func TestPrograms(t *testing.T) {
 	for _, c := range []struct{ names, want, complaint string }{
 		{"sed tar", "sed tar", ""}, {"git", "git", ""}, {"compressors sed", "gzip bzip2 xz zstd sed", ""}, {"g++", "cc1 cc1plus lto1 lto-wrapper collect2", ""},
+		{"apt", "apt apt-get apt-cache apt-config apt-mark store copy file rred", ""}, {"apt-get", "apt-get", ""},
 		{"", "", ""}, {"sed bash", "", "bash may have no twin: HOSTTYPE"}, {"dpkg", "", "dpkg may have no twin: the architecture"}, {"sedd", "", `there is no rule for "sedd"`},
 	} {
 		got, err := Programs(strings.Fields(c.names))

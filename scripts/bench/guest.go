@@ -22,8 +22,8 @@ type job struct {
 
 var (
 	secondStage   = job{first: true, argv: []string{"/debootstrap/debootstrap", "--second-stage"}}
-	aptInstall    = job{fresh: true, argv: []string{"/bin/sh", "-c", "apt-get install -qq -y --no-install-recommends /srv/*.deb"}}
-	aptInstallGit = job{fresh: true, argv: []string{"/bin/sh", "-c", "apt-get install -qq -y /srv/git/*.deb"}}
+	aptInstall    = job{fresh: true, argv: []string{"/bin/sh", "-c", "apt-get install -qq -y --no-install-recommends cowsay"}}
+	aptInstallGit = job{fresh: true, argv: []string{"/bin/sh", "-c", "apt-get install -qq -y git"}}
 	compileLua    = job{argv: []string{"/bin/sh", "-c", "cd /srv/lua-*/src && for f in lapi lcode lgc lparser lvm; do gcc -O2 -c -o /dev/null $f.c || exit; done"}}
 )
 
@@ -39,10 +39,7 @@ apt-get update -qq
 apt-get install -qq -y --no-install-recommends gcc libc6-dev make
 cd /srv
 apt-get install -qq -y --no-install-recommends --download-only cowsay
-mv /var/cache/apt/archives/*.deb .
 apt-get install -qq -y --download-only git
-mkdir git
-mv /var/cache/apt/archives/*.deb git
 apt-get source -qq --download-only lua5.4
 tar -xf lua5.4_*.orig.tar.*
 `

@@ -23,12 +23,12 @@ import (
 
 // installation is what the two guests of TestInstall do. The last line asks an apt that has no twin about what one with a twin has left.
 const installation = `set -e
-apt-get install -y --no-install-recommends /srv/debs/*.deb
+apt-get install -y --no-install-recommends ca-certificates less
 apt-get remove -y less
 apt-get autoremove -y
-apt-mark manual perl
-apt-cache policy perl openssl
-BINPROXY=1 APT_CONFIG=/dev/null apt-cache show cowsay
+apt-mark manual openssl
+apt-cache policy ca-certificates openssl
+APT_CONFIG=/dev/null apt-cache show ca-certificates
 `
 
 // TestInstall installs packages with scripts, alternatives, triggers and a file made for each certificate, with and without twins: apt, dpkg-deb,
@@ -47,16 +47,16 @@ func TestInstall(t *testing.T) {
 				require.NoError(t, os.Mkdir(root, 0o755))
 				out, err := exec.Command("tar", "-C", root, "--numeric-owner", "-xpf", archive).CombinedOutput()
 				require.NoError(t, err, string(out))
-				output, status := run(t, "--twins", set, "--summary", "--root", root, "--", "/bin/sh", "-c", installation)
+				trace := filepath.Join(dir, "trace")
+				output, status := run(t, "--twins", set, "--trace", trace, "--root", root, "--", "/bin/sh", "-c", installation)
 				require.Zero(t, status, output)
-				trees[set] = tree(t, root)
-				said[set], _, _ = strings.Cut(output, "\nbinproxy: ")
-				if set == twins {
-					assert.Regexp(t, `(?m)^ .* apt-get \(twin\)$`, output)
-					assert.Regexp(t, `apt-cache: APT_CONFIG is set`, output)
-				}
+				trees[set], said[set] = tree(t, root), timeless(output)
+				events, err := os.ReadFile(trace)
+				require.NoError(t, err)
+				assert.Equal(t, set == twins, regexp.MustCompile(`"name":"apt-get"[^\n]*"arch":"twin"`).Match(events))
+				assert.Regexp(t, `"name":"apt-cache"[^\n]*"no_twin":"(APT_CONFIG is set|no twins are given)"`, string(events))
 			}
-			assert.Equal(t, timeless(said["off"]), timeless(said[twins]))
+			assert.Equal(t, said["off"], said[twins])
 			want, got := trees["off"], trees[twins]
 			assert.Equal(t, slices.Sorted(maps.Keys(want)), slices.Sorted(maps.Keys(got)))
 			assert.Contains(t, want, "/etc/ssl/certs/ca-certificates.crt")
@@ -105,7 +105,7 @@ func tree(t *testing.T, root string) map[string]string {
 	return files
 }
 
-// timeless is what was said but for what apt counts and measures on its way.
+// timeless is what was said but for how far dpkg is with its database.
 func timeless(said string) string {
-	return regexp.MustCompile(`(?m)^(Fetched|\(Reading database|Get:).*\n`).ReplaceAllString(strings.ReplaceAll(said, "\r", "\n"), "")
+	return regexp.MustCompile(`(?m)^\(Reading database.*\n`).ReplaceAllString(strings.ReplaceAll(said, "\r", "\n"), "")
 }
