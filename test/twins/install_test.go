@@ -105,7 +105,8 @@ func tree(t *testing.T, root string) map[string]string {
 	return files
 }
 
-// timeless is what was said but for how far dpkg is with its database.
+// timeless is what was said but for how far dpkg is with its database, and for apt's complaint that the root has no /dev/pts: which errno the kernel
+// gives there depends on what it has cached.
 func timeless(said string) string {
-	return regexp.MustCompile(`(?m)^\(Reading database.*\n`).ReplaceAllString(strings.ReplaceAll(said, "\r", "\n"), "")
+	return regexp.MustCompile(`(?m)^(\(Reading database|E: Can not write log).*\n`).ReplaceAllString(strings.ReplaceAll(said, "\r", "\n"), "")
 }
