@@ -35,10 +35,10 @@ A container is a mount namespace: DIR is its root, and the host's /proc, /sys, /
   --name N       what to call it (default: the architecture)
   --bind SRC     mount something else of the host in it, too, at DST or the same place
   --no-home      without /home
-  --route kernel|userns
-                 by an entry of the host, which must have flag F (binproxy binfmt register makes one), or by one in a
-                 user namespace of the container's own (Linux 6.7 and later). Default: for root the host's, where
-                 there is one with F, else userns
+  --route kernel|userns|supervise
+                 by an entry of the host, which must have flag F (binproxy binfmt register makes one); by one in a
+                 user namespace of the container's own (Linux 6.7 and later); or by a supervisor that enter starts.
+                 Default: for root the host's, where there is one with F, else userns, else what is left
   --emulator FILE  a static emulator, instead of searching beside binproxy and in PATH
   --release R    the kernel release that programs in it are told; also --kernel-version V, --sysname S,
                  --nodename N, --machine M. With create for whoever enters; with enter for this once
@@ -68,6 +68,10 @@ func run(args []string) error {
 		if len(args) == 2 {
 			return mntns.Inside(args[1])
 		}
+	case mntns.ProveEntrypoint:
+		if len(args) == 2 && arch.Get(args[1]) != nil {
+			return mntns.Prove(args[1])
+		}
 	}
 	return exit.Errorf(exit.Failed, "container: %q is none of create, enter, list, remove; see binproxy help container", args[0])
 }
@@ -91,8 +95,10 @@ func create(args []string) error {
 	if len(operands) > 0 || *abi == "" || o.Location == "" {
 		return exit.Errorf(exit.Failed, "container create: it is --arch ARCH --location DIR, and flags; see binproxy help container")
 	}
-	if o.Route != "" && o.Route != mntns.RouteKernel && o.Route != mntns.RouteUserns {
-		return exit.Errorf(exit.Failed, "container create: --route is kernel or userns, not %q", o.Route)
+	switch o.Route {
+	case "", mntns.RouteKernel, mntns.RouteUserns, mntns.RouteSupervise:
+	default:
+		return exit.Errorf(exit.Failed, "container create: --route is kernel, userns or supervise, not %q", o.Route)
 	}
 	if o.ABI, err = arch.Parse(*abi); err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"strings"
 	"time"
 
@@ -25,10 +26,12 @@ const (
 	AnchorEntrypoint = "hold-inside"
 )
 
-// The child's descriptors: where it answers, and where it hears whether to stay.
+// The child's descriptors: where it answers, where it hears whether to stay, and for the route supervise the emulator. An anchor keeps the last open
+// as long as it lives: that is what those who enter get.
 const (
-	answerFD = 4
-	staysFD  = 5
+	answerFD   = 4
+	staysFD    = 5
+	emulatorFD = 6
 )
 
 // Make is the child's side of Create: it makes the container around itself, answers, and stays as its anchor if it is told to.
@@ -41,6 +44,11 @@ func Make() error {
 	unix.CloseOnExec(answerFD)
 	unix.CloseOnExec(staysFD)
 	unix.Umask(0o022) // what is made in the root is for everybody in it
+	if p.Emulator {
+		unix.CloseOnExec(emulatorFD)
+		p.emulator = os.NewFile(emulatorFD, "emulator")
+		defer runtime.KeepAlive(p.emulator)
+	}
 	r := report{PID: os.Getpid()}
 	err := p.make()
 	if err == nil && p.Inner != nil {
@@ -50,7 +58,7 @@ func Make() error {
 		}
 	}
 	if err != nil {
-		r = report{Error: err.Error()}
+		r = report{Error: err.Error(), NoBinfmt: errors.Is(err, errNoBinfmt)}
 	}
 	if err := json.NewEncoder(answer).Encode(r); err != nil || r.Error != "" {
 		return err
@@ -61,7 +69,11 @@ func Make() error {
 
 // handOver starts the anchor in one more user namespace, where the caller is himself.
 func handOver(p plan, answer, stays *os.File) error {
-	_, err := userns.Start([]string{"container", AnchorEntrypoint}, *p.Inner, struct{}{}, true, answer, stays)
+	files := []*os.File{answer, stays}
+	if p.Emulator {
+		files = append(files, p.emulator)
+	}
+	_, err := userns.Start([]string{"container", AnchorEntrypoint}, *p.Inner, struct{}{}, true, files...)
 	return err
 }
 
@@ -199,10 +211,15 @@ func (b *builder) mount(m mount) error {
 // register makes the namespace's entries, which then come into the root with /proc. Read-only: packages that bring emulators would register theirs.
 func (b *builder) register() error {
 	if err := userns.Register(b.Entries); err != nil {
-		return err
+		return &noBinfmt{err}
 	}
 	return sys.Mount("none", binfmt.Dir, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
 }
+
+// noBinfmt is errNoBinfmt with the kernel's own words.
+type noBinfmt struct{ error }
+
+func (e *noBinfmt) Is(target error) bool { return target == errNoBinfmt }
 
 // coverEntries keeps packages inside from registering their emulators with the host.
 func (b *builder) coverEntries() error {
@@ -215,4 +232,9 @@ func (b *builder) coverEntries() error {
 // tell has the kernel's files tell the identity; uname(2) is the supervisor's, at each enter.
 func (b *builder) tell() error { return identity.Cover(b.Identity.Files(os.ReadFile), b.Location) }
 
-func (b *builder) prove() error { return route.Prove(arch.Get(b.ABI), b.Location) }
+func (b *builder) prove() error {
+	if b.Emulator {
+		return proveSupervised(b.ABI, b.emulator)
+	}
+	return route.Prove(arch.Get(b.ABI), b.Location)
+}

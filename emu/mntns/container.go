@@ -32,6 +32,8 @@ const (
 	RouteNative = "native" // the kernel runs the programs itself
 	RouteKernel = "kernel" // an entry of the host, with F
 	RouteUserns = "userns" // an entry of the container's own user namespace
+
+	RouteSupervise = "supervise" // a supervisor for each who enters
 )
 
 // Container is what is kept of one, in the store.
@@ -112,6 +114,9 @@ func (s *Store) Close() {
 func (s *Store) record(name string) string  { return filepath.Join(s.Dir, "."+name+".json") }
 func (s *Store) pin(name string) string     { return filepath.Join(s.Dir, name) }
 func (s *Store) userPin(name string) string { return filepath.Join(s.Dir, "."+name+".user") }
+
+// emulatorPin is where root's containers of the route supervise have their emulator.
+func (s *Store) emulatorPin(name string) string { return filepath.Join(s.Dir, "."+name+".emulator") }
 
 // MaxName is the longest name of a container in bytes.
 const MaxName = 64

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -26,7 +27,7 @@ type Options struct {
 	Name     string            // "" for the ABI's QEMU name
 	Binds    []string          // SRC[:DST]
 	NoHome   bool              // without the home directories
-	Route    string            // "" for the one that works: the host's entry, where it has F, else a namespace's own
+	Route    string            // "" for the one that works: the host's entry, where it has F, else a namespace's own, else a supervisor
 	Emulator string            // "" to search for it
 	Identity identity.Identity // what uname(2) and the kernel's files tell in it; empty fields are the kernel's
 	Warn     func(format string, args ...any)
@@ -40,22 +41,56 @@ type plan struct {
 	Location string
 	Mounts   []mount
 	Entries  []binfmt.Entry // to register; the host's count where there are none
+	Emulator bool           // there is an emulator at emulatorFD, for supervisors
 	Identity identity.Identity
 	Inner    *userns.IDs // who holds the container in the end, where that is not who makes it
 	FailAt   int
+
+	emulator *os.File // for the child's emulatorFD, and there that
 }
 
 // report is what the child answers.
 type report struct {
-	Error string
-	PID   int // of the one who holds the namespaces
+	Error    string
+	NoBinfmt bool // the error is that the kernel takes no entry of the namespace's own
+	PID      int  // of the one who holds the namespaces
 }
 
-// Create makes a container.
+// Create makes a container. Where nobody chose a route and the kernel takes no entry of the namespace's own, it takes another one.
 func Create(o Options) (Container, error) {
+	c, err := create(o)
+	if errors.Is(err, errNoBinfmt) && o.Route == "" {
+		if o.Route, err = withoutBinfmt(o.ABI, err, o.Warn); err == nil {
+			return create(o)
+		}
+	}
+	return c, err
+}
+
+// errNoBinfmt is the kernel's refusal of an entry of the namespace's own.
+var errNoBinfmt = errors.New("no binfmt_misc of the container's own")
+
+// withoutBinfmt is the route where the kernel has refused an entry.
+func withoutBinfmt(abi *arch.ABI, refusal error, warn func(string, ...any)) (string, error) {
+	entries, err := hostEntries(abi)
+	if err != nil {
+		return "", err
+	}
+	if slices.ContainsFunc(entries, fixed) {
+		warn("%v; the host's entry takes its place", refusal)
+		return RouteKernel, nil
+	}
+	warn("%v; a supervisor takes its place", refusal)
+	return RouteSupervise, nil
+}
+
+func create(o Options) (Container, error) {
 	c, p, err := prepare(&o)
 	if err != nil {
 		return Container{}, err
+	}
+	if p.emulator != nil {
+		defer p.emulator.Close()
 	}
 	store, err := Open()
 	if err != nil {
@@ -81,7 +116,7 @@ func (s *Store) make(c *Container, ids userns.IDs, p plan) error {
 			return err
 		}
 		defer holder.release()
-		return s.hold(c, holder)
+		return s.hold(c, holder, p.emulator)
 	}
 	err := attempt()
 	if !errors.Is(err, errCannotPin) {
@@ -123,10 +158,15 @@ func prepare(o *Options) (Container, plan, error) {
 	if c.Route, err = pickRoute(o); err != nil {
 		return Container{}, plan{}, err
 	}
-	if c.Route == RouteUserns {
+	if c.Route == RouteUserns || c.Route == RouteSupervise {
 		emulator, err := binfmt.Emulator(o.ABI, o.Emulator)
 		if err != nil {
 			return Container{}, plan{}, err
+		}
+		if c.Route == RouteSupervise {
+			p.Emulator = true
+			p.emulator, err = os.Open(emulator)
+			return c, p, err
 		}
 		// With C, for sudo and su: whoever misuses the emulator gets no further than this namespace's root.
 		p.Entries = []binfmt.Entry{binfmt.ForABI(o.ABI, emulator, "POCF")}
@@ -210,6 +250,9 @@ func pickRoute(o *Options) (string, error) {
 	if o.ABI.Native(arch.Host()) {
 		return RouteNative, nil
 	}
+	if o.Route == RouteSupervise {
+		return RouteSupervise, nil
+	}
 	if o.Route == RouteUserns || o.Route == "" && os.Geteuid() != 0 {
 		return RouteUserns, nil // an ordinary user has a user namespace anyway
 	}
@@ -217,16 +260,16 @@ func pickRoute(o *Options) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for _, e := range entries {
-		if e.Has(binfmt.FixBinary) {
-			return RouteKernel, nil
-		}
+	if slices.ContainsFunc(entries, fixed) {
+		return RouteKernel, nil
 	}
 	if o.Route == RouteKernel {
 		return "", fmt.Errorf("the host has no entry with flag F for %s programs; `binproxy binfmt register %s` makes one", o.ABI.Name, o.ABI.Name)
 	}
 	return RouteUserns, nil
 }
+
+func fixed(e binfmt.Entry) bool { return e.Has(binfmt.FixBinary) }
 
 func hostEntries(abi *arch.ABI) ([]binfmt.Entry, error) {
 	registry, err := binfmt.Host()
@@ -279,7 +322,11 @@ func start(ids userns.IDs, p plan) (*holder, error) {
 		answerChild.Close()
 		return nil, err
 	}
-	cmd, err := userns.Start([]string{"container", Entrypoint}, ids, p, true, answerChild, staysChild)
+	files := []*os.File{answerChild, staysChild}
+	if p.emulator != nil {
+		files = append(files, p.emulator)
+	}
+	cmd, err := userns.Start([]string{"container", Entrypoint}, ids, p, true, files...)
 	answerChild.Close()
 	staysChild.Close()
 	if err != nil {
@@ -291,6 +338,8 @@ func start(ids userns.IDs, p plan) (*holder, error) {
 	err = json.NewDecoder(answer).Decode(&r)
 	if err != nil {
 		err = fmt.Errorf("the process that makes the container ended without an answer: %w", err)
+	} else if r.NoBinfmt {
+		err = fmt.Errorf("%w: %s", errNoBinfmt, r.Error)
 	} else if r.Error != "" {
 		err = errors.New(r.Error)
 	}
@@ -307,7 +356,7 @@ func start(ids userns.IDs, p plan) (*holder, error) {
 func (h *holder) release() { h.stays.Close() }
 
 // hold keeps the namespaces, by pins or by the child, and writes the record. The record comes before the pin: what has no pin is nothing yet.
-func (s *Store) hold(c *Container, h *holder) error {
+func (s *Store) hold(c *Container, h *holder, emulator *os.File) error {
 	dir := "/proc/" + strconv.Itoa(h.pid) + "/ns/"
 	f, err := os.Open(dir + "mnt")
 	if err != nil {
@@ -330,7 +379,7 @@ func (s *Store) hold(c *Container, h *holder) error {
 	}
 	err = s.put(*c)
 	if err == nil {
-		err = s.pinAll(*c, dir)
+		err = s.pinAll(*c, dir, emulator)
 	}
 	if err != nil {
 		return errors.Join(err, s.clear(c.Name))
@@ -340,7 +389,8 @@ func (s *Store) hold(c *Container, h *holder) error {
 	return nil
 }
 
-func (s *Store) pinAll(c Container, dir string) error {
+// pinAll pins the namespaces, and the emulator that no entry keeps open.
+func (s *Store) pinAll(c Container, dir string, emulator *os.File) error {
 	is, err := sys.IsMount(s.Dir)
 	if err != nil {
 		return err
@@ -355,6 +405,11 @@ func (s *Store) pinAll(c Container, dir string) error {
 			return err
 		}
 	}
+	if emulator != nil {
+		if err := pin(sys.FDPath(emulator), s.emulatorPin(c.Name)); err != nil {
+			return err
+		}
+	}
 	err = pin(dir+"mnt", s.pin(c.Name))
 	if errors.Is(err, unix.EINVAL) {
 		err = fmt.Errorf("%w: %w", errCannotPin, err)
@@ -362,19 +417,19 @@ func (s *Store) pinAll(c Container, dir string) error {
 	return err
 }
 
-func pin(namespace, at string) error {
+func pin(what, at string) error {
 	f, err := os.OpenFile(at, os.O_CREATE|os.O_EXCL|os.O_RDONLY, 0o444)
 	if err != nil {
 		return err
 	}
 	f.Close()
-	return sys.Mount(namespace, at, "", unix.MS_BIND, "")
+	return sys.Mount(what, at, "", unix.MS_BIND, "")
 }
 
 // clear removes pins and record of the name, as far as they are there.
 func (s *Store) clear(name string) error {
 	var failures []error
-	for _, path := range []string{s.pin(name), s.userPin(name)} {
+	for _, path := range []string{s.pin(name), s.userPin(name), s.emulatorPin(name)} {
 		if !s.root {
 			break
 		}

@@ -11,10 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"binproxy/emu/arch"
-	"binproxy/emu/exit"
 	"binproxy/emu/identity"
-	"binproxy/emu/supervise"
 	"binproxy/emu/sys"
 	"binproxy/emu/userns"
 )
@@ -39,6 +36,15 @@ type visit struct {
 	Caller account
 	Dir    string
 	Is     sys.FileIdentity // the directory
+
+	// For a supervisor that routes: the container's ABI, and its emulator by a path in the container, or by a descriptor.
+	ABI, Emulator string
+	EmulatorFD    int
+}
+
+// isSupervised tells whether a supervisor comes between.
+func (v visit) isSupervised() bool {
+	return !v.Identity.IsZero() || v.Emulator != "" || v.EmulatorFD != 0
 }
 
 // Enter runs the visit in the container, and ends with its exit status. A deputy joins the namespaces, finds out in there who the user is, becomes him, and
@@ -87,6 +93,13 @@ func join(name string, v Visit) (pid int, err error) {
 		return 0, err
 	}
 	defer self.Close()
+	if c.Route == RouteSupervise {
+		emulator, err := store.emulator(c, &told)
+		if err != nil {
+			return 0, err
+		}
+		defer emulator.Close() // also where it is nil
+	}
 	d, err := sys.Send()
 	if err != nil {
 		return 0, err
@@ -114,14 +127,33 @@ func (v visit) arrive(d *sys.Deputy, self *os.File, namespaces []*os.File, root 
 			return 0, fmt.Errorf("container: %w", err)
 		}
 	}
-	if v.Identity.IsZero() {
+	if !v.isSupervised() {
 		return v.land(d)
+	}
+	if v.EmulatorFD != 0 {
+		if err := d.KeepOpen(v.EmulatorFD); err != nil {
+			return 0, err
+		}
 	}
 	argv, err := v.argv()
 	if err != nil {
 		return 0, err
 	}
 	return d.ExecFile(self, argv, os.Environ())
+}
+
+// emulator has the visit told of the container's emulator: root's is pinned, another's is held by the anchor, which only the container's root can ask.
+func (s *Store) emulator(c Container, v *visit) (*os.File, error) {
+	v.ABI = c.Arch
+	if !s.root {
+		v.Emulator = fmt.Sprintf("/proc/%d/fd/%d", c.Anchor.PID, emulatorFD)
+		return nil, nil
+	}
+	f, err := os.Open(s.emulatorPin(c.Name))
+	if err == nil {
+		v.EmulatorFD = int(f.Fd())
+	}
+	return f, err
 }
 
 // argv starts this program as one that lands.
@@ -181,8 +213,8 @@ func Inside(text string) error {
 	if err := json.Unmarshal([]byte(text), &v); err != nil {
 		return fmt.Errorf("container: %w", err)
 	}
-	if !v.Identity.IsZero() {
-		return v.supervised()
+	if v.isSupervised() {
+		return v.superviseLanding()
 	}
 	d, err := sys.Here()
 	if err != nil {
@@ -190,22 +222,6 @@ func Inside(text string) error {
 	}
 	_, err = v.land(d)
 	return err
-}
-
-// supervised starts the landing under a supervisor that tells the identity. It is the container's root that supervises: setuid programs get their rights
-// then. Execs are the kernel's as before.
-func (v visit) supervised() error {
-	c := supervise.Config{Command: "/proc/self/exe", Env: os.Environ(), Guest: func(*arch.ABI) bool { return false }, Identity: v.Identity, Proc: v.Proc}
-	v.Identity = identity.Identity{}
-	var err error
-	if c.Argv, err = v.argv(); err != nil {
-		return err
-	}
-	status, err := supervise.Run(c)
-	if err != nil {
-		return err
-	}
-	return exit.Ended(status)
 }
 
 // account finds the user in the container's own passwd(5), whose shell is one that is there. A caller who is not in it is who he is outside.

@@ -18,7 +18,9 @@ import (
 	"binproxy/emu/binfmt"
 	"binproxy/emu/elfinfo"
 	"binproxy/emu/elfinfo/tiny"
+	"binproxy/emu/exit"
 	"binproxy/emu/identity"
+	"binproxy/emu/supervise"
 	"binproxy/test/host"
 	"binproxy/test/need"
 )
@@ -29,17 +31,21 @@ const asUser = "MNTNS_TEST_AS_USER"
 // TestMain is also the program that Create starts anew.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "container" {
-		modes := map[string]func() error{Entrypoint: Make, AnchorEntrypoint: Hold}
-		if err := modes[os.Args[2]](); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
+		modes := map[string]func() error{Entrypoint: Make, AnchorEntrypoint: Hold, ProveEntrypoint: func() error { return Prove(os.Args[3]) }}
+		end(modes[os.Args[2]]())
+	}
+	if os.Args[0] == supervise.LaunchName {
+		end(supervise.Launch(os.Args[1:]))
 	}
 	if os.Getenv(asUser) != "" {
 		os.Exit(m.Run())
 	}
 	host.Main(m)
+}
+
+func end(err error) {
+	fmt.Fprintln(os.Stderr, exit.Message(err))
+	os.Exit(exit.Code(err))
 }
 
 // as runs the test that calls it as root, as the ordinary user with subordinate ids, and as one without.
@@ -103,31 +109,37 @@ func tree(t *testing.T, dir string) []string {
 // Whichever step fails, the mounts, the root and the store are afterwards as they were.
 func TestEveryStepThatFailsIsUndone(t *testing.T) {
 	as(t, func(t *testing.T) {
-		location := foreignRoot(t)
-		o := options(t, location)
-		o.Identity = identity.Identity{Release: "4.15.0"}
-		mounts, files := host.Mounts(t), tree(t, location)
-		for o.failAt = 1; ; o.failAt++ {
-			c, err := Create(o)
-			if err == nil {
-				break
-			}
-			require.ErrorContains(t, err, "failed for the test's sake")
-			assert.Equal(t, mounts, host.Mounts(t), err)
-			if strings.Contains(err.Error(), "making it the root") {
-				continue // the root is in use by the very namespace that would have to clean it
-			}
-			assert.Equal(t, files, tree(t, location), err)
-			assert.Empty(t, c.Anchor)
-			all, err := List()
-			require.NoError(t, err)
-			assert.Empty(t, all)
+		for _, route := range []string{RouteUserns, RouteSupervise} {
+			everyStepFails(t, route)
 		}
-		assert.Greater(t, o.failAt, 15, "steps")
-		require.NoError(t, Remove("aarch64"))
-		assert.Equal(t, mounts, host.Mounts(t))
-		assert.FileExists(t, location+"/bin/sh")
 	})
+}
+
+func everyStepFails(t *testing.T, route string) {
+	location := foreignRoot(t)
+	o := options(t, location)
+	o.Route, o.Identity = route, identity.Identity{Release: "4.15.0"}
+	mounts, files := host.Mounts(t), tree(t, location)
+	for o.failAt = 1; ; o.failAt++ {
+		c, err := Create(o)
+		if err == nil {
+			break
+		}
+		require.ErrorContains(t, err, "failed for the test's sake")
+		assert.Equal(t, mounts, host.Mounts(t), err)
+		if strings.Contains(err.Error(), "making it the root") {
+			continue // the root is in use by the very namespace that would have to clean it
+		}
+		assert.Equal(t, files, tree(t, location), err)
+		assert.Empty(t, c.Anchor)
+		all, err := List()
+		require.NoError(t, err)
+		assert.Empty(t, all)
+	}
+	assert.Greater(t, o.failAt, 15, "steps")
+	require.NoError(t, Remove("aarch64"))
+	assert.Equal(t, mounts, host.Mounts(t))
+	assert.FileExists(t, location+"/bin/sh")
 }
 
 // By the host's entry, which the root cannot see: a package in there would register its emulators with the host.

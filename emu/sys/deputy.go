@@ -127,6 +127,12 @@ func (d *Deputy) Executable(path string) error {
 	return err
 }
 
+// KeepOpen has a descriptor, which was open when the deputy was sent, stay open in what the deputy executes.
+func (d *Deputy) KeepOpen(fd int) error {
+	_, err := d.call(unix.SYS_FCNTL, uintptr(fd), unix.F_SETFD, 0)
+	return os.NewSyscallError("fcntl", err)
+}
+
 // Chdir changes the deputy's directory.
 func (d *Deputy) Chdir(path string) error {
 	at, err := d.text(path)
