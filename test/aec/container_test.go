@@ -222,38 +222,57 @@ func bootstrapped(t *testing.T, w who) string {
 	t.Helper()
 	kept := filepath.Join(cache(t, "roots"), "bootstrapped-"+suite+"-arm64.tar")
 	if _, err := os.Stat(kept); err != nil {
-		dir := w.dir()
-		debianRoot{from: "debootstrap", arch: "arm64", whole: true}.make(t, w, dir)
+		maker := root(t)
+		dir := maker.dir()
+		debianRoot{from: "debootstrap", arch: "arm64", whole: true}.make(t, maker, dir)
 		out, err := exec.Command("tar", "--numeric-owner", "-C", dir+"/root", "-cf", kept+".new", ".").CombinedOutput()
 		require.NoError(t, err, "%s", out)
 		require.NoError(t, os.Rename(kept+".new", kept))
 	}
 	dir := w.dir() + "/root"
+	archive, err := os.Open(kept)
+	require.NoError(t, err)
+	defer archive.Close()
 	require.NoError(t, os.Mkdir(dir, 0o755))
-	out, err := exec.Command("tar", "--numeric-owner", "-C", dir, "-xpf", kept).CombinedOutput()
-	require.NoError(t, err, "%s", out)
+	if w.home != "" {
+		require.NoError(t, os.Chown(dir, host.UserID, host.UserID))
+	}
+	unpack := w.cmd("binfmt", "--userns", "--root", "--", "tar", "--numeric-owner", "-C", dir, "-xpf", "-")
+	unpack.Stdin = archive
+	r := run(unpack)
+	require.Zero(t, r.status, r)
 	return dir
 }
 
-// The post's walk, with our commands: a root by debootstrap, a container with it, by the host's entry; a program built inside; a package that brings the
-// emulator's own path; and on.
+// The post's walk, with our commands: a root by debootstrap, a container with it, by the host's entry, or for an ordinary user by one of his own; a program
+// built inside; a package that brings the emulator's own path; and on.
 func TestWalk(t *testing.T) {
-	w := root(t)
 	need.Program(t, "debootstrap", "debootstrap")
+	t.Run("root", func(t *testing.T) {
+		w := root(t)
+		before := host.Mounts(t)
+		w.does("binfmt", "register", "arm64")
+		defer func() {
+			w.does("binfmt", "unregister", "qemu-aarch64")
+			assert.Equal(t, before, host.Mounts(t))
+		}()
+		walk(t, w, "kernel", "nsenter --mount="+mntns.RootStore+"/arm")
+		assert.Contains(t, w.does("binfmt", "status"), "aarch64: runs\n  entry qemu-aarch64(PF): "+need.Emulator(t, "aarch64"), "the host's entry is as it was")
+	})
+	t.Run("user", func(t *testing.T) {
+		walk(t, user(t), "userns", `nsenter --user --mount --target $(sed -n 's/.*"PID": \([0-9]*\).*/\1/p' $XDG_RUNTIME_DIR/binproxy/containers/.arm.json)`)
+	})
+}
+
+func walk(t *testing.T, w who, route, nsenter string) {
 	at := bootstrapped(t, w)
-	before := host.Mounts(t)
-	w.does("binfmt", "register", "arm64")
 	out := w.does("container", "create", "--arch", "arm64", "--location", at, "--name", "arm")
-	assert.Contains(t, out, "route kernel")
-	defer func() {
-		w.does("container", "remove", "arm")
-		w.does("binfmt", "unregister", "qemu-aarch64")
-		assert.Equal(t, before, host.Mounts(t))
-	}()
-	r := run(w.program("nsenter", "--mount="+mntns.RootStore+"/arm", "--wd=/", "/bin/uname", "-m"))
+	assert.Contains(t, out, "route "+route)
+	defer func() { w.does("container", "remove", "arm") }()
+	r := run(w.program("sh", "-c", nsenter+" --wd=/ /bin/uname -m"))
 	assert.Equal(t, "aarch64\n", r.out, r)
 	inside := func(script string) string {
-		return w.does("container", "enter", "arm", "--", "sh", "-ec", script)
+		return w.does("container", "enter", "--user", "root", "arm", "--", "sh", "-ec", script)
 	}
 	assert.Equal(t, "arm64\n", inside("dpkg --print-architecture"))
 
@@ -267,7 +286,7 @@ func TestWalk(t *testing.T) {
 	// The post's case: Debian's package that has an emulator of that very path, and scripts which would register it.
 	own, err := os.ReadFile(need.Emulator(t, "aarch64"))
 	require.NoError(t, err)
-	require.NoError(t, os.Rename(qemuUserStatic(t), at+"/tmp/qemu.deb"))
+	require.NoError(t, exec.Command("cp", qemuUserStatic(t), at+"/tmp/qemu.deb").Run())
 	inside("dpkg -i /tmp/qemu.deb; dpkg-query -W -f '${db:Status-Status}' qemu-user-static | grep -qx installed; test -x /usr/bin/qemu-aarch64-static")
 	theirs, err := os.ReadFile(at + "/usr/bin/qemu-aarch64-static")
 	require.NoError(t, err)
@@ -276,7 +295,6 @@ func TestWalk(t *testing.T) {
 	assert.Equal(t, "built inside\n", inside("tcc -o /tmp/again /tmp/hello.c; /tmp/again"))
 	assert.Equal(t, "built inside\n", inside("rm /usr/bin/qemu-aarch64-static; /tmp/hello"))
 	assert.Equal(t, "built inside\n", inside("dpkg --purge qemu-user-static >/dev/null; /tmp/hello"))
-	assert.Contains(t, w.does("binfmt", "status"), "aarch64: runs\n  entry qemu-aarch64(PF): "+need.Emulator(t, "aarch64"), "the host's entry is as it was")
 }
 
 // qemuUserStatic is Debian's package of arm64 with its scripts as they are, but with the one emulator only that a container of arm64 has.
