@@ -24,7 +24,7 @@ privilege is needed but subordinate ids (/etc/subuid).
   --arch ARCH        arm64, armhf, linux/riscv64 ...
   --from BACKEND     debootstrap (the default), mmdebstrap, dnf, zypper or apk; or
                      oci:DIR[:REF]  an OCI image layout, with several images the one of that name
-                     tar:FILE       what docker save, docker export or tar has written; may be gzipped
+                     tar:FILE       what docker save, docker export or tar has written; may be packed with gzip or zstd
   --suite S          the release: bookworm, 42 ... (Debian's default: stable)
   --mirror URL       where the packages are; dnf, zypper and apk have no default
   --variant V        debootstrap's and mmdebstrap's variant (default: minbase); custom: only what --include names

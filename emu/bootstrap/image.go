@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"binproxy/emu/arch"
+	"binproxy/emu/zstd"
 )
 
 // source is where an image's files are: an OCI layout's directory, or the entries of an archive.
@@ -135,7 +136,7 @@ func decompress(r io.Reader) (io.Reader, error) {
 	case n >= 2 && head[0] == 0x1f && head[1] == 0x8b:
 		return gzip.NewReader(whole)
 	case n == 4 && string(head) == "\x28\xb5\x2f\xfd":
-		return nil, errors.New("it is compressed with zstd; `skopeo copy --dest-compress-format gzip`, or zstd -d for a tar file, makes one that can be read here")
+		return zstd.NewReader(whole), nil
 	}
 	return &peeked{whole}, nil
 }

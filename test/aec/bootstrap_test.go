@@ -176,7 +176,8 @@ func TestImages(t *testing.T) {
 		dir := w.dir()
 		buildImage(t, dir, busybox(t, "arm64"))
 		require.NoError(t, exec.Command("gzip", "-k", dir+"/saved.tar").Run())
-		for name, from := range map[string]string{"oci": "oci:" + dir + "/layout", "saved": "tar:" + dir + "/saved.tar", "gzip": "tar:" + dir + "/saved.tar.gz"} {
+		require.NoError(t, exec.Command(need.Program(t, "zstd", "zstd"), "-q", "-k", dir+"/saved.tar").Run())
+		for name, from := range map[string]string{"oci": "oci:" + dir + "/layout", "saved": "tar:" + dir + "/saved.tar", "gzip": "tar:" + dir + "/saved.tar.gz", "zstd": "tar:" + dir + "/saved.tar.zst"} {
 			at := dir + "/root-" + name
 			w.does("bootstrap", "--arch", "arm64", "--from", from, at)
 			assertMade(t, at)
