@@ -7,7 +7,8 @@
 // (nsenter --mount= works on it), for an ordinary user by the child, which stays as the anchor. Nothing is mounted in the
 // creator's namespace before that, so a failure leaves nothing.
 //
-// The emulator is held open by the kernel (flag F). No package inside can overwrite it, and no rm on the host can break the container.
+// The emulator is held open by the kernel (flag F); by route supervise, where there is no entry and each Enter starts a supervisor, by one more pin or by
+// the anchor. No package inside can overwrite it, and no rm on the host can break the container.
 package mntns
 
 import (

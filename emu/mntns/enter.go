@@ -48,7 +48,7 @@ func (v visit) isSupervised() bool {
 }
 
 // Enter runs the visit in the container, and ends with its exit status. A deputy joins the namespaces, finds out in there who the user is, becomes him, and
-// then the command: nothing of ours is started inside, but for a supervisor where an identity is told.
+// then the command: nothing of ours is started inside, but for a supervisor where an identity is told or no entry routes.
 func Enter(name string, v Visit) error {
 	signals := userns.Catch()
 	defer signals.Stop()
@@ -142,14 +142,19 @@ func (v visit) arrive(d *sys.Deputy, self *os.File, namespaces []*os.File, root 
 	return d.ExecFile(self, argv, os.Environ())
 }
 
-// emulator has the visit told of the container's emulator: root's is pinned, another's is held by the anchor, which only the container's root can ask.
+// emulator has the visit told of the container's emulator: root's is pinned, another's is held by the anchor. Whose anchor is root in there, which for
+// us is another user, leaves the opening to the container's root.
 func (s *Store) emulator(c Container, v *visit) (*os.File, error) {
 	v.ABI = c.Arch
+	path := s.emulatorPin(c.Name)
 	if !s.root {
-		v.Emulator = fmt.Sprintf("/proc/%d/fd/%d", c.Anchor.PID, emulatorFD)
-		return nil, nil
+		path = fmt.Sprintf("/proc/%d/fd/%d", c.Anchor.PID, emulatorFD)
+		if !c.Single {
+			v.Emulator = path
+			return nil, nil
+		}
 	}
-	f, err := os.Open(s.emulatorPin(c.Name))
+	f, err := os.Open(path)
 	if err == nil {
 		v.EmulatorFD = int(f.Fd())
 	}
@@ -206,7 +211,7 @@ func caller() (account, error) {
 	return a, err
 }
 
-// Inside is what starts in the container where an identity is told: it supervises itself, started once more, which then lands. It returns only with an error
+// Inside is what starts in the container where there has to be a supervisor: it supervises itself, started once more, which then lands. It returns only with an error
 // or the command's end.
 func Inside(text string) error {
 	var v visit
