@@ -20,10 +20,19 @@ import (
 
 func TestMain(m *testing.M) { lab.Main(m) }
 
-// guests are Debian's names of the guests' architectures, and QEMU's.
-var guests = []struct{ port, qemu, compiler string }{
+// guest has Debian's name of an architecture, and QEMU's, and GNU's.
+type guest struct{ port, qemu, compiler string }
+
+var guests = []guest{
 	{"arm64", "aarch64", "aarch64-linux-gnu"},
 	{"armhf", "arm", "arm-linux-gnueabihf"},
+}
+
+// others are verified where BINPROXY_TEST_EVERYTHING is set, with the g++ of each: for a root of theirs takes minutes to make.
+var others = []guest{
+	{"s390x", "s390x", "s390x-linux-gnu"},
+	{"ppc64el", "ppc64le", "powerpc64le-linux-gnu"},
+	{"mips64el", "mips64el", "mips64el-linux-gnuabi64"},
 }
 
 // prepare makes a root one that can build: a compiler, and the sources in /src.

@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -18,7 +19,11 @@ import (
 
 // TestVerify tries every rule in a guest: what is tried with a twin gives the bytes that the emulated original gives.
 func TestVerify(t *testing.T) {
-	for _, guest := range guests {
+	all := guests
+	if os.Getenv("BINPROXY_TEST_EVERYTHING") != "" {
+		all = slices.Concat(guests, others)
+	}
+	for _, guest := range all {
 		t.Run(guest.port, func(t *testing.T) {
 			need.Emulator(t, guest.qemu)
 			need.Program(t, guest.compiler+"-g++", "g++-"+guest.compiler)
