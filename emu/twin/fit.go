@@ -4,6 +4,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"binproxy/emu/arch"
 )
 
 // Call is an exec that a twin is to answer.
@@ -38,8 +40,8 @@ func (v *Verdict) Fit(c Call) (e Edit, why string) {
 		return e, why
 	}
 	unless := v.Rule.unless
-	if v.abi.Class == 32 {
-		unless = append(unless[:len(unless):len(unless)], v.Rule.unless32...)
+	if v.abi.Class == 32 || v.abi.Big != arch.Host().Big {
+		unless = append(unless[:len(unless):len(unless)], v.Rule.unlike...)
 	}
 	for _, arg := range c.Args {
 		if slices.ContainsFunc(unless, func(pattern string) bool { return fits(pattern, arg) }) {

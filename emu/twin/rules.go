@@ -28,7 +28,7 @@ type Rule struct {
 	guest, host []string // patterns of paths
 	packages    []string // patterns of names
 	unless      []string // arguments, "x*" for all that begin with x, "-*x" for a bundle of one-letter options with x in it
-	unless32    []string // the same, for 32-bit guests
+	unlike      []string // the same, for guests whose words are not the host's: of 32 bits, or of another byte order
 	only        []string // one of them has to be an argument
 	without     []string // variables of the environment
 	config      config
@@ -139,8 +139,8 @@ func (r *Rule) line(key, value string, words []string) (err error) {
 		r.passes = words
 	case "unless":
 		r.unless = words
-	case "unless32":
-		r.unless32 = words
+	case "unlike":
+		r.unlike = words
 	case "only":
 		r.only = append(r.only, words...)
 	case "config":

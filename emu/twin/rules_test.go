@@ -187,16 +187,18 @@ func TestFit(t *testing.T) {
 	}
 }
 
-// What only a 32-bit guest's compiler does otherwise is refused there alone.
-func TestFitBits(t *testing.T) {
+// What the compilers of guests with other words do otherwise is refused there alone.
+func TestFitUnlike(t *testing.T) {
 	v := verdict(t, "cc1", "/usr/lib/gcc/x/12", "12")
 	_, why := v.Fit(Call{Args: []string{"-flto"}})
 	assert.Empty(t, why)
-	v.abi = arch.Get("armhf")
-	_, why = v.Fit(Call{Args: []string{"-flto"}})
-	assert.Equal(t, "called with -flto", why)
-	_, why = v.Fit(Call{Args: []string{"-O2"}})
-	assert.Empty(t, why)
+	for _, name := range []string{"armhf", "s390x", "mips"} {
+		v.abi = arch.Get(name)
+		_, why = v.Fit(Call{Args: []string{"-flto"}})
+		assert.Equal(t, "called with -flto", why, name)
+		_, why = v.Fit(Call{Args: []string{"-O2"}})
+		assert.Empty(t, why, name)
+	}
 }
 
 // Where the set has no configuration for a guest's architecture there is no twin: it would take the host's.
