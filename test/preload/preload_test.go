@@ -32,54 +32,113 @@ ADD bundle refused script /binproxy/
 ENTRYPOINT ["/binproxy/sh", "-ec"]
 `
 
+// A line is run by the image's shell in a container of its own.
+type line struct {
+	text, want string
+	status     int
+}
+
+// common are the lines that hold for every image.
+var common = []line{
+	{"/binproxy/refused", "ptrace: operation not permitted\n", 0},
+	{"/bin/date -u -d @0 +%F", "1970-01-01\n", 0},
+	{"date -u -d @0 +%F | /usr/bin/sort", "1970-01-01\n", 0},
+	{"/usr/bin/env -i /bin/sh -c '/bin/echo cleared; /usr/bin/env | /bin/grep -c LD_PRELOAD'", "cleared\n1\n", 0},
+	{"cat /proc/sys/kernel/osrelease; cat < /proc/sys/kernel/version", "4.15.0-112-generic\n#1 SMP\n", 0},
+	{"/bin/uname -r; exec /binproxy/script one", "4.15.0-112-generic\n/binproxy/script one\n", 0},
+	{"/usr/bin/find /binproxy/script -exec /bin/echo found {} ';'; echo two | /usr/bin/xargs /bin/echo", "found /binproxy/script\ntwo\n", 0},
+	{"/bin/gone", "sh: /bin/gone: not found\n", 127},
+	{"/binproxy/binproxy.conf", "sh: /binproxy/binproxy.conf: Permission denied\n", 126},
+	{"exec /bin/sh -c 'exit 7'", "", 7},
+	{"/bin/sh -c 'kill -9 $$' || exit $?", "Killed\n", 137}, // not as the container's first process, which such a signal spares
+}
+
+var debian = append([]line{
+	{`/usr/bin/perl -MPOSIX -e '$| = 1; system("/bin/echo system"); print qx(/bin/echo read); exec "/binproxy/script", (uname)[2]'`,
+		"system\nread\n/binproxy/script 4.15.0-112-generic\n", 0},
+	{"cd /tmp; /bin/cp /bin/echo mine; ./mine mine; PATH=.:$PATH mine found", "mine\nfound\n", 0},
+}, common...)
+
+var musl = append([]line{
+	{`/usr/bin/awk 'BEGIN { system("/bin/echo system; exit 3"); "/bin/echo read" | getline a; print a; print "b\na" | "/usr/bin/sort" }'`,
+		"system\nread\na\nb\n", 0},
+	{"cd /tmp; /bin/cp /bin/busybox echo; ./echo mine; PATH=.:$PATH env echo found", "mine\nfound\n", 0},
+}, common...)
+
 func TestPtraceRefused(t *testing.T) {
-	root, err := built.Root()
-	require.NoError(t, err)
-	// For one of them auto is to take it.
-	for abi, route := range map[*arch.ABI]string{arch.Get("aarch64"): "preload", arch.Get("armhf"): "auto"} {
-		t.Run(abi.Debian, func(t *testing.T) {
-			builder, engine := lab.Classic(t), lab.SharedEngine(t)
+	debianBase := func(port string) func(*testing.T) string {
+		return func(t *testing.T) string { return lab.Classic(t).Base(t, port) }
+	}
+	for _, g := range []struct {
+		name  string
+		abi   *arch.ABI
+		route string // for one of them auto is to take it
+		base  func(*testing.T) string
+		lines []line
+	}{
+		{"arm64", arch.Get("aarch64"), "preload", debianBase("arm64"), debian},
+		{"armhf", arch.Get("armhf"), "auto", debianBase("armhf"), debian},
+		{"musl", arch.Get("aarch64"), "preload", func(t *testing.T) string { return muslBase(t, lab.SharedEngine(t)) }, musl},
+	} {
+		t.Run(g.name, func(t *testing.T) {
 			context := t.TempDir()
-			bundle := filepath.Join(context, "bundle")
-			args := []string{"bundle", "--arch", abi.Name, "--emulator", need.Emulator(t, abi.QEMU), "--release", "4.15.0-112-generic", "-o", bundle}
-			out, err := exec.Command(built.Binproxy(t), args...).CombinedOutput()
-			require.NoError(t, err, "%s", out)
-			layLibraries(t, root, bundle, abi)
-			built.Guest(t, runtime.GOARCH, "testdata/refused.go", filepath.Join(context, "refused"))
-			write(t, context, "script", "#!/bin/sh -e\n/bin/echo $0 $*\n")
-			write(t, context, "profile", profile)
-			image := lab.MustBuild(t, builder, lab.Build{Context: context, Dockerfile: dockerfile, Args: map[string]string{"BASE": builder.Base(t, abi.Debian)}}).Image
-			for _, c := range []struct {
-				line, want string
-				status     int
-			}{
-				{"/binproxy/refused", "ptrace: operation not permitted\n", 0},
-				{"/bin/date -u -d @0 +%F", "1970-01-01\n", 0},
-				{"date -u -d @0 +%F | /usr/bin/sort", "1970-01-01\n", 0},
-				{"/usr/bin/env -i /bin/sh -c '/bin/echo cleared; /usr/bin/env | /bin/grep -c LD_PRELOAD'", "cleared\n1\n", 0},
-				{`/usr/bin/perl -MPOSIX -e '$| = 1; system("/bin/echo system"); print qx(/bin/echo read); exec "/binproxy/script", (uname)[2]'`,
-					"system\nread\n/binproxy/script 4.15.0-112-generic\n", 0},
-				{"cat /proc/sys/kernel/osrelease; cat < /proc/sys/kernel/version", "4.15.0-112-generic\n#1 SMP\n", 0},
-				{"cd /tmp; /bin/cp /bin/echo mine; ./mine mine; PATH=.:$PATH mine found", "mine\nfound\n", 0},
-				{"/etc/debian_version", "sh: 1: /etc/debian_version: Permission denied\n", 126},
-				{"/bin/gone", "sh: 1: /bin/gone: not found\n", 127},
-				{"exec /bin/sh -c 'exit 7'", "", 7},
-				{"/bin/sh -c 'kill -9 $$'", "Killed\n", 137},
-			} {
-				cmd := engine.Command(t.Context(), "run", "--rm", "--platform", abi.Platform(), "--network", "none", "--env", "BINPROXY_ROUTE="+route,
-					"--security-opt", "seccomp="+filepath.Join(context, "profile"), image, c.line)
-				text, _ := cmd.CombinedOutput()
-				said := strings.ReplaceAll(string(text), "/binproxy/sh: ", "sh: ")
-				if route == "auto" {
+			makeContext(t, context, g.abi)
+			image := lab.MustBuild(t, lab.Classic(t), lab.Build{Context: context, Dockerfile: dockerfile, Args: map[string]string{"BASE": g.base(t)}}).Image
+			for _, l := range g.lines {
+				said, status := runLine(t, context, image, g.abi, g.route, "none", l.text)
+				// The shells put it each in its own way.
+				said = strings.ReplaceAll(strings.ReplaceAll(said, "/binproxy/sh: ", "sh: "), "sh: 1: ", "sh: ")
+				if g.route == "auto" {
 					var warning string
 					warning, said, _ = strings.Cut(said, "\n")
 					assert.Contains(t, warning, "the route supervise is refused: ptrace(PTRACE_SEIZE): operation not permitted; going by preload")
 				}
-				assert.Equal(t, c.want, said, c.line)
-				assert.Equal(t, c.status, cmd.ProcessState.ExitCode(), c.line)
+				assert.Equal(t, l.want, said, l.text)
+				assert.Equal(t, l.status, status, l.text)
 			}
 		})
 	}
+}
+
+// TestApt finishes a root and installs a package in it, with every program that debootstrap, apt and dpkg start by paths of their own.
+func TestApt(t *testing.T) {
+	for _, abi := range []*arch.ABI{arch.Get("aarch64"), arch.Get("armhf")} {
+		t.Run(abi.Debian, func(t *testing.T) {
+			context, builder := t.TempDir(), lab.Classic(t)
+			makeContext(t, context, abi)
+			image := lab.MustBuild(t, builder, lab.Build{Context: context, Dockerfile: dockerfile, Args: map[string]string{"BASE": builder.Base(t, abi.Debian)}}).Image
+			said, status := runLine(t, context, image, abi, "preload", "host", "/binproxy/refused; /debootstrap/debootstrap --second-stage; "+
+				"apt-get update -qq && apt-get install -y -qq --no-install-recommends cowsay && /usr/games/cowsay from far away")
+			assert.Zero(t, status, said)
+			assert.Contains(t, said, "ptrace: operation not permitted\n")
+			assert.Contains(t, said, "Base system installed successfully")
+			assert.Contains(t, said, " _______________\n< from far away >\n ---------------\n        \\   ^__^\n")
+		})
+	}
+}
+
+// makeContext is what the images get: the bundle, a program that calls ptrace, a script; and the profile.
+func makeContext(t *testing.T, context string, abi *arch.ABI) {
+	t.Helper()
+	root, err := built.Root()
+	require.NoError(t, err)
+	bundle := filepath.Join(context, "bundle")
+	args := []string{"bundle", "--arch", abi.Name, "--emulator", need.Emulator(t, abi.QEMU), "--release", "4.15.0-112-generic", "-o", bundle}
+	out, err := exec.Command(built.Binproxy(t), args...).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	layLibraries(t, root, bundle, abi)
+	built.Guest(t, runtime.GOARCH, "testdata/refused.go", filepath.Join(context, "refused"))
+	write(t, context, "script", "#!/bin/sh -e\n/bin/echo $0 $*\n")
+	write(t, context, "profile", profile)
+}
+
+// runLine gives both streams, and the status.
+func runLine(t *testing.T, context, image string, abi *arch.ABI, route, network, text string) (string, int) {
+	t.Helper()
+	cmd := lab.SharedEngine(t).Command(t.Context(), "run", "--rm", "--platform", abi.Platform(), "--network", network, "--env", "BINPROXY_ROUTE="+route,
+		"--security-opt", "seccomp="+filepath.Join(context, "profile"), image, text)
+	out, _ := cmd.CombinedOutput()
+	return string(out), cmd.ProcessState.ExitCode()
 }
 
 // layLibraries puts the libraries into the bundle, whether or not the program was built after `make preload`.

@@ -1,0 +1,150 @@
+package preload
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"binproxy/test/debs"
+	"binproxy/test/lab"
+	"binproxy/test/need"
+)
+
+// applets are what busybox is to have, and features of it: awk's system is one.
+var applets = []string{
+	"ASH", "SH_IS_ASH", "AWK", "CAT", "CP", "DATE", "ECHO", "ENV", "FEATURE_ALLOW_EXEC", "FEATURE_FIND_EXEC", "FIND", "GREP", "KILL", "LONG_OPTS", "PIE", "SORT",
+	"UNAME", "XARGS",
+}
+
+// muslRoot is the archive of a root as Alpine's are: musl, and a busybox that its loader loads, both of Debian's sources. (Debian's own busybox
+// goes with glibc, or is static.)
+func muslRoot(t *testing.T) string {
+	t.Helper()
+	compiler := need.Program(t, "aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu")
+	need.Program(t, "make", "make")
+	source := debs.Source(t, lab.Suite, "busybox")
+	key := fmt.Sprintf("%x", sha256.Sum256([]byte(strings.Join(applets, " "))))[:12]
+	dir := debs.Made(t, "debs/musl-"+lab.Suite+"-arm64-"+key, "a busybox for musl", func(ctx context.Context, work, made string) error {
+		root := filepath.Join(made, "root")
+		if err := os.MkdirAll(filepath.Join(root, "lib"), 0o755); err != nil {
+			return err
+		}
+		musl, err := unpackMusl(ctx, work)
+		if err != nil {
+			return err
+		}
+		// The library is the loader. Where the linker finds none it takes the archive beside, and hooks find nothing.
+		loader := filepath.Join(root, "lib/ld-musl-aarch64.so.1")
+		if err := os.Rename(filepath.Join(musl, "lib/aarch64-linux-musl/libc.so"), loader); err != nil {
+			return err
+		}
+		if err := os.Symlink(loader, filepath.Join(musl, "usr/lib/aarch64-linux-musl/libc.so")); err != nil {
+			return err
+		}
+		wrapper, err := muslCompiler(work, compiler, musl)
+		if err != nil {
+			return err
+		}
+		if err := buildBusybox(ctx, source, filepath.Join(work, "build"), wrapper, root); err != nil {
+			return err
+		}
+		for _, name := range []string{"tmp", "proc", "dev", "sys", "etc", "root"} {
+			if err := os.MkdirAll(filepath.Join(root, name), 0o755); err != nil {
+				return err
+			}
+		}
+		return command(ctx, "tar", "-C", root, "--owner=0", "--group=0", "-cf", filepath.Join(made, "root.tar"), ".")
+	})
+	return filepath.Join(dir, "root.tar")
+}
+
+func unpackMusl(ctx context.Context, work string) (string, error) {
+	packages, err := debs.Download(ctx, lab.Suite, "arm64", work, "musl", "musl-dev")
+	if err != nil {
+		return "", err
+	}
+	musl := filepath.Join(work, "musl")
+	for _, deb := range packages {
+		if err := command(ctx, "dpkg-deb", "-x", deb, musl); err != nil {
+			return "", err
+		}
+	}
+	return musl, nil
+}
+
+// muslCompiler writes a compiler that works with musl: the cross compiler with musl-gcc's specs, and the kernel's headers behind musl's own.
+func muslCompiler(work, compiler, musl string) (string, error) {
+	text, err := os.ReadFile(filepath.Join(musl, "usr/lib/aarch64-linux-musl/musl-gcc.specs"))
+	if err != nil {
+		return "", err
+	}
+	specs := filepath.Join(work, "specs")
+	if err := os.WriteFile(specs, []byte(strings.ReplaceAll(string(text), "/usr/", musl+"/usr/")), 0o644); err != nil {
+		return "", err
+	}
+	headers := filepath.Join(work, "headers")
+	if err := os.Mkdir(headers, 0o755); err != nil {
+		return "", err
+	}
+	for _, name := range []string{"linux", "asm", "asm-generic", "mtd"} {
+		if err := os.Symlink("/usr/aarch64-linux-gnu/include/"+name, filepath.Join(headers, name)); err != nil {
+			return "", err
+		}
+	}
+	wrapper := filepath.Join(work, "gcc")
+	script := fmt.Sprintf("#!/bin/sh\nexec %s \"$@\" -specs=%s -idirafter %s\n", compiler, specs, headers)
+	return wrapper, os.WriteFile(wrapper, []byte(script), 0o755)
+}
+
+// buildBusybox builds it outside its source, which is shared, and installs it into root.
+func buildBusybox(ctx context.Context, source, build, compiler, root string) error {
+	if err := os.Mkdir(build, 0o755); err != nil {
+		return err
+	}
+	cross := func(args ...string) error {
+		return command(ctx, "make", append([]string{"-s", "-C", source, "O=" + build, "CC=" + compiler, "SKIP_STRIP=y", "CONFIG_PREFIX=" + root}, args...)...)
+	}
+	if err := cross("allnoconfig"); err != nil {
+		return err
+	}
+	config := filepath.Join(build, ".config")
+	text, err := os.ReadFile(config)
+	if err != nil {
+		return err
+	}
+	chosen := string(text)
+	for _, name := range applets {
+		chosen = strings.Replace(chosen, "# CONFIG_"+name+" is not set\n", "CONFIG_"+name+"=y\n", 1)
+	}
+	if err := os.WriteFile(config, []byte(chosen), 0o644); err != nil {
+		return err
+	}
+	// An empty answer to each question is what is the default.
+	if err := command(ctx, "sh", "-c", `yes "" | make -s -C "$1" O="$2" oldconfig`, "sh", source, build); err != nil {
+		return err
+	}
+	return cross("install")
+}
+
+func command(ctx context.Context, name string, args ...string) error {
+	if out, err := exec.CommandContext(ctx, name, args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", name, err, out[max(0, len(out)-2000):])
+	}
+	return nil
+}
+
+// muslBase loads the root as an image.
+func muslBase(t *testing.T, engine *lab.Engine) string {
+	t.Helper()
+	ref := fmt.Sprintf("binproxy-lab-%d/musl:arm64", os.Getpid())
+	require.NoError(t, engine.Load(t.Context(), muslRoot(t), "arm64", ref))
+	t.Cleanup(func() { _ = engine.Command(context.Background(), "rmi", "--force", ref).Run() })
+	return ref
+}
