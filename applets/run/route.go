@@ -180,7 +180,7 @@ func (f *flagsOf) farm(c supervise.Config, become func(farm.Call, string, []stri
 	cfg := f.bundle
 	cfg.Identity = f.identity.Over(cfg.Identity)
 	call := farm.Call{Config: cfg, Root: farm.Root{Self: cfg.Self(), Farms: cfg.AllFarms()}}
-	env := sh.WithFarm(call, c.Env)
+	env := f.identity.Into(sh.WithFarm(call, c.Env)) // the options', for what the command starts
 	var err error
 	for _, path := range supervise.Candidates(c.Command, env) {
 		if err = become(call, path, c.Argv, env); exit.Code(err) != exit.NotFound {

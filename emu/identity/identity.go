@@ -8,6 +8,7 @@ package identity
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"binproxy/emu/sys"
@@ -62,6 +63,24 @@ func FromEnv(getenv func(string) string) Identity {
 		*f.Of(&i) = getenv(f.Env)
 	}
 	return i
+}
+
+// Into gives env with the variables of the fields that are set, for those that read them later (FromEnv). With a release the version of
+// another release goes.
+func (i Identity) Into(env []string) []string {
+	if i.Release != "" && i.Version == "" {
+		env = without(env, "BINPROXY_VERSION")
+	}
+	for _, f := range Fields {
+		if v := *f.Of(&i); v != "" {
+			env = append(without(env, f.Env), f.Env+"="+v)
+		}
+	}
+	return env
+}
+
+func without(env []string, name string) []string {
+	return slices.DeleteFunc(slices.Clone(env), func(entry string) bool { return strings.HasPrefix(entry, name+"=") })
 }
 
 // Kernel is the identity that the running kernel tells this process.

@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -108,5 +109,25 @@ func TestInContainer(t *testing.T) {
 	require.True(t, InContainer(root("/run/.containerenv"), getenv()))
 	for _, name := range []string{"SINGULARITY_NAME", "APPTAINER_NAME", "container"} {
 		require.True(t, InContainer(root(), getenv(name+"=x")), name)
+	}
+}
+
+func TestInto(t *testing.T) {
+	env := []string{"A=1", "BINPROXY_RELEASE=4.1", "BINPROXY_VERSION=#2"}
+	for _, c := range []struct {
+		identity Identity
+		want     []string
+	}{
+		{Identity{}, env},
+		{Identity{Release: "5.4"}, []string{"A=1", "BINPROXY_RELEASE=5.4"}},
+		{Identity{Release: "5.4", Version: "#3"}, []string{"A=1", "BINPROXY_RELEASE=5.4", "BINPROXY_VERSION=#3"}},
+		{Identity{Machine: "vax"}, append(slices.Clone(env), "BINPROXY_MACHINE=vax")},
+	} {
+		if got := c.identity.Into(env); !slices.Equal(got, c.want) {
+			t.Errorf("%+v: %q", c.identity, got)
+		}
+	}
+	if env[1] != "BINPROXY_RELEASE=4.1" {
+		t.Error("the caller's environment was changed")
 	}
 }
