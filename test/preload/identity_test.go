@@ -68,6 +68,14 @@ func TestIdentity(t *testing.T) {
 	}
 }
 
+// doctor says what the route cannot reach.
+func TestDoctor(t *testing.T) {
+	context := t.TempDir()
+	makeContext(t, context, arch.Get("aarch64"))
+	out, _ := exec.Command(filepath.Join(context, "bundle/binproxy"), "doctor", "--arch", "arm64").Output()
+	assert.Regexp(t, `route preload +yes: \S+/bundle has the libraries; static and set-user-id programs take none`, string(out))
+}
+
 // cellOf is the last column of the row whose first begins so.
 func cellOf(t *testing.T, root, source string) string {
 	t.Helper()
