@@ -17,6 +17,7 @@ import (
 	"binproxy/emu/binfmt"
 	"binproxy/emu/bootstrap"
 	"binproxy/test/host"
+	"binproxy/test/lab"
 	"binproxy/test/need"
 )
 
@@ -41,7 +42,7 @@ func assertMade(t *testing.T, dir string) {
 // mmSmall is what mmdebstrap, which can make less than debootstrap, makes: enough to be in, with maintainer scripts that run in it.
 var mmSmall = []string{"base-files", "base-passwd", "coreutils", "dash", "diffutils", "grep", "libc-bin", "mawk", "sed", "tar"}
 
-// debianRoot is one that a bootstrapper makes, from a mirror that the test signs.
+// debianRoot is one that a bootstrapper makes.
 type debianRoot struct {
 	from, arch string
 	route      string // "" for the one that binproxy takes
@@ -52,23 +53,30 @@ type debianRoot struct {
 func (d debianRoot) make(t *testing.T, w who, dir string) {
 	t.Helper()
 	need.Program(t, d.from, d.from)
-	s := newSigner(t, dir)
-	mirror := debian(t, d.arch, s, d.whole)
-	args := []string{"bootstrap", "--arch", d.arch, "--from", d.from, "--suite", suite, "--keyring", s.keyring, "--route", d.route}
-	if d.from == "mmdebstrap" {
-		mirror = copied(mirror)
-		args = append(args, "--variant", "custom", "--include", strings.Join(mmSmall, ","))
-		if d.whole {
-			args[len(args)-1] += ",apt"
-		}
-	}
-	w.does(append(args, "--mirror", mirror, dir+"/root")...)
+	w.does(append([]string{"bootstrap", "--arch", d.arch, "--from", d.from, "--suite", suite, "--route", d.route, dir + "/root"}, d.source(t, dir)...)...)
 	assertMade(t, dir+"/root")
 	status, err := os.ReadFile(dir + "/root/var/lib/dpkg/status")
 	require.NoError(t, err)
 	assert.Contains(t, string(status), "Package: coreutils\n")
 	assert.Contains(t, string(status), "Architecture: "+d.arch+"\n")
 	assert.NotRegexp(t, "Status: install ok (unpacked|half|triggers)", string(status), "a package whose script did not run")
+}
+
+// source are the options that say where the packages come from, and which.
+func (d debianRoot) source(t *testing.T, dir string) []string {
+	if d.whole && d.from == "mmdebstrap" {
+		// It installs usrmerge, and all the Perl behind that, which debootstrap's root has not: they come from Debian's mirror.
+		mirror, err := lab.Mirror(t.Context())
+		require.NoError(t, err)
+		return []string{"--mirror", mirror, "--keyring", "/usr/share/keyrings/debian-archive-keyring.gpg"}
+	}
+	s := newSigner(t, dir)
+	args := []string{"--keyring", s.keyring, "--mirror"}
+	mirror := debian(t, d.arch, s, d.whole)
+	if d.from == "debootstrap" {
+		return append(args, mirror)
+	}
+	return append(args, copied(mirror), "--variant", "custom", "--include", strings.Join(mmSmall, ","))
 }
 
 // Debian by either bootstrapper, of both architectures, as root and as an ordinary user, by the kernel and by a supervisor; nothing is registered with the
