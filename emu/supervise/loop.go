@@ -27,6 +27,8 @@ type tracee struct {
 
 	stopped   bool // it was sent SIGSTOP in the middle of a change
 	interrupt bool // it was to take part in a group-stop then
+
+	waited waited // the call that signals which it ignores interrupt
 }
 
 // loop serves the tracees until the first child is gone, and gives its end.
@@ -149,6 +151,9 @@ func (s *supervisor) serve(t *tracee, stop found) error {
 		return s.cloneStop(t, stop.Event() == unix.PTRACE_EVENT_VFORK)
 	case unix.PTRACE_EVENT_STOP:
 		return s.groupStop(t, stop.Status.StopSignal())
+	}
+	if err := s.signalled(t, stop.Status.StopSignal()); err != nil {
+		return err
 	}
 	return s.resume(t, stop.Status.StopSignal())
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -19,6 +20,30 @@ func TestParseIDs(t *testing.T) {
 	require.Equal(t, 4, parseIDs([]byte(named)).UID)
 	require.Equal(t, ids{UID: -1, GID: -1}, parseIDs(nil))
 	require.Equal(t, -1, parseIDs([]byte("Uid:\t0\n")).UID)
+}
+
+func TestParseSignals(t *testing.T) {
+	ignored, caught := parseSignals([]byte(statusText + "SigBlk:\t0000000000010000\nSigIgn:\t0000000000001000\nSigCgt:\t8000000180004002\n"))
+	require.Equal(t, []uint64{1 << 12, 0x8000000180004002}, []uint64{ignored, caught})
+	ignored, caught = parseSignals([]byte(statusText))
+	require.Equal(t, []uint64{0, ^uint64(0)}, []uint64{ignored, caught})
+}
+
+// A call that is interrupted again and again ends when its timeout is over; another one begins anew.
+func TestWaited(t *testing.T) {
+	var w waited
+	start := time.Unix(1000, 0)
+	at := func(d time.Duration, c wait) bool { return w.over(c, start.Add(d)) }
+	call, other, endless := wait{ip: 1, timeout: time.Second}, wait{ip: 2, timeout: time.Second}, wait{ip: 3, timeout: -1}
+	require.False(t, at(0, call))
+	require.False(t, at(600*time.Millisecond, call))
+	require.True(t, at(1100*time.Millisecond, call))
+	require.False(t, at(1200*time.Millisecond, call))
+	require.False(t, at(1300*time.Millisecond, other))
+	require.False(t, at(2250*time.Millisecond, call))
+	require.False(t, at(4*time.Second, call), "the one before must have ended")
+	require.False(t, at(5*time.Second, endless))
+	require.False(t, at(time.Hour, endless))
 }
 
 func FuzzParseIDs(f *testing.F) {

@@ -12,10 +12,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/epoll.h>
+#include <sys/ipc.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/sem.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -197,6 +200,57 @@ static int limit(const char *path) {
 	return 0;
 }
 
+// ended prints how a wait ended, and stops who sent the signals.
+static void ended(const char *name, int result, pid_t sender) {
+	printf("%s: %d %s\n", name, result, result < 0 ? strerrorname_np(errno) : "");
+	kill(sender, SIGKILL);
+	waitpid(sender, NULL, 0);
+}
+
+// sender sends the signals of a list to this process until it is killed, and some time later a byte to fd.
+static pid_t sender(const int *list, int fd) {
+	pid_t child = fork();
+	for (int n = 0; child == 0; n++) {
+		usleep(10000);
+		kill(getppid(), list[n % 2]);
+		if (n == 10)
+			write(fd, "", 1);
+	}
+	return child;
+}
+
+static void handler(int s) {}
+
+// waits prints the ends of those waits that the kernel does not start anew after a signal, while signals come that are ignored, and others.
+static void waits(void) {
+	static const int ignored[2] = {SIGURG, SIGUSR1}, handled[2] = {SIGURG, SIGUSR2};
+	struct timespec quarter = {.tv_nsec = 250000000};
+	struct sembuf take = {.sem_op = -1};
+	struct epoll_event event = {.events = EPOLLIN};
+	pid_t child;
+	sigset_t none;
+	sigemptyset(&none);
+	signal(SIGUSR1, SIG_IGN);
+	signal(SIGUSR2, handler);
+	int poll = epoll_create1(0), semaphore = semget(IPC_PRIVATE, 1, 0600), ends[2], quiet[2];
+	pipe(ends);
+	pipe(quiet);
+	child = sender(ignored, quiet[1]);
+	ended("epoll", epoll_wait(poll, &event, 1, 250), child);
+	child = sender(ignored, quiet[1]);
+	ended("signal", sigtimedwait(&none, NULL, &quarter), child);
+	child = sender(ignored, quiet[1]);
+	ended("semaphore", semtimedop(semaphore, &take, 1, &quarter), child);
+	epoll_ctl(poll, EPOLL_CTL_ADD, ends[0], &event);
+	child = sender(handled, quiet[1]);
+	ended("epoll with a handler", epoll_wait(poll, &event, 1, -1), child);
+	child = sender(handled, quiet[1]);
+	ended("signal with a handler", sigtimedwait(&none, NULL, NULL), child);
+	child = sender(ignored, ends[1]);
+	ended("epoll without end", epoll_wait(poll, &event, 1, -1), child);
+	semctl(semaphore, 0, IPC_RMID);
+}
+
 int main(int argc, char **argv) {
 	if (getenv("EXITS"))
 		return atoi(getenv("EXITS"));
@@ -209,6 +263,10 @@ int main(int argc, char **argv) {
 	setenv("SELF", b, 1);
 	sprintf(b, "%d", getppid());
 	setenv("PARENT", b, 1);
+	if (!strcmp(how, "waits")) {
+		waits();
+		return 0;
+	}
 	if (!strcmp(how, "exec"))
 		execv(path, rest);
 	else if (!strcmp(how, "argv0"))

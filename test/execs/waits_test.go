@@ -1,0 +1,25 @@
+package execs
+
+import (
+	"runtime"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A signal that a program ignores does not end its waits, though its tracer is told of it.
+func TestWaits(t *testing.T) {
+	if runtime.GOARCH != "amd64" {
+		t.Skip("needs an amd64 host: see docs/supervise.md")
+	}
+	for _, k := range []kind{kinds[0], kinds[2]} {
+		t.Run(k.name, func(t *testing.T) {
+			b := newBench(t, k)
+			for _, program := range []string{"@/probe", "@/native"} {
+				want := b.kernel(t, nil, program, "waits")
+				require.Len(t, want.Output, 6)
+				require.Equal(t, want, b.supervised(t, "", nil, program, "waits"))
+			}
+		})
+	}
+}
