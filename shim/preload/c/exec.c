@@ -119,7 +119,7 @@ EXPORT int execveat(int fd, const char *path, char *const argv[], char *const en
 	long copy = sys_fcntl(fd, F_DUPFD, 0);
 	if (copy < 0)
 		return result(copy);
-	put_number(put(name, "/dev/fd/", "", ""), copy);
+	put(put_number(put(name, "/dev/fd/", "", ""), copy), slash, path, "");
 	int r = execve(name, argv, env);
 	sys_close((int)copy);
 	return r;
