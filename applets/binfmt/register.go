@@ -133,7 +133,7 @@ func inNamespace(args []string) error {
 	flags := applet.NewFlags("binfmt")
 	asked := flags.Bool("userns", false, "")
 	root := flags.Bool("root", false, "")
-	archs := flags.String("arch", "", "")
+	archs := flags.Names("arch")
 	var emulators applet.List
 	flags.Var(&emulators, "emulator", "")
 	argv, err := flags.ParseCommand(args)

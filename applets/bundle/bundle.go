@@ -48,13 +48,13 @@ func run(args []string) error {
 	var id identity.Identity
 	var emulators applet.List
 	flags := applet.NewFlags("bundle")
-	archs := flags.String("arch", "", "")
+	archs := flags.Names("arch")
 	out := flags.String("o", "bundle", "")
 	flags.Var(&emulators, "emulator", "")
 	flags.Identity(&id)
 	proc := flags.String("proc", "", "")
 	twins := flags.Bool("twins", false, "")
-	twinSet := flags.String("twin-set", "", "")
+	twinSet := flags.Names("twin-set")
 	operands, err := flags.Parse(args)
 	if err != nil {
 		return err

@@ -45,7 +45,7 @@ type report struct {
 
 func run(args []string) error {
 	flags := applet.NewFlags("doctor")
-	archs := flags.String("arch", "", "")
+	archs := flags.Names("arch")
 	asJSON := flags.Bool("json", false, "")
 	operands, err := flags.Parse(args)
 	if err != nil {

@@ -68,7 +68,7 @@ type flagsOf struct {
 func run(args []string) error {
 	var f flagsOf
 	flags := applet.NewFlags("run")
-	flags.StringVar(&f.arch, "arch", "", "")
+	flags.Var((*applet.Names)(&f.arch), "arch", "")
 	flags.StringVar(&f.root, "root", "", "")
 	flags.StringVar(&f.cwd, "cwd", "", "")
 	flags.StringVar(&f.route, "route", cmp.Or(os.Getenv(sh.RouteEnv), "auto"), "")

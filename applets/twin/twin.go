@@ -60,8 +60,8 @@ func run(args []string) error {
 
 func runPack(args []string) error {
 	flags := applet.NewFlags("twin")
-	archs := flags.String("for", "", "")
-	sets := flags.String("set", "", "")
+	archs := flags.Names("for")
+	sets := flags.Names("set")
 	root := flags.String("root", "", "")
 	out := flags.String("o", twin.DirName, "")
 	names, err := flags.Parse(args)

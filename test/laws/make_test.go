@@ -17,6 +17,7 @@ import (
 func TestMakeInstallAndClean(t *testing.T) {
 	checkout := filepath.Join(t.TempDir(), "checkout")
 	copyTree(t, checkout)
+	makeIn(t, checkout, "clean") // the tree may have been built in
 	before := names(t, checkout)
 	said := makeIn(t, checkout)
 	for _, goal := range []string{"build", "demo", "test", "bench", "lint", "clean", "install"} {
