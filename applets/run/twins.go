@@ -26,22 +26,22 @@ func (f *flagsOf) twinsOf(cfg config.Config) (*supervise.Twins, error) {
 			dir = noTwins
 		}
 	}
-	t := &supervise.Twins{Original: original}
+	if dir == noTwins && !f.report.asked() {
+		return nil, nil
+	}
+	off, err := twin.Programs(f.noTwin)
+	if err != nil {
+		return nil, exit.Errorf(exit.Failed, "run: --no-twin: %w", err)
+	}
+	t := &supervise.Twins{Off: off, Original: original}
 	if dir == noTwins {
-		if !f.report.asked() {
-			return nil, nil
-		}
 		return t, nil
 	}
-	dir, err := filepath.Abs(dir)
-	if err == nil {
+	if dir, err = filepath.Abs(dir); err == nil {
 		t.Set, err = twin.Load(dir)
 	}
 	if err != nil {
 		return nil, exit.Errorf(exit.Failed, "run: --twins: %w", err)
-	}
-	if t.Off, err = twin.Programs(f.noTwin); err != nil {
-		return nil, exit.Errorf(exit.Failed, "run: --no-twin: %w", err)
 	}
 	return t, nil
 }

@@ -266,4 +266,6 @@ func TestReport(t *testing.T) {
 	assert.Contains(t, string(text), `"no_twin":"switched off"`)
 	said, _ = run(t, "--root", p.root, "--twins", "off", "--summary", "--", "sed")
 	assert.Contains(t, said, "sed: no twins are given")
+	said, _ = run(t, "--root", p.root, "--twins", "off", "--no-twin", "sed", "--summary", "--", "sed")
+	assert.Contains(t, said, "sed: switched off")
 }
