@@ -79,24 +79,14 @@ func (f Flags) Identity(i *identity.Identity) {
 	f.StringVar(&i.Machine, "machine", "", "")
 }
 
-// Names is a flag for a list with commas that may be given several times: what each adds is joined.
-type Names string
-
-func (n *Names) String() string { return string(*n) }
-
-func (n *Names) Set(s string) error {
-	if *n != "" {
-		s = string(*n) + "," + s
-	}
-	*n = Names(s)
-	return nil
-}
-
-// Names adds such a flag.
+// Names adds a flag for a list with commas that may be given several times: what each adds is joined.
 func (f Flags) Names(name string) *string {
-	var n Names
-	f.Var(&n, name, "")
-	return (*string)(&n)
+	var all string
+	f.Func(name, "", func(s string) error {
+		all = strings.TrimPrefix(all+","+s, ",")
+		return nil
+	})
+	return &all
 }
 
 // List is a flag that may be given several times.

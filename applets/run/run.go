@@ -68,7 +68,7 @@ type flagsOf struct {
 func run(args []string) error {
 	var f flagsOf
 	flags := applet.NewFlags("run")
-	flags.Var((*applet.Names)(&f.arch), "arch", "")
+	archs := flags.Names("arch")
 	flags.StringVar(&f.root, "root", "", "")
 	flags.StringVar(&f.cwd, "cwd", "", "")
 	flags.StringVar(&f.route, "route", cmp.Or(os.Getenv(sh.RouteEnv), "auto"), "")
@@ -85,6 +85,7 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
+	f.arch = *archs
 	if len(command) == 0 {
 		return exit.Errorf(exit.Failed, "run: there is no command; see binproxy help run")
 	}
