@@ -131,18 +131,18 @@ func debootstrapVersion(root Root, name string) string {
 // dpkgVersion is the version of a package whose files are there: by the status file, and by the journal that dpkg keeps beside it
 // while it works, a file for each change, before it writes the status file anew (deb-internals of dpkg: lib/dpkg/dbmodify.c).
 func dpkgVersion(root Root, name, port string) (string, error) {
-	version, known := "", false
+	version := ""
 	for _, file := range append([]string{"status"}, journal(root)...) {
 		f, err := root.Open(dpkgDir + file)
 		if err != nil {
 			continue // dpkg is done with it
 		}
 		if v, ok := stanzaVersion(f, name, port); ok {
-			version, known = v, true
+			version = v
 		}
 		f.Close()
 	}
-	if !known || version == "" {
+	if version == "" {
 		return "", errUnknown
 	}
 	return version, nil
@@ -167,7 +167,12 @@ func journal(root Root) []string {
 // stanzaVersion reads a package's version from stanzas like those of the status file; "" where one says that it is not there.
 func stanzaVersion(r io.Reader, name, port string) (version string, found bool) {
 	var inside, gone, foreign bool
-	end := func() bool { return inside && !foreign && (gone || version != "") }
+	end := func() (string, bool) {
+		if gone {
+			version = ""
+		}
+		return version, inside && !foreign && (gone || version != "")
+	}
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
@@ -176,8 +181,10 @@ func stanzaVersion(r io.Reader, name, port string) (version string, found bool) 
 		case strings.HasPrefix(line, "Package: "):
 			inside, gone, foreign, version = line[len("Package: "):] == name, false, false, ""
 		case !inside:
-		case line == "" && end():
-			return present(version, gone), true
+		case line == "":
+			if version, found := end(); found {
+				return version, found
+			}
 		case strings.HasPrefix(line, "Status: "):
 			state := line[strings.LastIndexByte(line, ' ')+1:]
 			gone = isOneOf(state, []string{"not-installed", "config-files", "half-installed"}) // the last: old files or new ones
@@ -187,14 +194,7 @@ func stanzaVersion(r io.Reader, name, port string) (version string, found bool) 
 			version = line[len("Version: "):]
 		}
 	}
-	return present(version, gone), end()
-}
-
-func present(version string, gone bool) string {
-	if gone {
-		return ""
-	}
-	return version
+	return end()
 }
 
 // askApk reads the one file that apk keeps: a block for each package, with P: its name, V: its version, F: a directory, R: a file in it, and

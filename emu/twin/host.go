@@ -47,7 +47,7 @@ func (s *Set) Compare(t Twin, root Root, abis []*arch.ABI) string {
 	database := DatabaseOf(root)
 	why := "the guest does not have it"
 	for _, abi := range abis {
-		if t.ABI != AnyABI && t.ABI != abi.Name || r.bits != 0 && r.bits != abi.Class || r.order && abi.Big != arch.Host().Big {
+		if t.ABI != AnyABI && t.ABI != abi.Name || r.unfit(abi) != "" {
 			continue
 		}
 		for _, file := range r.guests(t.Name, abi) {

@@ -88,13 +88,12 @@ func (m *Matcher) judge(g Guest) *Verdict {
 // choose finds the twin for a file that a rule speaks of, or says why there is none.
 func (m *Matcher) choose(v *Verdict, g Guest) (*Twin, string) {
 	r := v.Rule
+	unfit := r.unfit(g.ABI)
 	switch {
 	case m.off[v.Name]:
 		return nil, "switched off"
-	case r.bits != 0 && r.bits != g.ABI.Class:
-		return nil, fmt.Sprintf("only where a long has %d bits", r.bits)
-	case r.order && g.ABI.Big != arch.Host().Big:
-		return nil, "only where words have the host's byte order"
+	case unfit != "":
+		return nil, unfit
 	case m.set == nil:
 		return nil, "no twins are given"
 	case v.facts.preload:

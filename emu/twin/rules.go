@@ -209,6 +209,17 @@ func (r *Rule) PerArch() bool {
 	return slices.ContainsFunc(r.host, func(p string) bool { return strings.Contains(p, "{triplet}") })
 }
 
+// unfit says why guests of an ABI have no twins by the rule, "" where they may.
+func (r *Rule) unfit(abi *arch.ABI) string {
+	switch {
+	case r.bits != 0 && r.bits != abi.Class:
+		return fmt.Sprintf("only where a long has %d bits", r.bits)
+	case r.order && abi.Big != arch.Host().Big:
+		return "only where words have the host's byte order"
+	}
+	return ""
+}
+
 // found is a rule that speaks of a file.
 type found struct {
 	rule        *Rule
