@@ -35,12 +35,12 @@ type waited struct {
 
 // signalled is a tracee about to be given a signal.
 func (s *supervisor) signalled(t *tracee, signal unix.Signal) error {
-	var regs registers
-	if err := regs.get(t.tid); err != nil {
-		return err
-	}
-	if t.exec != nil || regs.result() != -int64(unix.EINTR) {
+	if t.exec != nil {
 		return nil
+	}
+	var regs registers
+	if err := regs.get(t.tid); err != nil || regs.result() != -int64(unix.EINTR) {
+		return err
 	}
 	w, ok := regs.wait(s.memory(t))
 	if !ok || !s.ignores(t, signal) {
