@@ -1,6 +1,7 @@
 package aec
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -18,6 +19,7 @@ import (
 	"binproxy/emu/binfmt"
 	"binproxy/emu/mntns"
 	"binproxy/test/built"
+	"binproxy/test/debs"
 	"binproxy/test/host"
 	"binproxy/test/need"
 	"binproxy/test/snapshot"
@@ -93,20 +95,28 @@ func TestEnter(t *testing.T) {
 		assert.Equal(t, "aarch64\n", r.out, r)
 		assert.Contains(t, r.err, "Read-only file system")
 
-		sleeper := w.cmd("container", "enter", "arm", "--", "sleep", "1000")
-		require.NoError(t, sleeper.Start())
-		require.Eventually(t, func() bool { return strings.Contains(w.does("container", "list"), "1 running") }, 20*time.Second, 20*time.Millisecond)
-		w.refuses("there still runs in it: ", "container", "remove", "arm")
-		require.NoError(t, sleeper.Process.Signal(syscall.SIGTERM))
-		assert.Error(t, sleeper.Wait())
-		require.Eventually(t, func() bool { return strings.Contains(w.does("container", "list"), "idle") }, 20*time.Second, 20*time.Millisecond)
-
+		staysWhileInUse(t, w, "arm", "1 running")
 		w.does("container", "remove", "arm")
 		assert.Equal(t, "NAME  ARCH  ROUTE  LOCATION  STATE\n", w.does("container", "list"))
 		assert.Equal(t, before, host.Mounts(t))
 		assert.FileExists(t, dir+"/bin/busybox")
 		assert.FileExists(t, shared+"/file")
 	})
+}
+
+// staysWhileInUse shows that a container is not removed while something runs in it; the list then has the state.
+func staysWhileInUse(t *testing.T, w who, name, state string) {
+	t.Helper()
+	listed := func(state string) {
+		require.Eventually(t, func() bool { return strings.Contains(w.does("container", "list"), state) }, 20*time.Second, 20*time.Millisecond)
+	}
+	sleeper := w.cmd("container", "enter", name, "--", "sleep", "1000")
+	require.NoError(t, sleeper.Start())
+	listed(state)
+	w.refuses("there still runs in it: ", "container", "remove", name)
+	require.NoError(t, sleeper.Process.Signal(syscall.SIGTERM))
+	assert.Error(t, sleeper.Wait())
+	listed("idle")
 }
 
 // What an ordinary user does changes nothing outside DIR and XDG_RUNTIME_DIR, and there nothing stays of it but the places for mounts.
@@ -222,15 +232,12 @@ func TestKilledCreate(t *testing.T) {
 // bootstrapped is a Debian root of arm64 that `binproxy bootstrap` made by debootstrap, fresh for the test; it is made once, and kept in the cache.
 func bootstrapped(t *testing.T, w who) string {
 	t.Helper()
-	kept := filepath.Join(cache(t, "roots"), "bootstrapped-"+suite+"-arm64.tar")
-	if _, err := os.Stat(kept); err != nil {
+	kept := debs.Made(t, "roots/bootstrapped-"+suite+"-arm64.tar", "a whole Debian root", func(_ context.Context, _, made string) error {
 		maker := root(t)
 		dir := maker.dir()
 		debianRoot{from: "debootstrap", arch: "arm64", whole: true}.make(t, maker, dir)
-		out, err := exec.Command("tar", "--numeric-owner", "-C", dir+"/root", "-cf", kept+".new", ".").CombinedOutput()
-		require.NoError(t, err, "%s", out)
-		require.NoError(t, os.Rename(kept+".new", kept))
-	}
+		return exec.Command("tar", "--numeric-owner", "-C", dir+"/root", "-cf", made, ".").Run()
+	})
 	dir := w.dir() + "/root"
 	archive, err := os.Open(kept)
 	require.NoError(t, err)

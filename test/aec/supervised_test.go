@@ -5,9 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -56,13 +54,7 @@ func TestSupervisedContainer(t *testing.T) {
 			assert.NotZero(t, r.status, "no supervisor, as docs/containers.md says: %s", r)
 		}
 
-		sleeper := w.cmd("container", "enter", "arm", "--", "sleep", "1000")
-		require.NoError(t, sleeper.Start())
-		require.Eventually(t, func() bool { return strings.Contains(w.does("container", "list"), " running") }, 20*time.Second, 20*time.Millisecond)
-		w.refuses("there still runs in it: ", "container", "remove", "arm")
-		require.NoError(t, sleeper.Process.Signal(syscall.SIGTERM))
-		assert.Error(t, sleeper.Wait())
-		require.Eventually(t, func() bool { return strings.Contains(w.does("container", "list"), "idle") }, 20*time.Second, 20*time.Millisecond)
+		staysWhileInUse(t, w, "arm", " running")
 		w.does("container", "remove", "arm")
 
 		w.does("container", "create", "--arch", "arm64", "--location", dir, "--route", "supervise", "--release", "4.15.0")

@@ -1,6 +1,7 @@
 package containers
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 
 	"binproxy/emu/arch"
 	"binproxy/test/built"
+	"binproxy/test/debs"
 	"binproxy/test/lab"
 	"binproxy/test/need"
 )
@@ -31,7 +33,8 @@ func TestApt(t *testing.T) {
 			if port == "arm64" {
 				secondStage(t, port, filepath.Join(context, "root.tar"))
 			} else {
-				keptSecondStage(t, port, filepath.Join(context, "root.tar"))
+				said, err := exec.Command("cp", keptSecondStage(t, port), filepath.Join(context, "root.tar")).CombinedOutput()
+				require.NoError(t, err, string(said))
 			}
 			require.NoError(t, os.WriteFile(filepath.Join(context, "hello.c"), []byte(hello), 0o644))
 			abi, err := arch.Parse(port)
@@ -63,19 +66,14 @@ func secondStage(t *testing.T, port, archive string) {
 	require.NoError(t, err, string(said))
 }
 
-// keptSecondStage gives the root that secondStage made when it was last needed: a second one at each run would show little that the first, and
+// keptSecondStage is the archive that secondStage made when it was last needed: a second one at each run would show little that the first, and
 // test/aec's TestDebian with smaller packages, have not shown.
-func keptSecondStage(t *testing.T, port, archive string) {
+func keptSecondStage(t *testing.T, port string) string {
 	t.Helper()
-	cache, err := lab.Cache()
-	require.NoError(t, err)
-	kept := filepath.Join(cache, "configured-"+lab.Suite+"-"+port+".tar")
-	if _, err := os.Stat(kept); err != nil {
-		secondStage(t, port, kept+".new")
-		require.NoError(t, os.Rename(kept+".new", kept))
-	}
-	said, err := exec.Command("cp", kept, archive).CombinedOutput()
-	require.NoError(t, err, string(said))
+	return debs.Made(t, "configured-"+lab.Suite+"-"+port+".tar", "a configured root of "+port, func(_ context.Context, _, made string) error {
+		secondStage(t, port, made)
+		return nil
+	})
 }
 
 func aptBuild(t *testing.T, b lab.Builder, port, context string, compiler bool) {

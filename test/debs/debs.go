@@ -28,19 +28,26 @@ const keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
 func Unpacked(t testing.TB, suite, name string) string {
 	t.Helper()
 	return Made(t, filepath.Join("debs", suite, name), fmt.Sprintf("package %s of Debian %s", name, suite), func(ctx context.Context, work, made string) error {
-		debs, err := Download(ctx, suite, "amd64", work, name)
-		if err != nil {
-			return err
-		}
-		if out, err := exec.CommandContext(ctx, "dpkg-deb", "-x", debs[0], made).CombinedOutput(); err != nil {
-			return fmt.Errorf("dpkg-deb: %w\n%s", err, out)
-		}
-		return nil
+		return Unpack(ctx, suite, "amd64", work, made, name)
 	})
 }
 
-// Made returns a directory of the cache, which fill makes where it is not there yet: it gets a directory to work in, which is removed
-// afterwards, and the name of the directory to make. The test is skipped, for want of what, where that fails.
+// Unpack fetches packages of an architecture (Debian's name) and unpacks them into one directory. The packages themselves go into work.
+func Unpack(ctx context.Context, suite, arch, work, dir string, names ...string) error {
+	files, err := Download(ctx, suite, arch, work, names...)
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		if out, err := exec.CommandContext(ctx, "dpkg-deb", "-x", file, dir).CombinedOutput(); err != nil {
+			return fmt.Errorf("dpkg-deb: %w\n%s", err, out)
+		}
+	}
+	return nil
+}
+
+// Made returns a directory or a file of the cache, which fill makes where it is not there yet: it gets a directory to work in, which is removed
+// afterwards, and the name of what to make. The test is skipped, for want of what, where that fails.
 func Made(t testing.TB, name, what string, fill func(ctx context.Context, work, made string) error) string {
 	t.Helper()
 	cache, err := lab.Cache()

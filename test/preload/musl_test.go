@@ -12,8 +12,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"binproxy/emu/arch"
 	"binproxy/test/debs"
 	"binproxy/test/lab"
+	"binproxy/test/musl"
 	"binproxy/test/need"
 )
 
@@ -27,31 +29,22 @@ var applets = []string{
 // goes with glibc, or is static.)
 func muslRoot(t *testing.T) string {
 	t.Helper()
-	compiler := need.Program(t, "aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu")
 	need.Program(t, "make", "make")
-	source := debs.Source(t, lab.Suite, "busybox")
+	source, toolchain := debs.Source(t, lab.Suite, "busybox"), musl.For(t, arch.Get("aarch64"))
 	key := fmt.Sprintf("%x", sha256.Sum256([]byte(strings.Join(applets, " "))))[:12]
-	dir := debs.Made(t, "debs/musl-"+lab.Suite+"-arm64-"+key, "a busybox for musl", func(ctx context.Context, work, made string) error {
+	dir := debs.Made(t, "debs/musl-root-"+lab.Suite+"-arm64-"+key, "a busybox for musl", func(ctx context.Context, work, made string) error {
 		root := filepath.Join(made, "root")
 		if err := os.MkdirAll(filepath.Join(root, "lib"), 0o755); err != nil {
 			return err
 		}
-		musl, err := unpackMusl(ctx, work)
+		if err := command(ctx, "cp", toolchain.Loader, filepath.Join(root, toolchain.Place)); err != nil {
+			return err
+		}
+		headers, err := kernelHeaders(work)
 		if err != nil {
 			return err
 		}
-		// The library is the loader. Where the linker finds none it takes the archive beside, and hooks find nothing.
-		loader := filepath.Join(root, "lib/ld-musl-aarch64.so.1")
-		if err := os.Rename(filepath.Join(musl, "lib/aarch64-linux-musl/libc.so"), loader); err != nil {
-			return err
-		}
-		if err := os.Symlink(loader, filepath.Join(musl, "usr/lib/aarch64-linux-musl/libc.so")); err != nil {
-			return err
-		}
-		wrapper, err := muslCompiler(work, compiler, musl)
-		if err != nil {
-			return err
-		}
+		wrapper := toolchain.Compiler + " -idirafter " + headers
 		if err := buildBusybox(ctx, source, filepath.Join(work, "build"), wrapper, root); err != nil {
 			return err
 		}
@@ -65,30 +58,8 @@ func muslRoot(t *testing.T) string {
 	return filepath.Join(dir, "root.tar")
 }
 
-func unpackMusl(ctx context.Context, work string) (string, error) {
-	packages, err := debs.Download(ctx, lab.Suite, "arm64", work, "musl", "musl-dev")
-	if err != nil {
-		return "", err
-	}
-	musl := filepath.Join(work, "musl")
-	for _, deb := range packages {
-		if err := command(ctx, "dpkg-deb", "-x", deb, musl); err != nil {
-			return "", err
-		}
-	}
-	return musl, nil
-}
-
-// muslCompiler writes a compiler that works with musl: the cross compiler with musl-gcc's specs, and the kernel's headers behind musl's own.
-func muslCompiler(work, compiler, musl string) (string, error) {
-	text, err := os.ReadFile(filepath.Join(musl, "usr/lib/aarch64-linux-musl/musl-gcc.specs"))
-	if err != nil {
-		return "", err
-	}
-	specs := filepath.Join(work, "specs")
-	if err := os.WriteFile(specs, []byte(strings.ReplaceAll(string(text), "/usr/", musl+"/usr/")), 0o644); err != nil {
-		return "", err
-	}
+// kernelHeaders is a directory with the kernel's headers alone, of which busybox includes some.
+func kernelHeaders(work string) (string, error) {
 	headers := filepath.Join(work, "headers")
 	if err := os.Mkdir(headers, 0o755); err != nil {
 		return "", err
@@ -98,9 +69,7 @@ func muslCompiler(work, compiler, musl string) (string, error) {
 			return "", err
 		}
 	}
-	wrapper := filepath.Join(work, "gcc")
-	script := fmt.Sprintf("#!/bin/sh\nexec %s \"$@\" -specs=%s -idirafter %s\n", compiler, specs, headers)
-	return wrapper, os.WriteFile(wrapper, []byte(script), 0o755)
+	return headers, nil
 }
 
 // buildBusybox builds it outside its source, which is shared, and installs it into root.

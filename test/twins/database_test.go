@@ -18,6 +18,7 @@ import (
 	"binproxy/emu/arch"
 	"binproxy/test/built"
 	"binproxy/test/debs"
+	"binproxy/test/musl"
 	"binproxy/test/need"
 )
 
@@ -82,7 +83,9 @@ func copyFile(t *testing.T, from, to string) {
 // installRPM installs an RPM with Debian's gzip and its C library, by rpm.
 func installRPM(t *testing.T, root, port, version string) {
 	rpmbuild, abi, top := need.Program(t, "rpmbuild", "rpm"), mustParse(t, port), t.TempDir()
-	files := debs.Made(t, "debs/bookworm/gzip-libc6-"+port, "gzip and libc6 of "+port, unpackAll(port, "gzip", "libc6"))
+	files := debs.Made(t, "debs/bookworm/gzip-libc6-"+port, "gzip and libc6 of "+port, func(ctx context.Context, work, made string) error {
+		return debs.Unpack(ctx, "bookworm", port, work, made, "gzip", "libc6")
+	})
 	loader, library := "/lib/ld-linux-aarch64.so.1", "/lib/aarch64-linux-gnu"
 	if port == "amd64" {
 		loader, library = "/lib64/ld-linux-x86-64.so.2", "/lib/x86_64-linux-gnu"
@@ -116,46 +119,20 @@ cp -L %[4]s%[5]s %%{buildroot}%[5]s
 	require.NoError(t, err, "%s", out)
 }
 
-// unpackAll fetches packages of an architecture and unpacks them into one directory.
-func unpackAll(port string, names ...string) func(ctx context.Context, work, made string) error {
-	return func(ctx context.Context, work, made string) error {
-		files, err := debs.Download(ctx, "bookworm", port, work, names...)
-		if err != nil {
-			return err
-		}
-		for _, file := range files {
-			if out, err := exec.CommandContext(ctx, "dpkg-deb", "-x", file, made).CombinedOutput(); err != nil {
-				return fmt.Errorf("dpkg-deb: %w\n%s", err, out)
-			}
-		}
-		return nil
-	}
-}
-
 // installAPK builds bzip2 from its source against musl, and writes it into a database such as apk keeps.
 func installAPK(t *testing.T, root, port, version string) {
 	abi := mustParse(t, port)
-	musl := debs.Made(t, "debs/bookworm/musl-dev-"+port, "musl of "+port, unpackAll(port, "musl", "musl-dev"))
-	source := debs.Source(t, "bookworm", "bzip2")
-	compiler := need.Program(t, abi.GNU+"-gcc", "gcc-"+abi.GNU)
-	loader := "/lib/ld-musl-" + abi.Machine + ".so.1"
-	library, includes := musl+"/usr/lib/"+abi.Machine+"-linux-musl", musl+"/usr/include/"+abi.Machine+"-linux-musl"
-	own, err := exec.Command(compiler, "-print-file-name=include").Output()
-	require.NoError(t, err)
-	libgcc, err := exec.Command(compiler, "-print-libgcc-file-name").Output()
-	require.NoError(t, err)
+	toolchain, source, program := musl.For(t, abi), debs.Source(t, "bookworm", "bzip2"), root+"/usr/bin/bzip2"
 	require.NoError(t, os.MkdirAll(root+"/usr/bin", 0o755))
-	program := root + "/usr/bin/bzip2"
-	args := []string{"-O2", "-w", "-nostdinc", "-isystem", includes, "-isystem", strings.TrimSpace(string(own)), "-nostdlib", "-no-pie", "-fno-pie", "-fno-stack-protector",
-		"-Wl,--dynamic-linker=" + loader, "-o", program, library + "/crt1.o", library + "/crti.o"}
+	args := []string{"-O2", "-w", "-o", program}
 	for _, name := range []string{"blocksort", "huffman", "crctable", "randtable", "compress", "decompress", "bzlib", "bzip2"} {
 		args = append(args, source+"/"+name+".c")
 	}
-	out, err := exec.Command(compiler, append(args, "-L"+musl+"/lib/"+abi.Machine+"-linux-musl", "-l:libc.so", strings.TrimSpace(string(libgcc)), library+"/crtn.o")...).CombinedOutput()
+	out, err := exec.Command(toolchain.Compiler, args...).CombinedOutput()
 	require.NoError(t, err, "%s", out)
-	copyFile(t, musl+loader, root+loader)
+	copyFile(t, toolchain.Loader, root+toolchain.Place)
 	database := ""
-	for _, p := range []struct{ name, version, file string }{{"musl", "1.2.3-r4", loader}, {"bzip2", version + "-r1", "/usr/bin/bzip2"}} {
+	for _, p := range []struct{ name, version, file string }{{"musl", "1.2.3-r4", toolchain.Place}, {"bzip2", version + "-r1", "/usr/bin/bzip2"}} {
 		text, err := os.ReadFile(root + p.file)
 		require.NoError(t, err)
 		sum := sha1.Sum(text)

@@ -1,0 +1,54 @@
+// Package musl gives tests a compiler for programs that musl's loader loads, as Alpine's are: Debian's compiler for the architecture, with Debian's musl
+// and musl-gcc's specs.
+package musl
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"binproxy/emu/arch"
+	"binproxy/test/debs"
+	"binproxy/test/lab"
+	"binproxy/test/need"
+)
+
+// Toolchain is what programs of an architecture are made and run with.
+type Toolchain struct {
+	Compiler string // a script that is called as gcc is
+	Loader   string // the file, which is the C library too
+	Place    string // where the programs look for it
+}
+
+// For makes a toolchain. The test is skipped where the compiler or the packages cannot be had.
+func For(t testing.TB, abi *arch.ABI) Toolchain {
+	t.Helper()
+	compiler := need.Program(t, abi.GNU+"-gcc", "gcc-"+abi.GNU)
+	triplet := abi.Machine + "-linux-musl"
+	dir := debs.Made(t, "debs/musl-"+lab.Suite+"-"+abi.Debian, "musl of "+abi.Debian, func(ctx context.Context, work, made string) error {
+		if err := debs.Unpack(ctx, lab.Suite, abi.Debian, work, made, "musl", "musl-dev"); err != nil {
+			return err
+		}
+		// Where the linker finds no library it takes the archive beside, and the program is a static one that has a loader.
+		return os.Symlink("../../../lib/"+triplet+"/libc.so", filepath.Join(made, "usr/lib", triplet, "libc.so"))
+	})
+	text, err := os.ReadFile(filepath.Join(dir, "usr/lib", triplet, "musl-gcc.specs"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	place := "/lib/ld-musl-" + abi.Machine + ".so.1"
+	made := Toolchain{Compiler: filepath.Join(t.TempDir(), "gcc"), Loader: filepath.Join(dir, place), Place: place}
+	specs := made.Compiler + ".specs"
+	for name, text := range map[string]string{
+		specs:         strings.ReplaceAll(string(text), "/usr/", dir+"/usr/"),
+		made.Compiler: fmt.Sprintf("#!/bin/sh\nexec %s \"$@\" -specs=%s\n", compiler, specs),
+	} {
+		if err := os.WriteFile(name, []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return made
+}
