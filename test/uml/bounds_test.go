@@ -179,7 +179,7 @@ func TestKilled(t *testing.T) {
 // TestPanicAndHang ends kernels that do not end by themselves.
 func TestPanicAndHang(t *testing.T) {
 	each(t, func(t *testing.T, c *testCase) {
-		r := c.run(t, nil, "--mem", "32M", "--", "sh", "-c", "echo 1 >/proc/sys/vm/panic_on_oom; mount -t tmpfs -o size=1g none /mnt; dd if=/dev/zero of=/mnt/fill bs=64k")
+		r := c.run(t, nil, "--mem", "40M", "--", "sh", "-c", "echo 1 >/proc/sys/vm/panic_on_oom; mount -t tmpfs -o size=1g none /mnt; dd if=/dev/zero of=/mnt/fill bs=64k")
 		assert.Equal(t, 125, r.status)
 		assert.Contains(t, r.stderr, "ended with status 134 and without the command's; the end of its log:")
 		assert.Contains(t, r.stderr, "Kernel panic - not syncing: Out of memory")

@@ -43,7 +43,7 @@ func TestChecks(t *testing.T) {
 		{[]string{"--kernel", file("cut", program[:100], 0o755)}, "kernel .*/cut: "},
 		{[]string{"--root", c.dir + "/none"}, "--root .*/none: no such file or directory"},
 		{[]string{"--root", c.kernel}, "--root .*/linux: not a directory"},
-		{[]string{"--mem", "16M"}, "--mem 16M: the kernel does not boot with less than 32M"},
+		{[]string{"--mem", "16M"}, "--mem 16M: the kernel does not boot with less than 40M"},
 		{[]string{"--mem", "900000G"}, "--mem .* this machine has [0-9]+M of memory"},
 		{[]string{"--memdir", c.dir + "/none"}, "--memdir .*/none: no such file"},
 		{[]string{"--publish", "1:2"}, "--publish needs --net"},
