@@ -7,8 +7,10 @@
 package arch
 
 import (
+	"encoding/binary"
 	"fmt"
 	"runtime"
+	"strings"
 )
 
 // An ABI is one row. Class is 32 or 64 (bits); Flags and FlagsMask pick ABIs of the same machine apart by
@@ -146,4 +148,21 @@ func (a *ABI) Audit() uint32 {
 		v |= is64 | n32
 	}
 	return v
+}
+
+// HeaderKey is what tells the ABI's programs from others in their ELF header, for readers that have no table: the bytes of class (with
+// N32's bit of e_flags), data and e_machine, in the file's order; each half of a byte is one of the letters a to p.
+func (a *ABI) HeaderKey() string {
+	data, order := byte(1), binary.AppendByteOrder(binary.LittleEndian)
+	if a.Big {
+		data, order = 2, binary.BigEndian
+	}
+	key := order.AppendUint16([]byte{byte(a.Class / 32), data}, a.EMachine)
+	key[0] |= byte(a.Flags & mipsABI2)
+	var b strings.Builder
+	for _, k := range key {
+		b.WriteByte('a' + k>>4)
+		b.WriteByte('a' + k&15)
+	}
+	return b.String()
 }

@@ -6,12 +6,15 @@
 //	release 4.15.0-112-generic
 //	emulator aarch64 qemu-aarch64
 //	emulator arm qemu-arm lib/ld-linux-x86-64.so.2
+//	elf acablhaa qemu-aarch64
+//	elf ababciaa qemu-arm lib/ld-linux-x86-64.so.2
 //	farm /opt/farm
 //	proc trace
 //	only container
 //
 // Of a key that comes twice the last counts, but for emulator and farm, which make lists. An emulator's paths are relative to the
-// bundle; the third word is the loader of a dynamic one, with its libraries beside it.
+// bundle; the third word is the loader of a dynamic one, with its libraries beside it. The lines elf repeat the emulators for the preload route's
+// hook, which has no table of architectures: they say by which bytes of a program's header it is one of theirs (arch.HeaderKey).
 package config
 
 import (
@@ -114,6 +117,8 @@ func (c *Config) set(line string) error {
 		}
 		c.Emulators = append(c.Emulators, Emulator{words[0], words[1], strings.Join(words[2:], "")})
 		return nil
+	case "elf":
+		return nil // what the lines emulator say once more
 	}
 	for _, f := range identity.Fields {
 		if f.Key == key {
@@ -137,7 +142,12 @@ func (c Config) Marshal() []byte {
 		fmt.Fprintln(&b, "proc", c.Proc)
 	}
 	for _, e := range c.Emulators {
-		fmt.Fprintln(&b, strings.TrimSpace(strings.Join([]string{"emulator", e.QEMU, e.Path, e.Loader}, " ")))
+		fmt.Fprintln(&b, e.line("emulator", e.QEMU))
+	}
+	for _, e := range c.Emulators {
+		for _, key := range e.headerKeys() {
+			fmt.Fprintln(&b, e.line("elf", key))
+		}
 	}
 	for _, farm := range c.Farms {
 		fmt.Fprintln(&b, "farm", farm)
@@ -146,6 +156,22 @@ func (c Config) Marshal() []byte {
 		fmt.Fprintln(&b, "only container")
 	}
 	return b.Bytes()
+}
+
+func (e Emulator) line(key, what string) string {
+	return strings.TrimSpace(strings.Join([]string{key, what, e.Path, e.Loader}, " "))
+}
+
+// headerKeys tell the programs that the emulator runs. The host's own need none, whatever the bundle has.
+func (e Emulator) headerKeys() []string {
+	var keys []string
+	for _, abi := range arch.All() {
+		key := abi.HeaderKey()
+		if abi.QEMU == e.QEMU && key != arch.Host().HeaderKey() && !slices.Contains(keys, key) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
 }
 
 // Check refuses what the file cannot hold: an identity that uname(2) could not answer, a farm with a newline in its name, an

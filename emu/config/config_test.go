@@ -33,6 +33,7 @@ emulator arm qemu-arm lib/ld-linux-x86-64.so.2
 farm /opt/a farm
 farm /opt/b
 only container
+elf what-the-hook-reads
 `)
 	c, err := Load(dir)
 	require.NoError(t, err)
@@ -53,6 +54,13 @@ only container
 	require.NoError(t, err)
 	require.Len(t, entries, 1, "nothing is left of the saving")
 	require.Equal(t, []string{dir + "/farm", "/opt/a farm", "/opt/b"}, c.AllFarms())
+}
+
+// What the exec hook reads follows from the emulators: each header once, and the host's never.
+func TestHeaders(t *testing.T) {
+	c := Config{Emulators: []Emulator{{"arm", "qemu-arm", "lib/ld.so"}, {arch.Host().QEMU, "qemu-host", ""}, {"s390x", "qemu-s390x", ""}}}
+	require.Contains(t, string(c.Marshal()), "\nelf ababciaa qemu-arm lib/ld.so\nelf acacaabg qemu-s390x\n")
+	require.Equal(t, 2, strings.Count(string(c.Marshal()), "\nelf "))
 }
 
 func TestNoFile(t *testing.T) {

@@ -10,12 +10,9 @@ import (
 )
 
 func TestFresh(t *testing.T) {
-	want, err := headers()
+	want, err := numbers()
 	require.NoError(t, err)
-	require.Len(t, want, 2)
-	for name, text := range want {
-		got, err := os.ReadFile(filepath.Join("..", "..", "shim", "preload", "c", name))
-		require.NoError(t, err)
-		assert.Equal(t, string(text), string(got), "%s is stale: go run ./scripts/preload-header shim/preload/c", name)
-	}
+	got, err := os.ReadFile(filepath.Join("..", "..", "shim", "preload", "c", "numbers.h"))
+	require.NoError(t, err)
+	assert.Equal(t, string(want), string(got), "numbers.h is stale: go run ./scripts/preload-header shim/preload/c/numbers.h")
 }

@@ -177,12 +177,9 @@ func assertSame(t *testing.T, a, b fs.FS) {
 	}
 }
 
-// maxSize is the libraries' budget in bytes. MIPS's and others' code is as large as that: see docs/preload.md.
+// maxSize is the libraries' budget in bytes. MIPS's code is as large as that: see docs/preload.md.
 func maxSize(abi *arch.ABI) int {
-	switch abi.Name {
-	case "mips64el", "mipsel":
-		return 16 << 10
-	case "ppc64le", "s390x":
+	if abi.EMachine == arch.Get("mipsel").EMachine {
 		return 14 << 10
 	}
 	return 12 << 10

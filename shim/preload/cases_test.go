@@ -1,12 +1,14 @@
 package preload_test
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -126,9 +128,36 @@ func header(abi *arch.ABI) []byte {
 	magic, _ := abi.Magic()
 	copy(data, magic)
 	if abi.FlagsMask != 0 {
-		data[36], data[37] = byte(abi.Flags), byte(abi.Flags>>8)
+		var order binary.ByteOrder = binary.LittleEndian
+		if abi.Big {
+			order = binary.BigEndian
+		}
+		order.PutUint32(data[36:], abi.Flags)
 	}
 	return data
+}
+
+// The hook finds the emulator of each ABI by what binproxy.conf says, resolve by its table.
+func TestEveryABI(t *testing.T) {
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	require.NoError(t, err)
+	var emulators []config.Emulator
+	for _, abi := range arch.All() {
+		if abi.QEMU != "" && !slices.ContainsFunc(emulators, func(e config.Emulator) bool { return e.QEMU == abi.QEMU }) {
+			emulators = append(emulators, config.Emulator{QEMU: abi.QEMU, Path: "qemu-" + abi.QEMU})
+		}
+	}
+	bundle := newBundle(t, filepath.Join(dir, "b"), config.Config{Emulators: emulators})
+	driver := compile(t, "gcc", "driver.c")
+	for _, abi := range arch.All() {
+		path := filepath.Join(dir, abi.Name)
+		require.NoError(t, os.WriteFile(path, header(abi), 0o755))
+		got := byHook(t, bundle, driver, path, []string{"zero"})
+		assert.Equal(t, byResolve(t, bundle, path, []string{"zero"}), got, abi.Name)
+		if abi.QEMU != "" && abi != arch.Host() {
+			assert.Contains(t, got, "argv ["+filepath.Join(bundle.Dir, "qemu-"+abi.QEMU)+"] ", abi.Name)
+		}
+	}
 }
 
 // byHook has the driver call execve under the hook. The emulators and the native program all print their argv.

@@ -28,7 +28,7 @@ char **first_environment(char **env) { return is_glibc() ? env : environment(); 
 
 void remember(char *const env[], const char *library, char *entry)
 {
-	const char *s = variable(env, "LD_PRELOAD"), *start = s, *preload = NULL, *end;
+	const char *s = variable(env, "LD_PRELOAD="), *start = s, *preload = NULL, *end;
 	for (; s && *s; s++) {
 		if (*s == ':' || *s == ' ') {
 			start = s + 1;
@@ -48,7 +48,7 @@ long load_conf(struct conf *c)
 {
 	char path[IN_BUNDLE];
 	c->end = c->text;
-	put(path, bundle_dir, "/binproxy.conf", "");
+	put(put(path, bundle_dir), "/binproxy.conf");
 	long n = read_file(path, c->text, sizeof c->text - 1);
 	if (n < 0)
 		return n;

@@ -22,52 +22,56 @@ size_t count(char *const list[])
 	return n;
 }
 
+const char **append(const char **to, char *const list[])
+{
+	while (list && *list)
+		*to++ = *list++;
+	*to = NULL;
+	return to;
+}
+
+const char **append_arguments(const char **to, char *const argv[]) { return append(to, argv && *argv ? argv + 1 : NULL); }
+
 // put_back writes LD_PRELOAD as the new program must have it: what it has, then what of ours is missing, so that the hooks of
 // others come before ours and end in it. It gives false where there is nothing to have.
 static bool put_back(char *to, const char *value)
 {
-	char *start = put(to, "LD_PRELOAD=", "", ""), *end = put(start, value, "", "");
-	for (int i = 0; i < 2; i++)
-		if (*own[i] && !find(value, own[i]))
-			end = put(end, end == start ? "" : ":", own[i], "");
+	char *start = put(to, "LD_PRELOAD="), *end = put(start, value);
+	for (const char *entry = own[0]; entry < own[2]; entry += DIR_MAX)
+		if (*entry && !find(value, entry))
+			end = put(put(end, ":" + (end == start)), entry);
 	return end != start;
 }
 
 static bool loader_variable(const char *entry)
 {
-	if (!after(entry, "LD_") && !after(entry, "GLIBC_TUNABLES="))
-		return false;
-	return !find(entry, ","); // QEMU's -E would split it
+	return (after(entry, "LD_") || after(entry, "GLIBC_TUNABLES=")) && !find(entry, ","); // QEMU's -E would split it
 }
 
 long carry_out(const struct call *c, const char *const words[], bool dynamic, const char *file, char *const argv[])
 {
-	size_t args = count(argv), vars = count(c->env), n = 0, m = 0;
-	const char *value = variable(c->env, "LD_PRELOAD");
+	const char *value = variable(c->env, "LD_PRELOAD=");
 	if (!value)
 		value = "";
+	size_t vars = count(c->env);
 	char preload[length(value) + sizeof own + 16];
-	const char *new_argv[16 + 2 * vars + args], *new_env[vars + 2];
-	size_t entries = vars + put_back(preload, value);
-	for (; words && words[n]; n++)
-		new_argv[n] = words[n];
-	for (size_t i = 0; i < entries; i++) {
-		const char *entry = i < vars ? c->env[i] : preload;
-		if (i < vars && after(entry, "LD_PRELOAD="))
+	const char *new_env[vars + 2], *new_argv[16 + 2 * vars + count(argv)], **var = new_env, **arg = append(new_argv, (char *const *)words);
+	char *const *env = c->env;
+	const char *entry = put_back(preload, value) ? preload : NULL;
+	for (; entry || (env && *env); entry = NULL) {
+		if (!entry && after(entry = *env++, "LD_PRELOAD="))
 			continue;
 		if (dynamic && loader_variable(entry)) {
-			new_argv[n++] = "-E";
-			new_argv[n++] = entry;
+			*arg++ = "-E";
+			*arg++ = entry;
 		} else {
-			new_env[m++] = entry;
+			*var++ = entry;
 		}
 	}
-	new_env[m] = NULL;
+	*var = NULL;
 	if (words) {
-		new_argv[n++] = file;
-		for (size_t i = 1; i < args; i++)
-			new_argv[n++] = argv[i];
-		new_argv[n] = NULL;
+		*arg++ = file;
+		append_arguments(arg, argv);
 		argv = (char *const *)new_argv;
 		file = words[0];
 	}
@@ -84,45 +88,56 @@ EXPORT int execve(const char *path, char *const argv[], char *const env[])
 
 EXPORT int execv(const char *path, char *const argv[]) { return execve(path, argv, environment()); }
 
-// at is execveat by a path. An emulator opens its file by one, as the kernel has a script's interpreter do: by /dev/fd/N, unless that is
+// dev_fd writes the path of an open file, or of one in an open directory.
+static char *dev_fd(char *to, long fd) { return put_number(put(to, "/dev/fd/"), fd); }
+
+// exec_at is execveat by a path. An emulator opens its file by one, as the kernel has a script's interpreter do: by /dev/fd/N, unless that is
 // closed on exec. Then it is the path that the descriptor was opened by, or, of a file that has none (any more), that of a duplicate.
-EXPORT int execveat(int fd, const char *path, char *const argv[], char *const env[], int flags)
+static long exec_at(const struct call *c, long fd, const char *path, unsigned long flags)
 {
 	char name[PATH_MAX + 32], real[2 * PATH_MAX], *end = name;
 	const char *slash = "";
 	unsigned char head[2];
-	long closed = 0, n = 0;
+	long closed = 0, r = 0;
 	if (flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH))
-		return result(-EINVAL);
+		return -EINVAL;
 	if (!*path && !(flags & AT_EMPTY_PATH))
-		return result(-ENOENT);
+		return -ENOENT;
 	if (length(path) >= PATH_MAX)
-		return result(-ENAMETOOLONG);
+		return -ENAMETOOLONG;
 	if (*path != '/' && !(*path && fd == AT_FDCWD)) {
 		closed = sys_fcntl(fd, F_GETFD, 0);
-		end = put_number(put(name, "/dev/fd/", "", ""), fd);
-		if (closed < 0 || (closed && (n = read_link(name, real, PATH_MAX)) < 0))
-			return result(closed < 0 ? closed : n);
+		end = dev_fd(name, fd);
+		if (closed < 0)
+			return closed;
+		if (closed && (r = read_link(name, real, PATH_MAX)) < 0)
+			return r;
 		if (*path)
 			slash = "/";
 	}
-	put(end, slash, path, "");
+	put(put(end, slash), path);
 	if (*path && (flags & AT_SYMLINK_NOFOLLOW) && (file_mode(name, AT_SYMLINK_NOFOLLOW) & S_IFMT) == S_IFLNK)
-		return result(-ELOOP);
+		return -ELOOP;
 	if (!closed)
-		return execve(name, argv, env);
+		return route(c, name);
 	if (read_file(name, head, 2) == 2 && head[0] == '#' && head[1] == '!')
-		return result(-ENOENT); // its interpreter could not open it
-	put(real + n, slash, path, "");
+		return -ENOENT; // its interpreter could not open it
+	put(put(real + r, slash), path);
 	if (file_mode(real, 0) >= 0)
-		return execve(real, argv, env);
+		return route(c, real);
 	long copy = sys_fcntl(fd, F_DUPFD, 0);
 	if (copy < 0)
-		return result(copy);
-	put(put_number(put(name, "/dev/fd/", "", ""), copy), slash, path, "");
-	int r = execve(name, argv, env);
-	sys_close((int)copy);
+		return copy;
+	put(put(dev_fd(name, copy), slash), path);
+	r = route(c, name);
+	sys_close(copy);
 	return r;
+}
+
+EXPORT int execveat(int fd, const char *path, char *const argv[], char *const env[], int flags)
+{
+	struct call c = {.argv = argv, .env = env};
+	return result(exec_at(&c, fd, path, flags));
 }
 
 EXPORT int fexecve(int fd, char *const argv[], char *const env[])
@@ -135,13 +150,10 @@ static long attempt(const struct call *c, const char *path, bool with_shell)
 	long r = route(c, path);
 	if (r != -ENOEXEC || !with_shell || !is_glibc())
 		return r;
-	size_t n = count(c->argv);
-	const char *argv[n + 3];
+	const char *argv[count(c->argv) + 3];
 	argv[0] = "/bin/sh";
 	argv[1] = path;
-	argv[2] = NULL;
-	for (size_t i = 1; i <= n; i++)
-		argv[i + 1] = c->argv[i];
+	append_arguments(argv + 2, c->argv);
 	struct call shell = {.argv = (char *const *)argv, .env = c->env};
 	return route(&shell, "/bin/sh");
 }
@@ -149,7 +161,7 @@ static long attempt(const struct call *c, const char *path, bool with_shell)
 long search(const struct call *c, const char *file, bool with_shell)
 {
 	char path[PATH_MAX + NAME_MAX + 2];
-	const char *list = variable(environment(), "PATH");
+	const char *list = variable(environment(), "PATH=");
 	long r = -ENOENT;
 	bool refused = false;
 	if (!*file)
@@ -161,12 +173,12 @@ long search(const struct call *c, const char *file, bool with_shell)
 	if (!list)
 		list = is_glibc() ? "/bin:/usr/bin" : "/usr/local/bin:/bin:/usr/bin";
 	for (;; list++) {
-		size_t n = 0;
+		char *end = path;
 		for (; *list && *list != ':'; list++)
-			if (n < PATH_MAX)
-				path[n++] = *list;
-		if (n < PATH_MAX) { // what is longer than any path is no directory
-			put(path + n, n ? "/" : "", file, "");
+			if (end < path + PATH_MAX)
+				*end++ = *list;
+		if (end < path + PATH_MAX) { // what is longer than any path is no directory
+			put(put(end, end == path ? "" : "/"), file);
 			r = attempt(c, path, with_shell);
 			switch (r) {
 			case -EACCES:

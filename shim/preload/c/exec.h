@@ -26,5 +26,8 @@ long search(const struct call *c, const char *file, bool with_shell);
 long carry_out(const struct call *c, const char *const words[], bool dynamic, const char *file, char *const argv[]);
 
 size_t count(char *const list[]);
+// append writes the list and a NULL, and gives the NULL's place; append_arguments what is behind a vector's first word.
+const char **append(const char **to, char *const list[]);
+const char **append_arguments(const char **to, char *const argv[]);
 
 #endif

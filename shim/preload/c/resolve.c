@@ -1,7 +1,7 @@
 // Which exec must happen: emu/resolve and shim/proxy once more, in C. shim/preload/testdata/cases.tsv tests both.
 #include "exec.h"
 
-#include "abis.h"
+enum { EM_MIPS = 8, EF_MIPS_ABI2 = 0x20 };
 
 enum {
 	HEAD = 256,      // how much of a file the kernel looks at (BINPRM_BUF_SIZE)
@@ -58,14 +58,17 @@ static int parse_script(char *head, const char **interpreter, const char **argum
 	return 1;
 }
 
-// abi_key is what tells ABIs apart in the ELF header of a program, as abis.h has it; 0 for other files.
+// abi_key is what tells ABIs apart in the ELF header of a program: class (with MIPS's bit for N32), data, the two bytes of the machine; 0 for
+// other files. binproxy.conf has it in letters (arch.HeaderKey).
 static uint32_t abi_key(const unsigned char *head, long size)
 {
-	int big = head[5] == 2;
-	if (!after((const char *)head, "\x7f" "ELF") || size < (head[4] == 1 ? 52 : 64) || (head[16 + big] & ~1) != 2 || head[17 - big])
+	bool big = head[5] == 2, wide = head[4] != 1;
+	if (!after((const char *)head, "\x7f" "ELF") || size < (wide ? 64 : 52) || (head[16 + big] & ~1) != 2 || head[17 - big])
 		return 0;
-	uint32_t machine = head[18 + big] | head[19 - big] << 8, flags = head[4] == 1 ? head[big ? 39 : 36] : 0;
-	return ABI_KEY(machine, head[4], head[5], machine == EM_MIPS ? flags : 0);
+	uint32_t key = (uint32_t)head[4] << 24 | head[5] << 16 | head[18] << 8 | head[19];
+	if (!wide && head[18 + big] == EM_MIPS)
+		key |= (uint32_t)(head[big ? 39 : 36] & EF_MIPS_ABI2) << 24;
+	return key;
 }
 
 // executable gives 0 where the process may execute the file by its effective ids; before Linux 5.8, and where a filter refuses that, by
@@ -88,16 +91,17 @@ static const char *real_path(struct conf *conf, const char *path, char *aside)
 {
 	char ours[IN_BUNDLE], link[PATH_MAX];
 	const char *in;
-	put(ours, bundle_dir, "/farm", "");
+	char *end = put(ours, bundle_dir);
+	put(end, "/farm");
 	for (char *line = NULL, *farm = ours; farm; farm = line = conf_next(conf, "farm", line))
 		if ((in = in_farm(path, farm)))
 			return in;
-	put(ours, bundle_dir, "/binproxy", "");
+	put(end, "/binproxy");
 	if (read_link(path, link, sizeof link) < 0 || !same(link, ours))
 		return path;
-	put(aside, path, "", "");
+	put(aside, path);
 	char *slash = last_slash(aside), *base = slash ? slash + 1 : aside;
-	put(base, ".binproxy.", path + (base - aside), "");
+	put(put(base, ".binproxy."), path + (base - aside));
 	return file_mode(aside, AT_SYMLINK_NOFOLLOW) >= 0 ? aside : path;
 }
 
@@ -115,33 +119,32 @@ static long open_file(const char *path, unsigned char *head)
 	return read_file(path, head, HEAD);
 }
 
-// emulator finds the line "emulator QEMU PATH [LOADER]" for the program, from PATH on; NULL where it is not the emulators' to run.
-static char *emulator(struct conf *conf, const char *qemu, uint32_t key)
+// emulator finds the line "elf KEY PATH [LOADER]" of the program, from PATH on; NULL where it is not the emulators' to run.
+static char *emulator(struct conf *conf, uint32_t key)
 {
-	char *value = NULL, *rest, path[IN_BUNDLE];
-	unsigned char head[HEAD];
-	// The host is what binproxy is a program of; its own programs need no emulator.
-	put(path, bundle_dir, "/binproxy", "");
-	if (abi_key(head, read_file(path, head, HEAD)) == key)
-		return NULL;
-	while ((value = conf_next(conf, "emulator", value)))
-		if ((rest = (char *)after(value, qemu)) && *rest == ' ')
-			return rest + 1;
+	char *value = NULL;
+	while (key && (value = conf_next(conf, "elf", value))) {
+		uint32_t k = 0;
+		for (; *value != ' '; value++)
+			k = k * 16 + *value - 'a';
+		if (k == key)
+			return value + 1;
+	}
 	return NULL;
 }
 
 static void in_bundle(char *to, const char *path)
 {
-	if (*path == '/')
-		put(to, path, "", "");
-	else
-		put(to, bundle_dir, "/", path);
+	if (*path != '/')
+		to = put(put(to, bundle_dir), "/");
+	put(to, path);
 }
 
 static void say(const char *path)
 {
-	char line[2 * PATH_MAX], *to = put(line, "binproxy: preload: ", path, ": its emulator is not in ");
-	to = put(to, bundle_dir, "; is this a chroot? The bundle has to be in it\n", "");
+	char line[2 * PATH_MAX], *to = put(put(line, "binproxy: preload: "), path);
+	to = put(put(to, ": its emulator is not in "), bundle_dir);
+	to = put(to, "; is this a chroot? The bundle has to be in it\n");
 	sys_write(2, line, to - line);
 }
 
@@ -149,8 +152,7 @@ static void say(const char *path)
 static long emulate(const struct call *c, struct conf *conf, char *line, const char *file, char *const argv[])
 {
 	char path[IN_BUNDLE], loader[IN_BUNDLE], dir[IN_BUNDLE], relative[PATH_MAX + 2];
-	const char *words[12], *release = variable(c->env, "BINPROXY_RELEASE");
-	int n = 0;
+	const char *words[12], **word = words, *release = variable(c->env, "BINPROXY_RELEASE=");
 	char *space = line;
 	while (*space && *space != ' ')
 		space++;
@@ -161,24 +163,24 @@ static long emulate(const struct call *c, struct conf *conf, char *line, const c
 		in_bundle(loader, space + 1);
 		in_bundle(dir, space + 1);
 		*last_slash(dir) = 0;
-		words[n++] = loader;
-		words[n++] = "--library-path";
-		words[n++] = dir;
-		words[n++] = "--argv0";
-		words[n++] = path;
+		*word++ = loader;
+		*word++ = "--library-path";
+		*word++ = dir;
+		*word++ = "--argv0";
+		*word++ = path;
 	}
-	words[n++] = path;
-	words[n++] = "-0";
-	words[n++] = argv && argv[0] ? argv[0] : "";
+	*word++ = path;
+	*word++ = "-0";
+	*word++ = argv && argv[0] ? argv[0] : "";
 	if (!release || !*release)
 		release = conf_value(conf, "release");
 	if (release && *release) {
-		words[n++] = "-r";
-		words[n++] = release;
+		*word++ = "-r";
+		*word++ = release;
 	}
-	words[n] = NULL;
+	*word = NULL;
 	if (*file == '-') {
-		put(relative, "./", file, "");
+		put(put(relative, "./"), file);
 		file = relative;
 	}
 	long r = carry_out(c, words, dynamic, file, argv);
@@ -213,27 +215,21 @@ static long follow(struct request *q, const char *path, char *const argv[], int 
 	if (script) {
 		if (!*interpreter)
 			return -EACCES; // the kernel opens the empty name, which is its working directory
-		size_t args = count(argv), n = 0;
-		const char *next[args + 4];
-		next[n++] = interpreter;
+		const char *next[count(argv) + 4], **end = next;
+		*end++ = interpreter;
 		if (argument)
-			next[n++] = argument;
-		next[n++] = file;
-		for (size_t i = 1; i < args; i++)
-			next[n++] = argv[i];
-		next[n] = NULL;
+			*end++ = argument;
+		*end++ = file;
+		append_arguments(end, argv);
 		return follow(q, interpreter, (char *const *)next, depth + 1);
 	}
 	uint32_t key = abi_key((unsigned char *)head, size);
-	const struct abi *abi = abis;
-	while (abi->key && abi->key != key)
-		abi++;
-	char *line = abi->key ? emulator(&q->conf, abi->qemu, key) : NULL;
+	char *line = emulator(&q->conf, key);
 	if (line)
 		return emulate(q->call, &q->conf, line, file, argv);
 	// The kernel's own affair, with the very path and arguments that it was asked for, unless these are a farm's.
 	long r = carry_out(q->call, NULL, false, q->moved ? file : q->path, q->moved ? argv : q->call->argv);
-	if (r == -ENOEXEC && q->lost && abi->key)
+	if (r == -ENOEXEC && q->lost && key)
 		say(file);
 	return r;
 }

@@ -28,22 +28,24 @@ typedef struct { unsigned char bytes[16]; } sigset;
 extern WEAK void *fdopen(int, const char *);
 extern WEAK int fclose(void *);
 
-static int spawn(int *pid, const char *path, const void *actions, const void *attr, char *const argv[], char *const env[], bool in_path)
+static __attribute__((noinline)) long spawn(struct call *c, const char *path, bool in_path)
 {
-	struct call c = {argv, env, (spawn_function *)next("posix_spawn"), pid, actions, attr};
-	if (!c.spawn)
+	c->spawn = (spawn_function *)next("posix_spawn");
+	if (!c->spawn)
 		return ENOSYS;
-	return (int)-(in_path ? search(&c, path, false) : route(&c, path));
+	return -(in_path ? search(c, path, false) : route(c, path));
 }
 
 EXPORT int posix_spawn(int *pid, const char *path, const void *actions, const void *attr, char *const argv[], char *const env[])
 {
-	return spawn(pid, path, actions, attr, argv, env, false);
+	struct call c = {argv, env, NULL, pid, actions, attr};
+	return spawn(&c, path, false);
 }
 
 EXPORT int posix_spawnp(int *pid, const char *file, const void *actions, const void *attr, char *const argv[], char *const env[])
 {
-	return spawn(pid, file, actions, attr, argv, env, true);
+	struct call c = {argv, env, NULL, pid, actions, attr};
+	return spawn(&c, file, true);
 }
 
 // One lock for all that this file keeps; it is held for moments.
@@ -103,7 +105,7 @@ static void block_signals(sigset *old)
 }
 
 static union action old_int, old_quit; // while system runs
-static union action standard_action;
+static union action standard_action, ignoring; // zero is SIG_DFL
 
 // become_shell is the child. No handler of the program's may run in it: they are gone before the signals come through. The pipe's end is
 // its standard input or output; system's has none (end -1), and heeds the keys that its parent ignores.
@@ -149,12 +151,11 @@ static int system_calls;
 
 static void ignore_keys(void)
 {
-	union action ignore = standard_action;
-	ignore.fields.handler = SIG_IGN;
+	ignoring.fields.handler = SIG_IGN;
 	lock();
 	if (system_calls++ == 0) {
-		action_of(SIGINT, &ignore, &old_int);
-		action_of(SIGQUIT, &ignore, &old_quit);
+		action_of(SIGINT, &ignoring, &old_int);
+		action_of(SIGQUIT, &ignoring, &old_quit);
 	}
 	unlock();
 }

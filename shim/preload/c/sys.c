@@ -1,9 +1,9 @@
 #include "text.h"
 
 long sys_openat(int dir, const char *path, int flags, unsigned mode) { return SYS(openat, dir, path, flags, mode, 0); }
-long sys_close(int fd) { return SYS(close, fd, 0, 0, 0, 0); }
-long sys_write(int fd, const void *buf, size_t n) { return SYS(write, fd, buf, n, 0, 0); }
-long sys_fcntl(int fd, int cmd, long arg) { return SYS(fcntl, fd, cmd, arg, 0, 0); }
+long sys_close(long fd) { return SYS(close, fd, 0, 0, 0, 0); }
+long sys_write(long fd, const void *buf, size_t n) { return SYS(write, fd, buf, n, 0, 0); }
+long sys_fcntl(long fd, long cmd, long arg) { return SYS(fcntl, fd, cmd, arg, 0, 0); }
 
 long read_link(const char *path, char *buf, size_t size)
 {
@@ -36,6 +36,6 @@ long read_file(const char *path, void *buf, size_t n)
 		if (r > 0)
 			got += r;
 	}
-	sys_close((int)fd);
+	sys_close(fd);
 	return r < 0 ? r : (long)got;
 }

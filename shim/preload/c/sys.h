@@ -179,9 +179,9 @@ static inline long sys5(long n, long a, long b, long c, long d, long e)
 #define SYS(name, a, b, c, d, e) sys5(NR_##name, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e))
 
 long sys_openat(int dir, const char *path, int flags, unsigned mode);
-long sys_close(int fd);
-long sys_write(int fd, const void *buf, size_t n);
-long sys_fcntl(int fd, int cmd, long arg);
+long sys_close(long fd);
+long sys_write(long fd, const void *buf, size_t n);
+long sys_fcntl(long fd, long cmd, long arg);
 // read_link ends the text with a NUL; it gives its length, or an errno below zero, also where size is too small.
 long read_link(const char *path, char *buf, size_t size);
 // file_mode is st_mode.

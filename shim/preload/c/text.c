@@ -54,13 +54,10 @@ char *last_slash(const char *s)
 	return slash;
 }
 
-char *put(char *to, const char *a, const char *b, const char *c)
+char *put(char *to, const char *text)
 {
-	const char *parts[] = {a, b, c};
-	for (int i = 0; i < 3; i++)
-		for (const char *s = parts[i]; *s; s++)
-			*to++ = *s;
-	*to = 0;
+	while ((*to = *text++))
+		to++;
 	return to;
 }
 
@@ -78,10 +75,8 @@ char *put_number(char *to, unsigned long n)
 
 const char *variable(char *const env[], const char *name)
 {
-	for (; env && *env; env++) {
-		const char *value = after(*env, name);
-		if (value && *value == '=')
-			return value + 1;
-	}
-	return NULL;
+	const char *value = NULL;
+	for (; env && *env && !value; env++)
+		value = after(*env, name);
+	return value;
 }

@@ -12,10 +12,10 @@ const char *after(const char *s, const char *prefix);
 const char *find(const char *s, const char *part);
 // last_slash is the last slash in s, NULL where there is none.
 char *last_slash(const char *s);
-// put writes the three texts one after another, and a NUL, and gives the NUL's place; put_number a decimal number.
-char *put(char *to, const char *a, const char *b, const char *c);
+// put writes the text, and a NUL, and gives the NUL's place; put_number a decimal number.
+char *put(char *to, const char *text);
 char *put_number(char *to, unsigned long n);
-// variable is the value of the variable in the environment, NULL where it is not set.
+// variable is the value of the variable in the environment, NULL where it is not set; the name ends with =.
 const char *variable(char *const env[], const char *name);
 
 void *memcpy(void *to, const void *from, size_t n);

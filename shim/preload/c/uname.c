@@ -11,7 +11,7 @@ typedef char names[FIELDS][FIELD];
 extern WEAK void *fdopen(int, const char *);
 
 static const char *const keys[] = {"sysname", "nodename", "release", "version", "machine"};
-static const char *const variables[] = {"BINPROXY_SYSNAME", "BINPROXY_NODENAME", "BINPROXY_RELEASE", "BINPROXY_VERSION", "BINPROXY_MACHINE"};
+static const char *const variables[] = {"BINPROXY_SYSNAME=", "BINPROXY_NODENAME=", "BINPROXY_RELEASE=", "BINPROXY_VERSION=", "BINPROXY_MACHINE="};
 
 static struct conf conf;
 
@@ -83,7 +83,7 @@ static char *proc_version(char *to)
 	long n = read_file("/proc/version", real, sizeof real - 1);
 	if (real_uname(all) < 0 || uname(all) < 0)
 		return to;
-	to = put(to, all[SYSNAME], " version ", all[RELEASE]);
+	to = put(put(put(to, all[SYSNAME]), " version "), all[RELEASE]);
 	real[n > 0 ? n : 0] = 0;
 	char *from = real, *end = real;
 	while (*from && !after(from, " ("))
@@ -93,9 +93,9 @@ static char *proc_version(char *to)
 			end = s;
 	if (end > from) {
 		*end = 0;
-		to = put(to, from, "", "");
+		to = put(to, from);
 	}
-	return put(to, " ", all[VERSION], "\n");
+	return put(put(put(to, " "), all[VERSION]), "\n");
 }
 
 // content writes what the file at path is to have, and gives its end; NULL where the path is not one of the identity's, and to
@@ -114,7 +114,7 @@ static char *content(const char *path, char *to)
 	name = after(name, "sys/kernel/");
 	for (enum field f = SYSNAME; name && f <= VERSION; f++)
 		if (same(name, names[f]) && (value = spoofed(f)) && length(value) < FIELD)
-			return put(to, value, "\n", "");
+			return put(put(to, value), "\n");
 	return NULL;
 }
 
@@ -123,9 +123,9 @@ static long memory(const char *text, size_t n, bool cloexec)
 {
 	long fd = SYS(memfd_create, "proc", (cloexec ? MFD_CLOEXEC : 0) | MFD_ALLOW_SEALING, 0, 0, 0);
 	if (fd >= 0) {
-		sys_write((int)fd, text, n);
+		sys_write(fd, text, n);
 		SYS(lseek, fd, 0, 0, 0, 0);
-		sys_fcntl((int)fd, F_ADD_SEALS, SEALS);
+		sys_fcntl(fd, F_ADD_SEALS, SEALS);
 		return fd;
 	}
 	int ends[2];
