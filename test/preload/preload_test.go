@@ -57,6 +57,8 @@ var debianLines = append([]line{
 	{`/usr/bin/perl -MPOSIX -e '$| = 1; system("/bin/echo system"); print qx(/bin/echo read); exec "/binproxy/script", (uname)[2]'`,
 		"system\nread\n/binproxy/script 4.15.0-112-generic\n", 0},
 	{"cd /tmp; /bin/cp /bin/echo mine; ./mine mine; PATH=.:$PATH mine found", "mine\nfound\n", 0},
+	// A setuid program runs, is hooked, and has no rights by it.
+	{"cp /usr/bin/env /usr/bin/id /tmp; chmod 4755 /tmp/env /tmp/id; /usr/bin/setpriv --reuid 65534 --clear-groups /tmp/env /tmp/id -u", "65534\n", 0},
 }, common...)
 
 var muslLines = append([]line{
