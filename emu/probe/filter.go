@@ -62,7 +62,8 @@ func useListener([]string) error {
 		return err
 	}
 	listeners <- listener
-	if got := unix.Getppid(); got != answer {
+	// Neither this call nor the listener's may keep the one processor of a small machine, as unix.Getppid does.
+	if got, _, _ := unix.Syscall(unix.SYS_GETPPID, 0, 0, 0); got != answer {
 		return errors.Join(<-served, fmt.Errorf("getppid gave %d, not the listener's %d", got, answer))
 	}
 	return <-served

@@ -60,13 +60,19 @@ type seccompAddFD struct {
 
 const ioctlNotifAddFD = 0x40182103 // SECCOMP_IOCTL_NOTIF_ADDFD: _IOW('!', 3, struct seccomp_notif_addfd)
 
-// ReceiveNotification takes one waiting call from the listener; it blocks where there is none.
+// ReceiveNotification takes one waiting call from the listener. Where there is none it blocks, and lets other goroutines have the processor.
 func ReceiveNotification(listener int) (Notification, error) {
 	var n seccompNotif
-	if _, err := ioctl(listener, unix.SECCOMP_IOCTL_NOTIF_RECV, unsafe.Pointer(&n)); err != nil {
-		return Notification{}, err
+	for {
+		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(listener), unix.SECCOMP_IOCTL_NOTIF_RECV, uintptr(unsafe.Pointer(&n)))
+		switch errno {
+		case 0:
+			return Notification{n.id, int(n.pid)}, nil
+		case unix.EINTR:
+		default:
+			return Notification{}, errno
+		}
 	}
-	return Notification{n.id, int(n.pid)}, nil
 }
 
 // AnswerNotification ends the waiting call with a result, or with an errno if that is not 0.

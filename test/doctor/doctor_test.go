@@ -120,6 +120,7 @@ func TestRestrictions(t *testing.T) {
 		{name: "no user namespaces", restrictions: []string{"-deny", "userns"}, machine: map[string]string{"user namespaces": "clone(CLONE_NEWUSER|CLONE_NEWNS)"},
 			supervise: "yes", auto: "supervise", status: tiny.Status},
 		{name: "no memfd", restrictions: []string{"-deny", "memfd_create"}, supervise: "could not tell", auto: "supervise", status: tiny.Status},
+		{name: "one processor", env: []string{"GOMAXPROCS=1"}, supervise: "yes", auto: "supervise", status: tiny.Status},
 		{name: "ordinary user", restrictions: []string{"-user", "65534"}, root: true, supervise: "yes", auto: "supervise", status: tiny.Status},
 		{name: "no emulator", env: []string{"PATH=/nowhere"}, supervise: "no", auto: "", status: 126, warning: "no emulator for aarch64", diagnosis: 1},
 	} {
