@@ -4,6 +4,7 @@ package aec
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -20,7 +21,15 @@ import (
 	"binproxy/test/need"
 )
 
-func TestMain(m *testing.M) { host.Main(m) }
+func TestMain(m *testing.M) { host.Main(m, makeRoot("arm64"), makeRoot("armhf")) }
+
+// makeRoot sees to it that lab has the root of which makeDebian takes the packages.
+func makeRoot(arch string) func() error {
+	return func() error {
+		_, err := lab.MakeRoot(context.Background(), arch, os.Stderr)
+		return err
+	}
+}
 
 // result is how a command ended.
 type result struct {
