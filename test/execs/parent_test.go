@@ -176,8 +176,9 @@ func TestManyShort(t *testing.T) {
 	fmt.Fprintln(in)
 	require.Equal(t, "bad 0", r.line(t))
 	require.Equal(t, "bad 0", r.line(t))
-	kib, filesAfter := memory(t, cmd.Process.Pid)
-	require.Equal(t, files, filesAfter)
+	// Who said so ends a moment later, and so does what is kept of it.
+	require.Eventually(t, func() bool { _, now := memory(t, cmd.Process.Pid); return now <= files }, 10*time.Second, 10*time.Millisecond)
+	kib, _ := memory(t, cmd.Process.Pid)
 	require.Less(t, kib, 16<<10)
 	t.Logf("peak memory of the supervisor after 5,000 processes: %d KiB", kib)
 	fmt.Fprintln(in)
