@@ -88,6 +88,18 @@ func (v *view) close() {
 	v.last.close()
 }
 
+// toWorkingDirectory has relative paths start there: that of an interpreter does, wherever its script's path started.
+func (v *view) toWorkingDirectory() syscall.Errno {
+	if v.dir >= 0 {
+		unix.Close(v.dir)
+	}
+	back := v.s.approach(v.stance)
+	defer back()
+	var err error
+	v.dir, err = v.s.openProc(v.t.tid, place(unix.AT_FDCWD))
+	return errnoOf(err)
+}
+
 // openProc opens what /proc has of a thread, as an O_PATH descriptor of what it leads to.
 func (s *supervisor) openProc(tid int, name string) (int, error) {
 	return sys.Openat(s.proc, strconv.Itoa(tid)+"/"+name, unix.O_PATH)
@@ -95,6 +107,11 @@ func (s *supervisor) openProc(tid int, name string) (int, error) {
 
 // Open finds the file that execve of path would load.
 func (v *view) Open(path string) (resolve.File, syscall.Errno) {
+	if v.last != nil && !strings.HasPrefix(path, "/") {
+		if errno := v.toWorkingDirectory(); errno != 0 {
+			return resolve.File{}, errno
+		}
+	}
 	v.last.close()
 	v.last = nil
 	named := v.first
