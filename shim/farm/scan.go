@@ -12,6 +12,7 @@ import (
 
 	"binproxy/emu/arch"
 	"binproxy/emu/config"
+	"binproxy/emu/elfinfo"
 	"binproxy/emu/resolve"
 )
 
@@ -151,13 +152,16 @@ func (s *scanner) classify(place, file string) (inPlace, reason string) {
 	case errno != 0 && rec.last != file:
 		return "", fmt.Sprintf("interpreter %s: %v", display(rec.last), errno)
 	case errno == syscall.EACCES:
+		if _, errno := s.root.Open(file); errno == 0 {
+			return "", "its #! line names no interpreter"
+		}
 		return "", "may not be read: an emulator has to"
 	case errno != 0:
 		return "", errno.Error()
 	case plan.Native() && plan.Script:
 		return "", fmt.Sprintf("script of %s, which is no guest program", display(rec.last))
 	case plan.Native() && strings.HasPrefix(string(plan.File.Head), "\x7fELF"):
-		return "", "the host's own program"
+		return "", whyNative(plan.File.Head)
 	case plan.Native():
 		return "", "neither an ELF program nor a #! script"
 	}
@@ -179,6 +183,20 @@ func (s *scanner) classify(place, file string) (inPlace, reason string) {
 		return "", fmt.Sprintf("interpreter %s: %s", display(rec.last), plain(err))
 	}
 	return interpreter, ""
+}
+
+// whyNative tells why an ELF file is left to the kernel.
+func whyNative(head []byte) string {
+	info, err := elfinfo.Header(head)
+	switch {
+	case err != nil:
+		return err.Error()
+	case !info.Executable():
+		return "an ELF file, but no program"
+	case info.ABI() == nil:
+		return "an ELF file of an unknown architecture"
+	}
+	return "the host's own program"
 }
 
 // isLibrary tells shared libraries and the loader by their name. They are opened by their path far more than they are executed, so
