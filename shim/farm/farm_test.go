@@ -69,6 +69,7 @@ func TestEveryKind(t *testing.T) {
 		"/usr/bin/cut2":        {reason: "ELF header: the file ends in it"},
 		"/usr/bin/object":      {reason: "an ELF file, but no program"},
 		"/usr/bin/unknown":     {reason: "an ELF file of an unknown architecture"},
+		"/usr/bin/relative":     {reason: "interpreter usr/bin/mawk: a relative path"},
 		"/usr/bin/nameless":    {reason: "its #! line names no interpreter"},
 		"/usr/bin/risc":        {reason: "no emulator for riscv64"},
 		"/usr/bin/text":        {reason: "neither an ELF program nor a #! script"},
@@ -103,6 +104,22 @@ func TestEveryKind(t *testing.T) {
 		assert.Equal(t, commands[name[1:]], string(bytes))
 	}
 	_, err = Clean(cfg)
+	require.NoError(t, err)
+	snapshot.Same(t, before, snapshotOf(t, root))
+}
+
+// TestRelativeInterpreter installs from the directory in which a script's `#!usr/bin/mawk` is found: elsewhere it is another file, or none.
+func TestRelativeInterpreter(t *testing.T) {
+	root := freshTree(t)
+	before := snapshotOf(t, root)
+	cfg := bundle(t, root)
+	t.Chdir(root)
+	options := at(root)
+	options.Paths = []string{root + "/usr/bin/relative"}
+	_, err := Install(cfg, options)
+	require.NoError(t, err)
+	assert.False(t, leadsTo(root+"/usr/bin/mawk", cfg.Self()))
+	_, err = Clean(reload(t, cfg))
 	require.NoError(t, err)
 	snapshot.Same(t, before, snapshotOf(t, root))
 }

@@ -95,14 +95,18 @@ func (s *scanner) follow(path string) (place, file string, err error) {
 	return "", "", syscall.ELOOP
 }
 
-// recorder notes which file ended a chain of `#!` lines.
+// recorder notes which file ended a chain of `#!` lines, and whether one of them names its interpreter by a relative path.
 type recorder struct {
 	Root
-	last string
+	last     string
+	relative string // the first such path
 }
 
 func (r *recorder) Open(path string) (resolve.File, syscall.Errno) {
 	r.last = path
+	if r.relative == "" && !filepath.IsAbs(path) {
+		r.relative = path
+	}
 	return r.Root.Open(path)
 }
 
@@ -149,6 +153,9 @@ func (s *scanner) classify(place, file string) (inPlace, reason string) {
 	rec := &recorder{Root: s.root}
 	plan, errno := Resolver(s.cfg).Resolve(rec, resolve.Request{Path: file})
 	switch {
+	case rec.relative != "":
+		// Which file that is depends on where the script is called; what happens to lie there now must not be put in place.
+		return "", fmt.Sprintf("interpreter %s: a relative path", display(rec.relative))
 	case errno != 0 && rec.last != file:
 		return "", fmt.Sprintf("interpreter %s: %v", display(rec.last), errno)
 	case errno == syscall.EACCES:

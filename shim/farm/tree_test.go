@@ -68,6 +68,7 @@ func tree(t testing.TB, dir, root string) {
 	put("usr/bin/cut2", native[:40], 0o755)
 	put("usr/bin/object", native[:16]+"\x01"+native[17:], 0o755)
 	put("usr/bin/unknown", native[:18]+"\xee\xee"+native[20:], 0o755)
+	put("usr/bin/relative", "#!usr/bin/mawk\n", 0o755)
 	put("usr/bin/nameless", "#!", 0o755)
 	put("usr/bin/risc", elfFile(emRISCV, "risc"), 0o755)
 	put("usr/bin/text", "echo no first line\n", 0o755)
