@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 
 	"binproxy/emu/config"
@@ -133,25 +134,58 @@ func (m *image) clearAside(place, becomes string) error {
 // ownName tells names of links to binproxy that people make: no command's that was renamed.
 func ownName(name string) bool { return name == config.Binary || name == "sh" || name == "uname" }
 
-// moved puts the real file where its link was moved to: the one link in the directory that leads to binproxy and has no file.
+// moved puts the real file where its link was moved to. Where nothing tells which of several links that is, it is put back under its
+// old name, if that is free, rather than lost.
 func (m *image) moved(place, aside string) (bool, error) {
-	dir := filepath.Dir(place)
-	entries, err := os.ReadDir(dir)
-	if err != nil {
+	strays, err := m.strays(filepath.Dir(place))
+	if err != nil || len(strays) == 0 {
 		return false, err
 	}
-	var strays []string
+	if to := renamed(place, strays); to != "" {
+		m.remark("%s: was renamed to %s since: the file is there now", display(place), display(to))
+		return true, rename(aside, to)
+	}
+	if exists(place) {
+		return false, nil
+	}
+	m.remark("%s: was removed since, or renamed to one of %s: the file has its old name again", display(place), displayAll(strays))
+	return true, rename(aside, place)
+}
+
+// strays are the links in a directory that lead to binproxy and have no file.
+func (m *image) strays(dir string) (found []string, err error) {
+	entries, err := os.ReadDir(dir)
 	for _, e := range entries {
 		path := filepath.Join(dir, e.Name())
 		if leadsTo(path, m.cfg.Self()) && !IsAside(path) && !exists(Aside(path)) && !ownName(e.Name()) {
-			strays = append(strays, path)
+			found = append(found, path)
 		}
 	}
-	if len(strays) != 1 {
-		return false, nil
+	return found, err
+}
+
+// renamed is the stray link that was once at place: the only one, or the only one with an ending behind the old name (date.orig,
+// dash.distrib); "" where it cannot be told.
+func renamed(place string, strays []string) string {
+	if len(strays) == 1 {
+		return strays[0]
 	}
-	m.remark("%s: was renamed to %s since: the file is there now", display(place), display(strays[0]))
-	return true, rename(aside, strays[0])
+	like := slices.DeleteFunc(slices.Clone(strays), func(stray string) bool {
+		ending, ok := strings.CutPrefix(stray, place)
+		return !ok || strings.IndexAny(ending, ".-_~") != 0
+	})
+	if len(like) == 1 {
+		return like[0]
+	}
+	return ""
+}
+
+func displayAll(names []string) string {
+	var shown []string
+	for _, name := range names {
+		shown = append(shown, display(name))
+	}
+	return strings.Join(shown, ", ")
 }
 
 // dropAsides ends what no link stands for any more: asides of commands that were removed or replaced since, second names for a hard link.

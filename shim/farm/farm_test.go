@@ -69,7 +69,7 @@ func TestEveryKind(t *testing.T) {
 		"/usr/bin/cut2":        {reason: "ELF header: the file ends in it"},
 		"/usr/bin/object":      {reason: "an ELF file, but no program"},
 		"/usr/bin/unknown":     {reason: "an ELF file of an unknown architecture"},
-		"/usr/bin/relative":     {reason: "interpreter usr/bin/mawk: a relative path"},
+		"/usr/bin/relative":    {reason: "interpreter usr/bin/mawk: a relative path"},
 		"/usr/bin/nameless":    {reason: "its #! line names no interpreter"},
 		"/usr/bin/risc":        {reason: "no emulator for riscv64"},
 		"/usr/bin/text":        {reason: "neither an ELF program nor a #! script"},
@@ -211,6 +211,41 @@ func TestRenamedCommand(t *testing.T) {
 	text, err := os.ReadFile(root + "/usr/bin/date.orig")
 	require.NoError(t, err)
 	assert.Equal(t, guest("date"), string(text))
+	assert.Empty(t, asides(t, root))
+}
+
+// TestRenamedCommands: of several, too. An ending tells which is which; where none does, the old name is better than none.
+func TestRenamedCommands(t *testing.T) {
+	root, cfg, _ := installed(t)
+	move := func(from, to string) { require.NoError(t, os.Rename(root+"/usr/bin/"+from, root+"/usr/bin/"+to)) }
+	move("date", "date.orig")
+	write(t, root+"/usr/bin/date", "#!/bin/sh\nexec date.orig\n")
+	move("mawk", "mawk.distrib")
+	move("with space", "without")
+	cleaned, err := Clean(cfg)
+	require.NoError(t, err)
+	for name, want := range map[string]string{"date.orig": guest("date"), "mawk.distrib": guest("mawk"), "date": "#!/bin/sh\nexec date.orig\n"} {
+		text, err := os.ReadFile(root + "/usr/bin/" + name)
+		require.NoError(t, err)
+		assert.Equal(t, want, string(text), name)
+	}
+	assert.Contains(t, strings.Join(cleaned.Remarks, "\n"), root+"/usr/bin/without since: the file is there now")
+	assert.Empty(t, asides(t, root))
+}
+
+func TestRenamedBeyondTelling(t *testing.T) {
+	root, cfg, _ := installed(t)
+	for _, name := range []string{"date", "mawk"} {
+		require.NoError(t, os.Rename(root+"/usr/bin/"+name, root+"/usr/bin/new"+name))
+	}
+	cleaned, err := Clean(cfg)
+	require.NoError(t, err)
+	for _, name := range []string{"date", "mawk"} {
+		text, err := os.ReadFile(root + "/usr/bin/" + name)
+		require.NoError(t, err)
+		assert.Equal(t, guest(name), string(text))
+	}
+	assert.Contains(t, cleaned.Remarks[0], "was removed since, or renamed to one of "+root+"/usr/bin/newdate, "+root+"/usr/bin/newmawk")
 	assert.Empty(t, asides(t, root))
 }
 
