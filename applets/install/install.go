@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"binproxy/applets/applet"
 	"binproxy/emu/config"
@@ -47,6 +48,8 @@ func run(args []string) error {
 	switch {
 	case err != nil:
 		return err
+	case slices.Contains(paths, ""):
+		return exit.Errorf(exit.Failed, "install: an empty PATH names nothing; see binproxy help install")
 	case *unameOnly && (len(paths) > 0 || *noShell || *record):
 		return exit.Errorf(exit.Failed, "install: --uname-only takes --farm and --release, and nothing else")
 	case *unameOnly:

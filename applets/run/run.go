@@ -89,6 +89,11 @@ func run(args []string) error {
 	if len(command) == 0 {
 		return exit.Errorf(exit.Failed, "run: there is no command; see binproxy help run")
 	}
+	for _, entry := range f.env {
+		if strings.Index(entry, "=") < 1 {
+			return exit.Errorf(exit.Failed, "run: --env %q: needs NAME=VALUE", entry)
+		}
+	}
 	c, err := f.config(command)
 	if err != nil {
 		return err

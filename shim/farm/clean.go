@@ -23,8 +23,8 @@ type Cleaned struct {
 	Remarks  []string
 }
 
-// ErrNoBundle tells that the program lies in no bundle: then it is not Clean's to remove.
-var ErrNoBundle = errors.New("no " + config.Name + " beside it, so this is no bundle; nothing was removed")
+// ErrNoBundle tells that the program lies in no bundle: then there is nothing to install from, and it is not Clean's to remove.
+var ErrNoBundle = errors.New("no " + config.Name + " beside it, so this is no bundle; nothing was changed")
 
 // Clean takes everything away that Install made, and then the bundle with the program itself.
 func Clean(cfg config.Config) (Cleaned, error) {
