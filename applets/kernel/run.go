@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -129,11 +130,8 @@ func findCommand(argv []string) (command, error) {
 		err = nil
 	}
 	if err != nil {
-		status := exit.NotFound
-		if errors.Is(err, fs.ErrPermission) {
-			status = exit.CannotRun
-		}
-		return command{}, exit.Errorf(status, "%s: %w", argv[0], err)
+		errno := lookupErrno(err)
+		return command{}, exit.Errorf(exit.OfExec(errno), "%s: %w", argv[0], errno)
 	}
 	c := command{path: path, argv: argv}
 	if guest := byEmulatorName(path); guest != nil {
@@ -149,6 +147,18 @@ func findCommand(argv []string) (command, error) {
 		return c, nil // a script, or a program of the host's; or the kernel says better what is wrong with it
 	}
 	return c.underEmulator(info.ABI())
+}
+
+// lookupErrno is what execve would say of a command that LookPath does not find.
+func lookupErrno(err error) syscall.Errno {
+	var errno syscall.Errno
+	switch {
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EISDIR):
+		return syscall.EACCES
+	case errors.As(err, &errno):
+		return errno
+	}
+	return syscall.ENOENT
 }
 
 // byEmulatorName is the guest of a program that is called as qemu-user is: qemu-ARCH or qemu-ARCH-static.
