@@ -214,7 +214,11 @@ func (j job) start(root string) error {
 	} else if err != nil {
 		return err
 	}
-	mark := fmt.Sprintf("--arch %s --from %s --suite %s, for %s\n", j.ABI, j.From, j.Suite, j.Dir)
+	suite := ""
+	if j.Suite != "" {
+		suite = " --suite " + j.Suite
+	}
+	mark := fmt.Sprintf("--arch %s --from %s%s, for %s\n", j.ABI, j.From, suite, j.Dir)
 	if err := os.WriteFile(filepath.Join(j.partial(), markName), []byte(mark), 0o644); err != nil {
 		return err
 	}

@@ -35,7 +35,7 @@ func absoluteSource(o *Options) error {
 		if err != nil {
 			return err
 		}
-		if _, err := os.Stat(filepath.Join(abs, "index.json")); err != nil {
+		if err := readable(filepath.Join(abs, "index.json")); err != nil {
 			return fmt.Errorf("--from %s: no OCI image layout: %w", o.From, err)
 		}
 		o.From = "oci:" + abs
@@ -44,12 +44,36 @@ func absoluteSource(o *Options) error {
 		}
 		return nil
 	}
+	if path == "" {
+		return errors.New("--from tar: names no archive; it is tar:FILE")
+	}
 	abs, err := filepath.Abs(path)
 	if err == nil {
-		_, err = os.Stat(abs)
+		err = readable(abs)
+	}
+	if err != nil {
+		return fmt.Errorf("--from %s: %w", o.From, err)
 	}
 	o.From = "tar:" + abs
-	return err
+	return nil
+}
+
+// readable tells beforehand what would fail when the root has been begun. A pipe, which opens but once, is left alone.
+func readable(path string) error {
+	fi, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return err
+	case fi.IsDir():
+		return fmt.Errorf("%s is a directory", path)
+	case !fi.Mode().IsRegular():
+		return nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 // splitRef takes oci:DIR:REF apart; DIR may have colons, if a directory of that name is there.

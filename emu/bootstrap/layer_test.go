@@ -180,6 +180,8 @@ func TestOCI(t *testing.T) {
 	assert.ErrorContains(t, unpackOCI(b, arch.Get("s390x"), "it", dir, io.Discard), "it has: an image called other, linux/amd64, linux/arm/v7, unknown/unknown")
 	assert.ErrorContains(t, unpackOCI(b, arch.Get("armhf"), "none", dir, io.Discard), "an image called it")
 
+	assert.ErrorContains(t, unpackOCI(blobs{"index.json": `{"manifests":[]}`}, arch.Get("armhf"), "", dir, io.Discard), "it has: no image at all")
+
 	loop := blobs{}
 	loop["index.json"] = fmt.Sprintf(`{"manifests":[{"digest":%q}]}`, loop.add(`{"manifests":[{"digest":"../../etc/passwd"}]}`))
 	assert.ErrorContains(t, unpackOCI(loop, arch.Get("armhf"), "", dir, io.Discard), "it is sha256: and 64 digits")

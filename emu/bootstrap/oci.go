@@ -2,6 +2,7 @@ package bootstrap
 
 import (
 	"archive/tar"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -27,7 +28,7 @@ func unpackOCI(s source, abi *arch.ABI, ref, root string, progress io.Writer) er
 		return err
 	}
 	if manifest == nil {
-		return fmt.Errorf("the image has nothing for %s; it has: %s", abi.Name, strings.Join(seen, ", "))
+		return fmt.Errorf("the image has nothing for %s; it has: %s", abi.Name, cmp.Or(strings.Join(seen, ", "), "no image at all"))
 	}
 	if len(manifest.Layers) > maxLayers {
 		return fmt.Errorf("the image has %d layers; one has not over %d", len(manifest.Layers), maxLayers)
@@ -175,7 +176,7 @@ func unpackSaved(s source, abi *arch.ABI, root string, progress io.Writer) error
 		}
 		return unpackLayers(root, layers, progress)
 	}
-	return fmt.Errorf("the archive has nothing for %s; it has: %s", abi.Name, strings.Join(seen, ", "))
+	return fmt.Errorf("the archive has nothing for %s; it has: %s", abi.Name, cmp.Or(strings.Join(seen, ", "), "no image at all"))
 }
 
 // archiveSource is the files of a tar archive, by their names, without unpacking it.
