@@ -12,6 +12,7 @@
 package mntns
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -147,6 +148,13 @@ func (s *Store) Names() ([]string, error) {
 	return names, err
 }
 
+// missing is the fs.ErrNotExist for a container, which is no file to whoever reads of it.
+type missing string
+
+func (m missing) Error() string { return string(m) }
+
+func (m missing) Is(err error) bool { return err == fs.ErrNotExist }
+
 // Get reads a record. The error for a container that there is not lists those that there are.
 func (s *Store) Get(name string) (Container, error) {
 	if err := CheckName(name); err != nil {
@@ -155,7 +163,7 @@ func (s *Store) Get(name string) (Container, error) {
 	text, err := os.ReadFile(s.record(name))
 	if errors.Is(err, fs.ErrNotExist) {
 		names, _ := s.Names()
-		return Container{}, fmt.Errorf("there is no container %s in %s (there are: %s): %w", name, s.Dir, strings.Join(append(names, "no others"), ", "), fs.ErrNotExist)
+		return Container{}, missing(fmt.Sprintf("there is no container %s in %s; there is %s", name, s.Dir, cmp.Or(strings.Join(names, ", "), "none at all")))
 	}
 	if err != nil {
 		return Container{}, err
