@@ -1,6 +1,7 @@
 package supervise
 
 import (
+	"cmp"
 	"errors"
 	"strings"
 	"syscall"
@@ -30,13 +31,13 @@ func execvp(command string, argv, env []string) error {
 	if denied != nil {
 		return exit.With(exit.CannotRun, denied)
 	}
-	return exit.Errorf(exit.NotFound, "%s: %w", command, syscall.ENOENT)
+	return exit.Errorf(exit.NotFound, "%s: %w", cmp.Or(command, "''"), syscall.ENOENT)
 }
 
-// Candidates lists the paths that a command may be found at: the name itself if it has a slash, else one in each directory of the
-// environment's PATH.
+// Candidates lists the paths that a command may be found at: the name itself if it has a slash or is empty (no file has that name), else
+// one in each directory of the environment's PATH.
 func Candidates(name string, env []string) []string {
-	if strings.Contains(name, "/") {
+	if name == "" || strings.Contains(name, "/") {
 		return []string{name}
 	}
 	path := defaultPath
