@@ -16,6 +16,8 @@ func Emulators(values []string, abis []*arch.ABI) (map[string]string, error) {
 		name, file, named := strings.Cut(value, "=")
 		abi, err := arch.Parse(name)
 		switch {
+		case value == "" || named && err == nil && file == "":
+			return nil, fmt.Errorf("--emulator %s: names no file; it is [ARCH=]FILE", value)
 		case named && err == nil:
 			files[abi.QEMU] = file
 		case len(abis) == 1:

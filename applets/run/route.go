@@ -69,8 +69,10 @@ func (f *flagsOf) beyond(r route.Route) string {
 // by takes the route.
 func (f *flagsOf) by(choice route.Choice, c supervise.Config) error {
 	switch {
-	case choice.Route == route.Kernel, choice.Outer:
+	case choice.Outer:
 		return supervise.Enter(c)
+	case choice.Route == route.Kernel:
+		return unregistered(supervise.Enter(c), c)
 	case choice.Route == route.Userns:
 		return ended(supervise.RunInNamespace(c))
 	case choice.Route == route.Farm:
@@ -79,6 +81,15 @@ func (f *flagsOf) by(choice route.Choice, c supervise.Config) error {
 		return f.farm(c, preload.Exec)
 	}
 	return ended(f.report.supervised(c))
+}
+
+// unregistered says of a guest program that the kernel did not take what it would have needed.
+func unregistered(err error, c supervise.Config) error {
+	abi := commandABI(c)
+	if !errors.Is(err, unix.ENOEXEC) || abi == nil || abi.Native(arch.Host()) {
+		return err
+	}
+	return fmt.Errorf("%w: --route kernel needs an entry of the host for %s; `binproxy binfmt list` shows what there is", err, abi.Name)
 }
 
 // ended is the error for a command's end: the exit status is the command's.

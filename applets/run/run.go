@@ -206,6 +206,9 @@ func emulators(values []string, archs string) ([]config.Emulator, error) {
 		if err != nil {
 			return nil, err
 		}
+		if file == "" {
+			return nil, exit.Errorf(exit.Failed, "run: --emulator %s: names no file; it is [ARCH=]FILE", value)
+		}
 		if file, err = filepath.Abs(file); err != nil {
 			return nil, err
 		}
