@@ -124,11 +124,7 @@ func Run(c Config) (unix.WaitStatus, error) {
 	if err := sys.TraceQuietly(); err != nil {
 		return 0, err
 	}
-	back, err := s.placeTwins()
-	if err != nil {
-		return 0, err
-	}
-	defer back()
+	defer s.placeTwins()()
 	if err := s.launch(); err != nil {
 		return 0, err
 	}

@@ -89,22 +89,51 @@ func (s *supervisor) checkTwins(set *twin.Set) (err error) {
 }
 
 // placeTwins makes the directory in the root that the twins are mounted on, by the launcher, in a mount namespace of its own. The function
-// that it gives takes it away.
-func (s *supervisor) placeTwins() (back func(), err error) {
-	back = func() {}
+// that it gives takes it away, if no other run has its twins there: a directory that is removed takes all that is mounted on it along, in every namespace.
+func (s *supervisor) placeTwins() (back func()) {
 	if s.twins == nil || !s.twins.mount {
-		return back, nil
+		return func() {}
 	}
 	dir := filepath.Join(s.config.Root, twinsPlace)
-	err = os.Mkdir(dir, 0o755)
-	if err == nil {
-		back = func() { _ = os.Remove(dir) }
-	}
-	if fi, statErr := os.Lstat(dir); statErr != nil || !fi.IsDir() {
-		s.say("no twins: %v", errors.Join(err, statErr))
+	held, err := holdDir(dir)
+	if err != nil {
+		s.say("no twins: %v; they would be mounted there, unless the root has them itself", err)
 		s.twins.mount = false
+		return func() {}
 	}
-	return back, nil
+	return func() {
+		if unix.Flock(int(held.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
+			_ = os.Remove(dir)
+		}
+		held.Close()
+	}
+}
+
+// holdDir opens a directory, which it makes if it is not there, with a lock that others may share.
+func holdDir(path string) (*os.File, error) {
+	for {
+		if err := os.Mkdir(path, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+			return nil, err
+		}
+		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		if errors.Is(err, unix.ENOENT) {
+			continue // another run has taken it away just now
+		}
+		if err != nil {
+			return nil, &os.PathError{Op: "open", Path: path, Err: err}
+		}
+		dir := os.NewFile(uintptr(fd), path)
+		if err := unix.Flock(fd, unix.LOCK_SH); err != nil {
+			dir.Close()
+			return nil, &os.PathError{Op: "lock", Path: path, Err: err}
+		}
+		if still, err := dir.Stat(); err == nil {
+			if now, err := os.Lstat(path); err == nil && os.SameFile(still, now) {
+				return dir, nil
+			}
+		}
+		dir.Close()
+	}
 }
 
 // twinFor finds the twin for what a tracee is about to exec, as resolve asks for it; nil where no rule is asked.

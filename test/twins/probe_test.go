@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/u-root/u-root/pkg/ldd"
+	"golang.org/x/sys/unix"
 
 	"binproxy/emu/arch"
 	"binproxy/emu/twin"
@@ -162,6 +163,25 @@ func TestTwinIsTheGuest(t *testing.T) {
 	}
 	_, err := os.Lstat(filepath.Join(p.root, ".binproxy-twins"))
 	assert.ErrorIs(t, err, os.ErrNotExist, "the root is as it was")
+}
+
+// The directory that the twins are mounted on stays while another run has it, and goes with the last one; also one that a killed run left.
+func TestPlaceIsShared(t *testing.T) {
+	p := newProbe(t)
+	place := filepath.Join(p.root, ".binproxy-twins")
+	require.NoError(t, os.Mkdir(place, 0o755))
+	other, err := os.Open(place)
+	require.NoError(t, err)
+	defer other.Close()
+	require.NoError(t, unix.Flock(int(other.Fd()), unix.LOCK_SH))
+
+	_, _, debug := p.run(t, p.set.Dir, nil, "sed", "a")
+	assert.Contains(t, debug, ": twin /.binproxy-twins/any/sed\n")
+	assert.DirExists(t, place)
+	require.NoError(t, unix.Flock(int(other.Fd()), unix.LOCK_UN))
+	_, _, debug = p.run(t, p.set.Dir, nil, "sed", "a")
+	assert.Contains(t, debug, ": twin /.binproxy-twins/any/sed\n")
+	assert.NoDirExists(t, place)
 }
 
 // What is wrong with twins is never wrong with the command: the emulator runs it, and one line in debug says why.
