@@ -44,7 +44,8 @@ func CheckEmulator(path string) (dynamic bool, err error) {
 		return false, err
 	}
 	defer f.Close()
-	if fi, err := f.Stat(); err != nil || !fi.Mode().IsRegular() {
+	fi, err := f.Stat()
+	if err != nil || !fi.Mode().IsRegular() {
 		return false, errors.Join(err, fmt.Errorf("emulator %s: not a regular file", path))
 	}
 	info, err := elfinfo.Read(f)
@@ -57,6 +58,9 @@ func CheckEmulator(path string) (dynamic bool, err error) {
 			name = info.ABI().Name
 		}
 		return false, fmt.Errorf("emulator %s is a program for %s; it has to be one for the host, %s", path, name, host.Name)
+	}
+	if size := uint64(fi.Size()); size < info.End {
+		return false, fmt.Errorf("emulator %s is damaged: it has %d bytes of %d or more; get it anew", path, size, info.End)
 	}
 	return !info.Static(), nil
 }

@@ -22,6 +22,7 @@ const (
 
 // Program header types that Read looks at.
 const (
+	ptLoad    = 1
 	ptDynamic = 2
 	ptInterp  = 3
 )
@@ -45,6 +46,7 @@ type Info struct {
 	Flags   uint32
 	Interp  string // PT_INTERP, "" where there is none
 	Dynamic bool   // has a PT_DYNAMIC
+	End     uint64 // where in the file the last byte that is loaded ends; a shorter file is damaged. Only Read knows
 
 	phoff            uint64
 	phentsize, phnum int
@@ -160,6 +162,13 @@ func (i *Info) programHeader(r io.ReaderAt, h []byte) error {
 		offset, size = order.Uint64(h[8:]), order.Uint64(h[32:])
 	}
 	switch order.Uint32(h) {
+	case ptLoad:
+		if offset > 1<<62 || size > 1<<62 {
+			return fmt.Errorf("ELF segment: %d bytes at %#x", size, offset)
+		}
+		if size > 0 {
+			i.End = max(i.End, offset+size)
+		}
 	case ptDynamic:
 		i.Dynamic = true
 	case ptInterp:

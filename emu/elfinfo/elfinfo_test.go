@@ -34,6 +34,13 @@ func TestReadAgainstDebugELF(t *testing.T) {
 		assert.EqualValues(t, want.Type, info.Type, goarch)
 		assert.Equal(t, want.ByteOrder.String() == "BigEndian", info.Big, goarch)
 		assert.True(t, info.Static(), goarch)
+		var end uint64
+		for _, p := range want.Progs {
+			if p.Type == elf.PT_LOAD && p.Filesz > 0 {
+				end = max(end, p.Off+p.Filesz)
+			}
+		}
+		assert.Equal(t, end, info.End, goarch)
 		assert.True(t, info.Executable(), goarch)
 		if abi := info.ABI(); assert.NotNil(t, abi, goarch) && goarch != "arm" { // Go's arm is armel by its e_flags
 			assert.Equal(t, goarch, abi.GOARCH)
