@@ -19,8 +19,8 @@ var Applet = applet.Applet{
 	Name:     "uml",
 	Synopsis: "run a command under a kernel of its own",
 	Usage: `run [OPTION...] [--] [COMMAND...]
-                binproxy uml kernel build [--version V] [--source FILE]
-                binproxy uml kernel list
+       binproxy uml kernel build [--version V] [--source FILE]
+       binproxy uml kernel list
 
 Boots a User Mode Linux kernel, an ordinary process, on a directory of the host, and runs COMMAND there as root, with its own
 standard input, output, error and terminal; its exit status is ours. Without COMMAND: a shell.
