@@ -68,6 +68,9 @@ func (m *image) clean(done *Cleaned) error {
 	if err := m.settle(); err != nil {
 		return err
 	}
+	if m.journal.damaged {
+		return &DamagedError{m.journal.path, m.cfg.Self()}
+	}
 	return m.removeBundle()
 }
 

@@ -64,7 +64,12 @@ func open(cfg config.Config, shell string) (*image, error) {
 		lock.Close()
 		return nil, err
 	}
-	return &image{cfg: cfg, scan: newScanner(cfg, shell), journal: j, lock: lock}, nil
+	m := &image{cfg: cfg, scan: newScanner(cfg, shell), journal: j, lock: lock}
+	if err := m.adopt(j.add); err != nil {
+		m.close()
+		return nil, err
+	}
+	return m, nil
 }
 
 func (m *image) close() {

@@ -23,6 +23,7 @@ const JournalName = ".journal"
 //	place "PATH" GROUP       a link is put in PATH's place; GROUP is a number that all hard links of one file share, 0 for none
 //	sibling "PATH" GROUP     PATH is a hard link of the group that stays where it is
 //	relink "PATH"            PATH is made a hard link of its group again
+//	damaged "DIR"            the journal of the bundle DIR lacked what follows, and perhaps more
 //
 // Names are quoted as Go quotes strings, so that every byte of a name comes back. Records say what was begun, the file system what
 // became of it: a change is undone by looking at both. A last line without its newline was not written, and neither was its change.
@@ -39,6 +40,7 @@ const (
 	verbPlace   = "place"
 	verbSibling = "sibling"
 	verbRelink  = "relink"
+	verbDamaged = "damaged"
 )
 
 func hasNumber(verb string) bool {
@@ -57,7 +59,7 @@ func (r record) String() string {
 func parseRecord(line string) (record, bool) {
 	verb, rest, _ := strings.Cut(line, " ")
 	switch verb {
-	case verbFarm, verbMtime, verbSettled, verbPlace, verbSibling, verbRelink:
+	case verbFarm, verbMtime, verbSettled, verbPlace, verbSibling, verbRelink, verbDamaged:
 	default:
 		return record{}, false
 	}
@@ -92,6 +94,7 @@ type journal struct {
 	groups  map[string]int64     // of places and siblings
 	relinks map[string]bool
 	last    int64 // the highest group number
+	damaged bool  // there is a line that nobody wrote, or a place without one
 }
 
 func newJournal(path string) *journal {
@@ -115,6 +118,8 @@ func (j *journal) load(text string) {
 	for line := range strings.SplitSeq(text[:whole], "\n") {
 		if r, ok := parseRecord(line); ok {
 			j.note(r)
+		} else if line != "" {
+			j.damaged = true
 		}
 	}
 }
@@ -131,6 +136,8 @@ func (j *journal) note(r record) {
 		delete(j.mtimes, r.path)
 	case verbRelink:
 		j.relinks[r.path] = true
+	case verbDamaged:
+		j.damaged = true
 	case verbPlace:
 		if !j.placed(r.path) {
 			j.places = append(j.places, r.path)

@@ -39,6 +39,9 @@ func Inspect(cfg config.Config, path string) (Status, error) {
 	}
 	s := Status{Bundle: cfg.Dir}
 	m := &image{cfg: cfg, scan: newScanner(cfg, ""), journal: j}
+	if err := m.adopt(func(r record) error { j.note(r); return nil }); err != nil {
+		return Status{}, err
+	}
 	farmed := map[string]bool{}
 	var dirs []string
 	for _, dir := range m.scan.pathDirs(path) {

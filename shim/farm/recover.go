@@ -1,0 +1,68 @@
+package farm
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// unrecorded lists the places that the journal does not know, as after damage to it: names in the directories of its own places and of the
+// farms' links that lead to binproxy, with the real file beside them.
+func (m *image) unrecorded() ([]string, error) {
+	dirs := map[string]bool{}
+	for _, place := range m.journal.places {
+		dirs[filepath.Dir(place)] = true
+	}
+	for _, farm := range m.cfg.AllFarms() {
+		links, err := m.farmLinks(farm)
+		if err != nil {
+			return nil, err
+		}
+		for _, link := range links {
+			dirs[filepath.Dir(strings.TrimPrefix(link, farm))] = true
+		}
+	}
+	var found []string
+	for _, dir := range sorted(dirs) {
+		entries, _ := os.ReadDir(dir) // a directory that has gone has no places
+		for _, e := range entries {
+			path := filepath.Join(dir, e.Name())
+			if e.Type() == fs.ModeSymlink && !IsAside(path) && leadsTo(path, m.cfg.Self()) && exists(Aside(path)) && !m.journal.placed(path) {
+				found = append(found, path)
+			}
+		}
+	}
+	return slices.Compact(found), nil
+}
+
+// adopt has the journal know them, by what adds a record to it.
+func (m *image) adopt(add func(record) error) error {
+	found, err := m.unrecorded()
+	if err != nil || len(found) == 0 {
+		return err
+	}
+	records := []record{{verb: verbDamaged, path: m.cfg.Dir}}
+	for _, place := range found {
+		records = append(records, record{verb: verbPlace, path: place})
+	}
+	for _, r := range records {
+		if err := add(r); err != nil {
+			return err
+		}
+	}
+	m.remark("%s is damaged: it did not have %d of the commands in place (%s ...), which were found by their links",
+		m.journal.path, len(found), display(found[0]))
+	return nil
+}
+
+// DamagedError tells that the journal at Journal cannot be relied on, so that Clean took out what it could find, and kept the bundle: commands may
+// still be links to its program.
+type DamagedError struct{ Journal, Program string }
+
+func (e *DamagedError) Error() string {
+	return fmt.Sprintf("%s is damaged: the commands that could be found are themselves again, but others may still be links to %s, which was kept; "+
+		"`find / -xdev -lname %s` lists them, each with its file beside it as %sNAME; then remove the bundle", e.Journal, e.Program, e.Program, asidePrefix)
+}

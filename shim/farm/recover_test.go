@@ -1,0 +1,72 @@
+package farm
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"binproxy/test/snapshot"
+)
+
+// TestDamagedJournal: whatever became of the journal, no command is left as a link that leads nowhere: those in the farm's directories are put
+// back, and the bundle stays for others. Only the directories' times cannot be known then.
+func TestDamagedJournal(t *testing.T) {
+	cut := func(text []byte) []byte { return text[:len(text)/2] }
+	for name, damage := range map[string]func([]byte) []byte{
+		"NULs":  func([]byte) []byte { return []byte("\x00\x00\x00") },
+		"empty": func([]byte) []byte { return nil },
+		"cut":   cut,
+		"holes": func(text []byte) []byte { return bytes.ReplaceAll(text, []byte("place"), []byte("pl\x00ce")) },
+		"gone":  nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			root, cfg, before := installed(t)
+			inPath := func() []Item { // no farm has a link in /opt/lang
+				s, err := Inspect(cfg, at(root).Path)
+				require.NoError(t, err)
+				return slices.DeleteFunc(s.Items, func(i Item) bool { return strings.HasPrefix(i.Path, root+"/opt/") })
+			}
+			whole := inPath()
+			path := filepath.Join(cfg.Dir, JournalName)
+			if damage == nil {
+				require.NoError(t, os.Remove(path))
+			} else {
+				text, err := os.ReadFile(path)
+				require.NoError(t, err)
+				require.NoError(t, os.WriteFile(path, damage(text), 0o644))
+			}
+			found, err := Inspect(cfg, at(root).Path)
+			require.NoError(t, err)
+			assert.Contains(t, strings.Join(found.Remarks, "\n"), JournalName+" is damaged: it did not have ")
+			assert.Equal(t, whole, inPath())
+			_, err = Install(cfg, at(root))
+			require.NoError(t, err)
+			assert.Equal(t, whole, inPath())
+
+			_, err = Clean(cfg)
+			var damaged *DamagedError
+			require.ErrorAs(t, err, &damaged)
+			assert.FileExists(t, cfg.Self())
+			elsewhere := func(line string) bool { return strings.HasPrefix(line, `"/opt/`) }
+			left := snapshotOf(t, root)
+			snapshot.Same(t, withoutTimes(slices.DeleteFunc(before, elsewhere)), withoutTimes(slices.DeleteFunc(left, elsewhere)))
+		})
+	}
+}
+
+// withoutTimes leaves the times of directories out of a snapshot.
+func withoutTimes(lines []string) []string {
+	directory := regexp.MustCompile(`^("[^"]*" 4\d{4} \S+) \S+`)
+	var out []string
+	for _, line := range lines {
+		out = append(out, directory.ReplaceAllString(line, "$1"))
+	}
+	return out
+}
