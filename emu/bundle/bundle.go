@@ -72,11 +72,11 @@ func Make(dir string, o Options) ([]File, error) {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o777); err != nil {
 		return nil, err
 	}
-	temp, err := os.MkdirTemp(filepath.Dir(dir), "."+filepath.Base(dir)+".")
+	temp, done, err := sys.Beside(dir)
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(temp)
+	defer done()
 	b := builder{dir: temp}
 	if err := b.fill(o); err != nil {
 		return nil, err

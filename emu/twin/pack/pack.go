@@ -19,6 +19,7 @@ import (
 	"github.com/u-root/u-root/pkg/ldd"
 
 	"binproxy/emu/arch"
+	"binproxy/emu/sys"
 	"binproxy/emu/twin"
 )
 
@@ -47,11 +48,11 @@ func Make(dir string, o Options) (Result, error) {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o777); err != nil {
 		return Result{}, err
 	}
-	temp, err := os.MkdirTemp(filepath.Dir(dir), "."+filepath.Base(dir)+".")
+	temp, done, err := sys.Beside(dir)
 	if err != nil {
 		return Result{}, err
 	}
-	defer os.RemoveAll(temp)
+	defer done()
 	r, err := Fill(temp, o)
 	if err != nil {
 		return r, err
