@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"binproxy/emu/elfinfo"
 	"binproxy/emu/probe"
 	"binproxy/emu/resolve"
 	"binproxy/emu/route"
@@ -20,6 +21,17 @@ import (
 
 // rows is the table, by how likely the trouble is.
 var rows = [...]row{
+	{
+		// What every beginner sees first. The kernel's answer to a native program is ENOENT; QEMU starts, finds no loader, and ends with 255.
+		name: "loader",
+		suspects: func(d supervise.Death) bool {
+			return d.Status.Exited() && d.Status.ExitStatus() == 255 && os.Getenv("QEMU_LD_PREFIX") == "" && missingLoader(d) != ""
+		},
+		says: func(d supervise.Death) string {
+			return fmt.Sprintf("%s is loaded by %s, and there is none here: run it in a root of its architecture (--root DIR; `binproxy bootstrap` makes one), "+
+				"let QEMU_LD_PREFIX name one, or link the program statically", d.Path, missingLoader(d))
+		},
+	},
 	{
 		// tonistiigi/binfmt issues 215, 231, 240 and 298: the emulator and the guest's heap are placed on top of each other.
 		name: "heap",
@@ -88,6 +100,28 @@ func staticPIE(file string) bool {
 	}
 	defer f.Close()
 	return f.Type == elf.ET_DYN && !slices.ContainsFunc(f.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP })
+}
+
+// missingLoader is the loader of a dynamic program for which there is none, neither at its path nor in a directory above the program, which may
+// have been the root of whoever ran it.
+func missingLoader(d supervise.Death) string {
+	f, err := os.Open(d.Path) // not d.File, which has gone by the time that this is said
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	info, err := elfinfo.Read(f)
+	if err != nil || !path.IsAbs(info.Interp) {
+		return ""
+	}
+	for dir := path.Dir(d.Path); ; dir = path.Dir(dir) {
+		if _, err := os.Stat(path.Join(dir, info.Interp)); err == nil {
+			return ""
+		}
+		if dir == "/" || dir == "." {
+			return info.Interp
+		}
+	}
 }
 
 // isGo tells a program of Go's by the note that its linker writes.

@@ -76,6 +76,31 @@ func TestTrouble(t *testing.T) {
 	}
 }
 
+// TestLoader runs a dynamic program outside of a root of its architecture, and one that ends as QEMU does then, in such a root.
+func TestLoader(t *testing.T) {
+	need.Emulator(t, "arm")
+	gcc := need.Program(t, "arm-linux-gnueabihf-gcc", "gcc-arm-linux-gnueabihf")
+	dir := t.TempDir()
+	program := filepath.Join(dir, "bin", "hello")
+	require.NoError(t, os.Mkdir(filepath.Dir(program), 0o755))
+	source := filepath.Join(dir, "hello.c")
+	require.NoError(t, os.WriteFile(source, []byte("int main(void) { return 255; }\n"), 0o644))
+	out, err := exec.Command(gcc, "-o", program, source).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	said := func(env string) string {
+		cmd := exec.Command(built.Binproxy(t), "run", "--", program)
+		cmd.Env = append(os.Environ(), env)
+		out, _ := cmd.CombinedOutput()
+		assert.Equal(t, 255, cmd.ProcessState.ExitCode(), "%s", out)
+		return string(out)
+	}
+	const loader = "/lib/ld-linux-armhf.so.3"
+	if _, err := os.Stat(loader); err != nil {
+		assert.Contains(t, said("A=b"), "binproxy: "+program+" is loaded by "+loader+", and there is none here: run it in a root of its architecture (--root DIR;")
+	}
+	assert.Empty(t, said("QEMU_LD_PREFIX=/usr/arm-linux-gnueabihf"), "it is the program's own status")
+}
+
 // However many programs end in the same way, it is said once.
 func TestOnce(t *testing.T) {
 	need.Emulator(t, "aarch64")
