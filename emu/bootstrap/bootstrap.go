@@ -180,7 +180,7 @@ func Inside(text string) error {
 			return err
 		}
 	}
-	go endOnSignal()
+	go j.endOnSignal()
 	syscall.Umask(0o022) // a root is for everybody in it
 	if j.Only || j.Restart {
 		if err := os.RemoveAll(j.partial()); err != nil || j.Only {
@@ -192,18 +192,25 @@ func Inside(text string) error {
 		return err
 	}
 	if err := j.fill(root); err != nil {
-		return fmt.Errorf("%w\nThe unfinished root is in %s; `binproxy bootstrap --remove %s` removes it", err, j.partial(), j.Dir)
+		return fmt.Errorf("%w\n%s", err, j.unfinished())
 	}
 	return j.finish(root)
 }
 
 // endOnSignal ends process 1 of the namespace, which the kernel would not, and with it all others.
-func endOnSignal() {
+func (j job) endOnSignal() {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
 	s := <-signals
-	fmt.Fprintln(os.Stderr, "binproxy: bootstrap: ended by", s)
+	fmt.Fprintf(os.Stderr, "binproxy: bootstrap: ended by signal %d (%v)\n", s, s)
+	if _, err := os.Stat(j.partial()); err == nil {
+		fmt.Fprintln(os.Stderr, j.unfinished())
+	}
 	os.Exit(exit.Signal + int(s.(syscall.Signal)))
+}
+
+func (j job) unfinished() string {
+	return fmt.Sprintf("The unfinished root is in %s; `binproxy bootstrap --remove %s` removes it", j.partial(), j.Dir)
 }
 
 // start makes the partial directory with its mark before anything else is in it.

@@ -1,6 +1,7 @@
 package aec
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"os"
@@ -252,6 +253,8 @@ func TestInterrupted(t *testing.T) {
 	mirror := debian(t, "armhf", newSigner(t, dir), false)
 	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
 		cmd := w.cmd("bootstrap", "--arch", "armhf", "--from", "mmdebstrap", "--suite", suite, "--mirror", copied(mirror), "--keyring", dir+"/key.gpg", "--restart", dir+"/root")
+		var said bytes.Buffer
+		cmd.Stderr = &said
 		require.NoError(t, cmd.Start())
 		require.Eventually(t, func() bool {
 			_, err := os.Stat(dir + "/.root.bootstrap/root/var/lib/dpkg")
@@ -259,6 +262,9 @@ func TestInterrupted(t *testing.T) {
 		}, time.Minute, 10*time.Millisecond)
 		require.NoError(t, cmd.Process.Signal(signal))
 		assert.Error(t, cmd.Wait())
+		if signal == syscall.SIGTERM {
+			assert.Contains(t, said.String(), "ended by signal 15 (terminated)\nThe unfinished root is in "+dir+"/.root.bootstrap; `binproxy bootstrap --remove "+dir+"/root` removes it\n")
+		}
 		assert.NoDirExists(t, dir+"/root")
 		require.Eventually(t, func() bool { return !mentioned(t, dir+"/.root.bootstrap") }, 10*time.Second, 10*time.Millisecond, "a process goes on")
 		w.refuses("what an interrupted run left", "bootstrap", "--arch", "armhf", "--from", "mmdebstrap", dir+"/root")
