@@ -138,7 +138,7 @@ func (m *image) clearAside(place, becomes string) error {
 func ownName(name string) bool { return name == config.Binary || name == "sh" || name == "uname" }
 
 // moved puts the real file where its link was moved to. Where nothing tells which of several links that is, it is put back under its
-// old name, if that is free, rather than lost.
+// old name, or stays where it is if that is taken, rather than being lost.
 func (m *image) moved(place, aside string) (bool, error) {
 	strays, err := m.strays(filepath.Dir(place))
 	if err != nil || len(strays) == 0 {
@@ -149,7 +149,8 @@ func (m *image) moved(place, aside string) (bool, error) {
 		return true, rename(aside, to)
 	}
 	if exists(place) {
-		return false, nil
+		m.remark("%s: was replaced since, or renamed to one of %s: its old file is kept as %s", display(place), displayAll(strays), display(aside))
+		return true, nil
 	}
 	m.remark("%s: was removed since, or renamed to one of %s: the file has its old name again", display(place), displayAll(strays))
 	return true, rename(aside, place)

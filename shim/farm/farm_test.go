@@ -249,6 +249,22 @@ func TestRenamedBeyondTelling(t *testing.T) {
 	assert.Empty(t, asides(t, root))
 }
 
+func TestRenamedAndReplaced(t *testing.T) {
+	root, cfg, _ := installed(t)
+	for _, name := range []string{"date", "mawk"} {
+		require.NoError(t, os.Rename(root+"/usr/bin/"+name, root+"/usr/bin/new"+name))
+		write(t, root+"/usr/bin/"+name, "#!/bin/sh\nexec another\n")
+	}
+	cleaned, err := Clean(cfg)
+	require.NoError(t, err)
+	for _, name := range []string{"date", "mawk"} {
+		text, err := os.ReadFile(root + "/usr/bin/.binproxy." + name)
+		require.NoError(t, err)
+		assert.Equal(t, guest(name), string(text))
+	}
+	assert.Contains(t, cleaned.Remarks[0], "was replaced since, or renamed to one of "+root+"/usr/bin/newdate, "+root+"/usr/bin/newmawk: its old file is kept as "+root+"/usr/bin/.binproxy.date")
+}
+
 func asides(t *testing.T, root string) (found []string) {
 	require.NoError(t, filepath.WalkDir(root, func(path string, _ os.DirEntry, err error) error {
 		if IsAside(path) {
