@@ -144,7 +144,7 @@ func (m *image) moved(place, aside string) (bool, error) {
 	if err != nil || len(strays) == 0 {
 		return false, err
 	}
-	if to := renamed(place, strays); to != "" {
+	if to := renamed(place, strays, m.alone(place)); to != "" {
 		m.remark("%s: was renamed to %s since: the file is there now", display(place), display(to))
 		return true, rename(aside, to)
 	}
@@ -168,10 +168,19 @@ func (m *image) strays(dir string) (found []string, err error) {
 	return found, err
 }
 
-// renamed is the stray link that was once at place: the only one, or the only one with an ending behind the old name (date.orig,
-// dash.distrib); "" where it cannot be told.
-func renamed(place string, strays []string) string {
-	if len(strays) == 1 {
+// alone tells that no other place in the directory has lost its link: a stray link is not that one's.
+func (m *image) alone(place string) bool {
+	return !slices.ContainsFunc(m.journal.places, func(other string) bool {
+		aside := Aside(other)
+		return other != place && filepath.Dir(other) == filepath.Dir(place) && exists(aside) && !leadsTo(other, m.cfg.Self()) &&
+			!leadsTo(aside, m.cfg.Self()) && !sameFile(aside, other)
+	})
+}
+
+// renamed is the stray link that was once at place: the only one if that is alone, or the only one with an ending behind the old name
+// (date.orig, dash.distrib); "" where it cannot be told.
+func renamed(place string, strays []string, alone bool) string {
+	if len(strays) == 1 && alone {
 		return strays[0]
 	}
 	like := slices.DeleteFunc(slices.Clone(strays), func(stray string) bool {
@@ -285,8 +294,12 @@ func (m *image) removeFarm(farm string, done *Cleaned) error {
 		return nil
 	}
 	made := slices.Contains(m.journal.farms, farm)
-	if made && !within(farm, m.cfg.Dir) {
-		if err := m.touch(filepath.Dir(farm)); err != nil {
+	changed := farm // which stays, and is to have its time
+	if made {
+		changed = filepath.Dir(farm)
+	}
+	if !within(changed, m.cfg.Dir) {
+		if err := m.touch(changed); err != nil {
 			return err
 		}
 	}

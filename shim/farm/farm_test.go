@@ -265,6 +265,32 @@ func TestRenamedAndReplaced(t *testing.T) {
 	assert.Contains(t, cleaned.Remarks[0], "was replaced since, or renamed to one of "+root+"/usr/bin/newdate, "+root+"/usr/bin/newmawk: its old file is kept as "+root+"/usr/bin/.binproxy.date")
 }
 
+// TestInstallAfterReplaced: install goes on beside the file that it keeps.
+func TestInstallAfterReplaced(t *testing.T) {
+	root, cfg, _ := installed(t)
+	for _, name := range []string{"date", "mawk"} {
+		require.NoError(t, os.Rename(root+"/usr/bin/"+name, root+"/usr/bin/new"+name))
+		write(t, root+"/usr/bin/"+name, guest("newer"))
+	}
+	_, err := Install(cfg, at(root))
+	require.NoError(t, err)
+	text, err := os.ReadFile(root + "/usr/bin/.binproxy.date")
+	require.NoError(t, err)
+	assert.Equal(t, guest("date"), string(text))
+}
+
+// TestRemovedAndRenamed: the one stray link is not that of the first command that has lost its own.
+func TestRemovedAndRenamed(t *testing.T) {
+	root, cfg, _ := installed(t)
+	require.NoError(t, os.Remove(root+"/usr/bin/date"))
+	require.NoError(t, os.Rename(root+"/usr/bin/mawk", root+"/usr/bin/mawk.distrib"))
+	_, err := Clean(cfg)
+	require.NoError(t, err)
+	text, err := os.ReadFile(root + "/usr/bin/mawk.distrib")
+	require.NoError(t, err)
+	assert.Equal(t, guest("mawk"), string(text))
+}
+
 func asides(t *testing.T, root string) (found []string) {
 	require.NoError(t, filepath.WalkDir(root, func(path string, _ os.DirEntry, err error) error {
 		if IsAside(path) {

@@ -364,8 +364,11 @@ func (m *image) makeFarm(farm string) error {
 		}
 		m.did(before.Save)
 	}
-	if exists(farm) {
+	switch {
+	case exists(farm) && m.journal.size > 0:
 		return nil
+	case exists(farm):
+		return m.touch(farm) // a journal of nothing would be a lost one
 	}
 	if err := m.journal.add(record{verb: verbFarm, path: farm}); err != nil {
 		return err
@@ -444,10 +447,13 @@ func (m *image) makePlaces(p *plan, done *Installed) error {
 	groups := m.groups(p)
 	for _, place := range p.places {
 		if !leadsTo(place, m.cfg.Self()) {
-			if err := m.putInPlace(place, groups); err != nil {
+			placed, err := m.putInPlace(place, groups)
+			if err != nil {
 				return err
 			}
-			done.Placed++
+			if placed {
+				done.Placed++
+			}
 		}
 	}
 	for _, place := range m.journal.places {
@@ -479,7 +485,7 @@ func (m *image) groups(p *plan) map[string]*group {
 	return groups
 }
 
-func (m *image) putInPlace(place string, groups map[string]*group) error {
+func (m *image) putInPlace(place string, groups map[string]*group) (bool, error) {
 	var n int64
 	if g := groups[place]; g != nil && len(g.names) > 1 {
 		if g.n == 0 {
@@ -489,7 +495,7 @@ func (m *image) putInPlace(place string, groups map[string]*group) error {
 		for _, name := range g.names {
 			if name != place && m.journal.groups[name] == 0 {
 				if err := m.journal.add(record{verbSibling, name, n}); err != nil {
-					return err
+					return false, err
 				}
 			}
 		}
@@ -498,17 +504,20 @@ func (m *image) putInPlace(place string, groups map[string]*group) error {
 	}
 	if !m.journal.placed(place) || m.journal.groups[place] != n {
 		if err := m.journal.add(record{verbPlace, place, n}); err != nil {
-			return err
+			return false, err
 		}
 	}
 	if err := m.touch(filepath.Dir(place)); err != nil {
-		return err
+		return false, err
 	}
 	if err := m.clearAside(place, "routed now"); err != nil {
-		return err
+		return false, err
+	}
+	if exists(Aside(place)) {
+		return false, nil // kept for a command that was renamed, nobody can tell to what
 	}
 	m.did(func() error { return m.takeOut(place) })
-	return putLink(m.cfg.Self(), place)
+	return true, putLink(m.cfg.Self(), place)
 }
 
 // putLink makes path a link and keeps the file beside it. At no instant is there nothing under the name: the link is made under the

@@ -5,13 +5,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 )
 
 // unrecorded lists the places that the journal does not know, as after damage to it: names in the directories of its own places and of the
-// farms' links that lead to binproxy, with the real file beside them.
-func (m *image) unrecorded() ([]string, error) {
+// farms' links that lead to binproxy, with the real file beside them. lost tells that there are none, but farms whose journal has gone.
+func (m *image) unrecorded() (found []string, lost bool, err error) {
 	dirs := map[string]bool{}
 	for _, place := range m.journal.places {
 		dirs[filepath.Dir(place)] = true
@@ -19,13 +18,13 @@ func (m *image) unrecorded() ([]string, error) {
 	for _, farm := range m.cfg.AllFarms() {
 		links, err := m.farmLinks(farm)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
+		lost = lost || len(links) > 0 && m.journal.size == 0
 		for _, link := range links {
 			dirs[filepath.Dir(strings.TrimPrefix(link, farm))] = true
 		}
 	}
-	var found []string
 	for _, dir := range sorted(dirs) {
 		entries, _ := os.ReadDir(dir) // a directory that has gone has no places
 		for _, e := range entries {
@@ -35,13 +34,13 @@ func (m *image) unrecorded() ([]string, error) {
 			}
 		}
 	}
-	return slices.Compact(found), nil
+	return found, lost, nil
 }
 
 // adopt has the journal know them, by what adds a record to it.
 func (m *image) adopt(add func(record) error) error {
-	found, err := m.unrecorded()
-	if err != nil || len(found) == 0 {
+	found, lost, err := m.unrecorded()
+	if err != nil || len(found) == 0 && !lost {
 		return err
 	}
 	records := []record{{verb: verbDamaged, path: m.cfg.Dir}}
@@ -53,8 +52,7 @@ func (m *image) adopt(add func(record) error) error {
 			return err
 		}
 	}
-	m.remark("%s is damaged: it did not have %d of the commands in place (%s ...), which were found by their links",
-		m.journal.path, len(found), display(found[0]))
+	m.remark("%s is damaged: %d of the commands in place, which it did not have, were found by their links", m.journal.path, len(found))
 	return nil
 }
 

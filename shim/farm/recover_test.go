@@ -16,7 +16,8 @@ import (
 )
 
 // TestDamagedJournal: whatever became of the journal, no command is left as a link that leads nowhere: those in the farm's directories are put
-// back, and the bundle stays for others. Only the directories' times cannot be known then.
+// back, and the bundle stays for others. Only the directories' times, and which
+// copies were one file, cannot be known then.
 func TestDamagedJournal(t *testing.T) {
 	cut := func(text []byte) []byte { return text[:len(text)/2] }
 	for name, damage := range map[string]func([]byte) []byte{
@@ -44,7 +45,7 @@ func TestDamagedJournal(t *testing.T) {
 			}
 			found, err := Inspect(cfg, at(root).Path)
 			require.NoError(t, err)
-			assert.Contains(t, strings.Join(found.Remarks, "\n"), JournalName+" is damaged: it did not have ")
+			assert.Contains(t, strings.Join(found.Remarks, "\n"), JournalName+" is damaged: ")
 			assert.Equal(t, whole, inPath())
 			_, err = Install(cfg, at(root))
 			require.NoError(t, err)
@@ -59,6 +60,37 @@ func TestDamagedJournal(t *testing.T) {
 			snapshot.Same(t, withoutTimes(slices.DeleteFunc(before, elsewhere)), withoutTimes(slices.DeleteFunc(left, elsewhere)))
 		})
 	}
+}
+
+// TestLostJournal has its only place where no farm has a link: nothing tells of it but that the journal has gone.
+func TestLostJournal(t *testing.T) {
+	root := freshTree(t)
+	cfg := bundle(t, root)
+	write(t, root+"/usr/local/bin/tool", "#!"+root+"/opt/lang/lang\n")
+	options := at(root)
+	options.Paths, options.Shell = []string{root + "/usr/local/bin/tool"}, ""
+	_, err := Install(cfg, options)
+	require.NoError(t, err)
+	require.NoError(t, os.Remove(filepath.Join(cfg.Dir, JournalName)))
+	_, err = Clean(reload(t, cfg))
+	var damaged *DamagedError
+	require.ErrorAs(t, err, &damaged)
+	assert.FileExists(t, cfg.Self())
+}
+
+// A farm in a directory that was there leaves a journal, though nothing is in place: it is no lost one.
+func TestFarmAlone(t *testing.T) {
+	root := freshTree(t)
+	cfg := bundle(t, root)
+	require.NoError(t, os.Mkdir(root+"/farm", 0o755))
+	before := snapshotOf(t, root)
+	options := at(root)
+	options.Farm, options.Paths, options.Shell = root+"/farm", nil, ""
+	_, err := Install(cfg, options)
+	require.NoError(t, err)
+	_, err = Clean(reload(t, cfg))
+	require.NoError(t, err)
+	snapshot.Same(t, before, snapshotOf(t, root))
 }
 
 // withoutTimes leaves the times of directories out of a snapshot.
