@@ -72,19 +72,19 @@ func Make(dir string, o Options) ([]File, error) {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o777); err != nil {
 		return nil, err
 	}
-	temp, done, err := sys.Beside(dir)
+	draft, err := sys.NewDraft(dir)
 	if err != nil {
 		return nil, err
 	}
-	defer done()
-	b := builder{dir: temp}
+	defer draft.Close()
+	b := builder{dir: draft.Dir}
 	if err := b.fill(o); err != nil {
 		return nil, err
 	}
 	if err := b.settle(); err != nil {
 		return nil, err
 	}
-	return b.files, place(temp, dir)
+	return b.files, draft.Place()
 }
 
 // replaceable refuses a directory that holds something else than a bundle.
@@ -107,21 +107,6 @@ func replaceable(dir string) error {
 		return fmt.Errorf("%s is not empty and no bundle (it has no %s); choose another place with -o DIR", dir, config.Name)
 	}
 	return nil
-}
-
-// place puts temp at dir, and what was there away, without a moment at which dir is missing.
-func place(temp, dir string) error {
-	err := os.Rename(temp, dir) // takes the place of nothing, or of an empty directory
-	if err == nil || !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	if err = sys.Exchange(temp, dir); !errors.Is(err, errors.ErrUnsupported) {
-		return err // temp now is the earlier bundle, and goes
-	}
-	if err = os.RemoveAll(dir); err != nil {
-		return err
-	}
-	return os.Rename(temp, dir)
 }
 
 type builder struct {

@@ -48,26 +48,26 @@ func Make(dir string, o Options) (Result, error) {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o777); err != nil {
 		return Result{}, err
 	}
-	temp, done, err := sys.Beside(dir)
+	draft, err := sys.NewDraft(dir)
 	if err != nil {
 		return Result{}, err
 	}
-	defer done()
-	r, err := Fill(temp, o)
+	defer draft.Close()
+	r, err := Fill(draft.Dir, o)
 	if err != nil {
 		return r, err
 	}
-	if err := os.Chmod(temp, 0o755); err != nil {
-		return r, err
-	}
-	if err := os.RemoveAll(dir); err != nil {
+	if err := os.Chmod(draft.Dir, 0o755); err != nil {
 		return r, err
 	}
 	r.Set.Dir = dir
-	return r, os.Rename(temp, dir)
+	return r, draft.Place()
 }
 
 func replaceable(dir string) error {
+	if fi, err := os.Lstat(dir); err == nil && !fi.IsDir() {
+		return fmt.Errorf("%s exists and is no directory; choose another place with -o DIR", dir)
+	}
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0 {
 		return nil
