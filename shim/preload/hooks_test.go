@@ -158,6 +158,7 @@ func (w world) testFiles(t *testing.T) {
 	assert.Equal(t, "text one\n", w.call(t, nil, "execvp", text, "zero", "one"))
 	assert.Contains(t, w.call(t, nil, "execveat", w.show, "zero", "one"), w.argv(w.show, "zero", "one"))
 	assert.Equal(t, "errno 2\n", w.call(t, nil, "execveat", filepath.Dir(w.show)+"/gone", "zero"))
+	assert.Equal(t, "errno 9\n", w.call(t, nil, "execveat-none", "relative", "zero"))
 	link := filepath.Join(dir, "link")
 	require.NoError(t, os.Symlink(w.show, link))
 	assert.Contains(t, w.call(t, nil, "execve", link, "zero"), w.argv(link, "zero"))

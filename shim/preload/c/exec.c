@@ -107,9 +107,9 @@ static long exec_at(const struct call *c, long fd, const char *path, unsigned lo
 		return -ENAMETOOLONG;
 	if (*path != '/' && !(*path && fd == AT_FDCWD)) {
 		closed = sys_fcntl(fd, F_GETFD, 0);
-		end = dev_fd(name, fd);
 		if (closed < 0)
 			return closed;
+		end = dev_fd(name, fd);
 		if (closed && (r = read_link(name, real, PATH_MAX)) < 0)
 			return r;
 		if (*path)

@@ -125,9 +125,9 @@ static char *emulator(struct conf *conf, uint32_t key)
 	char *value = NULL;
 	while (key && (value = conf_next(conf, "elf", value))) {
 		uint32_t k = 0;
-		for (; *value != ' '; value++)
+		for (; *value > ' '; value++)
 			k = k * 16 + *value - 'a';
-		if (k == key)
+		if (*value && k == key)
 			return value + 1;
 	}
 	return NULL;

@@ -77,6 +77,7 @@ int main(int argc, char **argv)
 		*base++ = 0;
 		execveat(open(path, O_PATH | O_DIRECTORY | O_CLOEXEC), base, args, env, 0);
 	} else if (!strcmp(f, "execveat-nofollow")) execveat(AT_FDCWD, path, args, env, AT_SYMLINK_NOFOLLOW);
+	else if (!strcmp(f, "execveat-none")) execveat(-1, path, args, env, 0);
 #endif
 	else if (!strcmp(f, "vfork")) {
 		if ((pid = vfork()) == 0) {
