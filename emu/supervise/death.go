@@ -16,6 +16,7 @@ type Death struct {
 	Path     string // the program's path, for a message
 	File     string // the program, for us, as long as Died runs
 	Status   unix.WaitStatus
+	Env      []string // that of the first command
 }
 
 // died tells of an ended process if it ran a guest and that ended badly.
@@ -28,5 +29,5 @@ func (s *supervisor) died(tid int, status unix.WaitStatus) {
 		return
 	}
 	path, _ := readlinkOf(s.self, t.guest.fd)
-	s.config.Died(Death{t.guest.abi, t.guest.emulator.Emulator, path, "/proc/self/fd/" + strconv.Itoa(t.guest.fd), status})
+	s.config.Died(Death{t.guest.abi, t.guest.emulator.Emulator, path, "/proc/self/fd/" + strconv.Itoa(t.guest.fd), status, s.config.Env})
 }

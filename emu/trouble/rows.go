@@ -3,7 +3,9 @@ package trouble
 import (
 	"bytes"
 	"debug/elf"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path"
@@ -25,10 +27,10 @@ var rows = [...]row{
 		// What every beginner sees first. The kernel's answer to a native program is ENOENT; QEMU starts, finds no loader, and ends with 255.
 		name: "loader",
 		suspects: func(d supervise.Death) bool {
-			return d.Status.Exited() && d.Status.ExitStatus() == 255 && os.Getenv("QEMU_LD_PREFIX") == "" && missingLoader(d) != ""
+			return d.Status.Exited() && d.Status.ExitStatus() == 255 && !slices.ContainsFunc(d.Env, isPrefix) && missingLoader(d) != ""
 		},
 		says: func(d supervise.Death) string {
-			return fmt.Sprintf("%s is loaded by %s, and there is none here: run it in a root of its architecture (--root DIR; `binproxy bootstrap` makes one), "+
+			return fmt.Sprintf("%s seems to lack its loader, %s, here: run it in a root of its architecture (--root DIR; `binproxy bootstrap` makes one), "+
 				"let QEMU_LD_PREFIX name one, or link the program statically", d.Path, missingLoader(d))
 		},
 	},
@@ -102,6 +104,8 @@ func staticPIE(file string) bool {
 	return f.Type == elf.ET_DYN && !slices.ContainsFunc(f.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP })
 }
 
+func isPrefix(entry string) bool { return strings.HasPrefix(entry, "QEMU_LD_PREFIX=") }
+
 // missingLoader is the loader of a dynamic program for which there is none, neither at its path nor in a directory above the program, which may
 // have been the root of whoever ran it.
 func missingLoader(d supervise.Death) string {
@@ -115,7 +119,7 @@ func missingLoader(d supervise.Death) string {
 		return ""
 	}
 	for dir := path.Dir(d.Path); ; dir = path.Dir(dir) {
-		if _, err := os.Stat(path.Join(dir, info.Interp)); err == nil {
+		if _, err := os.Stat(path.Join(dir, info.Interp)); !errors.Is(err, fs.ErrNotExist) {
 			return ""
 		}
 		if dir == "/" || dir == "." {
