@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -131,7 +132,7 @@ func findCommand(argv []string) (command, error) {
 	}
 	if err != nil {
 		errno := lookupErrno(err)
-		return command{}, exit.Errorf(exit.OfExec(errno), "%s: %w", argv[0], errno)
+		return command{}, exit.Errorf(exit.OfExec(errno), "%s: %w", cmp.Or(argv[0], "''"), errno)
 	}
 	c := command{path: path, argv: argv}
 	if guest := byEmulatorName(path); guest != nil {

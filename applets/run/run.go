@@ -199,15 +199,15 @@ func emulators(values []string, archs string) ([]config.Emulator, error) {
 		if !ok {
 			name, file = cmp.Or(archs, named(value)), value
 		}
+		if file == "" {
+			return nil, exit.Errorf(exit.Failed, "run: --emulator %s: names no file; it is [ARCH=]FILE", cmp.Or(value, "''"))
+		}
 		if name == "" {
 			return nil, exit.Errorf(exit.Failed, "run: --emulator %s: whose? Say --arch ARCH, or --emulator ARCH=%s", value, value)
 		}
 		abi, err := arch.Parse(name)
 		if err != nil {
 			return nil, err
-		}
-		if file == "" {
-			return nil, exit.Errorf(exit.Failed, "run: --emulator %s: names no file; it is [ARCH=]FILE", value)
 		}
 		if file, err = filepath.Abs(file); err != nil {
 			return nil, err
