@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -26,7 +27,9 @@ func TestMain(m *testing.M) { host.Main(m, makeRoot("arm64"), makeRoot("armhf"))
 // makeRoot sees to it that lab has the root of which makeDebian takes the packages.
 func makeRoot(arch string) func() error {
 	return func() error {
-		_, err := lab.MakeRoot(context.Background(), arch, os.Stderr)
+		ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute) // go test's own does not run yet
+		defer cancel()
+		_, err := lab.MakeRoot(ctx, arch, os.Stderr)
 		return err
 	}
 }
