@@ -63,16 +63,10 @@ const ioctlNotifAddFD = 0x40182103 // SECCOMP_IOCTL_NOTIF_ADDFD: _IOW('!', 3, st
 // ReceiveNotification takes one waiting call from the listener. Where there is none it blocks, and lets other goroutines have the processor.
 func ReceiveNotification(listener int) (Notification, error) {
 	var n seccompNotif
-	for {
-		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(listener), unix.SECCOMP_IOCTL_NOTIF_RECV, uintptr(unsafe.Pointer(&n)))
-		switch errno {
-		case 0:
-			return Notification{n.id, int(n.pid)}, nil
-		case unix.EINTR:
-		default:
-			return Notification{}, errno
-		}
+	if _, err := ioctl(listener, unix.SECCOMP_IOCTL_NOTIF_RECV, unsafe.Pointer(&n)); err != nil {
+		return Notification{}, err
 	}
+	return Notification{n.id, int(n.pid)}, nil
 }
 
 // AnswerNotification ends the waiting call with a result, or with an errno if that is not 0.
@@ -99,7 +93,7 @@ func CanGiveDescriptors(listener int) bool {
 
 func ioctl(fd int, request uintptr, arg unsafe.Pointer) (int, error) {
 	for {
-		r, _, errno := unix.RawSyscall(unix.SYS_IOCTL, uintptr(fd), request, uintptr(arg))
+		r, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), request, uintptr(arg))
 		if errno == 0 {
 			return int(r), nil
 		}
