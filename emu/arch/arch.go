@@ -7,7 +7,6 @@
 package arch
 
 import (
-	"encoding/binary"
 	"fmt"
 	"runtime"
 	"strings"
@@ -153,14 +152,9 @@ func (a *ABI) Audit() uint32 {
 // HeaderKey is what tells the ABI's programs from others in their ELF header, for readers that have no table: the bytes of class (with
 // N32's bit of e_flags), data and e_machine, in the file's order; each half of a byte is one of the letters a to p.
 func (a *ABI) HeaderKey() string {
-	data, order := byte(1), binary.AppendByteOrder(binary.LittleEndian)
-	if a.Big {
-		data, order = 2, binary.BigEndian
-	}
-	key := order.AppendUint16([]byte{byte(a.Class / 32), data}, a.EMachine)
-	key[0] |= byte(a.Flags & mipsABI2)
+	magic, _ := a.Magic()
 	var b strings.Builder
-	for _, k := range key {
+	for _, k := range []byte{magic[4] | byte(a.Flags&mipsABI2), magic[5], magic[18], magic[19]} {
 		b.WriteByte('a' + k>>4)
 		b.WriteByte('a' + k&15)
 	}
