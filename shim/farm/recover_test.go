@@ -16,14 +16,12 @@ import (
 )
 
 // TestDamagedJournal: whatever became of the journal, no command is left as a link that leads nowhere: those in the farm's directories are put
-// back, and the bundle stays for others. Only the directories' times, and which
-// copies were one file, cannot be known then.
+// back, and the bundle stays for others. Only the directories' times, and which copies were one file, cannot be known then.
 func TestDamagedJournal(t *testing.T) {
-	cut := func(text []byte) []byte { return text[:len(text)/2] }
 	for name, damage := range map[string]func([]byte) []byte{
 		"NULs":  func([]byte) []byte { return []byte("\x00\x00\x00") },
 		"empty": func([]byte) []byte { return nil },
-		"cut":   cut,
+		"cut":   func(text []byte) []byte { return text[:len(text)/2] },
 		"holes": func(text []byte) []byte { return bytes.ReplaceAll(text, []byte("place"), []byte("pl\x00ce")) },
 		"gone":  nil,
 	} {
