@@ -112,7 +112,7 @@ func (j job) before(ctx context.Context, binproxy, archive, root string) error {
 
 // guestRoot is the archive of a root: the first stage of debootstrap, or one made from it that is whole, once for all rows.
 func guestRoot(ctx context.Context, shared, binproxy string, first bool) (string, error) {
-	unpacked, err := lab.MakeRoot(ctx, "arm64", os.Stderr)
+	unpacked, err := lab.MakeFirstStage(ctx, "arm64", os.Stderr)
 	if err != nil || first {
 		return unpacked, err
 	}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"binproxy/emu/arch"
 	"binproxy/test/lab"
 )
 
@@ -54,7 +55,7 @@ func packTwins(ctx context.Context, dir, binproxy string, names []string) (strin
 	if len(names) == 0 {
 		return twins, quiet(exec.CommandContext(ctx, binproxy, "twin", "pack", "--for", "arm64", "-o", twins))
 	}
-	archive, err := lab.MakeRoot(ctx, "amd64", os.Stderr)
+	archive, err := lab.MakeRoot(ctx, arch.Host().Debian)
 	if err != nil {
 		return "", err
 	}
@@ -69,15 +70,8 @@ func packTwins(ctx context.Context, dir, binproxy string, names []string) (strin
 	if err := os.WriteFile(filepath.Join(stage, "binproxy"), program, 0o755); err != nil {
 		return "", err
 	}
-	for _, argv := range [][]string{
-		{"/debootstrap/debootstrap", "--second-stage"},
-		append([]string{"/binproxy", "twin", "pack", "--for", "arm64", "-o", "/twins"}, names...),
-	} {
-		cmd := exec.CommandContext(ctx, "chroot", append([]string{stage}, argv...)...)
-		cmd.Env = guestEnv
-		if err := quiet(cmd); err != nil {
-			return "", err
-		}
-	}
-	return filepath.Join(stage, "twins"), nil
+	pack := []string{stage, "/binproxy", "twin", "pack", "--for", "arm64", "-o", "/twins"}
+	cmd := exec.CommandContext(ctx, "chroot", append(pack, names...)...)
+	cmd.Env = guestEnv
+	return filepath.Join(stage, "twins"), quiet(cmd)
 }

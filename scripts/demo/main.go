@@ -40,7 +40,7 @@ func demo(ctx context.Context) error {
 	fmt.Println(registered())
 
 	step("A Debian root for arm64, as debootstrap's first stage unpacks it: nothing in it has run yet")
-	root, err := lab.MakeRoot(ctx, port, os.Stderr)
+	root, err := lab.MakeFirstStage(ctx, port, os.Stderr)
 	if err != nil {
 		return err
 	}

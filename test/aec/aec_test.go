@@ -29,7 +29,7 @@ func makeRoot(arch string) func() error {
 	return func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute) // go test's own does not run yet
 		defer cancel()
-		_, err := lab.MakeRoot(ctx, arch, os.Stderr)
+		_, err := lab.MakeFirstStage(ctx, arch, os.Stderr)
 		return err
 	}
 }

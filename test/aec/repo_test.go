@@ -92,7 +92,7 @@ func makeDebian(t testing.TB, arch, repo string, whole bool) {
 	defer os.RemoveAll(temp)
 	require.NoError(t, os.Chmod(temp, 0o755))
 	require.NoError(t, os.MkdirAll(temp+"/pool", 0o755))
-	f, err := os.Open(lab.Root(t, arch))
+	f, err := os.Open(lab.FirstStage(t, arch))
 	require.NoError(t, err)
 	defer f.Close()
 	var index bytes.Buffer

@@ -1,7 +1,6 @@
 package containers
 
 import (
-	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,7 +12,6 @@ import (
 
 	"binproxy/emu/arch"
 	"binproxy/test/built"
-	"binproxy/test/debs"
 	"binproxy/test/lab"
 	"binproxy/test/need"
 )
@@ -33,7 +31,7 @@ func TestApt(t *testing.T) {
 			if port == "arm64" {
 				secondStage(t, port, filepath.Join(context, "root.tar"))
 			} else {
-				said, err := exec.Command("cp", keptSecondStage(t, port), filepath.Join(context, "root.tar")).CombinedOutput()
+				said, err := exec.Command("cp", lab.Root(t, port), filepath.Join(context, "root.tar")).CombinedOutput()
 				require.NoError(t, err, string(said))
 			}
 			require.NoError(t, os.WriteFile(filepath.Join(context, "hello.c"), []byte(hello), 0o644))
@@ -58,22 +56,12 @@ const hello = "#include <stdio.h>\n#include <stdlib.h>\nint main(void) { return 
 // secondStage makes the configured root of a first stage, and its archive.
 func secondStage(t *testing.T, port, archive string) {
 	t.Helper()
-	root := lab.Unpack(t, port)
+	root := lab.Unpack(t, lab.FirstStage(t, port))
 	said, err := exec.Command(built.Binproxy(t), "run", "--root", root, "--", "/debootstrap/debootstrap", "--second-stage").CombinedOutput()
 	require.NoError(t, err, tail(string(said)))
 	assert.Contains(t, string(said), "Base system installed successfully")
 	said, err = exec.Command("tar", "-C", root, "--numeric-owner", "--exclude=./var/cache/apt/archives/*.deb", "-cf", archive, ".").CombinedOutput()
 	require.NoError(t, err, string(said))
-}
-
-// keptSecondStage is the archive that secondStage made when it was last needed: a second one at each run would show little that the first, and
-// test/aec's TestDebian with smaller packages, have not shown.
-func keptSecondStage(t *testing.T, port string) string {
-	t.Helper()
-	return debs.Made(t, "configured-"+lab.Suite+"-"+port+".tar", "a configured root of "+port, func(_ context.Context, _, made string) error {
-		secondStage(t, port, made)
-		return nil
-	})
 }
 
 func aptBuild(t *testing.T, b lab.Builder, port, context string, compiler bool) {

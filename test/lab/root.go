@@ -3,7 +3,6 @@ package lab
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -14,75 +13,45 @@ import (
 	"testing"
 	"time"
 
+	"binproxy/test/fixture"
 	"binproxy/test/need"
 )
 
-// Suite is the Debian release that the roots have.
-const Suite = "bookworm"
-
-// Root is the path of a tar archive of a Debian root of the architecture (Debian's name of it: arm64, armhf, amd64), made by
-// debootstrap's first stage: unpacked, nothing configured. What is missing then: /etc/passwd and /etc/group, the links of
-// update-alternatives (awk: call mawk), the linker's cache, dpkg's status of everything; /debootstrap has what the second stage
-// needs, and the packages are in var/cache/apt/archives.
-func Root(t testing.TB, arch string) string {
+// FirstStage is the path of a tar archive of a Debian root as debootstrap's first stage leaves it:
+// unpacked, nothing configured. What is missing then: /etc/passwd and /etc/group, the links of
+// update-alternatives (awk: call mawk), the linker's cache, dpkg's status of everything;
+// /debootstrap has what the second stage needs, and the packages are in var/cache/apt/archives.
+func FirstStage(t testing.TB, arch string) string {
 	t.Helper()
-	path, err := rootPath(arch)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(path); err == nil {
-		return path
-	}
 	need.Root(t)
 	need.Program(t, "debootstrap", "debootstrap")
-	path, err = MakeRoot(t.Context(), arch, os.Stderr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return path
+	return firstStage(arch, os.Stderr).For(t)
 }
 
-func rootPath(arch string) (string, error) {
-	cache, err := Cache()
-	return filepath.Join(cache, "debian-"+Suite+"-"+arch+".tar"), err
+// MakeFirstStage is FirstStage for programs. It needs root and debootstrap.
+func MakeFirstStage(ctx context.Context, arch string, progress io.Writer) (string, error) {
+	return firstStage(arch, progress).Get(ctx)
 }
 
-// MakeRoot is Root for programs: it returns the archive in the cache, and makes it first where it is not there. Two processes that ask at
-// once make it once; one that is killed leaves nothing that the next would take for whole. It needs root and debootstrap.
-func MakeRoot(ctx context.Context, arch string, progress io.Writer) (string, error) {
-	path, err := rootPath(arch)
-	if err != nil {
-		return "", err
+func firstStage(arch string, progress io.Writer) *fixture.Fixture {
+	return &fixture.Fixture{
+		Name: "roots/first-stage-" + Suite + "-" + arch, Ext: ".tar",
+		What: "the first stage of a Debian root of " + arch,
+		From: []string{Suite, "debootstrap --foreign --variant=minbase"},
+		Make: func(ctx context.Context, work, made string, held *os.File) error {
+			if os.Geteuid() != 0 {
+				return fmt.Errorf("there is no %s root in the cache yet, and only root can make one with debootstrap", arch)
+			}
+			root := filepath.Join(work, "root")
+			if err := os.Mkdir(root, 0o755); err != nil {
+				return err
+			}
+			if err := debootstrap(ctx, arch, root, held, progress); err != nil {
+				return err
+			}
+			return run(exec.CommandContext(ctx, "tar", "--numeric-owner", "--sort=name", "-C", root, "-cf", made, "."))
+		},
 	}
-	locked, err := Lock(path + ".lock")
-	if err != nil {
-		return "", err
-	}
-	defer locked.Close()
-	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
-		return path, err
-	}
-	if os.Geteuid() != 0 {
-		return "", fmt.Errorf("there is no %s root in the cache yet, and only root can make one with debootstrap", arch)
-	}
-	partial := path + ".partial"
-	if err := os.RemoveAll(partial); err != nil {
-		return "", err
-	}
-	defer os.RemoveAll(partial)
-	root := filepath.Join(partial, "root")
-	if err := os.MkdirAll(root, 0o755); err != nil {
-		return "", err
-	}
-	if err := debootstrap(ctx, arch, root, locked, progress); err != nil {
-		return "", err
-	}
-	archive := filepath.Join(partial, "root.tar")
-	if err := run(exec.CommandContext(ctx, "tar", "--numeric-owner", "--sort=name", "-C", root, "-cf", archive, ".")); err != nil {
-		return "", err
-	}
-	fmt.Fprintf(progress, "lab: the %s root is kept as %s\n", arch, path)
-	return path, os.Rename(archive, path)
 }
 
 // debootstrap runs the first stage. The lock's file goes with it: were we killed, the next process waits until it has ended too.
@@ -148,11 +117,11 @@ func plainProc(root string) error {
 	return os.Mkdir(proc, 0o555)
 }
 
-// Unpack gives a fresh copy of Root in a directory of the test's own; about a second. An ordinary user gets it without the device nodes, all files
-// his own.
-func Unpack(t testing.TB, arch string) string {
+// Unpack gives a fresh copy of an archive of a root in a directory of the test's own; about a
+// second. An ordinary user gets it without the device nodes, all files his own.
+func Unpack(t testing.TB, archive string) string {
 	t.Helper()
-	archive, dir := Root(t, arch), t.TempDir()
+	dir := t.TempDir()
 	args := []string{"--numeric-owner", "-C", dir, "-xpf", archive}
 	if os.Geteuid() != 0 {
 		args = append(args, "--exclude=./dev/*")

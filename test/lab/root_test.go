@@ -1,12 +1,10 @@
 package lab
 
 import (
-	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -23,7 +21,7 @@ func TestRoot(t *testing.T) {
 			abi, err := arch.Parse(port)
 			require.NoError(t, err)
 			emulator := need.Emulator(t, abi.QEMU)
-			root := Unpack(t, port)
+			root := Unpack(t, FirstStage(t, port))
 
 			proc, err := os.Lstat(filepath.Join(root, "proc"))
 			require.NoError(t, err)
@@ -47,72 +45,6 @@ func TestRoot(t *testing.T) {
 			}
 		})
 	}
-}
-
-// fakeDebootstrap counts its calls, writes a root, and stops half-way while a file named stop is there.
-const fakeDebootstrap = `#!/bin/sh
-echo "I: Retrieving $*"
-echo call >>"$FAKE/calls"
-for root; do case $root in /*/root) break ;; esac; done
-mkdir -p "$root/bin"
-ln -s /proc "$root/proc"
-echo half >"$root/bin/half"
-[ ! -e "$FAKE/stop" ] || exit 1
-rm "$root/bin/half"
-echo whole >"$root/bin/whole"
-`
-
-func fakeCache(t *testing.T) (calls func() int, fake string) {
-	t.Helper()
-	need.Root(t)
-	fake = t.TempDir()
-	require.NoError(t, os.WriteFile(filepath.Join(fake, "debootstrap"), []byte(fakeDebootstrap), 0o755))
-	t.Setenv("FAKE", fake)
-	t.Setenv("PATH", fake+":"+os.Getenv("PATH"))
-	t.Setenv("XDG_CACHE_HOME", filepath.Join(fake, "cache"))
-	t.Setenv("BINPROXY_MIRROR", "http://mirror.invalid/debian")
-	return func() int {
-		text, _ := os.ReadFile(filepath.Join(fake, "calls"))
-		return strings.Count(string(text), "call")
-	}, fake
-}
-
-// Two that ask at once get the same root, made once.
-func TestMakeRootOnce(t *testing.T) {
-	calls, _ := fakeCache(t)
-	var wait sync.WaitGroup
-	for range 4 {
-		wait.Go(func() {
-			_, err := MakeRoot(context.Background(), "arm64", os.Stderr)
-			assert.NoError(t, err)
-		})
-	}
-	wait.Wait()
-	assert.Equal(t, 1, calls())
-}
-
-// What a failed attempt left is not taken for a root.
-func TestMakeRootAfterFailure(t *testing.T) {
-	calls, fake := fakeCache(t)
-	stop := filepath.Join(fake, "stop")
-	require.NoError(t, os.WriteFile(stop, nil, 0o644))
-	path, err := MakeRoot(context.Background(), "arm64", os.Stderr)
-	require.ErrorContains(t, err, "I: Retrieving --foreign --arch=arm64", path)
-	require.NoError(t, os.Remove(stop))
-	// As a killed process leaves it.
-	path, err = rootPath("arm64")
-	require.NoError(t, err)
-	require.NoError(t, os.MkdirAll(path+".partial/root/bin", 0o755))
-	require.NoError(t, os.WriteFile(path+".partial/root/bin/half", nil, 0o644))
-
-	path, err = MakeRoot(context.Background(), "arm64", os.Stderr)
-	require.NoError(t, err)
-	assert.Equal(t, 2, calls())
-	listing, err := output(exec.Command("tar", "-tf", path))
-	require.NoError(t, err)
-	assert.Equal(t, "./\n./bin/\n./bin/whole\n./proc/\n", listing)
-	_, err = os.Stat(path + ".partial")
-	assert.ErrorIs(t, err, os.ErrNotExist)
 }
 
 // apt's configuration, in both of its forms, is read by apt itself.

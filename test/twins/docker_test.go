@@ -73,7 +73,7 @@ func dockerfile(t *testing.T, port string) string {
 func buildContext(t *testing.T, port string) string {
 	t.Helper()
 	dir := t.TempDir()
-	require.NoError(t, os.Link(buildRoot(t, port), filepath.Join(dir, "root.tar")))
+	require.NoError(t, os.Link(lab.Building(t, port), filepath.Join(dir, "root.tar")))
 	out, err := exec.Command(built.Binproxy(t), "bundle", "--arch", port, "--twins", "-o", filepath.Join(dir, "bundle")).CombinedOutput()
 	require.NoError(t, err, string(out))
 	return dir
@@ -82,7 +82,7 @@ func buildContext(t *testing.T, port string) string {
 // withoutTwins is an archive of /src as it is built by emulation alone, which takes minutes: it is made once.
 func withoutTwins(t *testing.T, port string) string {
 	t.Helper()
-	root, program := buildRoot(t, port), built.Binproxy(t)
+	root, program := lab.Building(t, port), built.Binproxy(t)
 	dir := debs.Made(t, "twins/emulated-"+lab.Suite+"-"+port, "what is built without twins", func(ctx context.Context, work, made string) error {
 		if out, err := exec.CommandContext(ctx, "tar", "-C", work, "--numeric-owner", "-xpf", root).CombinedOutput(); err != nil {
 			return fmt.Errorf("%w\n%s", err, out)

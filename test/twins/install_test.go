@@ -17,7 +17,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"binproxy/emu/arch"
 	"binproxy/test/built"
+	"binproxy/test/lab"
 	"binproxy/test/need"
 )
 
@@ -38,8 +40,8 @@ func TestInstall(t *testing.T) {
 		t.Run(guest.port, func(t *testing.T) {
 			t.Parallel()
 			need.Emulator(t, guest.qemu)
-			archive, dir := buildRoot(t, guest.port), t.TempDir()
-			twins, err := packNative(t.Context(), built.Binproxy(t), nativeRoot(t), filepath.Join(dir, "native"))
+			archive, dir := lab.Building(t, guest.port), t.TempDir()
+			twins, err := packNative(t.Context(), built.Binproxy(t), lab.Root(t, arch.Host().Debian), filepath.Join(dir, "native"))
 			require.NoError(t, err)
 			trees, said := map[string]map[string]string{}, map[string]string{}
 			for _, set := range []string{twins, "off"} {

@@ -14,44 +14,8 @@ import (
 
 	"binproxy/emu/arch"
 	"binproxy/test/built"
-	"binproxy/test/debs"
 	"binproxy/test/lab"
-	"binproxy/test/need"
 )
-
-// nativeRoot is a tar archive of a Debian root of the host's own architecture, configured.
-func nativeRoot(t *testing.T) string {
-	t.Helper()
-	need.Root(t)
-	port := arch.Host().Debian
-	dir := debs.Made(t, "twins/native-"+lab.Suite+"-"+port, "a Debian root of the host's architecture", func(ctx context.Context, work, made string) error {
-		first, err := lab.MakeRoot(ctx, port, os.Stderr)
-		if err != nil {
-			return err
-		}
-		root := filepath.Join(work, "root")
-		if err := os.MkdirAll(root, 0o755); err != nil {
-			return err
-		}
-		if err := os.Mkdir(made, 0o755); err != nil {
-			return err
-		}
-		for _, argv := range [][]string{
-			{"tar", "-C", root, "--numeric-owner", "-xpf", first},
-			// In a mount namespace of its own: debootstrap mounts /proc there.
-			{"unshare", "-m", "chroot", root, "/debootstrap/debootstrap", "--second-stage"},
-			{"tar", "-C", root, "--numeric-owner", "--exclude=./proc/*", "--exclude=./sys/*", "--exclude=./var/cache/apt/archives/*.deb", "-cf", filepath.Join(made, "root.tar"), "."},
-		} {
-			cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-			cmd.Env = environment
-			if out, err := cmd.CombinedOutput(); err != nil {
-				return fmt.Errorf("%s: %w\n%s", argv, err, out[max(0, len(out)-2000):])
-			}
-		}
-		return nil
-	})
-	return filepath.Join(dir, "root.tar")
-}
 
 // packNative unpacks a root of the host's architecture into a directory and packs the twins there that any guest has a use for.
 func packNative(ctx context.Context, program, archive, dir string) (twins string, err error) {
@@ -77,7 +41,7 @@ func TestStage(t *testing.T) {
 		b := make(t)
 		t.Run(b.Name(), func(t *testing.T) {
 			context := t.TempDir()
-			require.NoError(t, os.Link(nativeRoot(t), filepath.Join(context, "native.tar")))
+			require.NoError(t, os.Link(lab.Root(t, arch.Host().Debian), filepath.Join(context, "native.tar")))
 			out, err := exec.Command(built.Binproxy(t), "bundle", "--arch", "arm64", "-o", filepath.Join(context, "bundle")).CombinedOutput()
 			require.NoError(t, err, string(out))
 			r := lab.MustBuild(t, b, lab.Build{Context: context, Args: map[string]string{"BASE": b.Base(t, "arm64")}, Dockerfile: `ARG BASE

@@ -14,6 +14,7 @@ import (
 
 	"binproxy/emu/twin"
 	"binproxy/test/built"
+	"binproxy/test/lab"
 	"binproxy/test/need"
 )
 
@@ -27,7 +28,7 @@ func TestVerify(t *testing.T) {
 		t.Run(guest.port, func(t *testing.T) {
 			need.Emulator(t, guest.qemu)
 			need.Program(t, guest.compiler+"-g++", "g++-"+guest.compiler)
-			archive, root, twins := buildRoot(t, guest.port), t.TempDir(), filepath.Join(t.TempDir(), "twins")
+			archive, root, twins := lab.Building(t, guest.port), t.TempDir(), filepath.Join(t.TempDir(), "twins")
 			out, err := exec.Command("tar", "-C", root, "--numeric-owner", "-xpf", archive).CombinedOutput()
 			require.NoError(t, err, string(out))
 			out, err = exec.Command(built.Binproxy(t), "twin", "pack", "--for", guest.port, "-o", twins).CombinedOutput()

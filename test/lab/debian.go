@@ -1,0 +1,144 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"binproxy/emu/arch"
+	"binproxy/test/fixture"
+	"binproxy/test/need"
+)
+
+// Suite is the Debian release that the roots have.
+const Suite = "bookworm"
+
+// Root is the path of a tar archive of a configured Debian root of the architecture (Debian's name
+// of it: arm64, armhf, amd64): minbase, which is what Debian's own images have.
+func Root(t testing.TB, arch string) string {
+	t.Helper()
+	needMmdebstrap(t)
+	return minbase(arch).For(t)
+}
+
+// MakeRoot is Root for programs. It needs root and mmdebstrap.
+func MakeRoot(ctx context.Context, arch string) (string, error) { return minbase(arch).Get(ctx) }
+
+// Building is a Root that can build: a compiler for C and C++, make, the sources in /src, and in
+// apt's cache the packages less and ca-certificates, which are not installed.
+func Building(t testing.TB, arch string) string {
+	t.Helper()
+	needMmdebstrap(t)
+	return building(arch).For(t)
+}
+
+func needMmdebstrap(t testing.TB) {
+	t.Helper()
+	need.Root(t)
+	need.Program(t, "mmdebstrap", "mmdebstrap")
+}
+
+// buildingHook fetches what Building has besides packages; $1 is the root. All of it is the work of
+// the host's own programs.
+const buildingHook = `set -e
+export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"
+rm -f "$1"/var/cache/apt/archives/*.deb
+apt-get install -qq -y --no-install-recommends --download-only ca-certificates less
+mkdir "$1/src"
+cd "$1/src"
+apt-get source -qq --download-only lua5.4 zlib gperf bzip2
+for f in *.orig.tar.*; do case $f in *.asc) ;; *) tar -xf "$f" ;; esac; done
+rm -f ./*.dsc ./*.tar.*
+`
+
+// Fixtures are the roots that many tests wait for, the most wanted first; for a short run those only
+// that it needs.
+func Fixtures(short bool) []*fixture.Fixture {
+	fixtures := []*fixture.Fixture{minbase("arm64"), building("arm64"), minbase(arch.Host().Debian), minbase("armhf")}
+	if !short {
+		fixtures = append(fixtures, building("armhf"), firstStage("armhf", os.Stderr), firstStage("arm64", os.Stderr))
+	}
+	return fixtures
+}
+
+func minbase(arch string) *fixture.Fixture { return debianRoot("minbase", arch, nil) }
+
+func building(arch string) *fixture.Fixture {
+	return debianRoot("building", arch, []string{"bzip2", "g++", "libc6-dev", "make", "xz-utils"},
+		"--skip=cleanup/apt", "--customize-hook="+buildingHook)
+}
+
+// mergedUsr are hooks of mmdebstrap's package, which make the links from / to /usr without Perl.
+const mergedUsr = "/usr/share/mmdebstrap/hooks/merged-usr"
+
+// debianRoot is a root that the host's own dpkg unpacks and configures: mmdebstrap calls that
+// chrootless, since the maintainer scripts run on the host and change what DPKG_ROOT names. It takes
+// a fifth of the time that emulation takes, and no emulator. As in Debian's slim images there are no
+// manuals and translations.
+func debianRoot(name, arch string, packages []string, options ...string) *fixture.Fixture {
+	argv := append([]string{"mmdebstrap", "--mode=chrootless", "--format=tar", "--variant=minbase",
+		"--architectures=" + arch, "--hook-dir=" + mergedUsr,
+		"--include=" + strings.Join(append([]string{"usr-is-merged"}, packages...), ",")}, options...)
+	for _, unread := range []string{"doc", "info", "locale", "man"} {
+		argv = append(argv, "--dpkgopt=path-exclude=/usr/share/"+unread+"/*")
+	}
+	return &fixture.Fixture{
+		Name: "roots/" + name + "-" + Suite + "-" + arch, Ext: ".tar",
+		What: fmt.Sprintf("a Debian root of %s (%s)", arch, name),
+		From: append([]string{Suite, onlyThere}, argv...),
+		Make: func(ctx context.Context, work, made string, held *os.File) error {
+			sources, err := mirrorLines(ctx)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(os.Stderr, "lab: mmdebstrap makes a Debian %s root of %s (%s)\n", Suite, arch, name)
+			return runOnlyThere(ctx, work, held, append(argv, Suite, made, sources))
+		},
+	}
+}
+
+// mirrorLines is what sources.list says in the roots.
+func mirrorLines(ctx context.Context) (string, error) {
+	mirror, err := Mirror(ctx)
+	if err != nil {
+		return "", fmt.Errorf("which mirror does apt use: %w", err)
+	}
+	if mirror == "" {
+		mirror = "http://deb.debian.org/debian"
+	}
+	const keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
+	options := "[signed-by=" + keyring + "]"
+	return fmt.Sprintf("deb %[1]s %[2]s %[3]s main\ndeb-src %[1]s %[2]s %[3]s main\n", options, mirror, Suite), nil
+}
+
+// onlyThere runs a command in a mount namespace in which nothing can be written but below $1, part
+// of which is its /tmp: a maintainer script that forgets DPKG_ROOT cannot change the machine.
+const onlyThere = `set -e
+mount --bind "$1" "$1"
+mount --bind "$1/tmp" /tmp
+mount -o remount,bind,ro /
+cd "$1"
+shift
+exec "$@"
+`
+
+// runOnlyThere runs a command with onlyThere. The open file held goes with it.
+func runOnlyThere(ctx context.Context, dir string, held *os.File, argv []string) error {
+	temp := filepath.Join(dir, "tmp")
+	if err := errors.Join(os.Mkdir(temp, 0), os.Chmod(temp, 0o777|os.ModeSticky)); err != nil {
+		return err
+	}
+	args := []string{"--mount", "--propagation", "private", "--", "sh", "-c", onlyThere, "sh", dir}
+	cmd := exec.CommandContext(ctx, "unshare", append(args, argv...)...)
+	cmd.Env = append(os.Environ(), "TMPDIR=/tmp", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8")
+	cmd.ExtraFiles = []*os.File{held}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", argv[0], err, tail(string(out), 15))
+	}
+	return nil
+}
