@@ -1,6 +1,6 @@
 # binproxy: `make` alone says what there is. Needs Go and a POSIX shell; what else a target needs, it says or installs.
 .DEFAULT_GOAL := help
-.PHONY: help preload build demo test bench lint clean clean-cache install
+.PHONY: help preload build demo test test-all bench lint clean clean-cache install
 
 PREFIX  ?= /usr/local
 DESTDIR ?=
@@ -20,9 +20,10 @@ demo: build ## the main job from end to end: a foreign image, built by a Docker 
 	@scripts/packages --required scripts/packages-demo
 	@go run ./scripts/demo
 
-test: ## every test; installs what the tests lack when root
-	@scripts/packages scripts/packages-test
-	@go run . uml kernel build || echo 'make test: no kernel of our own; the tests that need it say so' >&2
+test: ## each capability once, with real parts, in a quarter of an hour; brings what the tests need when root
+	@go run ./scripts/test -short
+
+test-all: ## every test
 	@go run ./scripts/test
 
 bench: ## the ratios that the budgets in docs/architecture.md are about; ROWS=REGEXP for some of them

@@ -1,18 +1,27 @@
-// Command test is `make test`: it runs the packages' tests, the fast ones first, and ends with one line that counts them.
+// Command test is `make test` and `make test-all`: it brings what the tests need, runs the packages'
+// tests, the fast ones first, and ends with one line that counts them.
 //
-// The tests run in a process group of their own, with a TMPDIR of their own. Ctrl-C and SIGTERM go to the whole group once; whatever is
-// mounted or left under that TMPDIR afterwards is taken away, so that a killed test leaves the machine as it was.
+//	go run ./scripts/test [-short] [ARGUMENT OF GO TEST...]
+//
+// Without arguments it runs everything. The Debian packages are installed while the tests compile,
+// and the roots are made while the fast tests run.
+//
+// The tests run in a process group of their own, with a TMPDIR of their own. Ctrl-C and SIGTERM go
+// to the whole group once; whatever is mounted or left under that TMPDIR afterwards is taken away,
+// so that a killed test leaves the machine as it was.
 package main
 
 import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,57 +33,82 @@ import (
 
 const (
 	slowPrefix = "binproxy/test/"
-	timeout    = "40m"            // of one test binary: test/twins builds three programs by emulation, once
+	timeout    = "40m"            // of one test binary
 	grace      = 60 * time.Second // from the signal to the kill
 )
 
+// A runner is one call of this command.
+type runner struct {
+	report *report
+	short  bool
+	tmp    string // TMPDIR of the tests
+	env    []string
+	maker  int // the process that makes fixtures; 0 for none
+}
+
 func main() {
+	short := flag.Bool("short", false, "each capability once")
+	fixtures := flag.String("fixtures", "", "only make what takes time, with this binproxy")
+	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	report := newReport(os.Stdout)
+	if *fixtures != "" {
+		makeFixtures(ctx, *fixtures, *short)
+		return
+	}
+	r := &runner{report: newReport(os.Stdout), short: *short}
 	// Whatever the tests leave running becomes our child, so that it can be waited for.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
-		report.fail(err.Error())
+		r.report.fail(err.Error())
 	}
-	err := runAll(ctx, report, os.Args[1:])
-	if err != nil {
-		report.fail(err.Error())
+	if err := r.all(ctx, flag.Args()); err != nil {
+		r.report.fail(err.Error())
 	}
-	failed := report.close()
+	failed := r.report.close()
 	stop()
 	if failed > 0 {
 		os.Exit(1)
 	}
 }
 
-// runAll runs the two groups, or what args (arguments of go test) ask for.
-func runAll(ctx context.Context, report *report, args []string) error {
-	tmp, err := os.MkdirTemp("", "binproxy-test-")
-	if err != nil {
+// all runs everything, or what args (arguments of go test) ask for.
+func (r *runner) all(ctx context.Context, args []string) error {
+	var err error
+	if r.tmp, err = os.MkdirTemp("", "binproxy-test-"); err != nil {
 		return err
 	}
 	// Some tests become an ordinary user, who has to get there.
-	if err := os.Chmod(tmp, 0o711); err != nil {
+	if err := os.Chmod(r.tmp, 0o711); err != nil {
 		return err
 	}
 	defer func() {
-		if err := remove(tmp); err != nil {
-			report.fail("left behind: " + err.Error())
+		if err := remove(r.tmp); err != nil {
+			r.report.fail("left behind: " + err.Error())
 		}
 	}()
+	// Without cgo, so that it is the same whether there is a C compiler yet.
+	r.env = append(os.Environ(), "TMPDIR="+r.tmp, "CGO_ENABLED=0")
 	if len(args) > 0 {
-		return goTest(ctx, report, tmp, args)
+		return r.goTest(ctx, args)
 	}
 	fast, slow, err := packages()
 	if err != nil {
 		return err
 	}
-	report.title("packages")
-	if err := goTest(ctx, report, tmp, fast); err != nil {
+	if err := r.prepare(ctx); err != nil {
 		return err
 	}
-	report.title("the whole program")
-	return goTest(ctx, report, tmp, append([]string{"-count=1"}, slow...))
+	stop, err := r.startMaker(ctx)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	r.report.title("packages")
+	if err := r.goTest(ctx, fast); err != nil {
+		return err
+	}
+	r.report.title("the whole program")
+	return r.goTest(ctx, append([]string{"-count=1"}, slow...))
 }
 
 // packages lists the module's packages: those of the code, and those under test/ that need the whole program.
@@ -102,9 +136,10 @@ func withStderr(err error) error {
 }
 
 // goTest runs go test and reports its events. The error is one of the run, not of a test.
-func goTest(ctx context.Context, report *report, tmp string, args []string) error {
-	cmd := exec.CommandContext(ctx, "go", append([]string{"test", "-json", "-vet=off", "-timeout", timeout}, args...)...)
-	cmd.Env = append(os.Environ(), "TMPDIR="+tmp)
+func (r *runner) goTest(ctx context.Context, args []string) error {
+	flags := []string{"test", "-json", "-vet=off", "-timeout", timeout, "-short=" + strconv.FormatBool(r.short)}
+	cmd := exec.CommandContext(ctx, "go", append(flags, args...)...)
+	cmd.Env = r.env
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
@@ -116,41 +151,56 @@ func goTest(ctx context.Context, report *report, tmp string, args []string) erro
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	before := report.failed
-	report.read(out)
+	before := r.report.failed
+	r.report.read(out)
 	err = cmd.Wait()
-	if left := awaitChildren(); left != nil {
-		report.fail(left.Error())
+	if left := r.awaitChildren(); left != nil {
+		r.report.fail(left.Error())
 	}
 	if ctx.Err() != nil {
 		return errors.New("interrupted")
 	}
-	if err != nil && report.failed == before {
+	if err != nil && r.report.failed == before {
 		return fmt.Errorf("go test: %w, and no test failed", err)
 	}
 	return nil
 }
 
-// awaitChildren waits for the processes that go test has left, which are ours then: tests that are ending, engines that are stopped. What
-// runs on after the grace is killed, and an error.
-func awaitChildren() error {
-	for end := time.Now().Add(grace); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if _, err := unix.Wait4(-1, nil, unix.WNOHANG, nil); errors.Is(err, unix.ECHILD) {
-			return nil
+// awaitChildren waits for the processes that go test has left, which are ours then: tests that are
+// ending, engines that are stopped. What runs on after the grace is killed, and an error.
+func (r *runner) awaitChildren() error {
+	left := r.children()
+	for end := time.Now().Add(grace); len(left) > 0 && time.Now().Before(end); left = r.children() {
+		for _, pid := range left {
+			_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil)
 		}
+		time.Sleep(20 * time.Millisecond)
 	}
-	var left []string
-	children, err := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/children", os.Getpid()))
-	if err != nil {
-		return err
+	if len(left) == 0 {
+		return nil
 	}
-	for _, child := range strings.Fields(string(children)) {
-		pid, _ := strconv.Atoi(child)
-		cmdline, _ := os.ReadFile("/proc/" + child + "/cmdline")
-		left = append(left, strings.ReplaceAll(string(cmdline), "\x00", " "))
+	var names []string
+	for _, pid := range left {
+		cmdline, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		names = append(names, strings.ReplaceAll(string(cmdline), "\x00", " "))
 		_ = unix.Kill(pid, unix.SIGKILL)
 	}
-	return fmt.Errorf("left running, and killed: %s", strings.Join(left, "; "))
+	return fmt.Errorf("left running, and killed: %s", strings.Join(names, "; "))
+}
+
+// children lists our children but for the maker of fixtures.
+func (r *runner) children() []int {
+	var found []int
+	lists, _ := filepath.Glob("/proc/self/task/*/children")
+	for _, list := range lists {
+		text, _ := os.ReadFile(list)
+		for _, child := range strings.Fields(string(text)) {
+			if pid, err := strconv.Atoi(child); err == nil && pid != r.maker {
+				found = append(found, pid)
+			}
+		}
+	}
+	return found
 }
 
 // remove deletes the directory, after it has unmounted whatever is mounted under it.

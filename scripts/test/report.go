@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"binproxy/test/need"
 )
 
 // heartbeat is how often a long run says what it is at.
@@ -32,6 +34,14 @@ type report struct {
 	started time.Time
 
 	passed, failed, skipped int
+	long                    map[string]int // what was left to the long run, by package
+	took                    []duration     // of top-level tests
+}
+
+// duration is how long a test took, its subtests included.
+type duration struct {
+	name string
+	time float64 // seconds
 }
 
 type key struct{ pkg, test string }
@@ -45,8 +55,18 @@ type test struct {
 	passed, failed, skipped int // of a package
 }
 
+// slowest is how many of the slowest tests the end of a run names.
+const slowest = 10
+
 func newReport(w io.Writer) *report {
-	return &report{w: w, tests: map[key]*test{}, skips: map[string]int{}, started: time.Now()}
+	return &report{w: w, tests: map[key]*test{}, skips: map[string]int{}, long: map[string]int{}, started: time.Now()}
+}
+
+// made tells how long something took that is no test.
+func (r *report) made(what string, took time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	fmt.Fprintf(r.w, "made  %s (%.0f s)\n", what, took.Seconds())
 }
 
 func (r *report) title(what string) {
@@ -114,6 +134,9 @@ func (r *report) parent(pkg, name string) *test {
 
 func (r *report) testEnded(pkg string, t *test, e event) {
 	whole := r.test(pkg, "")
+	if !strings.Contains(e.Test, "/") {
+		r.took = append(r.took, duration{short(pkg) + " " + e.Test, e.Elapsed})
+	}
 	if parent := r.parent(pkg, e.Test); parent != nil && e.Action == "fail" {
 		parent.broken++
 	}
@@ -127,9 +150,7 @@ func (r *report) testEnded(pkg string, t *test, e event) {
 		fmt.Fprintf(r.w, "FAIL  %s %s\n%s", short(pkg), e.Test, indent(t.output.String()))
 	case t.children > 0:
 	case e.Action == "skip":
-		r.skipped++
-		whole.skipped++
-		r.skips[reason(t.output.String())]++
+		r.skip(pkg, whole, reason(t.output.String()))
 	default:
 		r.passed++
 		whole.passed++
@@ -139,7 +160,21 @@ func (r *report) testEnded(pkg string, t *test, e event) {
 	}
 }
 
+// skip counts a test that was skipped. What is left to the long run is told apart.
+func (r *report) skip(pkg string, whole *test, why string) {
+	r.skipped++
+	whole.skipped++
+	if why == need.LongReason {
+		r.long[short(pkg)]++
+		return
+	}
+	r.skips[why]++
+}
+
 func (r *report) packageEnded(pkg string, t *test, e event) {
+	if e.Action == "fail" {
+		r.neverEnded(pkg, t)
+	}
 	if e.Action == "fail" && t.failed == 0 {
 		r.failed++
 		t.failed++
@@ -147,13 +182,6 @@ func (r *report) packageEnded(pkg string, t *test, e event) {
 		output := t.output.String()
 		if e.FailedBuild != "" {
 			output = r.test(e.FailedBuild, "").output.String() + output
-		}
-		// A test that never ended (a panic, a timeout) has the output that explains it.
-		for _, k := range r.running() {
-			if k.pkg == pkg {
-				output += r.tests[k].output.String()
-				delete(r.tests, k)
-			}
 		}
 		fmt.Fprintf(r.w, "FAIL  %s\n%s", short(pkg), indent(output))
 	}
@@ -165,6 +193,23 @@ func (r *report) packageEnded(pkg string, t *test, e event) {
 		verdict = "FAIL"
 	}
 	fmt.Fprintf(r.w, "%-4s  %-24s %s (%.1f s)\n", verdict, short(pkg), counts(t.passed, t.failed, t.skipped), e.Elapsed)
+}
+
+// neverEnded fails the tests that still ran when their package's program ended: by a panic, a timeout
+// or a kill.
+func (r *report) neverEnded(pkg string, whole *test) {
+	running := slices.DeleteFunc(r.running(), func(k key) bool { return k.pkg != pkg })
+	for i, k := range running {
+		t := r.tests[k]
+		delete(r.tests, k)
+		if i+1 < len(running) && strings.HasPrefix(running[i+1].test, k.test+"/") {
+			continue // it is the subtest that did not end
+		}
+		r.failed++
+		whole.failed++
+		r.fails = append(r.fails, short(pkg)+" "+k.test+" (did not end)")
+		fmt.Fprintf(r.w, "FAIL  %s %s did not end\n%s", short(pkg), k.test, indent(t.output.String()))
+	}
 }
 
 // fail counts a failure that is no test's.
@@ -182,7 +227,8 @@ func (r *report) close() int {
 			fmt.Fprintln(r.w, " ", name)
 		}
 	}
-	if r.skipped > 0 {
+	r.printSlowest()
+	if len(r.skips) > 0 {
 		fmt.Fprintln(r.w, "== skipped, by reason")
 		reasons := slices.SortedFunc(maps.Keys(r.skips), func(a, b string) int {
 			return cmp.Or(r.skips[b]-r.skips[a], strings.Compare(a, b))
@@ -191,9 +237,32 @@ func (r *report) close() int {
 			fmt.Fprintf(r.w, "%4d  %s\n", r.skips[why], why)
 		}
 	}
+	r.printLong()
 	fmt.Fprintf(r.w, "== %s\n", time.Since(r.started).Round(time.Second))
 	fmt.Fprintln(r.w, counts(r.passed, r.failed, r.skipped))
 	return r.failed
+}
+
+func (r *report) printSlowest() {
+	slices.SortFunc(r.took, func(a, b duration) int { return cmp.Compare(b.time, a.time) })
+	fmt.Fprintln(r.w, "== slowest")
+	for _, d := range r.took[:min(slowest, len(r.took))] {
+		fmt.Fprintf(r.w, "%6.1f s  %s\n", d.time, d.name)
+	}
+}
+
+// printLong says what a short run has left out.
+func (r *report) printLong() {
+	if len(r.long) == 0 {
+		return
+	}
+	var parts []string
+	total := 0
+	for _, pkg := range slices.Sorted(maps.Keys(r.long)) {
+		parts = append(parts, fmt.Sprintf("%d of %s", r.long[pkg], pkg))
+		total += r.long[pkg]
+	}
+	fmt.Fprintf(r.w, "== make test-all runs %d more: %s\n", total, strings.Join(parts, ", "))
 }
 
 // beat says now and then what is running, so that a long silence can be told from a hang.

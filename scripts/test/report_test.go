@@ -53,6 +53,34 @@ import (
 func TestMain(m *testing.M) { m.Run(); println("left early"); os.Exit(3) }
 func TestFine(t *testing.T) {}
 `
+	killed = `package killed
+
+import (
+	"os"
+	"testing"
+)
+
+func TestBefore(t *testing.T) {}
+func TestParent(t *testing.T) {
+	t.Run("hangs", func(t *testing.T) {
+		t.Log("waiting for a prompt")
+		self, _ := os.FindProcess(os.Getpid())
+		self.Kill()
+		select {}
+	})
+}
+`
+	long = `package long
+
+import "testing"
+
+func TestShort(t *testing.T) {}
+func TestMany(t *testing.T) {
+	for _, name := range []string{"a", "b"} {
+		t.Run(name, func(t *testing.T) { t.Skip("needs the long run: make test-all") })
+	}
+}
+`
 )
 
 func run(t *testing.T, packages map[string]string) (*report, string) {
@@ -70,7 +98,8 @@ func run(t *testing.T, packages map[string]string) (*report, string) {
 	t.Chdir(dir)
 	var out bytes.Buffer
 	r := newReport(&out)
-	if err := goTest(context.Background(), r, t.TempDir(), []string{"./..."}); err != nil {
+	all := &runner{report: r, env: append(os.Environ(), "TMPDIR="+t.TempDir())}
+	if err := all.goTest(context.Background(), []string{"./..."}); err != nil {
 		r.fail(err.Error())
 	}
 	r.close()
@@ -87,6 +116,8 @@ func TestReport(t *testing.T) {
 		{"panics", panics, "1 passed, 1 failed, 0 skipped", []string{"boo", "TestPanics"}},
 		{"broken", broken, "0 passed, 1 failed, 0 skipped", []string{"undefined: undefined"}},
 		{"leaves", leaves, "1 passed, 1 failed, 0 skipped", []string{"left early"}},
+		{"killed", killed, "1 passed, 1 failed, 0 skipped", []string{"waiting for a prompt", "killed TestParent/hangs did not end", "== slowest\n   0.0 s  m/killed TestBefore\n"}},
+		{"long", long, "1 passed, 0 failed, 2 skipped", []string{"== make test-all runs 2 more: 2 of m/long\n"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -103,7 +134,8 @@ func TestReport(t *testing.T) {
 func TestGoItselfFails(t *testing.T) {
 	var out bytes.Buffer
 	r := newReport(&out)
-	err := goTest(context.Background(), r, t.TempDir(), []string{"-mod=nonesuch"})
+	all := &runner{report: r, env: os.Environ()}
+	err := all.goTest(context.Background(), []string{"-mod=nonesuch"})
 	assert.ErrorContains(t, err, "no test failed")
 }
 

@@ -12,8 +12,9 @@ import (
 	"testing"
 )
 
-// Binproxy builds the program, once in a test process, and returns its path: a file in the cache of this checkout, replaced in
-// one step, so that test processes side by side do not disturb each other.
+// Binproxy builds the program, once in a test process, and returns its path: a file in the cache of
+// this checkout, replaced in one step, so that test processes side by side do not disturb each other.
+// Under make test it is one file for all of them.
 func Binproxy(t testing.TB) string {
 	t.Helper()
 	path, err := build()
@@ -23,7 +24,13 @@ func Binproxy(t testing.TB) string {
 	return path
 }
 
+// Environment names a program that is built already, for all test processes of one run.
+const Environment = "BINPROXY_TEST_PROGRAM"
+
 var build = sync.OnceValues(func() (string, error) {
+	if path := os.Getenv(Environment); path != "" {
+		return path, nil
+	}
 	root, err := Root()
 	if err != nil {
 		return "", err

@@ -31,6 +31,17 @@ func Given(t testing.TB, ok bool, what string) {
 	}
 }
 
+// LongReason is why Long skips.
+const LongReason = "needs the long run: make test-all"
+
+// Long skips the test in the short run.
+func Long(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip(LongReason)
+	}
+}
+
 // Program finds a program in PATH and the sbin directories; pkg is the Debian package that has it.
 func Program(t testing.TB, name, pkg string) string {
 	t.Helper()

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"binproxy/test/built"
+	"binproxy/test/lab"
+)
+
+// prepare installs the Debian packages that tests need, and meanwhile builds the program and
+// compiles the tests. A package that cannot be had is no failure: the tests that need it say so.
+func (r *runner) prepare(ctx context.Context) error {
+	r.report.title("what the tests need")
+	program := filepath.Join(r.tmp, "binproxy")
+	r.env = append(r.env, built.Environment+"="+program)
+	var wait sync.WaitGroup
+	var compiled error
+	wait.Go(func() {
+		compiled = r.timed(ctx, "compile", nil, "scripts/build", program)
+		if compiled == nil {
+			// The export data of all packages and their tests is what go test links.
+			compiled = r.timed(ctx, "compile the tests", nil, "go", "list", "-export", "-test", "-deps", "./...")
+		}
+	})
+	// It says itself what is wrong.
+	_ = r.timed(ctx, "packages", os.Stderr, "scripts/packages", "scripts/packages-test")
+	wait.Wait()
+	return compiled
+}
+
+// timed runs a command and says how long it took. Its output goes to w, or into the error.
+func (r *runner) timed(ctx context.Context, what string, w io.Writer, argv ...string) error {
+	began := time.Now()
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.Env = r.env
+	var said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = nil, &said
+	if w != nil {
+		cmd.Stdout, cmd.Stderr = w, w
+	}
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", what, err, &said)
+	}
+	r.report.made(what, time.Since(began))
+	return nil
+}
+
+// startMaker has another process make the fixtures while tests run; who needs one that is not there
+// yet waits for it. stop ends it.
+func (r *runner) startMaker(ctx context.Context) (stop func(), err error) {
+	cmd := exec.CommandContext(ctx, "/proc/self/exe", "-fixtures", filepath.Join(r.tmp, "binproxy"), fmt.Sprintf("-short=%t", r.short))
+	cmd.Env = r.env
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	cmd.WaitDelay = grace
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	r.maker = cmd.Process.Pid
+	return func() {
+		_ = cmd.Cancel()
+		_ = cmd.Wait()
+		r.maker = 0
+	}, nil
+}
+
+// makeFixtures makes what takes time, most wanted first. What fails here fails again, and says why,
+// in the tests that need it.
+func makeFixtures(ctx context.Context, program string, short bool) {
+	for _, f := range lab.Fixtures(short) {
+		if ctx.Err() != nil {
+			return
+		}
+		began := time.Now()
+		if _, err := f.Get(ctx); err == nil && time.Since(began) > time.Second {
+			fmt.Printf("made  %s (%.0f s)\n", f.What, time.Since(began).Seconds())
+		}
+	}
+	if !short {
+		cmd := exec.CommandContext(ctx, program, "uml", "kernel", "build")
+		cmd.Stderr = io.Discard
+		_ = cmd.Run()
+	}
+}
