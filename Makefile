@@ -10,7 +10,7 @@ MAN      = $(DESTDIR)$(PREFIX)/share/man
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-preload: ## the libraries of the preload route, for each ABI with a cross compiler here; make build embeds them
+preload: ## after a change of shim/preload/c: its libraries anew, which git keeps; needs clang-19 and lld-19
 	@scripts/preload-build shim/preload/lib
 
 build: ## ./binproxy, one static binary
@@ -39,7 +39,7 @@ install: build ## into PREFIX (/usr/local), under DESTDIR if given: the program 
 	install -m 644 dist/man/*.1 '$(MAN)/man1/'
 
 clean: ## remove what was built here
-	rm -rf binproxy bundle dist shim/preload/lib/*/
+	rm -rf binproxy bundle dist
 
 clean-cache: ## remove the downloads that were kept for the next run
 	rm -rf "$${XDG_CACHE_HOME:-$$HOME/.cache}/binproxy"

@@ -218,7 +218,7 @@ func preloadRoute(cfg config.Config, abi *arch.ABI) Result {
 	if cfg.Preloads(abi) {
 		return yes("%s has the libraries; static and set-user-id programs take none", cfg.Dir)
 	}
-	return no("a bundle made by a binproxy that was built after make preload", "%s has no libraries for %s programs", cfg.Dir, abi.Name)
+	return no("a bundle made anew, for that architecture too", "%s has no libraries for %s programs", cfg.Dir, abi.Name)
 }
 
 // farmRoute needs no right of the machine, but for a place to put the links.

@@ -3,14 +3,10 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-
-	"binproxy/emu/arch"
-	"binproxy/shim/preload"
 )
 
 // execs is a shell that executes a program by its absolute path, again and again.
@@ -25,9 +21,6 @@ func preloadExecs(ctx context.Context, dir string) (command, command, error) {
 	if err != nil {
 		return command{}, command{}, err
 	}
-	if _, err := exec.LookPath("aarch64-linux-gnu-gcc"); err != nil {
-		return command{}, command{}, fmt.Errorf("needs package gcc-aarch64-linux-gnu: %w", err)
-	}
 	if err := buildProgram(ctx, dir); err != nil {
 		return command{}, command{}, err
 	}
@@ -41,17 +34,6 @@ func preloadExecs(ctx context.Context, dir string) (command, command, error) {
 	}
 	bundle := filepath.Join(root, "binproxy")
 	if err := quiet(exec.CommandContext(ctx, binproxy, "bundle", "--arch", "arm64", "--emulator", emulator, "-o", bundle)); err != nil {
-		return command{}, command{}, err
-	}
-	libraries := filepath.Join(dir, "libraries")
-	if err := quiet(exec.CommandContext(ctx, "scripts/preload-build", libraries, "aarch64")); err != nil {
-		return command{}, command{}, err
-	}
-	files, err := preload.Tree(os.DirFS(libraries), arch.Host(), []*arch.ABI{arch.Get("aarch64")})
-	if err != nil {
-		return command{}, command{}, err
-	}
-	if err := preload.Write(bundle, files); err != nil {
 		return command{}, command{}, err
 	}
 	by := func(route string) command {

@@ -4,7 +4,8 @@
 // answers for uname(2) and for the files of /proc that repeat it. No kernel facility is needed: that is the route for where ptrace is
 // refused and the farm is not enough. What no loader loads (static programs), it cannot reach.
 //
-// The libraries are compiled by `make preload` (sources in c/), embedded, and laid into a bundle by Tree; Environment names them to the
+// The libraries are kept in lib/ beside their sources, c/, of which `make preload` makes them anew after a change (clang and lld of one version:
+// scripts/preload-build); lib/SHA256SUMS says what they were made of. They are embedded, and laid into a bundle by Tree; Environment names them to the
 // loader. The path in LD_PRELOAD has $LIB or $PLATFORM in it, which ld.so expands for each ABI in another way: links of all these
 // names lead to the directory of the ABI, and so every program finds a library of its own class. musl expands nothing, and finds links of those very names.
 package preload
@@ -34,10 +35,10 @@ const (
 	UnameHook = "uname.so"
 )
 
-//go:embed lib
+//go:embed lib/*/*.so
 var embedded embed.FS
 
-// Libraries are those that this program was built with: ABI/exec.so and ABI/uname.so, for the ABIs that there were compilers for.
+// Libraries are all that there are: ABI/exec.so and ABI/uname.so.
 func Libraries() fs.FS {
 	sub, err := fs.Sub(embedded, "lib")
 	if err != nil {
@@ -167,13 +168,24 @@ func Environment(c config.Config, abi *arch.ABI, env []string) ([]string, error)
 	for _, hook := range hooks {
 		path := strings.Join([]string{c.Dir, config.PreloadDir, abi.Name, hook}, "/")
 		if _, err := os.Stat(path); err != nil {
-			return nil, exit.Errorf(exit.Failed, "preload route: no library for %s programs: %w; "+
-				"make the bundle with a binproxy that was built after make preload, on a machine with the compiler gcc-%s",
-				abi.Name, err, strings.ReplaceAll(abi.GNU, "_", "-"))
+			return nil, exit.Errorf(exit.Failed, "preload route: no library for %s programs: %w; %s", abi.Name, err, remedy(abi))
 		}
 		env = with(env, Entry(c.Dir, abi, hook))
 	}
 	return env, nil
+}
+
+// remedy is what to do where a bundle has no library for the ABI.
+func remedy(abi *arch.ABI) string {
+	entries, _ := fs.ReadDir(Libraries(), ".") // what is embedded can be read
+	var names []string
+	for _, entry := range entries {
+		if entry.Name() == abi.Name {
+			return "make the bundle anew, for that architecture too"
+		}
+		names = append(names, entry.Name())
+	}
+	return "there are none but for " + strings.Join(names, ", ") + "; take the supervise or the farm route"
 }
 
 func value(env []string, name string) string {

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"binproxy/emu/arch"
+	"binproxy/shim/preload"
 	"binproxy/test/built"
 	"binproxy/test/need"
 )
@@ -24,7 +25,9 @@ func TestIdentity(t *testing.T) {
 	program, err := os.ReadFile(built.Binproxy(t))
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(binproxy, program, 0o755))
-	layLibraries(t, root, dir, arch.Host())
+	files, err := preload.Tree(preload.Libraries(), arch.Host(), nil)
+	require.NoError(t, err)
+	require.NoError(t, preload.Write(dir, files))
 	gcc, sources := need.Program(t, "gcc", "gcc"), filepath.Join(root, "test/spoof/testdata/sources.c")
 	for path, flag := range map[string]string{dynamic: "-pie", static: "-static"} {
 		out, err := exec.Command(gcc, "-O1", flag, "-o", path, sources).CombinedOutput()

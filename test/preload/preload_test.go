@@ -13,7 +13,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"binproxy/emu/arch"
-	"binproxy/shim/preload"
 	"binproxy/test/built"
 	"binproxy/test/lab"
 	"binproxy/test/need"
@@ -119,16 +118,13 @@ func TestApt(t *testing.T) {
 	}
 }
 
-// makeContext is what the images get: the bundle, a program that calls ptrace, a script; and the profile.
+// makeContext is what the images get: the bundle of a plain build, a program that calls ptrace, a script; and the profile.
 func makeContext(t *testing.T, context string, abi *arch.ABI) {
 	t.Helper()
-	root, err := built.Root()
-	require.NoError(t, err)
 	bundle := filepath.Join(context, "bundle")
 	args := []string{"bundle", "--arch", abi.Name, "--emulator", need.Emulator(t, abi.QEMU), "--release", "4.15.0-112-generic", "-o", bundle}
 	out, err := exec.Command(built.Binproxy(t), args...).CombinedOutput()
 	require.NoError(t, err, "%s", out)
-	layLibraries(t, root, bundle, abi)
 	built.Guest(t, runtime.GOARCH, "testdata/refused.go", filepath.Join(context, "refused"))
 	write(t, context, "script", "#!/bin/sh -e\n/bin/echo $0 $*\n")
 	write(t, context, "profile", profile)
@@ -141,18 +137,6 @@ func runLine(t *testing.T, context, image string, abi *arch.ABI, route, network,
 		"--security-opt", "seccomp="+filepath.Join(context, "profile"), image, text)
 	out, _ := cmd.CombinedOutput()
 	return string(out), cmd.ProcessState.ExitCode()
-}
-
-// layLibraries puts the libraries into the bundle, whether or not the program was built after `make preload`.
-func layLibraries(t *testing.T, root, bundle string, abi *arch.ABI) {
-	t.Helper()
-	need.Program(t, abi.GNU+"-gcc", "gcc-"+abi.GNU)
-	dir := t.TempDir()
-	out, err := exec.Command(filepath.Join(root, "scripts", "preload-build"), dir, abi.Name, arch.Host().Name).CombinedOutput()
-	require.NoError(t, err, "%s", out)
-	files, err := preload.Tree(os.DirFS(dir), arch.Host(), []*arch.ABI{abi})
-	require.NoError(t, err)
-	require.NoError(t, preload.Write(bundle, files))
 }
 
 func write(t *testing.T, dir, name, text string) {

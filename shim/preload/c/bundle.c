@@ -1,7 +1,5 @@
 #include "bundle.h"
 
-char bundle_dir[DIR_MAX];
-
 extern WEAK const char *gnu_get_libc_version(void);
 extern WEAK int *__errno_location(void);
 extern WEAK char **environ;

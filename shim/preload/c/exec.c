@@ -37,9 +37,9 @@ const char **append_arguments(const char **to, char *const argv[]) { return appe
 static bool put_back(char *to, const char *value)
 {
 	char *start = put(to, "LD_PRELOAD="), *end = put(start, value);
-	for (const char *entry = own[0]; entry < own[2]; entry += DIR_MAX)
-		if (*entry && !find(value, entry))
-			end = put(put(end, ":" + (end == start)), entry);
+	for (int i = 0; i < 2; i++)
+		if (*own[i] && !find(value, own[i]))
+			end = put(put(end, end == start ? "" : ":"), own[i]);
 	return end != start;
 }
 
@@ -77,7 +77,7 @@ long carry_out(const struct call *c, const char *const words[], bool dynamic, co
 	}
 	if (c->spawn)
 		return -c->spawn(c->pid, file, c->actions, c->attr, argv, (char *const *)new_env);
-	return SYS(execve, file, argv, new_env, 0, 0);
+	return SYS(execve, file, argv, new_env);
 }
 
 EXPORT int execve(const char *path, char *const argv[], char *const env[])

@@ -75,8 +75,8 @@ static uint32_t abi_key(const unsigned char *head, long size)
 // its real ones.
 static long executable(const char *path)
 {
-	long r = SYS(faccessat2, AT_FDCWD, path, X_OK, AT_EACCESS, 0);
-	return r == -ENOSYS || r == -EPERM ? SYS(faccessat, AT_FDCWD, path, X_OK, 0, 0) : r;
+	long r = SYS(faccessat2, AT_FDCWD, path, X_OK, AT_EACCESS);
+	return r == -ENOSYS || r == -EPERM ? SYS(faccessat, AT_FDCWD, path, X_OK) : r;
 }
 
 static const char *in_farm(const char *path, const char *farm)

@@ -67,7 +67,7 @@ static void unlock(void) { __atomic_store_n(&held, 0, __ATOMIC_RELEASE); }
 static void lock(void)
 {
 	while (!take())
-		SYS(sched_yield, 0, 0, 0, 0, 0);
+		SYS(sched_yield, 0);
 }
 
 static long wait_for(long pid)
@@ -75,7 +75,7 @@ static long wait_for(long pid)
 	int status;
 	long r;
 	do
-		r = SYS(wait4, pid, &status, 0, 0, 0);
+		r = SYS(wait4, pid, &status, 0, 0);
 	while (r == -EINTR);
 	return r < 0 ? r : status;
 }
@@ -92,10 +92,10 @@ union action {
 
 static long action_of(int signal, const union action *new, union action *old)
 {
-	return SYS(rt_sigaction, signal, new, old, KERNEL_SIGSET, 0);
+	return SYS(rt_sigaction, signal, new, old, KERNEL_SIGSET);
 }
 
-static void set_mask(const sigset *mask, sigset *old) { SYS(rt_sigprocmask, SIG_SETMASK, mask, old, KERNEL_SIGSET, 0); }
+static void set_mask(const sigset *mask, sigset *old) { SYS(rt_sigprocmask, SIG_SETMASK, mask, old, KERNEL_SIGSET); }
 
 static void block_signals(sigset *old)
 {
@@ -119,7 +119,7 @@ static void become_shell(const char *command, int end, int standard, const sigse
 	} else if (end == standard) {
 		sys_fcntl(end, F_SETFD, 0);
 	} else {
-		SYS(dup3, end, standard, 0, 0, 0);
+		SYS(dup3, end, standard, 0);
 	}
 	for (int n = 1; n <= SIGNALS; n++) {
 		union action a;
@@ -129,16 +129,16 @@ static void become_shell(const char *command, int end, int standard, const sigse
 	set_mask(mask, NULL);
 	route(&c, "/bin/sh");
 	for (;;)
-		SYS(exit_group, 127, 0, 0, 0, 0);
+		SYS(exit_group, 127);
 }
 
 // start_shell gives the pid, or an errno below zero. It forks: what has no libc cannot leave a vfork's frame to its child.
 static long start_shell(const char *command, int end, int standard, const sigset *mask)
 {
 #ifdef __s390x__
-	long pid = SYS(clone, 0, SIGCHLD, 0, 0, 0);
+	long pid = SYS(clone, 0, SIGCHLD, 0, 0);
 #else
-	long pid = SYS(clone, SIGCHLD, 0, 0, 0, 0);
+	long pid = SYS(clone, SIGCHLD, 0, 0, 0);
 #endif
 	if (pid == 0)
 		become_shell(command, end, standard, mask);
@@ -174,7 +174,7 @@ EXPORT int system(const char *command)
 {
 	sigset old, waiting;
 	if (!command)
-		return SYS(faccessat, AT_FDCWD, "/bin/sh", X_OK, 0, 0) == 0;
+		return SYS(faccessat, AT_FDCWD, "/bin/sh", X_OK) == 0;
 	ignore_keys();
 	block_signals(&old);
 	waiting = old;
@@ -224,7 +224,7 @@ EXPORT void *popen(const char *command, const char *mode)
 {
 	int ends[2];
 	bool reading = *mode == 'r';
-	long r = reading || *mode == 'w' ? SYS(pipe2, ends, O_CLOEXEC, 0, 0, 0) : -EINVAL;
+	long r = reading || *mode == 'w' ? SYS(pipe2, ends, O_CLOEXEC) : -EINVAL;
 	void *file = NULL;
 	if (r >= 0) {
 		file = fdopen(ends[!reading], reading ? "r" : "w");

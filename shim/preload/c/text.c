@@ -64,8 +64,10 @@ char *put(char *to, const char *text)
 char *put_number(char *to, unsigned long n)
 {
 	unsigned long tens = 0; // by hand: ARM has no division, and would call a library's
-	for (; n > 9; n -= 10)
+	for (; n > 9; n -= 10) {
 		tens++;
+		__asm__("" : "+r"(tens)); // lest the compiler sees a division in this
+	}
 	if (tens)
 		to = put_number(to, tens);
 	*to++ = (char)('0' + n);

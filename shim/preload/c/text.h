@@ -4,19 +4,19 @@
 
 #include "sys.h"
 
-size_t length(const char *s);
-bool same(const char *a, const char *b);
+static size_t length(const char *s);
+static bool same(const char *a, const char *b);
 // after is what follows prefix in s, NULL where s does not start with it.
-const char *after(const char *s, const char *prefix);
+static const char *after(const char *s, const char *prefix);
 // find is where part begins in s, NULL where it does not.
-const char *find(const char *s, const char *part);
+static const char *find(const char *s, const char *part);
 // last_slash is the last slash in s, NULL where there is none.
-char *last_slash(const char *s);
+static char *last_slash(const char *s);
 // put writes the text, and a NUL, and gives the NUL's place; put_number a decimal number.
-char *put(char *to, const char *text);
-char *put_number(char *to, unsigned long n);
+static char *put(char *to, const char *text);
+static char *put_number(char *to, unsigned long n);
 // variable is the value of the variable in the environment, NULL where it is not set; the name ends with =.
-const char *variable(char *const env[], const char *name);
+static const char *variable(char *const env[], const char *name);
 
 void *memcpy(void *to, const void *from, size_t n);
 void *memset(void *to, int c, size_t n);

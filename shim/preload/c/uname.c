@@ -44,7 +44,7 @@ static const char *spoofed(enum field f)
 	return file ? file : release || other ? "#1 SMP" : NULL;
 }
 
-static int real_uname(names out) { return result(SYS(uname, out, 0, 0, 0, 0)); }
+static int real_uname(names out) { return result(SYS(uname, out)); }
 
 EXPORT int uname(names out)
 {
@@ -121,15 +121,15 @@ static char *content(const char *path, char *to)
 // memory is a descriptor of a file in memory; before Linux 3.17 of a pipe, which holds as much.
 static long memory(const char *text, size_t n, bool cloexec)
 {
-	long fd = SYS(memfd_create, "proc", (cloexec ? MFD_CLOEXEC : 0) | MFD_ALLOW_SEALING, 0, 0, 0);
+	long fd = SYS(memfd_create, "proc", (cloexec ? MFD_CLOEXEC : 0) | MFD_ALLOW_SEALING);
 	if (fd >= 0) {
 		sys_write(fd, text, n);
-		SYS(lseek, fd, 0, 0, 0, 0);
+		SYS(lseek, fd, 0, 0);
 		sys_fcntl(fd, F_ADD_SEALS, SEALS);
 		return fd;
 	}
 	int ends[2];
-	long r = SYS(pipe2, ends, cloexec ? O_CLOEXEC : 0, 0, 0, 0);
+	long r = SYS(pipe2, ends, cloexec ? O_CLOEXEC : 0);
 	if (r < 0)
 		return r;
 	sys_write(ends[1], text, n);
