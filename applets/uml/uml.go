@@ -41,8 +41,8 @@ standard input, output, error and terminal; its exit status is ours. Without COM
   --memdir DIR         a directory for it (default: a tmpfs of its own)
   --timeout TIME       end the guest after TIME (90s, 5m ...), with status 125 and the end of the kernel's log
 
-kernel build makes a kernel from Debian's package linux-source-V (default: the newest), or from the source in FILE, and keeps
-it in the cache directory. It needs gcc, make, flex, bison, bc and xz.
+kernel build makes a kernel from Debian's package linux-source-V (default: the newest of its backports or its next release), or from the
+source in FILE, a tar file, and keeps it in the cache directory. It needs gcc, make, flex, bison, bc and xz.
 `,
 	Run: run,
 }

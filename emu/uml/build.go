@@ -21,8 +21,8 @@ import (
 	"binproxy/emu/sys"
 )
 
-// BuildOptions is one build. Version is a kernel series that the distribution has (6.12), "" for its newest; Source is a tar file of a
-// kernel's source, to be taken instead of a package's.
+// BuildOptions is one build. Version is a kernel series (6.12) that Debian or the machine's own sources have, "" for the newest; Source is
+// a tar file of a kernel's source, to be taken instead of a package's.
 type BuildOptions struct {
 	Version, Source string
 	Progress        io.Writer
@@ -35,10 +35,6 @@ var fragment []byte
 
 // tools are what a build calls, and the Debian packages that have them.
 var tools = [][2]string{{"make", "make"}, {"gcc", "gcc"}, {"ld", "binutils"}, {"strip", "binutils"}, {"flex", "flex"}, {"bison", "bison"}, {"bc", "bc"}, {"tar", "tar"}, {"xz", "xz-utils"}}
-
-// unused are parts of the source that no such kernel is built of and no Kconfig file lies in; they are most of what is to be unpacked.
-var unused = []string{"*/drivers/gpu/drm/*.[ch]", "*/drivers/net/*/*/*.[ch]", "*/Documentation/*.rst", "*/Documentation/*.yaml",
-	"*/tools/testing/*", "*/tools/perf/*", "*.dts", "*.dtsi"}
 
 // builder is a build at work.
 type builder struct {
@@ -78,7 +74,11 @@ func Build(o BuildOptions) (string, error) {
 	defer stop()
 	b := &builder{ctx: ctx, options: o, cache: cache}
 	b.progress = func(format string, args ...any) { fmt.Fprintf(o.Progress, format+"\n", args...) }
-	return b.build()
+	path, err := b.build()
+	if err != nil && ctx.Err() != nil {
+		err = errors.New("interrupted")
+	}
+	return path, err
 }
 
 func haveTools(tools [][2]string) error {
@@ -126,29 +126,35 @@ func lock(path string) (unlock func(), err error) {
 }
 
 func (b *builder) build() (string, error) {
-	pkg := ""
+	var source *debian
 	if b.options.Source == "" {
-		var release string
 		var err error
-		if pkg, release, err = b.sourcePackage(); err != nil {
+		if source, err = b.sourcePackage(); err != nil {
 			return "", err
 		}
-		if dir := filepath.Join(b.cache, release); isMade(dir, fragment) {
-			b.progress("%s is there already", release)
+		if dir := filepath.Join(b.cache, source.release()); isMade(dir, fragment) {
+			b.progress("%s is there already", source.release())
 			return filepath.Join(dir, "linux"), nil
 		}
 	}
-	var err error
-	if b.work, err = os.MkdirTemp(b.cache, workPrefix); err != nil {
+	cleanUp, err := b.begin()
+	if err != nil {
 		return "", err
 	}
-	defer os.RemoveAll(b.work)
-	if b.log, err = os.Create(filepath.Join(b.work, "log")); err != nil {
+	defer cleanUp()
+	archive := b.options.Source
+	if source != nil {
+		if archive, err = b.archive(source); err != nil {
+			return "", err
+		}
+	}
+	if err := b.unpack(archive); err != nil {
 		return "", err
 	}
-	defer b.log.Close()
-	if err := b.unpack(pkg); err != nil {
-		return "", err
+	if source != nil {
+		if err := os.Remove(archive); err != nil {
+			return "", err
+		}
 	}
 	if err := b.compile(); err != nil {
 		return "", err
@@ -156,73 +162,25 @@ func (b *builder) build() (string, error) {
 	return b.install()
 }
 
+// begin makes the directory to work in, and the log.
+func (b *builder) begin() (cleanUp func(), err error) {
+	if b.work, err = os.MkdirTemp(b.cache, workPrefix); err != nil {
+		return nil, err
+	}
+	if b.log, err = os.Create(filepath.Join(b.work, "log")); err != nil {
+		os.RemoveAll(b.work)
+		return nil, err
+	}
+	return func() {
+		b.log.Close()
+		os.RemoveAll(b.work)
+	}, nil
+}
+
 // isMade tells whether a directory of the cache has a kernel of this configuration.
 func isMade(dir string, fragment []byte) bool {
 	made, err := os.ReadFile(filepath.Join(dir, "config"))
 	return err == nil && bytes.Equal(made, fragment)
-}
-
-// sourcePackage finds the distribution's package of the kernel's source, and the release that is in it.
-func (b *builder) sourcePackage() (pkg, release string, err error) {
-	if err := haveTools([][2]string{{"apt-get", "apt"}, {"apt-cache", "apt"}, {"dpkg-deb", "dpkg"}}); err != nil {
-		return "", "", fmt.Errorf("%w; without them, name a kernel's source with --source FILE", err)
-	}
-	version := b.options.Version
-	if version == "" {
-		out, err := exec.CommandContext(b.ctx, "apt-cache", "search", "--names-only", "^linux-source-[0-9.]+$").Output()
-		if err != nil {
-			return "", "", fmt.Errorf("apt-cache search linux-source: %w", err)
-		}
-		for line := range strings.Lines(string(out)) {
-			name, _, _ := strings.Cut(line, " ")
-			if v := strings.TrimPrefix(name, "linux-source-"); compareReleases(v, version) > 0 {
-				version = v
-			}
-		}
-		if version == "" {
-			return "", "", errors.New("no package linux-source-V; run apt-get update, or name a kernel's source with --source FILE")
-		}
-	}
-	pkg = "linux-source-" + version
-	out, err := exec.CommandContext(b.ctx, "apt-get", "--print-uris", "download", pkg).CombinedOutput()
-	_, rest, found := strings.Cut(string(out), "/"+pkg+"_")
-	release, _, dashed := strings.Cut(rest, "-")
-	if err != nil || !found || !dashed {
-		return "", "", fmt.Errorf("no package %s: %s", pkg, strings.TrimSpace(string(out)))
-	}
-	return pkg, release, nil
-}
-
-// unpack brings the source into the directory src of the work directory.
-func (b *builder) unpack(pkg string) error {
-	archive := b.options.Source
-	if archive == "" {
-		b.progress("download %s", pkg)
-		if err := b.command(b.work, "apt-get", "-q", "download", pkg); err != nil {
-			return err
-		}
-		debs, _ := filepath.Glob(filepath.Join(b.work, pkg+"_*.deb"))
-		if len(debs) != 1 {
-			return fmt.Errorf("apt-get download %s brought %d files", pkg, len(debs))
-		}
-		if err := b.command(b.work, "dpkg-deb", "-x", debs[0], "package"); err != nil {
-			return err
-		}
-		archive = filepath.Join(b.work, "package/usr/src", pkg+".tar.xz")
-	}
-	archive, err := filepath.Abs(archive)
-	if err != nil {
-		return err
-	}
-	b.progress("unpack %s", filepath.Base(archive))
-	if err := os.Mkdir(filepath.Join(b.work, "src"), 0o755); err != nil {
-		return err
-	}
-	args := []string{"-xf", archive, "-C", "src", "--strip-components=1", "--wildcards"}
-	for _, pattern := range unused {
-		args = append(args, "--exclude="+pattern)
-	}
-	return b.command(b.work, "tar", args...)
 }
 
 // compile configures and builds. The kernel carries no name of who built it, where and when.
@@ -274,9 +232,6 @@ func (b *builder) command(dir, name string, args ...string) error {
 	}
 	io.Copy(b.log, out) // what the scanner did not take: a line without end
 	if err := cmd.Wait(); err != nil {
-		if b.ctx.Err() != nil {
-			return errors.New("interrupted")
-		}
 		return fmt.Errorf("%s %s: %w; the end of its output:\n%s", name, args[0], err, strings.Join(tail[max(0, len(tail)-logLines):], "\n"))
 	}
 	return nil

@@ -88,6 +88,7 @@ var importLaws = []law{
 	{"emu/resolve", notOnly("emu/arch", "emu/elfinfo", "emu/config"), "a pure function: elfinfo, config < resolve < supervise"},
 	{"emu/twin", notOnly("emu/arch", "emu/elfinfo", "emu/sys"), "what a file is, and nothing of how it is executed: twin < supervise"},
 	{"emu/seccomp", notOnly("emu/arch"), "a pure function: seccomp < supervise"},
+	{"emu/apt", notOnly(), "packages, and nothing of what they are for"},
 	{"emu/sys", notOnly(), "sys < everything that needs the kernel"},
 	{"emu/exit", notOnly(), "the statuses are everybody's"},
 }

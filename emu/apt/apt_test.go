@@ -1,0 +1,165 @@
+package apt
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"binproxy/test/archive"
+	"binproxy/test/need"
+)
+
+func newArchive(t *testing.T, packages map[string]string) *archive.Archive {
+	t.Helper()
+	before := pauses
+	pauses = []time.Duration{time.Millisecond, time.Millisecond, time.Millisecond}
+	t.Cleanup(func() { pauses = before })
+	return archive.New(t, packages)
+}
+
+func lists(t *testing.T, a *archive.Archive, dir string) *Lists {
+	t.Helper()
+	l, err := Sources(dir, "[trusted=yes] "+a.URL, archive.Suite)
+	require.NoError(t, err)
+	return l
+}
+
+func there(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	files := map[string]string{}
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	for _, e := range entries {
+		text, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		require.NoError(t, err)
+		files[e.Name()] = string(text)
+	}
+	return files
+}
+
+var two = map[string]string{"linux-source-7.3_7.3.4-1": strings.Repeat("source", 10000), "other_1.0": "other"}
+
+func TestDownload(t *testing.T) {
+	a := newArchive(t, two)
+	l := lists(t, a, t.TempDir())
+	names, err := l.Names(t.Context(), "^linux-source-")
+	require.NoError(t, err)
+	assert.Equal(t, []string{"linux-source-7.3"}, names)
+	version, err := l.Version(t.Context(), "linux-source-7.3")
+	require.NoError(t, err)
+	assert.Equal(t, "7.3.4-1", version)
+	dir := t.TempDir()
+	files, err := l.Download(t.Context(), dir, "other", "linux-source-7.3")
+	require.NoError(t, err)
+	assert.Equal(t, []string{dir + "/other_1.0_amd64.deb", dir + "/linux-source-7.3_7.3.4-1_amd64.deb"}, files)
+	assert.Equal(t, map[string]string{"other_1.0_amd64.deb": "other", "linux-source-7.3_7.3.4-1_amd64.deb": two["linux-source-7.3_7.3.4-1"]}, there(t, dir))
+	assert.Equal(t, 1, a.Updates, "fresh lists are not read again")
+}
+
+// What hinders a download for a time does not end it.
+func TestDownloadRetried(t *testing.T) {
+	for name, set := range map[string]func(a *archive.Archive){
+		"refused":    func(a *archive.Archive) { a.Refuse = 2 },
+		"cut":        func(a *archive.Archive) { a.Cut = 2 },
+		"superseded": func(a *archive.Archive) { a.Packages = map[string]string{"other_1.1": "newer"} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newArchive(t, map[string]string{"other_1.0": "other"})
+			l := lists(t, a, t.TempDir())
+			_, err := l.Version(t.Context(), "other")
+			require.NoError(t, err)
+			a.Set(func() { set(a) })
+			dir := t.TempDir()
+			files, err := l.Download(t.Context(), dir, "other")
+			require.NoError(t, err)
+			require.Len(t, files, 1)
+			want := map[string]string{"other_1.0_amd64.deb": "other"}
+			if name == "superseded" {
+				want = map[string]string{"other_1.1_amd64.deb": "newer"}
+			}
+			assert.Equal(t, want, there(t, dir))
+		})
+	}
+}
+
+// A download that does not come to its end leaves nothing.
+func TestDownloadFails(t *testing.T) {
+	a := newArchive(t, two)
+	l := lists(t, a, t.TempDir())
+	dir := t.TempDir()
+	_, err := l.Download(t.Context(), dir, "none")
+	assert.ErrorIs(t, err, ErrNoPackage)
+	assert.Equal(t, 1, a.Updates, "what is not there is not tried again")
+	a.Set(func() { a.Cut = 1000 })
+	_, err = l.Download(t.Context(), dir, "linux-source-7.3")
+	assert.ErrorContains(t, err, "apt-get download: exit status 100: Failed to fetch")
+	a.Set(func() { a.Cut, a.Gone = 0, true })
+	_, err = l.Download(t.Context(), dir, "linux-source-7.3")
+	assert.ErrorContains(t, err, "apt-get update: exit status 100: ")
+	assert.Empty(t, there(t, dir))
+
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(assert.AnError)
+	_, err = l.Download(ctx, dir, "linux-source-7.3")
+	assert.ErrorIs(t, err, assert.AnError)
+	assert.Empty(t, there(t, dir))
+}
+
+// Old lists are read again; where that cannot be done they are used; without any there is an error that says why.
+func TestOldLists(t *testing.T) {
+	a := newArchive(t, map[string]string{"other_1.0": "other"})
+	state := t.TempDir()
+	version := func() string {
+		v, err := lists(t, a, state).Version(t.Context(), "other")
+		require.NoError(t, err)
+		return v
+	}
+	assert.Equal(t, "1.0", version())
+	a.Set(func() { a.Packages = map[string]string{"other_1.1": "newer"} })
+	assert.Equal(t, "1.0", version(), "believed for a day")
+	dayOld := time.Now().Add(-fresh - time.Minute)
+	require.NoError(t, os.Chtimes(filepath.Join(state, "updated"), dayOld, dayOld))
+	assert.Equal(t, "1.1", version())
+	require.NoError(t, os.Chtimes(filepath.Join(state, "updated"), dayOld, dayOld))
+	a.Set(func() { a.Gone = true })
+	assert.Equal(t, "1.1", version(), "no server, old lists")
+	l := lists(t, a, t.TempDir())
+	_, err := l.Version(t.Context(), "other")
+	assert.ErrorIs(t, err, ErrNoPackage)
+	assert.ErrorContains(t, err, "apt-get update: exit status 100: ")
+	_, err = l.Names(t.Context(), "other")
+	assert.ErrorContains(t, err, "apt-get update: exit status 100: ")
+}
+
+// The machine's own lists stay as they are.
+func TestMachine(t *testing.T) {
+	need.Program(t, "apt-get", "apt")
+	state := t.TempDir()
+	l, err := Machine(state)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(state, "updated"), nil, 0o644)) // no network here
+	_, err = l.Version(t.Context(), "apt")
+	assert.ErrorIs(t, err, ErrNoPackage, "the machine's lists have it")
+}
+
+func TestMirrorSites(t *testing.T) {
+	list := filepath.Join(t.TempDir(), "mirrors")
+	require.NoError(t, os.WriteFile(list, []byte("# first\nhttp://mirror.invalid/debian-security\nhttp://mirror.invalid/debian\n"), 0o644))
+	for lines, want := range map[string]string{
+		"http://mirror.invalid/debian bookworm\nhttp://mirror.invalid/other x\n": "http://mirror.invalid/debian",
+		"http://mirror.invalid/debian bookworm-security\n":                       "",
+		"http://mirror.invalid/ubuntu noble\n":                                   "",
+		mirrorList + list + " bookworm\n":                                        "http://mirror.invalid/debian",
+	} {
+		site, _, _ := strings.Cut(debianSites(lines), "\n")
+		got, err := direct(site)
+		require.NoError(t, err)
+		assert.Equal(t, want, got, lines)
+	}
+}

@@ -1,0 +1,71 @@
+package apt
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"strings"
+)
+
+// Mirror is the Debian mirror that the machine's own apt uses; "" where it uses none (an Ubuntu). apt itself reads its configuration, in
+// whichever form it is written.
+func Mirror(ctx context.Context) (string, error) {
+	listed := func(format string, filters ...string) (string, error) {
+		out, err := exec.CommandContext(ctx, "apt-get", append([]string{"indextargets", "--no-release-info", "--format", format, "Created-By: Packages"}, filters...)...).Output()
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			return "", failure("indextargets", err, exit.Stderr)
+		}
+		return string(out), err
+	}
+	sites, err := listed("$(SITE)", "Origin: Debian", "Label: Debian", "Component: main")
+	if err != nil {
+		return "", err
+	}
+	if sites == "" {
+		// Origin and label are known only after apt-get update.
+		if sites, err = listed("$(SITE) $(RELEASE)", "Component: main"); err != nil {
+			return "", err
+		}
+		sites = debianSites(sites)
+	}
+	site, _, _ := strings.Cut(sites, "\n")
+	return direct(site)
+}
+
+// debianSites keeps the sites of lines "SITE SUITE" that are Debian's by the last part of the path, or a list of mirrors. The security
+// archive has no base system.
+func debianSites(lines string) string {
+	var sites strings.Builder
+	for line := range strings.Lines(lines) {
+		site, suite, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if (isDebian(site) || strings.HasPrefix(site, mirrorList)) && !strings.HasSuffix(suite, "-security") {
+			sites.WriteString(site + "\n")
+		}
+	}
+	return sites.String()
+}
+
+func isDebian(site string) bool { return strings.HasSuffix(strings.TrimSuffix(site, "/"), "/debian") }
+
+// mirrorList is how apt names a file that lists mirrors.
+const mirrorList = "mirror+file:"
+
+// direct resolves apt's mirror+file:LIST to the first Debian mirror in LIST, "" where it has none; debootstrap knows only plain addresses.
+func direct(site string) (string, error) {
+	list, ok := strings.CutPrefix(site, mirrorList)
+	if !ok {
+		return site, nil
+	}
+	text, err := os.ReadFile(list)
+	if err != nil {
+		return "", err
+	}
+	for line := range strings.Lines(string(text)) {
+		if f := strings.Fields(line); len(f) > 0 && isDebian(f[0]) && f[0][0] != '#' {
+			return f[0], nil
+		}
+	}
+	return "", nil
+}
