@@ -258,6 +258,9 @@ func (b *builder) install() (string, error) {
 		return "", err
 	}
 	b.progress("made %s", k.Release)
+	if err := runsOn(k.Release, hostRegisters()); err != nil {
+		b.progress("%s %v", k.Release, err)
+	}
 	return filepath.Join(dir, "linux"), nil
 }
 

@@ -37,26 +37,45 @@ const (
 	debianModules = "/usr/lib/uml/modules"
 )
 
-// Find finds a kernel: a file where the name has a slash, the one of that release, or without a name the newest of our own, else
-// Debian's.
+// Find finds a kernel: a file where the name has a slash, the one of that release, or without a name the newest of our own that runs on this
+// CPU, else Debian's.
 func Find(name string) (*Kernel, error) {
 	if strings.Contains(name, "/") {
 		return Open(name)
 	}
+	if name == "" {
+		return findAny()
+	}
 	paths := candidates()
 	for _, path := range paths {
-		if name != "" && filepath.Base(filepath.Dir(path)) != name {
-			continue
+		if filepath.Base(filepath.Dir(path)) == name {
+			return Open(path)
 		}
-		return Open(path)
 	}
-	if name != "" {
-		for _, path := range paths {
-			if k, err := Open(path); err == nil && k.Release == name {
-				return k, nil
-			}
+	for _, path := range paths {
+		if k, err := Open(path); err == nil && k.Release == name {
+			return k, nil
 		}
-		return nil, fmt.Errorf("no kernel %s; see binproxy uml kernel list", name)
+	}
+	return nil, fmt.Errorf("no kernel %s; see binproxy uml kernel list", name)
+}
+
+// findAny finds the first that runs here.
+func findAny() (*Kernel, error) {
+	var cannot error
+	for _, path := range candidates() {
+		k, err := Open(path)
+		if err != nil {
+			return nil, err
+		}
+		if err := k.RunsHere(); err == nil {
+			return k, nil
+		} else if cannot == nil {
+			cannot = err
+		}
+	}
+	if cannot != nil {
+		return nil, cannot
 	}
 	return nil, fmt.Errorf("no User Mode Linux kernel: make one with binproxy uml kernel build, or install Debian's package user-mode-linux (%s)", debianKernel)
 }
@@ -305,13 +324,16 @@ var Features = []Feature{
 // A FeatureState is a feature, and how a kernel has it.
 type FeatureState struct{ Name, State string }
 
-// Describe tells for each feature whether the kernel has it, and what it cannot do without.
+// Describe tells whether the kernel runs on this CPU, and for each feature whether it has it and what it cannot do without.
 func (k *Kernel) Describe() ([]FeatureState, error) {
 	config, err := k.Config()
 	if err != nil {
 		return nil, err
 	}
-	var states []FeatureState
+	states := []FeatureState{{"this CPU", "yes"}}
+	if err := runsOn(k.Release, hostRegisters()); err != nil {
+		states[0].State = fmt.Sprintf("no: %v; %s", err, another)
+	}
 	for _, f := range Features {
 		state := "no: " + f.Without
 		switch config[f.Option] {

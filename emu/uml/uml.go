@@ -93,6 +93,9 @@ func (o *Options) job() (*job, *Kernel, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := k.RunsHere(); err != nil {
+		return nil, nil, err
+	}
 	j.Kernel, j.Libs = k.Path, k.libs
 	for _, check := range []func(*job) error{o.setSelf, o.setMem, o.setRoot, o.setBinds, o.setArch} {
 		if err := check(j); err != nil {

@@ -1,6 +1,7 @@
 package aec
 
 import (
+	"fmt"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -10,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"binproxy/emu/uml"
 	"binproxy/test/host"
 	"binproxy/test/need"
 )
@@ -33,8 +35,9 @@ cmp /run/before /proc/self/mountinfo
 // Before Linux 6.7 no namespace has a binfmt_misc of its own, and a supervisor takes its place. Debian's User Mode Linux is such a kernel.
 func TestOldKernel(t *testing.T) {
 	kernel := need.Program(t, "linux.uml", "user-mode-linux")
-	release, err := exec.Command(kernel, "--version").Output()
-	need.Given(t, err == nil && strings.HasPrefix(string(release), "6.1."), "a User Mode Linux of Linux 6.1")
+	k, err := uml.Open(kernel)
+	need.Given(t, err == nil && strings.HasPrefix(k.Release, "6.1."), "a User Mode Linux of Linux 6.1")
+	need.Given(t, k.RunsHere() == nil, fmt.Sprintf("a CPU that an old kernel runs on: %v", k.RunsHere()))
 	for _, test := range []struct {
 		name string
 		args []string // of uml run
@@ -52,7 +55,7 @@ func TestOldKernel(t *testing.T) {
 				r := run(w.cmd(append(args, "--", "sh", "-c", lifeOfAContainer, id)...))
 				assert.Zero(t, r.status, r)
 				assert.Contains(t, r.err, test.says)
-				assert.Equal(t, "container old: aarch64 at /run/root, route supervise; binproxy container enter old\naarch64\n"+string(release)+"4.9.0\n4.9.0\nstatus 7\n", r.out)
+				assert.Equal(t, "container old: aarch64 at /run/root, route supervise; binproxy container enter old\naarch64\n"+k.Release+"\n4.9.0\n4.9.0\nstatus 7\n", r.out)
 			})
 		}
 	}

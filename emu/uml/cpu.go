@@ -1,0 +1,40 @@
+package uml
+
+import (
+	"fmt"
+
+	"binproxy/emu/sys"
+)
+
+// The registers of a process that a kernel traces have to be handed to the host whole: PTRACE_SETREGSET of NT_X86_XSTATE refuses (EFAULT) a buffer
+// that is smaller than the CPU's XSAVE area (arch/x86/kernel/fpu/regset.c, xstateregs_set). Up to 6.12 that buffer has a fixed size, whatever the
+// host: HOST_FP_SIZE of arch/x86/um/user-offsets.c, "DEFINE_LONGS(HOST_FP_SIZE, 2696)", which is enough for AVX-512 and protection keys. Since 6.13
+// its size is asked of the host at the boot: host_fp_size of arch/x86/um/os-Linux/registers.c (commit 3f17fed21491, "um: switch to regset API and
+// depend on XSTATE"). With AMX's tiles the area is 11,008 bytes: the older kernels panic at their first process.
+const (
+	fixedRegisters = 2696
+	sizedByHost    = "6.13"
+)
+
+// hostRegisters is the size of the XSAVE area here; a variable for tests.
+var hostRegisters = sys.XSaveSize
+
+// runsOn tells why a kernel of a release cannot run where the registers take so many bytes; nil where it can.
+func runsOn(release string, registers int) error {
+	if registers <= fixedRegisters || compareReleases(release, sizedByHost) >= 0 {
+		return nil
+	}
+	return fmt.Errorf("cannot run on this CPU, whose registers take %d bytes (XSAVE; AMX has such): a User Mode Linux before %s has %d for them",
+		registers, sizedByHost, fixedRegisters)
+}
+
+// another tells how to get a kernel that runs here.
+const another = "get a newer one with binproxy uml kernel build"
+
+// RunsHere tells why the kernel cannot run on this machine's CPU; nil where it can.
+func (k *Kernel) RunsHere() error {
+	if err := runsOn(k.Release, hostRegisters()); err != nil {
+		return fmt.Errorf("kernel %s (%s): %w; %s", k.Path, k.Release, err, another)
+	}
+	return nil
+}
