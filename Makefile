@@ -17,7 +17,7 @@ build: ## ./binproxy, one static binary
 	@scripts/build binproxy
 
 demo: build ## the main job from end to end: a foreign image, built by a Docker engine on a host with nothing registered
-	@scripts/packages --required scripts/packages-demo
+	@go run ./scripts/packages --required scripts/packages-demo
 	@go run ./scripts/demo
 
 test: ## each capability once, with real parts, in a quarter of an hour; brings what the tests need when root

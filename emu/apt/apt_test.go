@@ -11,21 +11,21 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"binproxy/test/archive"
+	"binproxy/test/mirror"
 	"binproxy/test/need"
 )
 
-func newArchive(t *testing.T, packages map[string]string) *archive.Archive {
+func newArchive(t *testing.T, packages map[string]string) *mirror.Archive {
 	t.Helper()
 	before := pauses
 	pauses = []time.Duration{time.Millisecond, time.Millisecond, time.Millisecond}
 	t.Cleanup(func() { pauses = before })
-	return archive.New(t, packages)
+	return mirror.New(t, packages)
 }
 
-func lists(t *testing.T, a *archive.Archive, dir string) *Lists {
+func lists(t *testing.T, a *mirror.Archive, dir string) *Lists {
 	t.Helper()
-	l, err := Sources(dir, "[trusted=yes] "+a.URL, archive.Suite)
+	l, err := Sources(dir, "[trusted=yes] "+a.URL, mirror.Suite)
 	require.NoError(t, err)
 	return l
 }
@@ -64,10 +64,10 @@ func TestDownload(t *testing.T) {
 
 // What hinders a download for a time does not end it.
 func TestDownloadRetried(t *testing.T) {
-	for name, set := range map[string]func(a *archive.Archive){
-		"refused":    func(a *archive.Archive) { a.Refuse = 2 },
-		"cut":        func(a *archive.Archive) { a.Cut = 2 },
-		"superseded": func(a *archive.Archive) { a.Packages = map[string]string{"other_1.1": "newer"} },
+	for name, set := range map[string]func(a *mirror.Archive){
+		"refused":    func(a *mirror.Archive) { a.Refuse = 2 },
+		"cut":        func(a *mirror.Archive) { a.Cut = 2 },
+		"superseded": func(a *mirror.Archive) { a.Packages = map[string]string{"other_1.1": "newer"} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := newArchive(t, map[string]string{"other_1.0": "other"})

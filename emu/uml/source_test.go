@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"binproxy/emu/apt"
-	"binproxy/test/archive"
+	"binproxy/test/mirror"
 	"binproxy/test/need"
 )
 
@@ -46,9 +46,9 @@ func write(t *testing.T, path, text string) {
 }
 
 // useArchives has Debian's suites be these, by their names; what is missing is an archive without packages.
-func useArchives(t *testing.T, suites map[string]*archive.Archive) {
+func useArchives(t *testing.T, suites map[string]*mirror.Archive) {
 	t.Helper()
-	none := archive.New(t, nil)
+	none := mirror.New(t, nil)
 	before := debianLists
 	t.Cleanup(func() { debianLists = before })
 	debianLists = func(_ context.Context, dir string, names ...string) (*apt.Lists, error) {
@@ -56,7 +56,7 @@ func useArchives(t *testing.T, suites map[string]*archive.Archive) {
 		if a == nil {
 			a = none
 		}
-		return apt.Sources(dir, "[trusted=yes] "+a.URL, archive.Suite)
+		return apt.Sources(dir, "[trusted=yes] "+a.URL, mirror.Suite)
 	}
 }
 
@@ -67,13 +67,13 @@ func TestBuildFromPackages(t *testing.T) {
 	}
 	need.Program(t, "dpkg-deb", "dpkg")
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
-	made := archive.New(t, map[string]string{
+	made := mirror.New(t, map[string]string{
 		"linux-source-6.12_6.12.99-1": sourceDeb(t, "6.12", "6.12.99"),
 		"linux-source-6.16_6.16.9-1":  sourceDeb(t, "6.16", "6.16.9"),
 		"linux-source-6.17_6.17.1-1":  sourceDeb(t, "6.17", "6.17.1"),
 		"linux-source-doc-9.9_9.9-1":  "no series",
 	})
-	useArchives(t, map[string]*archive.Archive{"stable-backports": made})
+	useArchives(t, map[string]*mirror.Archive{"stable-backports": made})
 	cache, err := CacheDir()
 	require.NoError(t, err)
 	build := func(version string) (string, string) {
@@ -102,9 +102,9 @@ func TestBuildFromPackages(t *testing.T) {
 
 // What is not in one place is looked for in the next; what is nowhere is said, with what to do.
 func TestSourcePlaces(t *testing.T) {
-	next := archive.New(t, map[string]string{"linux-source-7.2_7.2.12-1": ""})
-	useArchives(t, map[string]*archive.Archive{
-		"stable-backports": archive.New(t, map[string]string{"linux-source-6.12_6.12.95-1": ""}), "testing": next,
+	next := mirror.New(t, map[string]string{"linux-source-7.2_7.2.12-1": ""})
+	useArchives(t, map[string]*mirror.Archive{
+		"stable-backports": mirror.New(t, map[string]string{"linux-source-6.12_6.12.95-1": ""}), "testing": next,
 	})
 	b := &builder{ctx: t.Context(), cache: t.TempDir()}
 	d, err := b.sourcePackage()

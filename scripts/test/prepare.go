@@ -32,7 +32,7 @@ func (r *runner) prepare(ctx context.Context) error {
 		}
 	})
 	// It says itself what is wrong.
-	_ = r.timed(ctx, "packages", os.Stderr, "scripts/packages", "scripts/packages-test")
+	_ = r.timed(ctx, "packages", os.Stderr, "go", "run", "./scripts/packages", "scripts/packages-test")
 	wait.Wait()
 	return compiled
 }

@@ -17,7 +17,7 @@ func Installed(t testing.TB, ok bool, what string) {
 	switch {
 	case ok:
 	case os.Getenv("CI") == "true":
-		t.Fatalf("needs %s, which `make test` should have installed", what)
+		t.Fatalf("needs %s, which `make test` should have brought", what)
 	default:
 		t.Skipf("needs %s", what)
 	}
@@ -50,7 +50,7 @@ func Program(t testing.TB, name, pkg string) string {
 			return path
 		}
 	}
-	Installed(t, false, name+" (package "+pkg+")")
+	Installed(t, false, name+" (package "+pkg+whyLacking(pkg)+")")
 	return ""
 }
 

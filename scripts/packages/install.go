@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"binproxy/test/apt"
+)
+
+// machine is what packages are installed on. APT_CONFIG and DPKG_ROOT can make it another than
+// the system.
+type machine struct {
+	log                 io.Writer
+	asking, downloading apt.Patience // before anybody knows whether there is a network, and after
+}
+
+func usual(log io.Writer) machine {
+	m := machine{log: log, asking: apt.Usual(), downloading: apt.Usual()}
+	m.asking.Answer, m.asking.Retries = 6*time.Second, 1
+	return m
+}
+
+// bring installs packages that are missing, and returns why it could not, by package.
+func (m machine) bring(packages []string) map[string]string {
+	if _, err := exec.LookPath("apt-get"); err != nil {
+		return all(packages, "there is no apt-get")
+	}
+	if os.Geteuid() != 0 {
+		return all(packages, "installing takes root")
+	}
+	fmt.Fprintln(m.log, "packages: installing", strings.Join(packages, " "))
+	s := &sieve{machine: m, lacking: map[string]string{}}
+	// A source that is down is no reason to end: it may be somebody else's, and what is needed
+	// come from another.
+	// apt's http method was seen to hang for ever; here it can be killed.
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	said, err := s.get(ctx, m.asking, "update")
+	if err != nil && !apt.Answered(said) {
+		// All of them may have been downloaded before.
+		if _, failed := s.get(context.Background(), m.downloading, append(install("--no-download"), packages...)...); failed == nil {
+			return nil
+		}
+		return all(packages, "no package archive answers: "+err.Error())
+	}
+	s.pass(s.pass(packages, "--download-only"))
+	return s.lacking
+}
+
+func all(packages []string, reason string) map[string]string {
+	lacking := map[string]string{}
+	for _, name := range packages {
+		lacking[name] = reason
+	}
+	return lacking
+}
+
+// install never removes one package for another.
+func install(flags ...string) []string {
+	return append([]string{"install", "--no-install-recommends", "--no-remove"}, flags...)
+}
+
+// sieve finds out what cannot be installed, by halves: apt-get does nothing for a list in which
+// one cannot be had. Its --fix-missing would install the others, but also without what they
+// depend on.
+type sieve struct {
+	machine
+	lacking  map[string]string // why, by package
+	obstacle string            // why apt-get can do nothing for any package
+	mended   bool              // dpkg --configure -a was called
+}
+
+// pass has apt-get install packages, or do with them what flags say, and returns those for which
+// it did.
+func (s *sieve) pass(packages []string, flags ...string) []string {
+	if len(packages) == 0 {
+		return nil
+	}
+	if s.obstacle != "" {
+		s.lack(packages, s.obstacle)
+		return nil
+	}
+	_, failed := s.get(context.Background(), s.downloading, append(install(flags...), packages...)...)
+	if failed == nil {
+		return packages
+	}
+	left, err := absent(packages) // where only some failed, the others are installed
+	if err != nil {
+		failed, left = err, packages
+	}
+	switch {
+	case err != nil || isObstacle(failed):
+		s.obstacle = failed.Error()
+		s.lack(left, s.obstacle)
+		return nil
+	case len(packages) == 1:
+		s.lack(left, failed.Error())
+		return nil
+	}
+	half := len(left) / 2
+	return append(s.pass(left[:half], flags...), s.pass(left[half:], flags...)...)
+}
+
+func (s *sieve) lack(packages []string, reason string) { maps.Copy(s.lacking, all(packages, reason)) }
+
+// get calls apt-get; what an interrupted dpkg has left is configured first.
+func (s *sieve) get(ctx context.Context, patience apt.Patience, args ...string) (string, error) {
+	get := apt.Get{Patience: patience, Echo: s.log}
+	said, err := get.Run(ctx, args...)
+	if err == nil || s.mended || !strings.Contains(said, "dpkg was interrupted") {
+		return said, err
+	}
+	s.mended = true
+	fmt.Fprintln(s.log, "packages: dpkg was interrupted in what it did last; it goes on with that: dpkg --configure -a")
+	cmd := exec.Command("dpkg", "--force-confdef", "--force-confold", "--configure", "-a")
+	cmd.Env, cmd.Stdout, cmd.Stderr = apt.Environ(), s.log, s.log
+	// Where that fails apt-get may be able to go on all the same, or says why not.
+	if err := cmd.Run(); err != nil {
+		fmt.Fprintln(s.log, "packages: dpkg --configure -a:", err)
+	}
+	return get.Run(ctx, args...)
+}
+
+func isObstacle(failed error) bool {
+	var e *apt.Error
+	return errors.As(failed, &e) && e.Obstacle()
+}

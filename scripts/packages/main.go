@@ -1,0 +1,120 @@
+// Command packages installs the Debian packages of a list that are missing, when it may: as root,
+// with apt-get.
+//
+//	go run ./scripts/packages [--required] LIST
+//
+// A line of LIST is a package, then what for; # starts a comment. apt's lists are read again
+// first, since they may be months old, and that tells whether there is a network. A package that
+// cannot be had does not keep the others from coming. It is named with the reason, which the
+// tests that need it say when they skip (package test/need); with --required it is an error. An
+// ordinary user gets the one line to run.
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+
+	"binproxy/test/need"
+)
+
+func main() {
+	required, args := false, os.Args[1:]
+	if len(args) > 0 && args[0] == "--required" {
+		required, args = true, args[1:]
+	}
+	if len(args) != 1 {
+		fmt.Fprintln(os.Stderr, "usage: go run ./scripts/packages [--required] LIST")
+		os.Exit(2)
+	}
+	if err := run(usual(os.Stderr), required, args[0]); err != nil {
+		fmt.Fprintln(os.Stderr, "packages:", err)
+		os.Exit(1)
+	}
+}
+
+// run brings the packages of a list. The error, for required ones, is what is missing, why, and
+// what to do.
+func run(m machine, required bool, list string) error {
+	text, err := os.ReadFile(list)
+	if err != nil {
+		return err
+	}
+	missing, err := absent(names(string(text)))
+	if err != nil {
+		return err
+	}
+	lacking := map[string]string{}
+	if len(missing) > 0 {
+		lacking = m.bring(missing)
+	}
+	if required && len(lacking) > 0 {
+		return fmt.Errorf("missing, and needed here: %s. %s", told(lacking), remedy(lacking))
+	}
+	if len(lacking) > 0 {
+		fmt.Fprintf(m.log, "packages: not installed, so the tests that need them skip: %s. %s\n", told(lacking), remedy(lacking))
+	}
+	if required {
+		return nil
+	}
+	return need.NoteLacking(lacking)
+}
+
+// names are the packages of a list's text.
+func names(text string) []string {
+	var names []string
+	for line := range strings.Lines(text) {
+		if f := strings.Fields(line); len(f) > 0 && !strings.HasPrefix(f[0], "#") {
+			names = append(names, f[0])
+		}
+	}
+	return names
+}
+
+// absent are those of the packages that dpkg has not installed: all of them where there is no
+// dpkg.
+func absent(packages []string) ([]string, error) {
+	var stderr bytes.Buffer
+	cmd := exec.Command("dpkg-query", append([]string{"-W", "-f", "${Package} ${db:Status-Status}\n"}, packages...)...)
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	var status *exec.ExitError
+	// It ends with 1 where it does not know one of them, and says that of each.
+	if err != nil && !errors.Is(err, exec.ErrNotFound) && !(errors.As(err, &status) && status.ExitCode() == 1) {
+		return nil, fmt.Errorf("dpkg-query: %w: %s", err, stderr.String())
+	}
+	installed := strings.Split(string(out), "\n")
+	return slices.DeleteFunc(slices.Clone(packages), func(name string) bool { return slices.Contains(installed, name+" installed") }), nil
+}
+
+// told says in one line what is lacking, by reason.
+func told(lacking map[string]string) string {
+	by := map[string][]string{}
+	for name, reason := range lacking {
+		by[reason] = append(by[reason], name)
+	}
+	var groups []string
+	for reason, names := range by {
+		slices.Sort(names)
+		groups = append(groups, strings.Join(names, " ")+" ("+reason+")")
+	}
+	slices.Sort(groups)
+	return strings.Join(groups, "; ")
+}
+
+// remedy is the line to run.
+func remedy(lacking map[string]string) string {
+	if _, err := exec.LookPath("apt-get"); err != nil {
+		return "This machine has no apt-get: install what has them here"
+	}
+	var names []string
+	for name := range lacking {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return "To install them: sudo sh -c 'apt-get update; apt-get install -y --no-install-recommends " + strings.Join(names, " ") + "'"
+}

@@ -1,0 +1,60 @@
+package need
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// lackingPath is where scripts/packages notes what it could not install: a package, a tab, the
+// reason.
+func lackingPath() (string, error) {
+	base, err := os.UserCacheDir()
+	return filepath.Join(base, "binproxy", "not-installed"), err
+}
+
+// NoteLacking keeps, for the tests' skips, why packages could not be installed. It replaces what
+// was noted before.
+func NoteLacking(reasons map[string]string) error {
+	path, err := lackingPath()
+	if err != nil {
+		return err
+	}
+	if len(reasons) == 0 {
+		if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return nil
+	}
+	var lines []string
+	for pkg, reason := range reasons {
+		lines = append(lines, fmt.Sprintf("%s\t%s\n", pkg, strings.ReplaceAll(reason, "\n", " ")))
+	}
+	slices.Sort(lines)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(path, []byte(strings.Join(lines, "")), 0o644)
+}
+
+// whyLacking is the reason that was noted for a package, after ": "; "" for one that was not.
+func whyLacking(pkg string) string {
+	path, err := lackingPath()
+	if err != nil {
+		return ""
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return ""
+	}
+	for line := range strings.Lines(string(text)) {
+		if name, reason, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "\t"); ok && name == pkg {
+			return ": " + reason
+		}
+	}
+	return ""
+}
