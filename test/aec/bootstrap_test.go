@@ -90,7 +90,11 @@ func TestDebian(t *testing.T) {
 		for j, arch := range []string{"arm64", "armhf"} {
 			for k, who := range []func(testing.TB) who{root, user} {
 				d := debianRoot{from: from, arch: arch, route: routes[(i+j+k)%2], whole: whole}
-				t.Run(fmt.Sprintf("%s %s %s", from, arch, [...]string{"root", "user"}[k]), func(t *testing.T) {
+				name := fmt.Sprintf("%s %s %s", from, arch, [...]string{"root", "user"}[k])
+				t.Run(name, func(t *testing.T) {
+					if name != "mmdebstrap arm64 user" {
+						need.Long(t)
+					}
 					w := who(t)
 					before, err := binfmt.Registry{Dir: binfmt.Dir}.List()
 					require.NoError(t, err)
@@ -128,11 +132,11 @@ func TestUnsignedEndsIt(t *testing.T) {
 	w := root(t)
 	dir := w.dir()
 	signed, other := newSigner(t, dir), newSigner(t, w.dir())
-	mirror := debian(t, "armhf", signed, false)
+	mirror := debian(t, "arm64", signed, false)
 	repo := rpms(t, signed, dir, busybox(t, "arm64"))
 	for from, args := range map[string][]string{
-		"debootstrap": {"--arch", "armhf", "--suite", suite, "--mirror", mirror, "--keyring", other.keyring},
-		"mmdebstrap":  {"--arch", "armhf", "--suite", suite, "--mirror", mirror, "--keyring", other.keyring},
+		"debootstrap": {"--arch", "arm64", "--suite", suite, "--mirror", mirror, "--keyring", other.keyring},
+		"mmdebstrap":  {"--arch", "arm64", "--suite", suite, "--mirror", mirror, "--keyring", other.keyring},
 		"dnf":         {"--arch", "arm64", "--mirror", repo, "--keyring", other.armour, "--variant", "custom", "--include", "says-where"},
 		"zypper":      {"--arch", "arm64", "--mirror", repo, "--keyring", other.armour, "--variant", "custom", "--include", "says-where"},
 	} {
@@ -159,6 +163,9 @@ func TestRPM(t *testing.T) {
 	repo := rpms(t, s, top, busybox(t, "arm64"))
 	for _, from := range []string{"dnf", "zypper"} {
 		t.Run(from, func(t *testing.T) {
+			if from != "dnf" {
+				need.Long(t)
+			}
 			both(t, func(t *testing.T, w who) {
 				need.Program(t, from, from)
 				dir := w.dir()
@@ -250,9 +257,9 @@ func TestInterrupted(t *testing.T) {
 	w := user(t)
 	need.Program(t, "mmdebstrap", "mmdebstrap")
 	dir := w.dir()
-	mirror := debian(t, "armhf", newSigner(t, dir), false)
+	mirror := debian(t, "arm64", newSigner(t, dir), false)
 	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
-		cmd := w.cmd("bootstrap", "--arch", "armhf", "--from", "mmdebstrap", "--suite", suite, "--mirror", copied(mirror), "--keyring", dir+"/key.gpg", "--restart", dir+"/root")
+		cmd := w.cmd("bootstrap", "--arch", "arm64", "--from", "mmdebstrap", "--suite", suite, "--mirror", copied(mirror), "--keyring", dir+"/key.gpg", "--restart", dir+"/root")
 		var said bytes.Buffer
 		cmd.Stderr = &said
 		require.NoError(t, cmd.Start())
@@ -267,7 +274,7 @@ func TestInterrupted(t *testing.T) {
 		}
 		assert.NoDirExists(t, dir+"/root")
 		require.Eventually(t, func() bool { return !mentioned(t, dir+"/.root.bootstrap") }, 10*time.Second, 10*time.Millisecond, "a process goes on")
-		w.refuses("what an interrupted run left", "bootstrap", "--arch", "armhf", "--from", "mmdebstrap", dir+"/root")
+		w.refuses("what an interrupted run left", "bootstrap", "--arch", "arm64", "--from", "mmdebstrap", dir+"/root")
 	}
 	w.does("bootstrap", "--remove", dir+"/root")
 	w.refuses("no interrupted bootstrap", "bootstrap", "--remove", dir+"/root")

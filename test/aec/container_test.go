@@ -256,6 +256,7 @@ func bootstrapped(t *testing.T, w who) string {
 // The post's walk, with our commands: a root by debootstrap, a container with it, by the host's entry, or for an ordinary user by one of his own; a program
 // built inside; a package that brings the emulator's own path; and on.
 func TestWalk(t *testing.T) {
+	need.Long(t)
 	need.Program(t, "debootstrap", "debootstrap")
 	t.Run("root", func(t *testing.T) {
 		w := root(t)

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"binproxy/test/lab"
+	"binproxy/test/need"
 )
 
 // What `ADD FILE /bin/sh` does to an image in which /bin/sh is a link: Docker's two builders write through it and so replace the shell itself,
@@ -24,6 +25,9 @@ func TestAddBinSh(t *testing.T) {
 		{"alpine", "", "/bin/busybox", "/bin/busybox"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			if tt.name != "debian" {
+				need.Long(t)
+			}
 			context := t.TempDir()
 			require.NoError(t, os.WriteFile(filepath.Join(context, "wrapper"), []byte("wrapper"), 0o755))
 			require.NoError(t, os.WriteFile(filepath.Join(context, "root.tar"), linkedShell(t, tt.bin, tt.sh, tt.shell), 0o644))

@@ -128,7 +128,7 @@ func TestClean(t *testing.T) {
 func TestExample(t *testing.T) {
 	text, err := os.ReadFile("../../Dockerfile.example")
 	require.NoError(t, err)
-	lab.Builders(t, func(t *testing.T, b lab.Builder) {
+	lab.EveryBuilder(t, func(t *testing.T, b lab.Builder) {
 		r := lab.MustBuild(t, b, build(t, b, buildContext(t), string(text)))
 		runs := r.Runs()
 		require.Len(t, runs, 2, r.Log)

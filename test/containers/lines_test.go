@@ -12,6 +12,7 @@ import (
 
 	"binproxy/emu/arch"
 	"binproxy/test/lab"
+	"binproxy/test/need"
 )
 
 // A line is a RUN line. Those that call a program by an absolute path from within a guest program, or through a `#!` line, need its
@@ -71,6 +72,9 @@ func TestLines(t *testing.T) {
 			}
 			for _, guest := range way.guests {
 				t.Run(guest+" "+way.name, func(t *testing.T) {
+					if way.name != "in place" {
+						need.Long(t)
+					}
 					r := lab.MustBuild(t, b, lab.Build{
 						Context: context,
 						Dockerfile: "ARG BASE\nFROM --platform=" + platform(t, guest) + " $BASE\nADD scripts /scripts\n" +

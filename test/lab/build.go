@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"binproxy/test/need"
 )
 
 // A Builder builds images from Dockerfiles, and runs them. Images are removed when the test ends.
@@ -28,9 +30,23 @@ type Builder interface {
 	Tree(t testing.TB, image string) Tree
 }
 
-// Builders calls test, as a subtest, with each builder: Docker's two, and buildah with either of its formats. One that is missing skips or
-// fails its subtest; those named in except are left out.
+// Builders calls test, as a subtest, with each builder: Docker's two, and buildah with either of its
+// formats. One that is missing skips or fails its subtest; those named in except are left out. In
+// the short run BuildKit speaks for all of them.
 func Builders(t *testing.T, test func(t *testing.T, b Builder), except ...string) {
+	everyBuilder(t, test, except, func(t *testing.T, name string) {
+		if name != "buildkit" {
+			need.Long(t)
+		}
+	})
+}
+
+// EveryBuilder is Builders for the one test that has all of them in the short run, too.
+func EveryBuilder(t *testing.T, test func(t *testing.T, b Builder)) {
+	everyBuilder(t, test, nil, func(*testing.T, string) {})
+}
+
+func everyBuilder(t *testing.T, test func(t *testing.T, b Builder), except []string, wanted func(t *testing.T, name string)) {
 	for _, kind := range []struct {
 		name string
 		make func(testing.TB) Builder
@@ -41,7 +57,10 @@ func Builders(t *testing.T, test func(t *testing.T, b Builder), except ...string
 		{"buildah-oci", func(t testing.TB) Builder { return Buildah(t, "oci") }},
 	} {
 		if !slices.Contains(except, kind.name) {
-			t.Run(kind.name, func(t *testing.T) { test(t, kind.make(t)) })
+			t.Run(kind.name, func(t *testing.T) {
+				wanted(t, kind.name)
+				test(t, kind.make(t))
+			})
 		}
 	}
 }

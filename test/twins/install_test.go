@@ -38,6 +38,7 @@ APT_CONFIG=/dev/null apt-cache show ca-certificates
 func TestInstall(t *testing.T) {
 	for _, guest := range guests {
 		t.Run(guest.port, func(t *testing.T) {
+			need.Long(t)
 			t.Parallel()
 			need.Emulator(t, guest.qemu)
 			archive, dir := lab.Building(t, guest.port), t.TempDir()

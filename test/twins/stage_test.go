@@ -15,6 +15,7 @@ import (
 	"binproxy/emu/arch"
 	"binproxy/test/built"
 	"binproxy/test/lab"
+	"binproxy/test/need"
 )
 
 // packNative unpacks a root of the host's architecture into a directory and packs the twins there that any guest has a use for.
@@ -40,6 +41,9 @@ func TestStage(t *testing.T) {
 	for _, make := range []func(testing.TB) lab.Builder{lab.Classic, lab.BuildKit} {
 		b := make(t)
 		t.Run(b.Name(), func(t *testing.T) {
+			if b.Name() != "buildkit" {
+				need.Long(t)
+			}
 			context := t.TempDir()
 			require.NoError(t, os.Link(lab.Root(t, arch.Host().Debian), filepath.Join(context, "native.tar")))
 			out, err := exec.Command(built.Binproxy(t), "bundle", "--arch", "arm64", "-o", filepath.Join(context, "bundle")).CombinedOutput()

@@ -26,6 +26,7 @@ func TestVerify(t *testing.T) {
 	}
 	for _, guest := range all {
 		t.Run(guest.port, func(t *testing.T) {
+			need.Long(t)
 			need.Emulator(t, guest.qemu)
 			need.Program(t, guest.compiler+"-g++", "g++-"+guest.compiler)
 			archive, root, twins := lab.Building(t, guest.port), t.TempDir(), filepath.Join(t.TempDir(), "twins")
