@@ -19,6 +19,7 @@ import (
 	"binproxy/emu/config"
 	"binproxy/shim/preload"
 	"binproxy/test/built"
+	"binproxy/test/cross"
 	"binproxy/test/need"
 )
 
@@ -30,35 +31,12 @@ func compile(t *testing.T, compiler, source string, flags ...string) string {
 	return out
 }
 
-// crossLibc is where Debian's packages libc6-dev-ARCH-cross have the headers and libraries of the ABI's glibc.
-func crossLibc(t *testing.T, abi *arch.ABI) string {
-	t.Helper()
-	dir := "/usr/" + strings.Replace(abi.GNU, "i386", "i686", 1)
-	_, err := os.Stat(filepath.Join(dir, "lib/crt1.o"))
-	need.Installed(t, err == nil, "the guest's C library (package libc6-dev-"+abi.Debian+"-cross)")
-	return dir
-}
-
-// compileFor compiles a program of testdata for a guest's ABI, to be loaded by its glibc: one clang serves them all.
+// compileFor compiles a program of testdata for a guest's ABI.
 func compileFor(t *testing.T, abi *arch.ABI, source string, flags ...string) string {
 	t.Helper()
-	libc, out := crossLibc(t, abi), filepath.Join(t.TempDir(), strings.TrimSuffix(source, ".c"))
-	lib := filepath.Join(libc, "lib")
-	need.Program(t, "ld.lld-19", "lld-19")
-	args := append([]string{"--target=" + filepath.Base(libc), "-Wall", "-Werror", "-O1", "-nostdlibinc", "-isystem", filepath.Join(libc, "include"), "-fuse-ld=lld", "-nostdlib",
-		filepath.Join(lib, "crt1.o"), filepath.Join(lib, "crti.o"), filepath.Join("testdata", source), "-L" + lib, "-lc", filepath.Join(lib, "crtn.o"), "-o", out}, flags...)
-	run(t, exec.Command(need.Program(t, "clang-19", "clang-19"), args...))
+	out := filepath.Join(t.TempDir(), strings.TrimSuffix(source, ".c"))
+	cross.Compile(t, abi, filepath.Join("testdata", source), out, append([]string{"-Wall", "-Werror"}, flags...)...)
 	return out
-}
-
-// selfContained are flags for a program that finds its loader and libc without a prefix.
-func selfContained(t *testing.T, abi *arch.ABI) []string {
-	t.Helper()
-	dir := crossLibc(t, abi)
-	loaders, err := filepath.Glob(dir + "/lib*/ld*.so.[0-9]")
-	require.NoError(t, err)
-	require.NotEmpty(t, loaders)
-	return []string{"-Wl,--dynamic-linker=" + loaders[0], "-Wl,-rpath," + dir + "/lib"}
 }
 
 // newBundle makes a bundle whose program and emulators all are the program that shows how it was called.

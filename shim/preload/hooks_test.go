@@ -16,6 +16,7 @@ import (
 	"binproxy/emu/config"
 	"binproxy/emu/identity"
 	"binproxy/shim/preload"
+	"binproxy/test/cross"
 	"binproxy/test/need"
 )
 
@@ -44,7 +45,7 @@ func native(t *testing.T, compiler string) world {
 func guest(t *testing.T, abi *arch.ABI) world {
 	driver, emulator := compileFor(t, abi, "driver.c"), need.Emulator(t, abi.QEMU)
 	bundle := newBundle(t, filepath.Join(t.TempDir(), "b"), config.Config{Emulators: []config.Emulator{{QEMU: abi.QEMU, Path: emulator}}})
-	return world{bundle: bundle, driver: driver, show: compileFor(t, abi, "show.c", selfContained(t, abi)...), run: []string{emulator, "-L", crossLibc(t, abi)}, glibc: true,
+	return world{bundle: bundle, driver: driver, show: compileFor(t, abi, "show.c", cross.SelfContained(t, abi)...), run: []string{emulator, "-L", cross.Libc(t, abi)}, glibc: true,
 		env: []string{"LD_PRELOAD=" + preload.Entry(bundle.Dir, abi, preload.ExecHook)}}
 }
 
@@ -239,7 +240,7 @@ func TestNames(t *testing.T) {
 		programs["i386"] = program{compile32(t, "names.c"), nil, env}
 	}
 	aarch64 := arch.Get("aarch64")
-	programs["aarch64"] = program{compileFor(t, aarch64, "names.c"), []string{need.Emulator(t, "aarch64"), "-L", crossLibc(t, aarch64)},
+	programs["aarch64"] = program{compileFor(t, aarch64, "names.c"), []string{need.Emulator(t, "aarch64"), "-L", cross.Libc(t, aarch64)},
 		"LD_PRELOAD=" + preload.Entry(bundle.Dir, aarch64, preload.UnameHook)}
 	for name, p := range programs {
 		t.Run(name, func(t *testing.T) {
@@ -275,7 +276,7 @@ func middle(t *testing.T) string {
 func compile32(t *testing.T, source string) string {
 	t.Helper()
 	i386 := arch.Get("i386")
-	return compileFor(t, i386, source, selfContained(t, i386)...)
+	return compileFor(t, i386, source, cross.SelfContained(t, i386)...)
 }
 
 // A build that runs programs of both classes hears nothing of ld.so: each finds a library of its own.

@@ -12,8 +12,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"binproxy/emu/arch"
 	"binproxy/emu/identity"
 	"binproxy/test/built"
+	"binproxy/test/cross"
 	"binproxy/test/mounts"
 	"binproxy/test/need"
 )
@@ -142,17 +144,17 @@ func programs(t *testing.T, dir string) []program {
 		}
 		list = append(list, p)
 	}
-	for _, c := range []struct{ name, gcc, pkg, flag string }{
-		{"static", "gcc", "gcc", "-static"}, {"dynamic", "gcc", "gcc", "-pie"}, {"i386", "i686-linux-gnu-gcc", "gcc-i686-linux-gnu", "-static"},
-	} {
-		gcc := need.Program(t, c.gcc, c.pkg)
-		path := filepath.Join(dir, c.name)
-		out, err := exec.Command(gcc, "-O1", c.flag, "-o", path, "testdata/sources.c").CombinedOutput()
+	gcc := need.Program(t, "gcc", "gcc")
+	for name, flag := range map[string]string{"static": "-static", "dynamic": "-pie"} {
+		path := filepath.Join(dir, name)
+		out, err := exec.Command(gcc, "-O1", flag, "-o", path, "testdata/sources.c").CombinedOutput()
 		require.NoError(t, err, string(out))
-		list = append(list, program{"C, " + c.name, path, "", 6})
+		list = append(list, program{"C, " + name, path, "", 6})
 	}
 	// Go's own i386 programs do not run under QEMU 7.2.
-	return append(list, program{"C, i386 guest", filepath.Join(dir, "i386"), "i386", 6})
+	i386, path := arch.Get("i386"), filepath.Join(dir, "i386")
+	cross.Compile(t, i386, "testdata/sources.c", path, cross.SelfContained(t, i386)...)
+	return append(list, program{"C, i386", path, "", 6}, program{"C, i386 guest", path, "i386", 6})
 }
 
 // TestSources is the table of docs/uname.md.
