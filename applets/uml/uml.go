@@ -20,6 +20,7 @@ var Applet = applet.Applet{
 	Synopsis: "run a command under a kernel of its own",
 	Usage: `run [OPTION...] [--] [COMMAND...]
        binproxy uml kernel build [--version V] [--source FILE]
+       binproxy uml kernel fetch
        binproxy uml kernel list
 
 Boots a User Mode Linux kernel, an ordinary process, on a directory of the host, and runs COMMAND there as root, with its own
@@ -42,7 +43,8 @@ standard input, output, error and terminal; its exit status is ours. Without COM
   --timeout TIME       end the guest after TIME (90s, 5m ...), with status 125 and the end of the kernel's log
 
 kernel build makes a kernel from Debian's package linux-source-V (default: the newest of its backports or its next release), or from the
-source in FILE, a tar file, and keeps it in the cache directory. It needs gcc, make, flex, bison, bc and xz.
+source in FILE, a tar file, and keeps it in the cache directory. It needs gcc, make, flex, bison, bc and xz. kernel fetch keeps the kernel
+there that Debian's next release has as the package user-mode-linux, with the loader and libraries that it runs by.
 `,
 	Run: run,
 }
@@ -190,15 +192,17 @@ func isIPv4(s string) bool {
 
 func kernel(args []string) error {
 	if len(args) == 0 {
-		return usage("what to do is missing: kernel build or kernel list")
+		return usage("what to do is missing: kernel build, kernel fetch or kernel list")
 	}
 	switch args[0] {
 	case "list":
 		return list(args[1:])
 	case "build":
 		return build(args[1:])
+	case "fetch":
+		return fetch(args[1:])
 	}
-	return usage("%q is neither build nor list", args[0])
+	return usage("%q is none of build, fetch and list", args[0])
 }
 
 func list(args []string) error {
@@ -240,6 +244,18 @@ func build(args []string) error {
 	path, err := uml.Build(o)
 	if err != nil {
 		return exit.With(exit.Failed, fmt.Errorf("uml kernel build: %w", err))
+	}
+	fmt.Println(path)
+	return nil
+}
+
+func fetch(args []string) error {
+	if len(args) > 0 {
+		return usage("kernel fetch takes no %q", args[0])
+	}
+	path, err := uml.Fetch(os.Stderr)
+	if err != nil {
+		return exit.With(exit.Failed, fmt.Errorf("uml kernel fetch: %w", err))
 	}
 	fmt.Println(path)
 	return nil

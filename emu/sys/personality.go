@@ -10,15 +10,15 @@ import (
 const addrNoRandomize = 0x0040000
 
 // FixAddresses makes the programs that this thread starts from now on run at the same addresses each time (personality(2) with
-// ADDR_NO_RANDOMIZE).
-func FixAddresses() error {
+// ADDR_NO_RANDOMIZE), until restore is called.
+func FixAddresses() (restore func(), err error) {
 	const query = 0xffffffff
 	now, _, errno := unix.RawSyscall(unix.SYS_PERSONALITY, query, 0, 0)
 	if errno == 0 {
 		_, _, errno = unix.RawSyscall(unix.SYS_PERSONALITY, now|addrNoRandomize, 0, 0)
 	}
 	if errno != 0 {
-		return fmt.Errorf("personality: %w", errno)
+		return nil, fmt.Errorf("personality: %w", errno)
 	}
-	return nil
+	return func() { unix.RawSyscall(unix.SYS_PERSONALITY, now, 0, 0) }, nil
 }

@@ -49,11 +49,18 @@ type builder struct {
 // Build makes a kernel and returns its path in the cache; one that is there already, of the same source and configuration, is not
 // made again.
 func Build(o BuildOptions) (string, error) {
+	return locked(o, func(b *builder) (string, error) {
+		if err := haveTools(tools); err != nil {
+			return "", err
+		}
+		return b.build()
+	})
+}
+
+// locked makes a kernel while no other process does. A signal ends it, and what it has made so far goes.
+func locked(o BuildOptions, make func(*builder) (string, error)) (string, error) {
 	if runtime.GOARCH != "amd64" {
-		return "", errors.New("no build here: User Mode Linux is a kernel for x86 hosts")
-	}
-	if err := haveTools(tools); err != nil {
-		return "", err
+		return "", errors.New("not here: User Mode Linux is a kernel for x86 hosts")
 	}
 	cache, err := CacheDir()
 	if err != nil {
@@ -74,7 +81,7 @@ func Build(o BuildOptions) (string, error) {
 	defer stop()
 	b := &builder{ctx: ctx, options: o, cache: cache}
 	b.progress = func(format string, args ...any) { fmt.Fprintf(o.Progress, format+"\n", args...) }
-	path, err := b.build()
+	path, err := make(b)
 	if err != nil && ctx.Err() != nil {
 		err = errors.New("interrupted")
 	}

@@ -29,7 +29,7 @@ func runsOn(release string, registers int) error {
 }
 
 // another tells how to get a kernel that runs here.
-const another = "get a newer one with binproxy uml kernel build"
+const another = "get a newer one with binproxy uml kernel build, or binproxy uml kernel fetch"
 
 // RunsHere tells why the kernel cannot run on this machine's CPU; nil where it can.
 func (k *Kernel) RunsHere() error {

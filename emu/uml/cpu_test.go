@@ -3,14 +3,11 @@ package uml
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-
-	"binproxy/test/need"
 )
 
 // amx is the XSAVE area of a CPU with AMX.
@@ -42,15 +39,12 @@ func TestRunsOn(t *testing.T) {
 
 // On a CPU with AMX an old kernel is refused before it boots, passed over, and told of in the list.
 func TestOldKernelsOnAMX(t *testing.T) {
-	gcc := need.Program(t, "gcc", "gcc")
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	cache, err := CacheDir()
 	require.NoError(t, err)
 	kernel := func(release string) string {
 		path := filepath.Join(cache, release, "linux")
-		write(t, path+".c", fmt.Sprintf("#include <stdio.h>\nint main(void) { puts(\"%s\"); return 0; }\n", release))
-		out, err := exec.Command(gcc, "-static", "-o", path, path+".c").CombinedOutput()
-		require.NoError(t, err, string(out))
+		compileC(t, path, fmt.Sprintf("#include <stdio.h>\nint main(void) { puts(\"%s\"); return 0; }\n", release), "-static")
 		return path
 	}
 	before := hostRegisters
@@ -58,7 +52,7 @@ func TestOldKernelsOnAMX(t *testing.T) {
 	hostRegisters = func() int { return amx }
 
 	const why = "cannot run on this CPU, whose registers take 11008 bytes (XSAVE; AMX has such): a User Mode Linux before 6.13 has 2696 for them; " +
-		"get a newer one with binproxy uml kernel build"
+		another
 	old := kernel("6.12.7")
 	refused := "kernel " + old + " (6.12.7): " + why
 	_, err = Find("")

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,13 +27,21 @@ type Kernel struct {
 	Path    string
 	Release string
 
-	libs []string // what it is linked with: file and name of each
+	loader  string   // that of its own directory, where it has one there
+	libs    []string // what it is linked with: file and name of each
+	modules string   // where its modules are, in a directory for each release
 }
 
 // debianKernel is the file of Debian's package user-mode-linux, and debianModules where it has its modules.
 const (
 	debianKernel  = "/usr/bin/linux.uml"
 	debianModules = "/usr/lib/uml/modules"
+)
+
+// A kernel of another release of the distribution has what it needs of that beside it: its loader and libraries, and its modules.
+const (
+	ownLibs    = "lib"
+	ownModules = "modules"
 )
 
 // Find finds a kernel: a file where the name has a slash, the one of that release, or without a name the newest of our own that runs on this
@@ -77,7 +84,7 @@ func findAny() (*Kernel, error) {
 	if cannot != nil {
 		return nil, cannot
 	}
-	return nil, fmt.Errorf("no User Mode Linux kernel: make one with binproxy uml kernel build, or install Debian's package user-mode-linux (%s)", debianKernel)
+	return nil, fmt.Errorf("no User Mode Linux kernel: make one with binproxy uml kernel build, get one with binproxy uml kernel fetch, or install Debian's package user-mode-linux (%s)", debianKernel)
 }
 
 // Kernels lists those that are found without a path.
@@ -91,13 +98,20 @@ func Kernels() []*Kernel {
 	return kernels
 }
 
-// candidates are the files that a kernel may be in: those built, the newest release first, then Debian's.
+// candidates are the files that a kernel may be in: those built, the newest release first, those fetched, then Debian's.
 func candidates() []string {
 	var paths []string
 	if dir, err := CacheDir(); err == nil {
 		paths, _ = filepath.Glob(filepath.Join(dir, "*", "linux"))
 		slices.SortFunc(paths, func(a, b string) int {
-			return compareReleases(filepath.Base(filepath.Dir(b)), filepath.Base(filepath.Dir(a)))
+			a, b = filepath.Base(filepath.Dir(a)), filepath.Base(filepath.Dir(b))
+			switch fetchedA, fetchedB := strings.HasPrefix(a, kernelPackage), strings.HasPrefix(b, kernelPackage); {
+			case fetchedA && !fetchedB:
+				return 1
+			case fetchedB && !fetchedA:
+				return -1
+			}
+			return compareReleases(b, a)
 		})
 	}
 	if _, err := os.Stat(debianKernel); err == nil {
@@ -120,7 +134,8 @@ func numbers(release string) []int {
 	return n
 }
 
-// CacheDir is where the kernels that were built are, each in a directory with the name of its release.
+// CacheDir is where the kernels are that were built, each in a directory with the name of its release, and those that were fetched, in directories
+// with the names of the packages.
 func CacheDir() (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -142,18 +157,66 @@ func Open(path string) (*Kernel, error) {
 	if k.Path, err = filepath.EvalSymlinks(abs); err != nil {
 		return nil, err
 	}
-	out, err := traced(k.Path, "--version")
+	if err := k.findNeeds(); err != nil {
+		return nil, fmt.Errorf("kernel %s: its libraries: %w", path, err)
+	}
+	out, said, err := k.traced("--version")
 	if err != nil {
 		return nil, err
 	}
 	k.Release = strings.TrimSpace(out)
 	if n := numbers(k.Release); len(n) < 2 || k.Release[0] < '0' || k.Release[0] > '9' || strings.ContainsAny(k.Release, " \n") {
-		return nil, fmt.Errorf("kernel %s: not a User Mode Linux kernel: asked for its version, it says %.40q", path, out)
-	}
-	if k.libs, err = libraries(k.Path); err != nil {
-		return nil, fmt.Errorf("kernel %s: its libraries: %w", path, err)
+		return nil, notKernel(path, out, said)
 	}
 	return k, nil
+}
+
+// notKernel is the error for a program that did not say its release: on its standard error are the reasons of a loader, or of a kernel.
+func notKernel(path, out, said string) error {
+	if said = strings.TrimSpace(said); strings.TrimSpace(out) == "" && said != "" {
+		return fmt.Errorf("kernel %s: asked for its version, it says nothing but %.300q; "+
+			"a kernel that needs other libraries than this machine has can be had, with those, by binproxy uml kernel fetch", path, said)
+	}
+	return fmt.Errorf("kernel %s: not a User Mode Linux kernel: asked for its version, it says %.40q", path, out)
+}
+
+// findNeeds finds the loader, the libraries and the modules: beside the kernel, else the machine's. In the jail, libraries of its own lie where
+// every loader looks.
+func (k *Kernel) findNeeds() error {
+	k.modules = debianModules
+	dir := filepath.Dir(k.Path)
+	own, err := os.ReadDir(filepath.Join(dir, ownLibs))
+	if err != nil || len(own) == 0 {
+		k.libs, err = libraries(k.Path)
+		return err
+	}
+	interp, err := interpreter(k.Path)
+	if err != nil {
+		return err
+	}
+	k.modules = filepath.Join(dir, ownModules)
+	for _, lib := range own {
+		file, name := filepath.Join(dir, ownLibs, lib.Name()), filepath.Join("/lib", lib.Name())
+		if lib.Name() == filepath.Base(interp) {
+			k.loader, name = file, interp
+		}
+		k.libs = append(k.libs, file, name)
+	}
+	if k.loader == "" {
+		return fmt.Errorf("%s has no %s", filepath.Join(dir, ownLibs), filepath.Base(interp))
+	}
+	return nil
+}
+
+// interpreter is the loader that a program names.
+func interpreter(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	info, err := readELF(f)
+	return info.Interp, err
 }
 
 // checkKernelFile tells files that are no kernel for this host apart by reading them.
@@ -189,33 +252,50 @@ func checkKernelFile(path string) error {
 
 func readELF(f *os.File) (elfinfo.Info, error) { return elfinfo.Read(f) }
 
-// traced runs a program as a tracee, as a kernel runs its processes, and returns what it prints. Where that is refused,
+// start prepares a run of the kernel's program on the host, by its own loader where it has one, and calls run. Kernels want fixed addresses, and
+// exec /proc/self/exe if they can have them and do not; that would be the loader. So they get them first.
+func (k *Kernel) start(args []string, run func(cmd *exec.Cmd) error) error {
+	argv := append([]string{k.Path}, args...)
+	if k.loader != "" {
+		argv = append([]string{k.loader, "--library-path", filepath.Dir(k.loader)}, argv...)
+		if restore, err := sys.FixAddresses(); err == nil { // where that is refused, it is to the kernel, too
+			defer restore()
+		}
+	}
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Env = []string{"HOME=/"}
+	return run(cmd)
+}
+
+// traced runs the kernel's program as a tracee, as a kernel runs its processes, and returns what it prints. Where that is refused,
 // no kernel can work.
-func traced(path string, args ...string) (string, error) {
+func (k *Kernel) traced(args ...string) (stdout, stderr string, err error) {
 	runtime.LockOSThread() // ptrace knows threads
 	defer runtime.UnlockOSThread()
-	var out bytes.Buffer
-	cmd := exec.Command(path, args...)
-	cmd.Env, cmd.Stdout = []string{"HOME=/"}, &out
-	cmd.SysProcAttr = &syscall.SysProcAttr{Ptrace: true}
-	if err := cmd.Start(); err != nil {
-		plain := exec.Command(path, args...)
-		if plain.Run() == nil {
-			return "", fmt.Errorf("ptrace is refused (%w), by which a User Mode Linux kernel runs its processes: a seccomp profile or security module of this container or host forbids it", err)
+	var out, said bytes.Buffer
+	err = k.start(args, func(cmd *exec.Cmd) error {
+		cmd.Stdout, cmd.Stderr = &out, &said
+		cmd.SysProcAttr = &syscall.SysProcAttr{Ptrace: true}
+		if err := cmd.Start(); err != nil {
+			plain := exec.Command(cmd.Path, cmd.Args[1:]...)
+			if plain.Run() == nil {
+				return fmt.Errorf("ptrace is refused (%w), by which a User Mode Linux kernel runs its processes: a seccomp profile or security module of this container or host forbids it", err)
+			}
+			return fmt.Errorf("kernel %w", err)
 		}
-		return "", fmt.Errorf("kernel %w", err)
-	}
-	var ws syscall.WaitStatus
-	if _, err := syscall.Wait4(cmd.Process.Pid, &ws, 0, nil); err != nil || !ws.Stopped() {
-		return "", fmt.Errorf("ptrace: %s did not stop at its start", path)
-	}
-	if err := syscall.PtraceDetach(cmd.Process.Pid); err != nil {
-		cmd.Process.Kill()
+		var ws syscall.WaitStatus
+		if _, err := syscall.Wait4(cmd.Process.Pid, &ws, 0, nil); err != nil || !ws.Stopped() {
+			return fmt.Errorf("ptrace: %s did not stop at its start", k.Path)
+		}
+		if err := syscall.PtraceDetach(cmd.Process.Pid); err != nil {
+			cmd.Process.Kill()
+			cmd.Wait()
+			return fmt.Errorf("ptrace: let %s go: %w", k.Path, err)
+		}
 		cmd.Wait()
-		return "", fmt.Errorf("ptrace: let %s go: %w", path, err)
-	}
-	cmd.Wait()
-	return out.String(), nil
+		return nil
+	})
+	return out.String(), said.String(), err
 }
 
 // libraries lists the loader and the libraries of a dynamic program: for each the file, and the name it is asked for by.
@@ -241,114 +321,4 @@ func libraries(path string) ([]string, error) {
 		libs = append(libs, file, name)
 	}
 	return libs, nil
-}
-
-// Config is the configuration that the kernel was built with: option without CONFIG_ -> y, m or a value.
-func (k *Kernel) Config() (map[string]string, error) {
-	cmd := exec.Command(k.Path, "--showconfig")
-	cmd.Env = []string{"HOME=/"}
-	out, err := cmd.Output()
-	if err != nil {
-		return nil, fmt.Errorf("kernel %s --showconfig: %w", k.Path, err)
-	}
-	config := map[string]string{}
-	for line := range strings.Lines(string(out)) {
-		if option, value, set := strings.Cut(strings.TrimSpace(line), "="); set && option[0] != '#' {
-			config[strings.TrimPrefix(option, "CONFIG_")] = value
-		}
-	}
-	return config, nil
-}
-
-// modulesFor finds the modules that the job needs and the kernel does not have built in. A kernel without a directory of modules has
-// all of them built in, or lacks them: its mount then says so.
-func (k *Kernel) modulesFor(j *job) ([]string, error) {
-	dir := filepath.Join(debianModules, k.Release)
-	index, err := os.ReadFile(filepath.Join(dir, "modules.dep"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	names := []string{"overlay"}
-	if j.Mode == modeRW {
-		names = nil
-	}
-	if j.Arch != "" {
-		names = append(names, "binfmt_misc")
-	}
-	var paths []string
-	for _, name := range names {
-		for _, path := range dependencies(string(index), name) {
-			if path = filepath.Join(dir, path); !slices.Contains(paths, path) {
-				paths = append(paths, path)
-			}
-		}
-	}
-	return paths, nil
-}
-
-// dependencies finds a module and those that it needs in the text of modules.dep, in the order of their loading.
-func dependencies(index, name string) []string {
-	for line := range strings.Lines(index) {
-		path, needs, _ := strings.Cut(strings.TrimSpace(line), ":")
-		if filepath.Base(path) == name+".ko" {
-			order := strings.Fields(needs)
-			slices.Reverse(order) // the last is needed by those before it
-			return append(order, path)
-		}
-	}
-	return nil
-}
-
-// A Feature is something of a kernel that binproxy uses: the option, and what does not work without it.
-type Feature struct {
-	Name, Option, Without string
-}
-
-// Features lists them.
-var Features = []Feature{
-	{"hostfs", "HOSTFS", "cannot run at all: the root is a directory of the host"},
-	{"overlay", "OVERLAY_FS", "no --overlay, and no root without all the directories to mount on"},
-	{"binfmt_misc", "BINFMT_MISC", "no --arch"},
-	{"vector", "UML_NET_VECTOR", "no slirp4netns: --net uses slirp, without --publish"},
-	{"slirp", "UML_NET_SLIRP", "no --net=slirp"},
-	{"devtmpfs", "DEVTMPFS", "cannot run at all: no /dev"},
-	{"seccomp", "SECCOMP_FILTER", "no seccomp filters in the guest"},
-	{"user_ns", "USER_NS", "no user namespaces in the guest"},
-	{"ipv6", "IPV6", "no IPv6 in the guest"},
-	{"fuse", "FUSE_FS", "no FUSE in the guest"},
-}
-
-// A FeatureState is a feature, and how a kernel has it.
-type FeatureState struct{ Name, State string }
-
-// Describe tells whether the kernel runs on this CPU, and for each feature whether it has it and what it cannot do without.
-func (k *Kernel) Describe() ([]FeatureState, error) {
-	config, err := k.Config()
-	if err != nil {
-		return nil, err
-	}
-	states := []FeatureState{{"this CPU", "yes"}}
-	if err := runsOn(k.Release, hostRegisters()); err != nil {
-		states[0].State = fmt.Sprintf("no: %v; %s", err, another)
-	}
-	for _, f := range Features {
-		state := "no: " + f.Without
-		switch config[f.Option] {
-		case "y":
-			state = "yes"
-		case "m":
-			state = "as a module: " + f.Without
-			index, _ := os.ReadFile(filepath.Join(debianModules, k.Release, "modules.dep"))
-			for _, name := range []string{f.Name, strings.ToLower(strings.TrimSuffix(f.Option, "_FS"))} {
-				if dependencies(string(index), name) != nil {
-					state = "as a module, in " + filepath.Join(debianModules, k.Release)
-				}
-			}
-		}
-		states = append(states, FeatureState{f.Name, state})
-	}
-	return states, nil
 }

@@ -28,6 +28,7 @@ var (
 	ownSources  = place{name: "the machine's own sources"}
 	backports   = place{"Debian's backports", []string{"stable-backports"}}
 	nextRelease = place{"Debian's next release", []string{"testing"}}
+	unstable    = place{"Debian's unstable", []string{"unstable"}}
 )
 
 // debianLists is a variable for tests, which have an archive of their own.

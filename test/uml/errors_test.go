@@ -157,7 +157,7 @@ func TestPoorHost(t *testing.T) {
 	assert.Regexp(t, `^binproxy: uml: --net needs the program slirp4netns \(Debian's package slirp4netns\)\n$`, r.stderr)
 	r = run(`mount --bind $EMPTY /usr/bin; XDG_CACHE_HOME=$EMPTY exec $0 uml run -- true`)
 	assert.Equal(t, 125, r.status)
-	assert.Regexp(t, `^binproxy: uml: no User Mode Linux kernel: make one with binproxy uml kernel build, or install Debian's package user-mode-linux \(/usr/bin/linux.uml\)\n$`, r.stderr)
+	assert.Regexp(t, `^binproxy: uml: no User Mode Linux kernel: make one with binproxy uml kernel build, get one with binproxy uml kernel fetch, or install Debian's package user-mode-linux \(/usr/bin/linux.uml\)\n$`, r.stderr)
 	r = run(`mount -t tmpfs -o size=200m none /dev/shm; "$@"; s=$?; ls -A /dev/shm; exit $s`, "--memdir", "/dev/shm", "--", "cat", "/etc/motd")
 	assert.Equal(t, result{0, "hello\n", ""}, r)
 }
