@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -148,6 +149,9 @@ func TestLibraries(t *testing.T) {
 		assert.Equal(t, abi.EMachine, uint16(f.Machine), name)
 		assert.Equal(t, abi.Class, map[elf.Class]int{elf.ELFCLASS32: 32, elf.ELFCLASS64: 64}[f.Class], name)
 		assert.Empty(t, f.Sections, "%s has what no loader reads", name)
+		stack := slices.IndexFunc(f.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_GNU_STACK })
+		require.GreaterOrEqual(t, stack, 0, "%s: without it the loader makes the program's stack executable", name)
+		assert.Zero(t, f.Progs[stack].Flags&elf.PF_X, name)
 		checkSymbols(t, data, name)
 	}
 }
