@@ -4,7 +4,6 @@ package aec
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -12,7 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -22,17 +20,7 @@ import (
 	"binproxy/test/need"
 )
 
-func TestMain(m *testing.M) { host.Main(m, makeRoot("arm64"), makeRoot("armhf")) }
-
-// makeRoot sees to it that lab has the root of which makeDebian takes the packages.
-func makeRoot(arch string) func() error {
-	return func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute) // go test's own does not run yet
-		defer cancel()
-		_, err := lab.MakeFirstStage(ctx, arch, os.Stderr)
-		return err
-	}
-}
+func TestMain(m *testing.M) { host.Main(m) }
 
 // result is how a command ended.
 type result struct {

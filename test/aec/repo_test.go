@@ -1,13 +1,11 @@
 package aec
 
 import (
-	"archive/tar"
 	"bytes"
 	"compress/gzip"
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -53,7 +51,7 @@ const suite = lab.Suite
 var small = []string{"apt", "base-files", "base-passwd", "coreutils", "dash", "debianutils", "diffutils", "dpkg", "findutils", "grep", "gzip", "libc-bin", "mawk",
 	"perl-base", "sed", "tar", "usr-is-merged"}
 
-// debian makes a Debian repository of one architecture in the directory, under an index that this makes and signs: all packages of lab's root as they
+// debian makes a Debian repository of one architecture in the directory, under an index that this makes and signs: the packages of minbase as they
 // are, or, for whole false, Debian's own contents and scripts packed anew for speed: not compressed, since it is the emulated dpkg that unpacks, without manuals
 // and translations, and with nothing required but small. It is kept in the cache, unsigned.
 func debian(t testing.TB, arch string, s signer, whole bool) (mirror string) {
@@ -92,23 +90,17 @@ func makeDebian(t testing.TB, arch, repo string, whole bool) {
 	defer os.RemoveAll(temp)
 	require.NoError(t, os.Chmod(temp, 0o755))
 	require.NoError(t, os.MkdirAll(temp+"/pool", 0o755))
-	f, err := os.Open(lab.FirstStage(t, arch))
+	names := small
+	if whole {
+		names = []string{"apt", "?essential", "?priority(required)"} // what debootstrap takes for minbase
+	}
+	debs, err := filepath.Glob(lab.Packages(t, arch, names...) + "/*.deb")
 	require.NoError(t, err)
-	defer f.Close()
 	var index bytes.Buffer
-	for tr := tar.NewReader(f); ; {
-		h, err := tr.Next()
-		if err == io.EOF {
-			break
-		}
+	for _, deb := range debs {
+		text, err := os.ReadFile(deb)
 		require.NoError(t, err)
-		name, ok := strings.CutPrefix(strings.TrimPrefix(h.Name, "./"), "var/cache/apt/archives/")
-		if !ok || !strings.HasSuffix(name, ".deb") {
-			continue
-		}
-		text, err := io.ReadAll(tr)
-		require.NoError(t, err)
-		path := temp + "/pool/" + strings.ReplaceAll(name, "%3a", "_")
+		path := temp + "/pool/" + strings.ReplaceAll(filepath.Base(deb), "%3a", "_")
 		require.NoError(t, os.WriteFile(path, text, 0o644))
 		if !whole {
 			repack(t, path)

@@ -35,8 +35,8 @@ const (
 )
 
 // Main is the TestMain of a package whose tests use the host. Only root gets one; for anybody else, and where the kernel does not let us, tests that
-// need one skip. What prepare does comes before, on the machine itself: the root of a namespace makes no devices. What it could not do, a test will say.
-func Main(m *testing.M, prepare ...func() error) {
+// need one skip.
+func Main(m *testing.M) {
 	switch {
 	case os.Getenv(inside) != "":
 		if err := setup(); err != nil {
@@ -44,11 +44,6 @@ func Main(m *testing.M, prepare ...func() error) {
 			os.Exit(1)
 		}
 	case os.Geteuid() == 0 && os.Getenv(why) == "":
-		for _, p := range prepare {
-			if err := p(); err != nil {
-				fmt.Fprintln(os.Stderr, "test host:", err)
-			}
-		}
 		os.Exit(again())
 	}
 	os.Exit(m.Run())

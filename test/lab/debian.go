@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -35,6 +36,14 @@ func Building(t testing.TB, arch string) string {
 	t.Helper()
 	needMmdebstrap(t)
 	return building(arch).For(t)
+}
+
+// Packages is a directory with the packages of these names (or apt's patterns of names) and all that
+// they depend on.
+func Packages(t testing.TB, arch string, names ...string) string {
+	t.Helper()
+	needMmdebstrap(t)
+	return packages(arch, names).For(t)
 }
 
 func needMmdebstrap(t testing.TB) {
@@ -87,8 +96,22 @@ func debianRoot(name, arch string, packages []string, options ...string) *fixtur
 	for _, unread := range []string{"doc", "info", "locale", "man"} {
 		argv = append(argv, "--dpkgopt=path-exclude=/usr/share/"+unread+"/*")
 	}
+	return mmdebstrap(name, arch, ".tar", argv, func(work, made string) []string { return []string{Suite, made} })
+}
+
+// packages is a directory with packages and all that they depend on: mmdebstrap's variant that unpacks
+// them, and no more, fetches them.
+func packages(arch string, names []string) *fixture.Fixture {
+	argv := []string{"mmdebstrap", "--mode=chrootless", "--format=null", "--variant=extract",
+		"--architectures=" + arch, "--hook-dir=" + mergedUsr, "--include=" + strings.Join(names, ","),
+		`--extract-hook=mkdir "$MADE" && mv "$1"/var/cache/apt/archives/*.deb "$MADE"`}
+	return mmdebstrap("packages", arch, "", argv, func(work, made string) []string { return []string{Suite, "/dev/null"} })
+}
+
+// mmdebstrap is what a call of mmdebstrap makes; the hooks find its name in MADE.
+func mmdebstrap(name, arch, ext string, argv []string, last func(work, made string) []string) *fixture.Fixture {
 	return &fixture.Fixture{
-		Name: "roots/" + name + "-" + Suite + "-" + arch, Ext: ".tar",
+		Name: "roots/" + name + "-" + Suite + "-" + arch, Ext: ext,
 		What: fmt.Sprintf("a Debian root of %s (%s)", arch, name),
 		From: append([]string{Suite, onlyThere}, argv...),
 		Make: func(ctx context.Context, work, made string, held *os.File) error {
@@ -97,7 +120,7 @@ func debianRoot(name, arch string, packages []string, options ...string) *fixtur
 				return err
 			}
 			fmt.Fprintf(os.Stderr, "lab: mmdebstrap makes a Debian %s root of %s (%s)\n", Suite, arch, name)
-			return runOnlyThere(ctx, work, held, append(argv, Suite, made, sources))
+			return runOnlyThere(ctx, work, made, held, slices.Concat(argv, last(work, made), []string{sources}))
 		},
 	}
 }
@@ -128,14 +151,14 @@ exec "$@"
 `
 
 // runOnlyThere runs a command with onlyThere. The open file held goes with it.
-func runOnlyThere(ctx context.Context, dir string, held *os.File, argv []string) error {
+func runOnlyThere(ctx context.Context, dir, made string, held *os.File, argv []string) error {
 	temp := filepath.Join(dir, "tmp")
 	if err := errors.Join(os.Mkdir(temp, 0), os.Chmod(temp, 0o777|os.ModeSticky)); err != nil {
 		return err
 	}
 	args := []string{"--mount", "--propagation", "private", "--", "sh", "-c", onlyThere, "sh", dir}
 	cmd := exec.CommandContext(ctx, "unshare", append(args, argv...)...)
-	cmd.Env = append(os.Environ(), "TMPDIR=/tmp", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8")
+	cmd.Env = append(os.Environ(), "TMPDIR=/tmp", "MADE="+made, "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8")
 	cmd.ExtraFiles = []*os.File{held}
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w\n%s", argv[0], err, tail(string(out), 15))

@@ -69,7 +69,7 @@ func imageConfig(abi *arch.ABI, layer string) map[string]any {
 		"architecture": platform[1],
 		"config":       map[string]any{"Env": []string{imagePath}, "Cmd": []string{"bash"}},
 		"rootfs":       map[string]any{"type": "layers", "diff_ids": []string{layer}},
-		"history":      []map[string]any{{"created": time.Unix(0, 0).UTC(), "created_by": "debootstrap --foreign"}},
+		"history":      []map[string]any{{"created": time.Unix(0, 0).UTC(), "created_by": "mmdebstrap"}},
 	}
 	if variant := platform[2]; variant != "" {
 		config["variant"] = variant

@@ -1,4 +1,4 @@
-// Package lab brings what tests and the demonstration need of the outside: foreign roots made by debootstrap, a Docker engine,
+// Package lab brings what tests and the demonstration need of the outside: foreign roots, a Docker engine,
 // image builders, and the program itself, freshly built.
 //
 // What is slow to make is kept in a cache folder; what is started is ended with the process that started it, however that one ends.

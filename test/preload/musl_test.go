@@ -10,8 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/stretchr/testify/require"
-
 	"binproxy/emu/arch"
 	"binproxy/test/debs"
 	"binproxy/test/lab"
@@ -107,13 +105,4 @@ func command(ctx context.Context, name string, args ...string) error {
 		return fmt.Errorf("%s: %w\n%s", name, err, out[max(0, len(out)-2000):])
 	}
 	return nil
-}
-
-// muslBase loads the root as an image.
-func muslBase(t *testing.T, engine *lab.Engine) string {
-	t.Helper()
-	ref := fmt.Sprintf("binproxy-lab-%d/musl:arm64", os.Getpid())
-	require.NoError(t, engine.Load(t.Context(), muslRoot(t), "arm64", ref))
-	t.Cleanup(func() { _ = engine.Command(context.Background(), "rmi", "--force", ref).Run() })
-	return ref
 }
