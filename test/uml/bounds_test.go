@@ -3,9 +3,9 @@ package uml
 import (
 	"crypto/sha256"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -77,8 +77,14 @@ func TestOverlay(t *testing.T) {
 		require.NoError(t, err)
 		assert.Len(t, names, 1, "the layer, and nothing half-made")
 		kept := snapshot(t, keep)
-		r := c.run(t, nil, "--upper", keep, "--timeout", "4s", "--", "sh", "-c", "rm -r /etc /root; sleep 60")
-		assert.Equal(t, 125, r.status)
+		cmd := c.command("--upper", keep, "--", "sh", "-c", "rm -r /etc /root; echo removed; sleep 60")
+		told, err := cmd.StdoutPipe()
+		require.NoError(t, err)
+		p := start(t, cmd)
+		_, err = io.ReadFull(told, make([]byte, len("removed\n")))
+		require.NoError(t, err)
+		require.NoError(t, p.Process.Kill())
+		p.wait()
 		assert.Equal(t, kept, snapshot(t, keep), "a run that is ended keeps the layer of the one before")
 		out = c.sh(t, `cat /etc/motd; ls -d /www /bin/vi`, "--overlay")
 		assert.Equal(t, []string{"hello", "/bin/vi", "/www"}, lines(out), "a layer that is not named is not there")
@@ -127,11 +133,11 @@ func TestBind(t *testing.T) {
 // TestEscape mounts by hostfs what the kernel's process can open, as uml.md of this project's facts did from a guest that its own
 // option hostfs= was to bound: nothing of the host is there but what the run was given, and that is not to be written.
 func TestEscape(t *testing.T) {
-	secret := filepath.Join(shared, "secret")
-	require.NoError(t, os.WriteFile(secret, []byte("secret\n"), 0o644))
-	t.Cleanup(func() { os.Remove(secret) })
-	each(t, func(t *testing.T, c *testCase) {
-		before := snapshot(t, shared)
+	eachUser(t, func(t *testing.T, c *testCase) {
+		fixed := func() string {
+			return snapshot(t, filepath.Join(shared, "root")) + snapshot(t, filepath.Dir(c.kernel)) + snapshot(t, filepath.Join(shared, "binproxy"))
+		}
+		before := fixed()
 		out := c.sh(t, `
 for path in /../../../ / /root/.. /root/../.. /boot/../../..; do
 	mount -t hostfs none /mnt -o $path || continue
@@ -151,7 +157,7 @@ true`)
 			assert.True(t, allowed[line], "the guest reached %q", line)
 		}
 		assert.Contains(t, out, "linux", "the mounts themselves work")
-		assert.Equal(t, before, snapshot(t, shared))
+		assert.Equal(t, before, fixed())
 	})
 	t.Run("proc of the host", func(t *testing.T) {
 		c := one(t)
@@ -162,15 +168,20 @@ true`)
 
 // TestKilled kills the host side at several moments of a run with everything; newCase looks for what is left.
 func TestKilled(t *testing.T) {
-	for _, name := range []string{"ours", "debian"} {
-		for _, after := range []time.Duration{0, 5, 10, 20, 40, 80, 160, 320, 640, 1280} {
+	t.Parallel()
+	moments := []time.Duration{0, 5, 10, 20, 40, 80, 160, 320, 640, 1280}
+	if testing.Short() {
+		moments = []time.Duration{0, 20, 320, 1280}
+	}
+	for _, name := range names() {
+		for _, after := range moments {
 			t.Run(fmt.Sprintf("%s/%d", name, after), func(t *testing.T) {
+				t.Parallel()
 				c := newCase(t, name, users()[len(users())-1])
-				cmd := c.command("--net", "--overlay", "--arch", "arm64", "--", "sleep", "60")
-				require.NoError(t, cmd.Start())
+				p := start(t, c.command("--net", "--overlay", "--arch", "arm64", "--", "sleep", "60"))
 				time.Sleep(after * time.Millisecond)
-				require.NoError(t, cmd.Process.Kill())
-				cmd.Wait()
+				require.NoError(t, p.Process.Kill())
+				p.wait()
 			})
 		}
 	}
@@ -218,8 +229,7 @@ int main(int argc, char **argv)
 		{"HANGS", "was still running after 1s and was ended"}, {"ENDS", "ended with status 7 and without the command's"},
 	} {
 		kernel := filepath.Join(c.dir, test.define)
-		out, err := exec.Command(gcc, "-static", "-D"+test.define, "-o", kernel, source).CombinedOutput()
-		require.NoError(t, err, string(out))
+		tool(t, gcc, "-static", "-D"+test.define, "-o", kernel, source)
 		r := c.run(t, nil, "--kernel", kernel, "--timeout", "1s", "--", "true")
 		assert.Equal(t, result{125, "", "binproxy: uml: the kernel " + kernel + " (6.99.1) " + test.want +
 			"; the end of its log:\nLinux version 6.99.1\ncannot find my memory\n"}, r)

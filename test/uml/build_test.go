@@ -120,11 +120,10 @@ func TestBuild(t *testing.T) {
 	})
 	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
 		t.Run(signal.String(), func(t *testing.T) {
-			cmd := b.compiling(t)
-			require.NoError(t, cmd.Process.Signal(signal))
-			cmd.Wait()
-			assert.Equal(t, 125, cmd.ProcessState.ExitCode())
-			said, err := os.ReadFile(cmd.Stderr.(*os.File).Name())
+			p := b.compiling(t)
+			require.NoError(t, p.Process.Signal(signal))
+			assert.Equal(t, 125, p.wait())
+			said, err := os.ReadFile(p.Stderr.(*os.File).Name())
 			require.NoError(t, err)
 			assert.Contains(t, string(said), "binproxy: uml kernel build: interrupted\n")
 			assert.Equal(t, whole, b.there(t))
@@ -132,17 +131,15 @@ func TestBuild(t *testing.T) {
 		})
 	}
 	t.Run("killed", func(t *testing.T) {
-		cmd := b.compiling(t)
-		require.NoError(t, cmd.Process.Kill())
-		cmd.Wait()
+		p := b.compiling(t)
+		require.NoError(t, p.Process.Kill())
+		p.wait()
 		unfinished := b.there(t)
 		assert.Subset(t, unfinished, whole)
 		assert.Greater(t, len(unfinished), len(whole), "it had no chance to remove its directory")
 		list := exec.Command(built.Binproxy(t), "uml", "kernel", "list")
 		list.Env = append(os.Environ(), "XDG_CACHE_HOME="+b.cache)
-		out, err := list.Output()
-		require.NoError(t, err)
-		assert.NotContains(t, string(out), "build-")
+		assert.NotContains(t, finish(t, list, nil).stdout, "build-")
 		endSleepers(t)
 	})
 	// The next build takes the place of the killed one, and of the kernel that had another configuration.
@@ -155,19 +152,19 @@ func TestBuild(t *testing.T) {
 }
 
 // compiling starts a build whose compiler hangs, and waits until that is at work.
-func (b builds) compiling(t *testing.T) *exec.Cmd {
+func (b builds) compiling(t *testing.T) *process {
 	t.Helper()
 	cmd := b.command(t, "--source", sourceTar(t, "6.99.1", "slow"))
 	said, err := os.Create(filepath.Join(t.TempDir(), "stderr")) // no pipe: what a killed build leaves at work would hold it
 	require.NoError(t, err)
 	t.Cleanup(func() { said.Close() })
 	cmd.Stderr = said
-	require.NoError(t, cmd.Start())
+	p := start(t, cmd)
 	for range 600 {
 		logs, _ := filepath.Glob(filepath.Join(b.cache, "binproxy/uml/build-*/log"))
 		for _, log := range logs {
 			if text, _ := os.ReadFile(log); bytes.Contains(text, []byte("\ncompiling\n")) {
-				return cmd
+				return p
 			}
 		}
 		time.Sleep(50 * time.Millisecond)
@@ -176,10 +173,10 @@ func (b builds) compiling(t *testing.T) *exec.Cmd {
 	return nil
 }
 
-// endSleepers ends what a killed build left at work: our children, since this test is their reaper.
+// endSleepers ends what a killed build left at work: our children, since this test is their reaper, and then the children of these.
 func endSleepers(t *testing.T) {
 	t.Helper()
-	for range 100 {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		list := children()
 		if len(list) == 0 {
 			return
@@ -189,34 +186,38 @@ func endSleepers(t *testing.T) {
 			fmt.Sscan(child, &pid)
 			syscall.Kill(pid, syscall.SIGKILL)
 		}
-		left()
 	}
+	t.Error("what the build left cannot be ended")
 }
 
-// The kernel that `make test` has built, or that lies in the cache, is taken as it is and boots.
-func TestBuildCached(t *testing.T) {
-	c := one(t)
-	var ours *uml.Kernel
-	for _, k := range uml.Kernels() {
-		if ours == nil && !strings.HasPrefix(k.Path, "/usr/") {
-			ours = k
-		}
-	}
-	require.NotNil(t, ours)
-	out := c.sh(t, "uname -r")
-	assert.Equal(t, ours.Release+"\n", out)
-	dir := filepath.Dir(ours.Path)
-	made, err := os.ReadFile(filepath.Join(dir, "config"))
+// The kernel that the long run has built is of this configuration, and boots.
+func TestBuilt(t *testing.T) {
+	need.Long(t)
+	k := ourKernel(t)
+	made, err := os.ReadFile(filepath.Join(filepath.Dir(k.Path), "config"))
 	require.NoError(t, err)
 	fragment, err := os.ReadFile("../../emu/uml/fragment.config")
 	require.NoError(t, err)
 	need.Installed(t, bytes.Equal(made, fragment), "a kernel of this configuration (binproxy uml kernel build)")
-	before := snapshot(t, dir)
-	cmd := exec.Command(built.Binproxy(t), "uml", "kernel", "build", "--version", strings.Join(strings.Split(ours.Release, ".")[:2], "."))
-	r := finish(t, cmd, nil)
-	need.Given(t, !strings.Contains(r.stderr, "no package linux-source"), "a package linux-source in the lists of apt")
-	require.Equal(t, 0, r.status, r.stderr)
-	assert.Equal(t, ours.Path+"\n", r.stdout)
-	assert.Equal(t, ours.Release+" is there already\n", r.stderr)
-	assert.Equal(t, before, snapshot(t, dir))
+	c := one(t)
+	assert.Equal(t, k.Release+"\n", c.sh(t, "uname -r"))
+}
+
+// The kernel of Debian's next release runs by the loader and the libraries that it came with, and loads the modules, for every user.
+func TestFetched(t *testing.T) {
+	need.Long(t) // the short run has no other kernel where this one is needed
+	need.Emulator(t, "aarch64")
+	t.Parallel()
+	for _, uid := range users() {
+		t.Run(itoa(uid), func(t *testing.T) {
+			t.Parallel()
+			c := newCase(t, fetched, uid)
+			k, err := uml.Open(c.kernel)
+			require.NoError(t, err)
+			assert.Equal(t, k.Release+"\nlayer\n", c.sh(t, "uname -r; echo layer >/etc/motd; cat /etc/motd", "--overlay"))
+			r := c.run(t, nil, "--root", filepath.Join(shared, "arm64"), "--arch", "arm64", "--", "/bin/sh", "twice")
+			assert.Equal(t, fmt.Sprintf("arm64 aarch64 %s [/bin/sh twice]\narm64 aarch64 %[1]s [/bin/sh a b]\n", k.Release), r.stdout, r.stderr)
+			assert.Equal(t, 9, r.status)
+		})
+	}
 }

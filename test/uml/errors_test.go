@@ -4,11 +4,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"binproxy/emu/uml"
 	"binproxy/test/built"
 	"binproxy/test/need"
 )
@@ -24,9 +27,7 @@ func TestChecks(t *testing.T) {
 	bz := make([]byte, 0x400)
 	copy(bz, "MZ")
 	copy(bz[0x202:], "HdrS")
-	guest := filepath.Join(t.TempDir(), "guest")
-	built.Guest(t, "arm64", "testdata/guest.go", guest)
-	arm64 := content(t, guest)
+	arm64 := content(t, filepath.Join(shared, "arm64/bin/sh"))
 	program := content(t, built.Binproxy(t))
 	for _, test := range []struct {
 		args []string
@@ -54,7 +55,6 @@ func TestChecks(t *testing.T) {
 		{[]string{"--rw", "--ro"}, "only one of --ro, --overlay and --rw"},
 		{[]string{"--arch", "arm64", "--emulator", "/bin/true"}, "emulator /bin/true: not a static program"},
 		{[]string{"--net=token"}, `"token" is neither vector nor slirp`},
-		{[]string{"--net=slirp"}, "--net: the kernel .* has no CONFIG_UML_NET_SLIRP"},
 		{[]string{"--arch", "arm64", "--emulator", c.dir + "/none"}, "emulator: open .*/none: no such file"},
 		{[]string{"--arch", "vax"}, "vax"},
 		{[]string{"--mem", "lots"}, `"lots" is no size such as 64M or 1G`},
@@ -62,6 +62,11 @@ func TestChecks(t *testing.T) {
 		r := c.run(t, nil, append(test.args, "--", "true")...)
 		assert.Equal(t, 125, r.status, "%v", test.args)
 		assert.Regexp(t, "^binproxy: uml.*"+test.want+".*\n$", r.stderr, "%v", test.args)
+	}
+	if c.name != debian {
+		r := c.run(t, nil, "--net=slirp", "--", "true")
+		assert.Equal(t, 125, r.status)
+		assert.Regexp(t, "^binproxy: uml: --net: the kernel .* has no CONFIG_UML_NET_SLIRP\n$", r.stderr)
 	}
 	r := c.run(t, nil, "--", "/bin/none")
 	assert.Equal(t, 127, r.status)
@@ -81,7 +86,7 @@ func content(t *testing.T, path string) string {
 // TestNotAllowed wants a message where the user may not do what a run needs.
 func TestNotAllowed(t *testing.T) {
 	need.Root(t) // to make what an ordinary user may not open
-	c := newCase(t, "ours", ordinary)
+	c := one(t)
 	shut := filepath.Join(c.dir, "shut")
 	require.NoError(t, os.Mkdir(shut, 0o700))
 	open := filepath.Join(c.dir, "open")
@@ -109,10 +114,12 @@ func TestNoInit(t *testing.T) {
 		return finish(t, cmd, nil)
 	}
 	dynamic := filepath.Join(c.dir, "dynamic")
-	build := exec.Command("go", "build", "-buildmode=pie", "-o", dynamic, "../..")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	out, err := build.CombinedOutput()
-	require.NoError(t, err, string(out))
+	need.Program(t, "gcc", "gcc")
+	// Linked by gcc, of the same objects as the static one.
+	build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -linkmode=external", "-o", dynamic, "../..")
+	build.Env = append(os.Environ(), "CGO_ENABLED=1")
+	made := finish(t, build, nil)
+	require.Zero(t, made.status, made.stderr)
 	require.NoError(t, os.Rename(dynamic, filepath.Join(c.dir, "binproxy")))
 	r := run(filepath.Join(c.dir, "binproxy"))
 	assert.Equal(t, 125, r.status)
@@ -166,10 +173,8 @@ func TestPoorHost(t *testing.T) {
 func TestPtraceRefused(t *testing.T) {
 	c := one(t)
 	gcc := need.Program(t, "gcc", "gcc")
-	program := filepath.Join(shared, "noptrace")
-	out, err := exec.Command(gcc, "-o", program, "testdata/noptrace.c").CombinedOutput()
-	require.NoError(t, err, string(out))
-	defer os.Remove(program)
+	program := filepath.Join(c.dir, "noptrace")
+	tool(t, gcc, "-o", program, "testdata/noptrace.c")
 	inner := c.command("--", "true")
 	cmd := exec.Command(program, inner.Args...)
 	cmd.Dir, cmd.SysProcAttr, cmd.Env = inner.Dir, inner.SysProcAttr, inner.Env
@@ -178,14 +183,23 @@ func TestPtraceRefused(t *testing.T) {
 	assert.Regexp(t, `^binproxy: uml: ptrace is refused .*\n$`, r.stderr)
 }
 
-// TestKernelList shows what is found.
+// TestKernelList shows what is found, and what cannot run here with the reason.
 func TestKernelList(t *testing.T) {
-	c := newCase(t, "debian", os.Geteuid())
+	t.Parallel()
+	k, err := uml.Open(debianKernel)
+	need.Installed(t, err == nil, "Debian's kernel (package user-mode-linux)")
+	c := newCase(t, packaged(), os.Geteuid())
 	cmd := c.command()
 	cmd.Args = []string{cmd.Path, "uml", "kernel", "list"}
 	r := finish(t, cmd, nil)
 	assert.Equal(t, 0, r.status, r.stderr)
-	assert.Regexp(t, `(?m)^6\.\S+\t/usr/bin/linux.uml$`, r.stdout)
-	assert.Regexp(t, `(?m)^  overlay +as a module, in /usr/lib/uml/modules/6`, r.stdout)
-	assert.Regexp(t, `(?m)^  vector +yes$`, r.stdout)
+	_, shown, found := strings.Cut(r.stdout, k.Release+"\t"+debianKernel+"\n")
+	require.True(t, found, r.stdout)
+	runs := "yes"
+	if k.RunsHere() != nil {
+		runs = "no: cannot run on this CPU, .*"
+	}
+	assert.Regexp(t, `^  this CPU +`+runs+`\n`, shown)
+	assert.Regexp(t, `(?m)^  overlay +as a module, in /usr/lib/uml/modules/`+regexp.QuoteMeta(k.Release), shown)
+	assert.Regexp(t, `(?m)^  vector +yes$`, shown)
 }

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -19,13 +21,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"binproxy/emu/uml"
-	"binproxy/test/built"
 	"binproxy/test/need"
 )
 
 // TestGuest looks around in the guest.
 func TestGuest(t *testing.T) {
-	each(t, func(t *testing.T, c *testCase) {
+	eachUser(t, func(t *testing.T, c *testCase) {
 		k, err := uml.Open(c.kernel)
 		require.NoError(t, err)
 		out := c.sh(t, `uname -r; id -u; echo "$GREETING"; pwd; cat /etc/motd; grep -c . /proc/1/status >/dev/null && echo proc; ls -d /sys/kernel; `+
@@ -73,24 +74,23 @@ func TestStreams(t *testing.T) {
 			r, w, err := os.Pipe()
 			require.NoError(t, err)
 			cmd.Stdout = w
-			require.NoError(t, cmd.Start())
+			p := start(t, cmd)
 			w.Close()
 			buf := make([]byte, 2)
 			_, err = r.Read(buf)
 			require.NoError(t, err)
 			r.Close()
-			cmd.Wait()
 			assert.Equal(t, "y\n", string(buf))
-			assert.Equal(t, 128+int(syscall.SIGPIPE), cmd.ProcessState.ExitCode())
+			assert.Equal(t, 128+int(syscall.SIGPIPE), p.wait())
 		})
 	})
 }
 
-// TestStatuses runs all 256 on our kernel, four at a time: so it is the run of many without a leak, too.
+// TestStatuses runs all 256 on our kernel, as many at a time as there are processors: so it is the run of many without a leak, too.
 func TestStatuses(t *testing.T) {
 	each(t, func(t *testing.T, c *testCase) {
 		statuses := []int{0, 1, 127, 134, 255}
-		if filepath.Base(filepath.Dir(c.kernel)) == "ours" && c.uid == users()[len(users())-1] {
+		if c.name == ours && c.uid == users()[len(users())-1] {
 			statuses = nil
 			for n := range 256 {
 				statuses = append(statuses, n)
@@ -98,9 +98,10 @@ func TestStatuses(t *testing.T) {
 		}
 		got := make([]result, len(statuses))
 		var wg sync.WaitGroup
-		for lane := range 4 {
+		lanes := runtime.NumCPU()
+		for lane := range lanes {
 			wg.Go(func() {
-				for i := lane; i < len(statuses); i += 4 {
+				for i := lane; i < len(statuses); i += lanes {
 					got[i] = c.run(t, nil, "--", "sh", "-c", "exit "+itoa(statuses[i]))
 				}
 			})
@@ -127,16 +128,15 @@ func TestSignals(t *testing.T) {
 			cmd := c.command("--", "sh", "-c", test.script)
 			out, err := cmd.StdoutPipe()
 			require.NoError(t, err)
-			require.NoError(t, cmd.Start())
+			p := start(t, cmd)
 			ready := make([]byte, len("ready\n"))
-			_, err = out.Read(ready)
+			_, err = io.ReadFull(out, ready)
 			require.NoError(t, err)
 			require.Equal(t, "ready\n", string(ready))
-			require.NoError(t, cmd.Process.Signal(test.signal))
+			require.NoError(t, p.Process.Signal(test.signal))
 			var rest bytes.Buffer
 			rest.ReadFrom(out)
-			cmd.Wait()
-			assert.Equal(t, test.status, cmd.ProcessState.ExitCode())
+			assert.Equal(t, test.status, p.wait())
 			assert.Equal(t, test.out, rest.String())
 		}
 	})
@@ -146,19 +146,19 @@ func TestSignals(t *testing.T) {
 func TestTerminal(t *testing.T) {
 	each(t, func(t *testing.T, c *testCase) {
 		master, slave := pty(t)
-		unix.IoctlSetWinsize(int(master.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 33, Col: 101})
+		setSize(t, slave, 33, 101)
 		before, err := unix.IoctlGetTermios(int(slave.Fd()), unix.TCGETS)
 		require.NoError(t, err)
 		cmd := c.command()
 		cmd.Env = append(cmd.Env, "PS1=prompt> ")
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
 		cmd.SysProcAttr.Setsid, cmd.SysProcAttr.Setctty = true, true
-		require.NoError(t, cmd.Start())
+		p := start(t, cmd)
 		s := &session{t: t, f: master}
 		s.expect("prompt> ")
 		s.say("stty size; tty; test -t 2 && echo three\r")
 		s.expect("33 101\r\n/dev/pts/0\r\nthree\r\n")
-		require.NoError(t, unix.IoctlSetWinsize(int(master.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 40, Col: 90}))
+		setSize(t, slave, 40, 90)
 		s.say("while [ \"$(stty size)\" != '40 90' ]; do sleep 0.05; done; echo resi''zed\r")
 		s.expect("resized\r\n")
 		s.say("sh -c \"echo sle''eps; exec sleep 300\"\r")
@@ -168,26 +168,32 @@ func TestTerminal(t *testing.T) {
 		s.say("echo status $?\r")
 		s.expect("status 130\r\n")
 		s.say("exit 7\r")
-		cmd.Wait()
-		assert.Equal(t, 7, cmd.ProcessState.ExitCode())
+		assert.Equal(t, 7, p.wait())
 		after, err := unix.IoctlGetTermios(int(slave.Fd()), unix.TCGETS)
 		require.NoError(t, err)
 		assert.Equal(t, before, after, "the terminal's settings")
 	})
 }
 
-// pty opens a pseudo-terminal.
+// pty opens a pseudo-terminal. Reads of the master can have a deadline.
 func pty(t *testing.T) (master, slave *os.File) {
 	t.Helper()
-	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	require.NoError(t, err)
-	require.NoError(t, unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0))
-	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
+	master = os.NewFile(uintptr(fd), "/dev/ptmx")
+	require.NoError(t, unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0))
+	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
 	require.NoError(t, err)
 	slave, err = os.OpenFile("/dev/pts/"+itoa(n), os.O_RDWR|unix.O_NOCTTY, 0)
 	require.NoError(t, err)
 	t.Cleanup(func() { master.Close(); slave.Close() })
 	return master, slave
+}
+
+// setSize is a change of the terminal's window.
+func setSize(t *testing.T, slave *os.File, rows, cols uint16) {
+	t.Helper()
+	require.NoError(t, unix.IoctlSetWinsize(int(slave.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: cols}))
 }
 
 // session talks on a terminal.
@@ -205,8 +211,7 @@ func (s *session) say(text string) {
 // expect reads until the text has come.
 func (s *session) expect(text string) {
 	s.t.Helper()
-	watchdog := time.AfterFunc(time.Minute, func() { s.f.Close() })
-	defer watchdog.Stop()
+	require.NoError(s.t, s.f.SetReadDeadline(time.Now().Add(time.Minute)))
 	buf := make([]byte, 4096)
 	for {
 		if _, after, found := strings.Cut(s.got, text); found {
@@ -224,10 +229,7 @@ func (s *session) expect(text string) {
 // TestArch runs an arm64 program, in a root that has nothing else, and as a child of itself.
 func TestArch(t *testing.T) {
 	need.Emulator(t, "aarch64")
-	root := filepath.Join(t.TempDir(), "arm64")
-	require.NoError(t, os.MkdirAll(filepath.Join(root, "bin"), 0o755))
-	built.Guest(t, "arm64", "testdata/guest.go", filepath.Join(root, "bin/sh"))
-	openUp(t, root)
+	root := filepath.Join(shared, "arm64")
 	each(t, func(t *testing.T, c *testCase) {
 		k, err := uml.Open(c.kernel)
 		require.NoError(t, err)
@@ -242,16 +244,9 @@ func TestArch(t *testing.T) {
 	})
 }
 
-// openUp lets every user reach a directory below the test's temporary one.
-func openUp(t *testing.T, dir string) {
-	for ; dir != "/" && dir != os.TempDir(); dir = filepath.Dir(dir) {
-		require.NoError(t, os.Chmod(dir, 0o755))
-	}
-}
-
 // TestHostRoot runs on the host's own root, which is the default.
 func TestHostRoot(t *testing.T) {
-	each(t, func(t *testing.T, c *testCase) {
+	eachUser(t, func(t *testing.T, c *testCase) {
 		cmd := c.command("--root", "/", "--", "sh", "-c", "pwd; ls; echo >/etc/binproxy-uml-test && echo written")
 		cmd.Dir = c.dir
 		r := finish(t, cmd, nil)

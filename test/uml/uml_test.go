@@ -3,8 +3,6 @@
 package uml
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -16,7 +14,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/u-root/u-root/pkg/ldd"
@@ -56,16 +53,38 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// setup copies the program and makes the root, once.
-var setup = sync.OnceValue(func() error {
+// prepare makes what the cases share, once: the program, a root, a guest's program, a secret, and the kernel that is to be downloaded. So no case
+// has children besides its own.
+func prepare(t *testing.T) {
+	t.Helper()
+	need.Program(t, "busybox", "busybox")
+	prepared.Lock()
+	defer prepared.Unlock()
+	if prepared.done {
+		return
+	}
+	require.NoError(t, copyFile(built.Binproxy(t), filepath.Join(shared, "binproxy")))
 	root := filepath.Join(shared, "root")
 	for _, dir := range []string{"bin", "etc", "proc", "sys", "dev", "tmp", "run", "root", "mnt", "www"} {
-		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
-			return err
-		}
+		require.NoError(t, os.MkdirAll(filepath.Join(root, dir), 0o755))
 	}
-	return errors.Join(makeBusybox(root), os.WriteFile(filepath.Join(root, "etc/motd"), []byte("hello\n"), 0o644))
-})
+	require.NoError(t, makeBusybox(root))
+	require.NoError(t, os.WriteFile(filepath.Join(root, "etc/motd"), []byte("hello\n"), 0o644))
+	require.NoError(t, os.WriteFile(filepath.Join(shared, "secret"), []byte("secret\n"), 0o644))
+	require.NoError(t, os.MkdirAll(filepath.Join(shared, "arm64/bin"), 0o755))
+	built.Guest(t, "arm64", "testdata/guest.go", filepath.Join(shared, "arm64/bin/sh"))
+	if packaged() == fetched || !testing.Short() {
+		prepared.fetched, prepared.fetchErr = uml.Fetch(os.Stderr)
+	}
+	prepared.done = true
+}
+
+var prepared struct {
+	sync.Mutex
+	done     bool
+	fetched  string
+	fetchErr error
+}
 
 func makeBusybox(root string) error {
 	busybox, err := exec.LookPath("busybox")
@@ -102,44 +121,100 @@ func copyFile(from, to string) error {
 	return err
 }
 
+// The kernels: one that binproxy uml kernel build has made, that of the machine's package user-mode-linux, and that of Debian's next release.
+const (
+	ours    = "ours"
+	debian  = "debian"
+	fetched = "fetched"
+)
+
 // testCase is one kernel with one user.
 type testCase struct {
-	kernel string
+	name   string // of the kernel
+	kernel string // its file
 	uid    int
 	dir    string // the user's own: HOME and TMPDIR lie in it
 }
 
-// kernels are the two.
-func kernels(t *testing.T) map[string]string {
-	found := map[string]string{}
-	for _, k := range uml.Kernels() {
-		name := "ours"
-		if k.Path == "/usr/bin/linux.uml" {
-			name = "debian"
-		}
-		if found[name] == "" {
-			found[name] = k.Path
-		}
+// packaged is the kernel that comes without a compiler: the machine's package where this CPU runs it, else the next release's.
+func packaged() string {
+	if k, err := uml.Open(debianKernel); err == nil && k.RunsHere() != nil {
+		return fetched
 	}
-	need.Installed(t, found["debian"] != "", "Debian's kernel (package user-mode-linux)")
-	need.Installed(t, found["ours"] != "", "a kernel of ours (binproxy uml kernel build)")
-	for name, path := range found {
-		to := filepath.Join(shared, name, "linux")
-		if _, err := os.Stat(to); err != nil {
-			require.NoError(t, copyFile(path, to))
-		}
-		found[name] = to
-	}
-	return found
+	return debian
 }
 
-// each runs a test for every kernel and user.
-func each(t *testing.T, test func(t *testing.T, c *testCase)) {
-	for _, name := range []string{"ours", "debian"} {
-		for _, uid := range users() {
-			t.Run(fmt.Sprintf("%s/%d", name, uid), func(t *testing.T) { test(t, newCase(t, name, uid)) })
+const debianKernel = "/usr/bin/linux.uml"
+
+// kernel is the path of a kernel that every user may read; the test is skipped where it is not there or cannot run here.
+func kernel(t *testing.T, name string) string {
+	t.Helper()
+	kernelMu.Lock()
+	defer kernelMu.Unlock()
+	to := filepath.Join(shared, name)
+	if _, err := os.Stat(filepath.Join(to, "linux")); err == nil {
+		return filepath.Join(to, "linux")
+	}
+	switch name {
+	case debian:
+		k, err := uml.Open(debianKernel)
+		need.Installed(t, err == nil, "Debian's kernel (package user-mode-linux)")
+		need.Given(t, k.RunsHere() == nil, fmt.Sprintf("a CPU that Debian's kernel runs on: %v", k.RunsHere()))
+		require.NoError(t, copyFile(k.Path, filepath.Join(to, "linux")))
+	case fetched:
+		need.Installed(t, prepared.fetchErr == nil, fmt.Sprintf("the kernel of Debian's next release (binproxy uml kernel fetch): %v", prepared.fetchErr))
+		require.NoError(t, os.CopyFS(to, os.DirFS(filepath.Dir(prepared.fetched))))
+	case ours:
+		k := ourKernel(t)
+		require.NoError(t, copyFile(k.Path, filepath.Join(to, "linux")))
+	}
+	return filepath.Join(to, "linux")
+}
+
+var kernelMu sync.Mutex
+
+// ourKernel is the newest that was built.
+func ourKernel(t *testing.T) *uml.Kernel {
+	t.Helper()
+	for _, k := range uml.Kernels() {
+		if dir := filepath.Base(filepath.Dir(k.Path)); dir[0] >= '0' && dir[0] <= '9' && k.RunsHere() == nil {
+			return k
 		}
 	}
+	need.Installed(t, false, "a kernel of ours that runs here (binproxy uml kernel build)")
+	return nil
+}
+
+// each runs a test in the long run for every kernel and user, in the short run for the packaged kernel and an ordinary user.
+func each(t *testing.T, test func(t *testing.T, c *testCase)) {
+	uids := users()
+	if testing.Short() {
+		uids = uids[len(uids)-1:]
+	}
+	cases(t, uids, test)
+}
+
+// eachUser does so with every user in the short run, too: as root, a guest is bounded otherwise.
+func eachUser(t *testing.T, test func(t *testing.T, c *testCase)) { cases(t, users(), test) }
+
+func cases(t *testing.T, uids []int, test func(t *testing.T, c *testCase)) {
+	t.Parallel()
+	for _, name := range names() {
+		for _, uid := range uids {
+			t.Run(fmt.Sprintf("%s/%d", name, uid), func(t *testing.T) {
+				t.Parallel()
+				test(t, newCase(t, name, uid))
+			})
+		}
+	}
+}
+
+// names are the kernels of this run.
+func names() []string {
+	if testing.Short() {
+		return []string{packaged()}
+	}
+	return []string{ours, packaged()}
 }
 
 func users() []int {
@@ -149,18 +224,17 @@ func users() []int {
 	return []int{os.Geteuid()}
 }
 
-// one is the case of our kernel and the least of the users.
-func one(t *testing.T) *testCase { return newCase(t, "ours", users()[len(users())-1]) }
+// one is the case of the first kernel and the least of the users.
+func one(t *testing.T) *testCase {
+	t.Helper()
+	t.Parallel()
+	return newCase(t, names()[0], users()[len(users())-1])
+}
 
 func newCase(t *testing.T, name string, uid int) *testCase {
 	t.Helper()
-	need.Program(t, "busybox", "busybox")
-	require.NoError(t, setup())
-	program := filepath.Join(shared, "binproxy")
-	if _, err := os.Stat(program); err != nil {
-		require.NoError(t, copyFile(built.Binproxy(t), program))
-	}
-	c := &testCase{kernel: kernels(t)[name], uid: uid}
+	prepare(t)
+	c := &testCase{name: name, kernel: kernel(t, name), uid: uid}
 	dir, err := os.MkdirTemp(shared, "user-")
 	require.NoError(t, err)
 	c.dir = dir
@@ -194,36 +268,6 @@ func mounts(t *testing.T) string {
 	return strings.Join(ours, "")
 }
 
-// left waits for what is ending, reaps it, and lists the children that live on.
-func left() []string {
-	var alive []string
-	for range 100 {
-		for {
-			if pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil); pid <= 0 || err != nil {
-				break
-			}
-		}
-		if alive = children(); len(alive) == 0 {
-			return nil
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-	return alive
-}
-
-func children() []string {
-	var alive []string
-	lists, _ := filepath.Glob("/proc/self/task/*/children")
-	for _, list := range lists {
-		text, _ := os.ReadFile(list)
-		for _, pid := range strings.Fields(string(text)) {
-			cmdline, _ := os.ReadFile("/proc/" + pid + "/cmdline")
-			alive = append(alive, pid+" "+string(bytes.ReplaceAll(cmdline, []byte{0}, []byte{' '})))
-		}
-	}
-	return alive
-}
-
 // command is binproxy uml run with the case's kernel, on the busybox root unless args say otherwise.
 func (c *testCase) command(args ...string) *exec.Cmd {
 	all := []string{"uml", "run", "--kernel", c.kernel}
@@ -250,18 +294,6 @@ type result struct {
 func (c *testCase) run(t *testing.T, stdin io.Reader, args ...string) result {
 	t.Helper()
 	return finish(t, c.command(args...), stdin)
-}
-
-func finish(t *testing.T, cmd *exec.Cmd, stdin io.Reader) result {
-	t.Helper()
-	var stdout, stderr bytes.Buffer
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, &stdout, &stderr
-	err := cmd.Run()
-	var exitErr *exec.ExitError
-	if err != nil && !errors.As(err, &exitErr) {
-		t.Fatal(err)
-	}
-	return result{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
 }
 
 // sh runs a shell script in the guest and wants it to end with 0.
