@@ -104,8 +104,17 @@ func TestDownloadFails(t *testing.T) {
 	assert.ErrorContains(t, err, "apt-get update: exit status 100: ")
 	assert.Empty(t, there(t, dir))
 
+	// Interrupted when half of it is there.
+	a.Set(func() { a.Gone, a.Hang = false, true })
 	ctx, cancel := context.WithCancelCause(t.Context())
-	cancel(assert.AnError)
+	go func() {
+		for ctx.Err() == nil {
+			if parts, _ := filepath.Glob(filepath.Join(dir, "download-*", "*")); len(parts) > 0 {
+				cancel(assert.AnError)
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}()
 	_, err = l.Download(ctx, dir, "linux-source-7.3")
 	assert.ErrorIs(t, err, assert.AnError)
 	assert.Empty(t, there(t, dir))

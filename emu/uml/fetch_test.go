@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"binproxy/test/archive"
+	"binproxy/test/mirror"
 	"binproxy/test/need"
 )
 
@@ -73,8 +73,8 @@ func TestFetch(t *testing.T) {
 		require.NoError(t, os.Chmod(path, 0o755))
 	}
 	write(t, filepath.Join(c, "usr/lib/any/libm.so.6"), "not needed")
-	next := archive.New(t, map[string]string{"user-mode-linux_7.9um1": deb(t, kernelPackage, "7.9um1", tree), "libc6_2.99-1": deb(t, cPackage, "2.99-1", c)})
-	useArchives(t, map[string]*archive.Archive{"testing": next})
+	next := mirror.New(t, map[string]string{"user-mode-linux_7.9um1": deb(t, kernelPackage, "7.9um1", tree), "libc6_2.99-1": deb(t, cPackage, "2.99-1", c)})
+	useArchives(t, map[string]*mirror.Archive{"testing": next})
 
 	cache, err := CacheDir()
 	require.NoError(t, err)
@@ -117,8 +117,8 @@ func TestFetchWithoutLibraries(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	tree := t.TempDir()
 	compileC(t, filepath.Join(tree, debianKernel), byItsLoader)
-	next := archive.New(t, map[string]string{"user-mode-linux_7.9um1": deb(t, kernelPackage, "7.9um1", tree)})
-	useArchives(t, map[string]*archive.Archive{"unstable": next})
+	next := mirror.New(t, map[string]string{"user-mode-linux_7.9um1": deb(t, kernelPackage, "7.9um1", tree)})
+	useArchives(t, map[string]*mirror.Archive{"unstable": next})
 	_, err := Fetch(io.Discard)
 	assert.EqualError(t, err, "libc6: no such package")
 	next.Set(func() { next.Packages["libc6_2.99-1"] = deb(t, cPackage, "2.99-1", t.TempDir()) })

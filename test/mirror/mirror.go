@@ -1,5 +1,6 @@
-// Package mirror is a Debian archive on the loopback, for tests of what downloads from one: it can be busy, cut an answer short, lose a version
-// or be gone. It is not signed; apt takes it as [trusted=yes].
+// Package mirror is a Debian archive on the loopback, for tests of what downloads from one: it
+// can be busy, cut an answer short, lose a version or be gone. It is not signed; apt takes it as
+// [trusted=yes].
 package mirror
 
 import (
@@ -28,6 +29,7 @@ type Archive struct {
 	Gone     bool              // the server answers nothing
 	Refuse   int               // so many requests for packages are refused
 	Cut      int               // so many answers with packages end in the middle
+	Hang     bool              // answers with packages stop in the middle
 	Updates  int               // requests for the index
 }
 
@@ -62,13 +64,13 @@ func (a *Archive) serve(w http.ResponseWriter, q *http.Request) {
 	case name == "dists/tests/main/binary-amd64/Packages":
 		fmt.Fprint(w, a.index())
 	case strings.HasPrefix(name, "pool/"):
-		a.servePackage(w, strings.TrimSuffix(strings.TrimPrefix(name, "pool/"), "_amd64.deb"))
+		a.servePackage(w, q, strings.TrimSuffix(strings.TrimPrefix(name, "pool/"), "_amd64.deb"))
 	default:
 		http.NotFound(w, q)
 	}
 }
 
-func (a *Archive) servePackage(w http.ResponseWriter, name string) {
+func (a *Archive) servePackage(w http.ResponseWriter, q *http.Request, name string) {
 	text, found := a.Packages[name]
 	switch {
 	case a.Refuse > 0:
@@ -76,6 +78,13 @@ func (a *Archive) servePackage(w http.ResponseWriter, name string) {
 		http.Error(w, "busy", http.StatusForbidden)
 	case !found:
 		http.Error(w, "superseded", http.StatusNotFound)
+	case a.Hang:
+		w.Header().Set("Content-Length", fmt.Sprint(len(text)))
+		fmt.Fprint(w, text[:len(text)/2])
+		w.(http.Flusher).Flush()
+		a.mu.Unlock()
+		<-q.Context().Done() // until the other side has gone
+		a.mu.Lock()
 	default:
 		w.Header().Set("Content-Length", fmt.Sprint(len(text)))
 		if a.Cut > 0 {
