@@ -4,7 +4,6 @@ package aec
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -15,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"binproxy/test/built"
+	"binproxy/test/debs"
 	"binproxy/test/host"
 	"binproxy/test/lab"
 	"binproxy/test/need"
@@ -118,81 +118,15 @@ func (w who) refuses(says string, args ...string) {
 // cache is a directory that stays for the next run.
 func cache(t testing.TB, name string) string {
 	t.Helper()
-	base, err := os.UserCacheDir()
+	base, err := lab.Cache()
 	require.NoError(t, err)
-	dir := filepath.Join(base, "binproxy", name)
+	dir := filepath.Join(base, name)
 	require.NoError(t, os.MkdirAll(dir, 0o755))
-	return dir
-}
-
-// deb is the contents of a Debian package of the machine's own apt sources, unpacked in the cache.
-func deb(t testing.TB, name string) string {
-	t.Helper()
-	dir := filepath.Join(cache(t, "debs"), name)
-	if _, err := os.Stat(dir); err == nil {
-		return dir
-	}
-	need.Program(t, "apt-get", "apt")
-	temp, err := os.MkdirTemp(filepath.Dir(dir), ".new-")
-	require.NoError(t, err)
-	defer os.RemoveAll(temp)
-	download := exec.Command("apt-get", "-o", "APT::Sandbox::User=root", "download", name)
-	download.Dir = temp
-	out, err := download.CombinedOutput()
-	need.Given(t, err == nil, fmt.Sprintf("the Debian package %s, which apt-get cannot download: %s", name, out))
-	files, err := filepath.Glob(temp + "/*.deb")
-	require.NoError(t, err)
-	require.Len(t, files, 1)
-	out, err = exec.Command("dpkg-deb", "-x", files[0], temp+"/root").CombinedOutput()
-	require.NoError(t, err, "%s", out)
-	if err := os.Rename(temp+"/root", dir); !errors.Is(err, os.ErrExist) {
-		require.NoError(t, err)
-	}
-	return dir
-}
-
-// foreignDeb is deb for a package of another architecture, from lists of our own in the cache: the machine's apt knows nothing of it. The package itself
-// lies beside it, with .deb added to the name.
-func foreignDeb(t testing.TB, arch, name string) string {
-	t.Helper()
-	dir := filepath.Join(cache(t, "debs"), name+"-"+arch)
-	if _, err := os.Stat(dir + ".deb"); err == nil {
-		return dir
-	}
-	need.Program(t, "apt-get", "apt")
-	mirror, err := lab.Mirror(t.Context())
-	require.NoError(t, err)
-	temp, err := os.MkdirTemp(filepath.Dir(dir), ".new-")
-	require.NoError(t, err)
-	defer os.RemoveAll(temp)
-	for _, sub := range []string{"state/lists/partial", "cache/archives/partial", "etc"} {
-		require.NoError(t, os.MkdirAll(temp+"/"+sub, 0o755))
-	}
-	source := fmt.Sprintf("deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s main\n", mirror, lab.Suite)
-	require.NoError(t, os.WriteFile(temp+"/etc/sources.list", []byte(source), 0o644))
-	require.NoError(t, os.WriteFile(temp+"/state/status", nil, 0o644))
-	for _, args := range [][]string{{"update"}, {"download", name}} {
-		cmd := exec.Command("apt-get", append([]string{"-o", "APT::Architecture=" + arch, "-o", "APT::Architectures=" + arch, "-o", "APT::Sandbox::User=root",
-			"-o", "Dir::State=" + temp + "/state", "-o", "Dir::State::status=" + temp + "/state/status", "-o", "Dir::Cache=" + temp + "/cache",
-			"-o", "Dir::Etc::sourcelist=" + temp + "/etc/sources.list", "-o", "Dir::Etc::sourceparts=/dev/null"}, args...)...)
-		cmd.Dir = temp
-		out, err := cmd.CombinedOutput()
-		need.Given(t, err == nil, fmt.Sprintf("the Debian package %s of %s, which apt-get cannot download: %s", name, arch, out))
-	}
-	files, err := filepath.Glob(temp + "/*.deb")
-	require.NoError(t, err)
-	require.Len(t, files, 1)
-	out, err := exec.Command("dpkg-deb", "-x", files[0], temp+"/root").CombinedOutput()
-	require.NoError(t, err, "%s", out)
-	if err := os.Rename(temp+"/root", dir); !errors.Is(err, os.ErrExist) {
-		require.NoError(t, err)
-	}
-	require.NoError(t, os.Rename(files[0], dir+".deb"))
 	return dir
 }
 
 // busybox is the path of a static busybox of the architecture.
 func busybox(t testing.TB, arch string) string {
 	t.Helper()
-	return foreignDeb(t, arch, "busybox-static") + "/bin/busybox"
+	return debs.UnpackedFor(t, lab.Suite, arch, "busybox-static") + "/bin/busybox"
 }

@@ -17,6 +17,9 @@ import (
 	"binproxy/emu/binfmt"
 	"binproxy/emu/elfinfo"
 	"binproxy/emu/elfinfo/tiny"
+	"binproxy/test/debs"
+	"binproxy/test/lab"
+	"binproxy/test/need"
 )
 
 // crossPackages are Debian's C libraries of other architectures, for all of them from the same mirror: their loader is a program that runs by itself.
@@ -29,11 +32,12 @@ var crossPackages = map[string]string{
 
 // Entries as conf prints them are taken by the kernel and recognise Debian's programs of their architecture, and not the others'.
 func TestEntriesRecogniseDebiansPrograms(t *testing.T) {
+	need.Long(t) // it fetches a C library for each of nineteen ABIs
 	w := root(t)
 	registry := binfmt.Registry{Dir: binfmt.Dir}
 	programs := map[string]string{}
 	for name, pkg := range crossPackages {
-		programs[name] = loader(t, name, deb(t, pkg))
+		programs[name] = loader(t, name, debs.Unpacked(t, lab.Suite, pkg))
 	}
 	assert.GreaterOrEqual(t, len(programs), 12)
 	for name := range programs {

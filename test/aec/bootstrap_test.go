@@ -17,6 +17,7 @@ import (
 
 	"binproxy/emu/binfmt"
 	"binproxy/emu/bootstrap"
+	"binproxy/test/debs"
 	"binproxy/test/host"
 	"binproxy/test/lab"
 	"binproxy/test/need"
@@ -67,6 +68,7 @@ func (d debianRoot) make(t *testing.T, w who, dir string) {
 func (d debianRoot) source(t *testing.T, dir string) []string {
 	if d.whole && d.from == "mmdebstrap" {
 		// It installs usrmerge, and all the Perl behind that, which debootstrap's root has not: they come from Debian's mirror.
+		debs.Network(t)
 		mirror, err := lab.Mirror(t.Context())
 		require.NoError(t, err)
 		return []string{"--mirror", mirror, "--keyring", "/usr/share/keyrings/debian-archive-keyring.gpg"}

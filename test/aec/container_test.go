@@ -21,6 +21,7 @@ import (
 	"binproxy/test/built"
 	"binproxy/test/debs"
 	"binproxy/test/host"
+	"binproxy/test/lab"
 	"binproxy/test/need"
 	"binproxy/test/snapshot"
 )
@@ -287,7 +288,7 @@ func walk(t *testing.T, w who, route, nsenter string) {
 	assert.Equal(t, "arm64\n", inside("dpkg --print-architecture"))
 
 	for _, pkg := range []string{"tcc", "libc6-dev", "linux-libc-dev"} {
-		require.NoError(t, exec.Command("cp", foreignDeb(t, "arm64", pkg)+".deb", at+"/tmp/"+pkg+".deb").Run())
+		require.NoError(t, exec.Command("cp", debs.File(t, lab.Suite, "arm64", pkg), at+"/tmp/"+pkg+".deb").Run())
 	}
 	inside("dpkg --force-depends -i /tmp/*.deb >/tmp/log 2>&1 || { cat /tmp/log; exit 1; }")
 	require.NoError(t, os.WriteFile(at+"/tmp/hello.c", []byte("#include <stdio.h>\nint main(void) { puts(\"built inside\"); return 0; }\n"), 0o644))
@@ -318,7 +319,7 @@ dpkg-deb -Znone --build "$TO.d" "$TO"
 rm -rf "$TO.d"
 `
 	cmd := exec.Command("sh", "-c", script)
-	cmd.Env = append(os.Environ(), "FROM="+foreignDeb(t, "arm64", "qemu-user-static")+".deb", "TO="+deb)
+	cmd.Env = append(os.Environ(), "FROM="+debs.File(t, lab.Suite, "arm64", "qemu-user-static"), "TO="+deb)
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	return deb

@@ -184,3 +184,20 @@ func Wait(ctx context.Context, d time.Duration) error {
 		return nil
 	}
 }
+
+// Waits is how long Attempt waits for a mirror that hiccups.
+func Waits() []time.Duration { return []time.Duration{time.Second, 3 * time.Second} }
+
+// Attempt calls f until it succeeds, once more after each of the waits.
+func Attempt(ctx context.Context, waits []time.Duration, f func() error) error {
+	for _, d := range waits {
+		err := f()
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		if Wait(ctx, d) != nil {
+			return err
+		}
+	}
+	return f()
+}

@@ -12,6 +12,7 @@ import (
 
 	"binproxy/emu/arch"
 	"binproxy/test/built"
+	"binproxy/test/debs"
 	"binproxy/test/lab"
 	"binproxy/test/need"
 )
@@ -22,6 +23,7 @@ import (
 // installs the small package.
 func TestApt(t *testing.T) {
 	need.Root(t)
+	debs.Network(t)
 	for port, builders := range map[string][]func(testing.TB) lab.Builder{
 		"arm64": {lab.Classic, lab.BuildKit, buildah},
 		"armhf": {lab.BuildKit, lab.Classic, buildah},

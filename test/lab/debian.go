@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"binproxy/emu/arch"
+	"binproxy/test/apt"
 	"binproxy/test/fixture"
 	"binproxy/test/need"
 )
@@ -120,7 +121,10 @@ func mmdebstrap(name, arch, ext string, argv []string, last func(work, made stri
 				return err
 			}
 			fmt.Fprintf(os.Stderr, "lab: mmdebstrap makes a Debian %s root of %s (%s)\n", Suite, arch, name)
-			return runOnlyThere(ctx, work, made, held, slices.Concat(argv, last(work, made), []string{sources}))
+			command := slices.Concat(argv, last(work, made), []string{sources})
+			return persist(ctx, filepath.Join(work, "tmp"), func() error {
+				return errors.Join(os.RemoveAll(made), runOnlyThere(ctx, work, made, held, command))
+			})
 		},
 	}
 }
@@ -150,10 +154,10 @@ shift
 exec "$@"
 `
 
-// runOnlyThere runs a command with onlyThere. The open file held goes with it.
+// runOnlyThere runs a command with onlyThere, its /tmp being the directory's tmp. The open file held goes with it.
 func runOnlyThere(ctx context.Context, dir, made string, held *os.File, argv []string) error {
 	temp := filepath.Join(dir, "tmp")
-	if err := errors.Join(os.Mkdir(temp, 0), os.Chmod(temp, 0o777|os.ModeSticky)); err != nil {
+	if err := os.Chmod(temp, 0o777|os.ModeSticky); err != nil {
 		return err
 	}
 	args := []string{"--mount", "--propagation", "private", "--", "sh", "-c", onlyThere, "sh", dir}
@@ -161,7 +165,7 @@ func runOnlyThere(ctx context.Context, dir, made string, held *os.File, argv []s
 	cmd.Env = append(os.Environ(), "TMPDIR=/tmp", "MADE="+made, "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8")
 	cmd.ExtraFiles = []*os.File{held}
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w\n%s", argv[0], err, tail(string(out), 15))
+		return fmt.Errorf("%s: %w: %s", argv[0], err, apt.Reason(string(out)))
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"binproxy/test/apt"
 	"binproxy/test/fixture"
 	"binproxy/test/need"
 )
@@ -43,15 +44,41 @@ func firstStage(arch string, progress io.Writer) *fixture.Fixture {
 				return fmt.Errorf("there is no %s root in the cache yet, and only root can make one with debootstrap", arch)
 			}
 			root := filepath.Join(work, "root")
-			if err := os.Mkdir(root, 0o755); err != nil {
-				return err
-			}
-			if err := debootstrap(ctx, arch, root, held, progress); err != nil {
+			err := persist(ctx, root, func() error { return debootstrap(ctx, arch, root, held, progress) })
+			if err != nil {
 				return err
 			}
 			return run(exec.CommandContext(ctx, "tar", "--numeric-owner", "--sort=name", "-C", root, "-cf", made, "."))
 		},
 	}
+}
+
+// persist calls what downloads into a directory until it succeeds, a few times, each time with the
+// directory empty: mirrors hiccup.
+func persist(ctx context.Context, dir string, download func() error) error {
+	return apt.Attempt(ctx, apt.Waits(), func() error {
+		if err := os.RemoveAll(dir); err != nil {
+			return err
+		}
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+		return download()
+	})
+}
+
+// patience is for how many seconds debootstrap's wget waits for a server, twice for each file.
+var patience = 5
+
+// wgetrc has debootstrap's wget end soon where nobody answers: by itself it would wait for hours. It
+// is not for a user who has settings of his own.
+func wgetrc(dir string) ([]string, error) {
+	home, err := os.UserHomeDir()
+	if _, statErr := os.Stat(filepath.Join(home, ".wgetrc")); err == nil && statErr == nil || os.Getenv("WGETRC") != "" {
+		return nil, nil
+	}
+	path := filepath.Join(dir, "wgetrc")
+	return []string{"WGETRC=" + path}, os.WriteFile(path, fmt.Appendf(nil, "timeout = %d\ntries = 2\n", patience), 0o644)
 }
 
 // debootstrap runs the first stage. The lock's file goes with it: were we killed, the next process waits until it has ended too.
@@ -66,6 +93,11 @@ func debootstrap(ctx context.Context, arch, root string, locked *os.File, progre
 	}
 	cmd := exec.CommandContext(ctx, "debootstrap", args...)
 	cmd.Env = append(os.Environ(), "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin")
+	bounds, err := wgetrc(filepath.Dir(root))
+	if err != nil {
+		return err
+	}
+	cmd.Env = append(cmd.Env, bounds...)
 	if cmd.Path, err = exec.LookPath("debootstrap"); err != nil {
 		cmd.Path, cmd.Err = "/usr/sbin/debootstrap", nil
 	}
@@ -77,7 +109,7 @@ func debootstrap(ctx context.Context, arch, root string, locked *os.File, progre
 	err = cmd.Run()
 	w.Close()
 	if text := <-said; err != nil {
-		return fmt.Errorf("debootstrap %s: %w\n%s", strings.Join(args, " "), err, tail(text, 15))
+		return fmt.Errorf("debootstrap of %s for %s: %w: %s", Suite, arch, err, apt.Reason(text))
 	}
 	return plainProc(root)
 }

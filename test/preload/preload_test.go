@@ -16,6 +16,7 @@ import (
 
 	"binproxy/emu/arch"
 	"binproxy/test/built"
+	"binproxy/test/debs"
 	"binproxy/test/lab"
 	"binproxy/test/need"
 )
@@ -108,6 +109,7 @@ func TestPtraceRefused(t *testing.T) {
 
 // TestApt finishes a root and installs a package in it, with every program that debootstrap, apt and dpkg start by paths of their own.
 func TestApt(t *testing.T) {
+	debs.Network(t)
 	for _, abi := range []*arch.ABI{arch.Get("aarch64"), arch.Get("armhf")} {
 		t.Run(abi.Debian, func(t *testing.T) {
 			need.Long(t)

@@ -1,0 +1,148 @@
+package debs
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"binproxy/test/archive"
+)
+
+// mirror is an archive with a package, which everything here takes for Debian's; the cache is
+// empty.
+func mirror(t *testing.T) *archive.Archive {
+	t.Helper()
+	a := archive.New(t)
+	a.Add("one", "1", nil)
+	a.Index()
+	from(t, a.URL)
+	return a
+}
+
+func from(t *testing.T, url string) {
+	t.Helper()
+	archive.Configure(t, url)
+	t.Setenv("BINPROXY_MIRROR", url)
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	usualTrust, usualPatience := trust, patience
+	t.Cleanup(func() { trust, patience = usualTrust, usualPatience })
+	trust, patience.Answer = "trusted=yes", time.Second
+}
+
+func version(t *testing.T, dir string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(dir, "usr/share/one/version"))
+	require.NoError(t, err)
+	return string(text)
+}
+
+// A package comes as a file and unpacked, for any architecture, once.
+func TestFile(t *testing.T) {
+	a := mirror(t)
+	for _, arch := range []string{"amd64", "arm64"} {
+		dir, file := UnpackedFor(t, archive.Suite, arch, "one"), File(t, archive.Suite, arch, "one")
+		assert.Equal(t, "1\n", version(t, dir))
+		out, err := exec.Command("dpkg-deb", "-f", file, "Package").Output()
+		require.NoError(t, err)
+		assert.Equal(t, "one\n", string(out))
+	}
+	assert.Equal(t, 2, a.Asked("/one_1_all.deb"))
+}
+
+// A mirror that is busy or cuts what it sends is asked again, for an index and for a package.
+func TestHiccup(t *testing.T) {
+	for name, how := range map[string]func(*archive.Archive){
+		"busy":            func(a *archive.Archive) { a.Fail("/one_1_all.deb", 2, archive.Busy) },
+		"cut":             func(a *archive.Archive) { a.Fail("/one_1_all.deb", 2, a.Cut) },
+		"busy, the index": func(a *archive.Archive) { a.Fail("/Release", 1, archive.Busy) },
+		"cut, the index":  func(a *archive.Archive) { a.Fail("/Packages", 1, a.Cut) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			how(mirror(t))
+			assert.Equal(t, "1\n", version(t, Unpacked(t, archive.Suite, "one")))
+		})
+	}
+}
+
+// The lists that were kept name a version that the mirror has replaced.
+func TestSuperseded(t *testing.T) {
+	a := mirror(t)
+	Unpacked(t, archive.Suite, "one")
+	a.Remove("one", "1")
+	a.Add("one", "2", nil)
+	a.Index()
+	files, err := Download(t.Context(), archive.Suite, "amd64", t.TempDir(), "one")
+	require.NoError(t, err)
+	require.Len(t, files, 1)
+	assert.Equal(t, "one_2_all.deb", filepath.Base(files[0]))
+}
+
+// What cannot be had is an error of one line, and nothing of it is in the cache.
+func TestFailures(t *testing.T) {
+	download := func(t *testing.T) error {
+		t.Helper()
+		cache := os.Getenv("XDG_CACHE_HOME")
+		made := filepath.Join(cache, "one")
+		err := makeOnce(t.Context(), made, func(ctx context.Context, work, made string) error {
+			return Unpack(ctx, archive.Suite, "amd64", work, made, "one")
+		})
+		left, _ := filepath.Glob(made + "*")
+		assert.Equal(t, []string{made + ".lock"}, left)
+		return err
+	}
+	t.Run("no such package", func(t *testing.T) {
+		a := mirror(t)
+		a.Remove("one", "1")
+		a.Index()
+		assert.EqualError(t, download(t), "apt-get download: Unable to locate package one")
+	})
+	t.Run("gone", func(t *testing.T) {
+		a := mirror(t)
+		a.Remove("one", "1")
+		assert.EqualError(t, download(t), "apt-get download: "+a.URL+"/pool/one_1_all.deb: 404  Not Found")
+	})
+	for name, url := range map[string]func(testing.TB) string{"nobody listens": archive.Nobody, "nobody answers": archive.Silent} {
+		t.Run(name, func(t *testing.T) {
+			url := url(t)
+			from(t, url)
+			first := download(t)
+			assert.ErrorContains(t, first, "apt-get update: "+url+"/dists/"+archive.Suite+"/InRelease: ")
+			// The next test is told at once.
+			canceled, cancel := context.WithCancel(t.Context())
+			cancel()
+			_, err := Download(canceled, archive.Suite, "amd64", t.TempDir(), "one")
+			assert.Equal(t, first, err)
+		})
+	}
+}
+
+// A process that was killed has left half of something, beside its place.
+func TestKilledHalfWay(t *testing.T) {
+	place := filepath.Join(t.TempDir(), "made")
+	require.NoError(t, os.MkdirAll(place+".partial/made/half", 0o755))
+	require.NoError(t, os.WriteFile(place+".lock", nil, 0o644))
+	calls := 0
+	fill := func(_ context.Context, work, made string) error {
+		calls++
+		left, err := os.ReadDir(work)
+		require.NoError(t, err)
+		assert.Empty(t, left)
+		return os.WriteFile(made, []byte("whole"), 0o644)
+	}
+	require.NoError(t, makeOnce(t.Context(), place, fill))
+	require.NoError(t, makeOnce(t.Context(), place, fill))
+	assert.Equal(t, 1, calls)
+	text, err := os.ReadFile(place)
+	require.NoError(t, err)
+	assert.Equal(t, "whole", string(text))
+	_, err = os.Stat(place + ".partial")
+	assert.True(t, errors.Is(err, fs.ErrNotExist))
+}
