@@ -1,9 +1,11 @@
 // Package apt fetches packages with package lists of its own.
 //
-// apt-get and apt-cache are called with lists, cache and status in a directory of the caller's, so that what the machine's own apt knows
-// and has installed stays as it is, and no privilege is needed. What they ask is either the machine's sources, or suites of Debian that
-// the machine does not have: from the mirror that its apt uses, checked with Debian's keys. Lists are read again when they are a day old,
-// and when a download fails: then the archive may have a newer version than they say.
+// apt-get and apt-cache are called with lists, cache and status in a directory of the caller's, so
+// that what the machine's own apt knows and has installed stays as it is, and no privilege is
+// needed. What they ask is either the machine's sources, or suites of Debian that the machine does
+// not have: from the mirror that its apt uses, checked with Debian's keys. Lists are read again
+// when they are a day old, and when a download fails: then the archive may have a newer version
+// than they say.
 //
 // A download comes to its place whole or not at all.
 package apt
@@ -24,7 +26,8 @@ import (
 // ErrNoPackage tells that the lists have no such package.
 var ErrNoPackage = errors.New("no such package")
 
-// keyring has the keys of all of Debian's suites (package debian-archive-keyring, which apt depends on in Debian).
+// keyring has the keys of all of Debian's suites (package debian-archive-keyring, which apt
+// depends on in Debian).
 const keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 // fresh is how long lists are believed.
@@ -36,7 +39,8 @@ var pauses = []time.Duration{time.Second, 4 * time.Second, 10 * time.Second}
 // Programs are what is called, and the Debian packages that have them.
 var Programs = [][2]string{{"apt-get", "apt"}, {"apt-cache", "apt"}}
 
-// Lists are package lists, and the apt that uses them. One process at a time may have those of a directory.
+// Lists are package lists, and the apt that uses them. One process at a time may have those of a
+// directory.
 type Lists struct {
 	dir     string
 	options []string
@@ -61,7 +65,8 @@ func Debian(ctx context.Context, dir string, suites ...string) (*Lists, error) {
 	return Sources(dir, "[signed-by="+keyring+"] "+mirror, suites...)
 }
 
-// Sources gives lists of suites of a repository, kept in dir. The repository is named as in a line of a sources.list.
+// Sources gives lists of suites of a repository, kept in dir. The repository is named as in a line
+// of a sources.list.
 func Sources(dir, repository string, suites ...string) (*Lists, error) {
 	var text strings.Builder
 	for _, suite := range suites {
@@ -146,7 +151,8 @@ func (l *Lists) version(ctx context.Context, name string) (string, error) {
 	return "", fmt.Errorf("%s: %w", name, ErrNoPackage)
 }
 
-// Download puts packages into a directory and returns the paths of the files, in the order of the names.
+// Download puts packages into a directory and returns the paths of the files, in the order of the
+// names.
 func (l *Lists) Download(ctx context.Context, dir string, names ...string) (files []string, err error) {
 	if err := l.refresh(ctx); err != nil {
 		return nil, err
@@ -182,7 +188,8 @@ func retry(ctx context.Context, try func() error) error {
 	return err
 }
 
-// download is one try, into a directory of its own: apt writes a file under its name from the first byte on.
+// download is one try, into a directory of its own: apt writes a file under its name from the
+// first byte on.
 func (l *Lists) download(ctx context.Context, dir string, names []string) ([]string, error) {
 	for _, name := range names {
 		if _, err := l.version(ctx, name); err != nil {
@@ -215,7 +222,8 @@ func (l *Lists) download(ctx context.Context, dir string, names []string) ([]str
 // stamp is a file as old as the lists.
 func (l *Lists) stamp() string { return filepath.Join(l.dir, "updated") }
 
-// refresh reads the lists again that are not fresh. Where that cannot be done, old ones have to do.
+// refresh reads the lists again that are not fresh. Where that cannot be done, old ones have to
+// do.
 func (l *Lists) refresh(ctx context.Context) error {
 	fi, err := os.Stat(l.stamp())
 	if err == nil && time.Since(fi.ModTime()).Abs() < fresh || l.failed != nil {

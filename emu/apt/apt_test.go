@@ -120,7 +120,8 @@ func TestDownloadFails(t *testing.T) {
 	assert.Empty(t, there(t, dir))
 }
 
-// Old lists are read again; where that cannot be done they are used; without any there is an error that says why.
+// Old lists are read again; where that cannot be done they are used; without any there is an error
+// that says why.
 func TestOldLists(t *testing.T) {
 	a := newArchive(t, map[string]string{"other_1.0": "other"})
 	state := t.TempDir()

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// Mirror is the Debian mirror that the machine's own apt uses; "" where it uses none (an Ubuntu). apt itself reads its configuration, in
-// whichever form it is written.
+// Mirror is the Debian mirror that the machine's own apt uses; "" where it uses none (an Ubuntu).
+// apt itself reads its configuration, in whichever form it is written.
 func Mirror(ctx context.Context) (string, error) {
 	listed := func(format string, filters ...string) (string, error) {
 		out, err := exec.CommandContext(ctx, "apt-get", append([]string{"indextargets", "--no-release-info", "--format", format, "Created-By: Packages"}, filters...)...).Output()
@@ -34,8 +34,8 @@ func Mirror(ctx context.Context) (string, error) {
 	return direct(site)
 }
 
-// debianSites keeps the sites of lines "SITE SUITE" that are Debian's by the last part of the path, or a list of mirrors. The security
-// archive has no base system.
+// debianSites keeps the sites of lines "SITE SUITE" that are Debian's by the last part of the
+// path, or a list of mirrors. The security archive has no base system.
 func debianSites(lines string) string {
 	var sites strings.Builder
 	for line := range strings.Lines(lines) {
@@ -52,7 +52,8 @@ func isDebian(site string) bool { return strings.HasSuffix(strings.TrimSuffix(si
 // mirrorList is how apt names a file that lists mirrors.
 const mirrorList = "mirror+file:"
 
-// direct resolves apt's mirror+file:LIST to the first Debian mirror in LIST, "" where it has none; debootstrap knows only plain addresses.
+// direct resolves apt's mirror+file:LIST to the first Debian mirror in LIST, "" where it has none;
+// debootstrap knows only plain addresses.
 func direct(site string) (string, error) {
 	list, ok := strings.CutPrefix(site, mirrorList)
 	if !ok {

@@ -21,8 +21,9 @@ import (
 	"binproxy/emu/sys"
 )
 
-// BuildOptions is one build. Version is a kernel series (6.12) that Debian or the machine's own sources have, "" for the newest; Source is
-// a tar file of a kernel's source, to be taken instead of a package's.
+// BuildOptions is one build. Version is a kernel series (6.12) that Debian or the machine's own
+// sources have, "" for the newest; Source is a tar file of a kernel's source, to be taken instead
+// of a package's.
 type BuildOptions struct {
 	Version, Source string
 	Progress        io.Writer
@@ -57,7 +58,8 @@ func Build(o BuildOptions) (string, error) {
 	})
 }
 
-// locked makes a kernel while no other process does. A signal ends it, and what it has made so far goes.
+// locked makes a kernel while no other process does. A signal ends it, and what it has made so far
+// goes.
 func locked(o BuildOptions, make func(*builder) (string, error)) (string, error) {
 	if runtime.GOARCH != "amd64" {
 		return "", errors.New("not here: User Mode Linux is a kernel for x86 hosts")

@@ -6,11 +6,14 @@ import (
 	"binproxy/emu/sys"
 )
 
-// The registers of a process that a kernel traces have to be handed to the host whole: PTRACE_SETREGSET of NT_X86_XSTATE refuses (EFAULT) a buffer
-// that is smaller than the CPU's XSAVE area (arch/x86/kernel/fpu/regset.c, xstateregs_set). Up to 6.12 that buffer has a fixed size, whatever the
-// host: HOST_FP_SIZE of arch/x86/um/user-offsets.c, "DEFINE_LONGS(HOST_FP_SIZE, 2696)", which is enough for AVX-512 and protection keys. Since 6.13
-// its size is asked of the host at the boot: host_fp_size of arch/x86/um/os-Linux/registers.c (commit 3f17fed21491, "um: switch to regset API and
-// depend on XSTATE"). With AMX's tiles the area is 11,008 bytes: the older kernels panic at their first process.
+// The registers of a process that a kernel traces have to be handed to the host whole:
+// PTRACE_SETREGSET of NT_X86_XSTATE refuses (EFAULT) a buffer that is smaller than the CPU's XSAVE
+// area (arch/x86/kernel/fpu/regset.c, xstateregs_set). Up to 6.12 that buffer has a fixed size,
+// whatever the host: HOST_FP_SIZE of arch/x86/um/user-offsets.c, "DEFINE_LONGS(HOST_FP_SIZE,
+// 2696)", which is enough for AVX-512 and protection keys. Since 6.13 its size is asked of the
+// host at the boot: host_fp_size of arch/x86/um/os-Linux/registers.c (commit 3f17fed21491, "um:
+// switch to regset API and depend on XSTATE"). With AMX's tiles the area is 11,008 bytes: the
+// older kernels panic at their first process.
 const (
 	fixedRegisters = 2696
 	sizedByHost    = "6.13"
@@ -19,7 +22,8 @@ const (
 // hostRegisters is the size of the XSAVE area here; a variable for tests.
 var hostRegisters = sys.XSaveSize
 
-// runsOn tells why a kernel of a release cannot run where the registers take so many bytes; nil where it can.
+// runsOn tells why a kernel of a release cannot run where the registers take so many bytes; nil
+// where it can.
 func runsOn(release string, registers int) error {
 	if registers <= fixedRegisters || compareReleases(release, sizedByHost) >= 0 {
 		return nil

@@ -37,7 +37,8 @@ func TestRunsOn(t *testing.T) {
 		"cannot run on this CPU, whose registers take 11008 bytes (XSAVE; AMX has such): a User Mode Linux before 6.13 has 2696 for them")
 }
 
-// On a CPU with AMX an old kernel is refused before it boots, passed over, and told of in the list.
+// On a CPU with AMX an old kernel is refused before it boots, passed over, and told of in the
+// list.
 func TestOldKernelsOnAMX(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	cache, err := CacheDir()

@@ -12,7 +12,8 @@ import (
 	"strings"
 )
 
-// Config is the configuration that the kernel was built with: option without CONFIG_ -> y, m or a value.
+// Config is the configuration that the kernel was built with: option without CONFIG_ -> y, m or a
+// value.
 func (k *Kernel) Config() (map[string]string, error) {
 	runtime.LockOSThread() // addresses are fixed for a thread
 	defer runtime.UnlockOSThread()
@@ -33,8 +34,8 @@ func (k *Kernel) Config() (map[string]string, error) {
 	return config, nil
 }
 
-// modulesFor finds the modules that the job needs and the kernel does not have built in. A kernel without a directory of modules has
-// all of them built in, or lacks them: its mount then says so.
+// modulesFor finds the modules that the job needs and the kernel does not have built in. A kernel
+// without a directory of modules has all of them built in, or lacks them: its mount then says so.
 func (k *Kernel) modulesFor(j *job) ([]string, error) {
 	dir := filepath.Join(k.modules, k.Release)
 	index, err := os.ReadFile(filepath.Join(dir, modulesIndex))
@@ -65,7 +66,8 @@ func (k *Kernel) modulesFor(j *job) ([]string, error) {
 // modulesIndex is the file that says of each module which others it needs.
 const modulesIndex = "modules.dep"
 
-// dependencies finds a module and those that it needs in the text of modules.dep, in the order of their loading.
+// dependencies finds a module and those that it needs in the text of modules.dep, in the order of
+// their loading.
 func dependencies(index, name string) []string {
 	for line := range strings.Lines(index) {
 		path, needs, _ := strings.Cut(strings.TrimSpace(line), ":")
@@ -78,7 +80,8 @@ func dependencies(index, name string) []string {
 	return nil
 }
 
-// A Feature is something of a kernel that binproxy uses: the option, and what does not work without it.
+// A Feature is something of a kernel that binproxy uses: the option, and what does not work
+// without it.
 type Feature struct {
 	Name, Option, Without string
 }
@@ -100,7 +103,8 @@ var Features = []Feature{
 // A FeatureState is a feature, and how a kernel has it.
 type FeatureState struct{ Name, State string }
 
-// Describe tells whether the kernel runs on this CPU, and for each feature whether it has it and what it cannot do without.
+// Describe tells whether the kernel runs on this CPU, and for each feature whether it has it and
+// what it cannot do without.
 func (k *Kernel) Describe() ([]FeatureState, error) {
 	config, err := k.Config()
 	if err != nil {

@@ -14,17 +14,20 @@ import (
 	"binproxy/emu/apt"
 )
 
-// kernelPackage is Debian's package of a kernel, and cPackage the one with the loader and the C library that it is linked with.
+// kernelPackage is Debian's package of a kernel, and cPackage the one with the loader and the C
+// library that it is linked with.
 const (
 	kernelPackage = "user-mode-linux"
 	cPackage      = "libc6"
 )
 
-// fetchedModules are those of the package's modules that are kept: what a guest's PID 1 loads, and FUSE. All of them would be 160 MB.
+// fetchedModules are those of the package's modules that are kept: what a guest's PID 1 loads, and
+// FUSE. All of them would be 160 MB.
 var fetchedModules = []string{"overlay", "binfmt_misc", "fuse"}
 
-// Fetch brings the kernel that Debian's next release has as a package, and returns its path in the cache. It is linked with that release's C
-// library, so that comes with it, and the loader that goes with that: the kernel runs by them, as an emulator of a bundle does.
+// Fetch brings the kernel that Debian's next release has as a package, and returns its path in the
+// cache. It is linked with that release's C library, so that comes with it, and the loader that
+// goes with that: the kernel runs by them, as an emulator of a bundle does.
 func Fetch(progress io.Writer) (string, error) {
 	return locked(BuildOptions{Progress: progress}, (*builder).fetch)
 }
@@ -65,7 +68,8 @@ func (b *builder) fetch() (string, error) {
 	return filepath.Join(dir, "linux"), nil
 }
 
-// pick takes out of the packages' files what a kernel is run with, and returns its release: the kernel, its loader and libraries, its modules.
+// pick takes out of the packages' files what a kernel is run with, and returns its release: the
+// kernel, its loader and libraries, its modules.
 func pick(from, to string) (release string, err error) {
 	kernel := filepath.Join(to, "linux")
 	if err := move(filepath.Join(from, debianKernel), kernel); err != nil {
@@ -81,7 +85,8 @@ func pick(from, to string) (release string, err error) {
 	return k.Release, pickModules(filepath.Join(from, debianModules, k.Release), filepath.Join(to, ownModules, k.Release))
 }
 
-// pickLibraries takes the loader and the libraries that a program is linked with, and those that these are linked with. A static one has none.
+// pickLibraries takes the loader and the libraries that a program is linked with, and those that
+// these are linked with. A static one has none.
 func pickLibraries(from, program, to string) error {
 	interp, err := interpreter(program)
 	if err != nil || interp == "" {
@@ -135,7 +140,8 @@ func needed(path string) ([]string, error) {
 	return f.ImportedLibraries()
 }
 
-// pickModules takes the modules that are kept, with those that they need, and their part of the index.
+// pickModules takes the modules that are kept, with those that they need, and their part of the
+// index.
 func pickModules(from, to string) error {
 	index, err := os.ReadFile(filepath.Join(from, modulesIndex))
 	if errors.Is(err, fs.ErrNotExist) {

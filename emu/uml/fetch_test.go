@@ -16,7 +16,8 @@ import (
 	"binproxy/test/need"
 )
 
-// deb packs files, which lie in tree as they will on a machine, into a package without compression.
+// deb packs files, which lie in tree as they will on a machine, into a package without
+// compression.
 func deb(t *testing.T, name, version, tree string) string {
 	t.Helper()
 	write(t, filepath.Join(tree, "DEBIAN/control"), "Package: "+name+"\nVersion: "+version+"\nArchitecture: amd64\nMaintainer: nobody\nDescription: test\n")
@@ -39,7 +40,8 @@ func compileC(t *testing.T, path, source string, flags ...string) {
 	require.NoError(t, err, string(out))
 }
 
-// byItsLoader is a kernel that says its release only where a loader was executed, as a program of another release of the distribution has to be.
+// byItsLoader is a kernel that says its release only where a loader was executed, as a program of
+// another release of the distribution has to be.
 const byItsLoader = `#include <stdio.h>
 #include <string.h>
 #include <unistd.h>

@@ -38,14 +38,15 @@ const (
 	debianModules = "/usr/lib/uml/modules"
 )
 
-// A kernel of another release of the distribution has what it needs of that beside it: its loader and libraries, and its modules.
+// A kernel of another release of the distribution has what it needs of that beside it: its loader
+// and libraries, and its modules.
 const (
 	ownLibs    = "lib"
 	ownModules = "modules"
 )
 
-// Find finds a kernel: a file where the name has a slash, the one of that release, or without a name the newest of our own that runs on this
-// CPU, else Debian's.
+// Find finds a kernel: a file where the name has a slash, the one of that release, or without a
+// name the newest of our own that runs on this CPU, else Debian's.
 func Find(name string) (*Kernel, error) {
 	if strings.Contains(name, "/") {
 		return Open(name)
@@ -98,7 +99,8 @@ func Kernels() []*Kernel {
 	return kernels
 }
 
-// candidates are the files that a kernel may be in: those built, the newest release first, those fetched, then Debian's.
+// candidates are the files that a kernel may be in: those built, the newest release first, those
+// fetched, then Debian's.
 func candidates() []string {
 	var paths []string
 	if dir, err := CacheDir(); err == nil {
@@ -134,8 +136,8 @@ func numbers(release string) []int {
 	return n
 }
 
-// CacheDir is where the kernels are that were built, each in a directory with the name of its release, and those that were fetched, in directories
-// with the names of the packages.
+// CacheDir is where the kernels are that were built, each in a directory with the name of its
+// release, and those that were fetched, in directories with the names of the packages.
 func CacheDir() (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -171,7 +173,8 @@ func Open(path string) (*Kernel, error) {
 	return k, nil
 }
 
-// notKernel is the error for a program that did not say its release: on its standard error are the reasons of a loader, or of a kernel.
+// notKernel is the error for a program that did not say its release: on its standard error are the
+// reasons of a loader, or of a kernel.
 func notKernel(path, out, said string) error {
 	if said = strings.TrimSpace(said); strings.TrimSpace(out) == "" && said != "" {
 		return fmt.Errorf("kernel %s: asked for its version, it says nothing but %.300q; "+
@@ -180,8 +183,8 @@ func notKernel(path, out, said string) error {
 	return fmt.Errorf("kernel %s: not a User Mode Linux kernel: asked for its version, it says %.40q", path, out)
 }
 
-// findNeeds finds the loader, the libraries and the modules: beside the kernel, else the machine's. In the jail, libraries of its own lie where
-// every loader looks.
+// findNeeds finds the loader, the libraries and the modules: beside the kernel, else the
+// machine's. In the jail, libraries of its own lie where every loader looks.
 func (k *Kernel) findNeeds() error {
 	k.modules = debianModules
 	dir := filepath.Dir(k.Path)
@@ -252,8 +255,9 @@ func checkKernelFile(path string) error {
 
 func readELF(f *os.File) (elfinfo.Info, error) { return elfinfo.Read(f) }
 
-// start prepares a run of the kernel's program on the host, by its own loader where it has one, and calls run. Kernels want fixed addresses, and
-// exec /proc/self/exe if they can have them and do not; that would be the loader. So they get them first.
+// start prepares a run of the kernel's program on the host, by its own loader where it has one,
+// and calls run. Kernels want fixed addresses, and exec /proc/self/exe if they can have them and
+// do not; that would be the loader. So they get them first.
 func (k *Kernel) start(args []string, run func(cmd *exec.Cmd) error) error {
 	argv := append([]string{k.Path}, args...)
 	if k.loader != "" {
@@ -267,8 +271,8 @@ func (k *Kernel) start(args []string, run func(cmd *exec.Cmd) error) error {
 	return run(cmd)
 }
 
-// traced runs the kernel's program as a tracee, as a kernel runs its processes, and returns what it prints. Where that is refused,
-// no kernel can work.
+// traced runs the kernel's program as a tracee, as a kernel runs its processes, and returns what
+// it prints. Where that is refused, no kernel can work.
 func (k *Kernel) traced(args ...string) (stdout, stderr string, err error) {
 	runtime.LockOSThread() // ptrace knows threads
 	defer runtime.UnlockOSThread()

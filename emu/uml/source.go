@@ -12,13 +12,15 @@ import (
 	"binproxy/emu/apt"
 )
 
-// oldest is the first series that a build takes of itself: all that is newer has room for the registers of every CPU, and the seccomp mode.
+// oldest is the first series that a build takes of itself: all that is newer has room for the
+// registers of every CPU, and the seccomp mode.
 const oldest = "6.16"
 
 // sourcePrefix begins the names of the packages with a kernel's source.
 const sourcePrefix = "linux-source-"
 
-// A place is where packages are looked for: suites of Debian, or the machine's own sources where it names none.
+// A place is where packages are looked for: suites of Debian, or the machine's own sources where
+// it names none.
 type place struct {
 	name   string
 	suites []string
@@ -119,8 +121,8 @@ func (b *builder) download(d *debian, more ...string) ([]string, error) {
 	return d.lists.Download(b.ctx, b.work, append([]string{d.name}, more...)...)
 }
 
-// archive brings the package with the kernel's source, and returns the tar file in it. What is no longer needed goes at once: each of the
-// two has 160 MB.
+// archive brings the package with the kernel's source, and returns the tar file in it. What is no
+// longer needed goes at once: each of the two has 160 MB.
 func (b *builder) archive(d *debian) (string, error) {
 	debs, err := b.download(d)
 	if err != nil {
@@ -139,13 +141,15 @@ func (b *builder) archive(d *debian) (string, error) {
 	return archive, nil
 }
 
-// unused are parts of the source that no such kernel is built of and no Kconfig file lies in; they are most of what is to be unpacked.
+// unused are parts of the source that no such kernel is built of and no Kconfig file lies in; they
+// are most of what is to be unpacked.
 var unused = []string{"*/Documentation/*.rst", "*/Documentation/*.yaml", "*/tools/testing/*", "*/tools/perf/*", "*.dts", "*.dtsi", "*/rust/*.rs",
 	"*/drivers/gpu/drm/*.[ch]", "*/drivers/net/*/*/*.[ch]", "*/drivers/media/*.[ch]", "*/drivers/scsi/*.[ch]", "*/drivers/clk/*.[ch]",
 	"*/drivers/pinctrl/*.[ch]", "*/drivers/usb/*.[ch]", "*/drivers/accel/*.[ch]", "*/drivers/infiniband/*.[ch]", "*/drivers/iio/*.[ch]",
 	"*/drivers/staging/*.[ch]", "*/drivers/video/*.[ch]", "*/drivers/hwmon/*.[ch]", "*/sound/*.[ch]"}
 
-// unpack brings the source into the directory src of the work directory. An xz file of several blocks is unpacked by all processors.
+// unpack brings the source into the directory src of the work directory. An xz file of several
+// blocks is unpacked by all processors.
 func (b *builder) unpack(archive string) error {
 	archive, err := filepath.Abs(archive)
 	if err != nil {

@@ -17,7 +17,8 @@ import (
 	"binproxy/test/need"
 )
 
-// sourceDeb is a package of a kernel's source, which make builds in a moment: what it calls linux is a program that says its release.
+// sourceDeb is a package of a kernel's source, which make builds in a moment: what it calls linux
+// is a program that says its release.
 func sourceDeb(t *testing.T, series, release string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -37,7 +38,8 @@ func write(t *testing.T, path, text string) {
 	require.NoError(t, os.WriteFile(path, []byte(text), 0o644))
 }
 
-// useArchives has Debian's suites be these, by their names; what is missing is an archive without packages.
+// useArchives has Debian's suites be these, by their names; what is missing is an archive without
+// packages.
 func useArchives(t *testing.T, suites map[string]*mirror.Archive) {
 	t.Helper()
 	none := mirror.New(t, nil)
@@ -52,7 +54,8 @@ func useArchives(t *testing.T, suites map[string]*mirror.Archive) {
 	}
 }
 
-// A build takes the newest series that runs everywhere, or the one that is named; what it brings is one kernel, and the lists.
+// A build takes the newest series that runs everywhere, or the one that is named; what it brings
+// is one kernel, and the lists.
 func TestBuildFromPackages(t *testing.T) {
 	for _, tool := range tools {
 		need.Program(t, tool[0], tool[1])

@@ -173,7 +173,8 @@ func (b builds) compiling(t *testing.T) *process {
 	return nil
 }
 
-// endSleepers ends what a killed build left at work: our children, since this test is their reaper, and then the children of these.
+// endSleepers ends what a killed build left at work: our children, since this test is their
+// reaper, and then the children of these.
 func endSleepers(t *testing.T) {
 	t.Helper()
 	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
@@ -203,7 +204,8 @@ func TestBuilt(t *testing.T) {
 	assert.Equal(t, k.Release+"\n", c.sh(t, "uname -r"))
 }
 
-// The kernel of Debian's next release runs by the loader and the libraries that it came with, and loads the modules, for every user.
+// The kernel of Debian's next release runs by the loader and the libraries that it came with, and
+// loads the modules, for every user.
 func TestFetched(t *testing.T) {
 	need.Long(t) // the short run has no other kernel where this one is needed
 	need.Emulator(t, "aarch64")

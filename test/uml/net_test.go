@@ -78,7 +78,8 @@ func TestPublish(t *testing.T) {
 	http.DefaultClient.CloseIdleConnections()
 }
 
-// listening lists the TCP sockets of the host that a process or its children listen on, as /proc/net/tcp has their addresses.
+// listening lists the TCP sockets of the host that a process or its children listen on, as
+// /proc/net/tcp has their addresses.
 func listening(t *testing.T, pid int) []string {
 	text, err := os.ReadFile("/proc/net/tcp")
 	require.NoError(t, err)

@@ -21,7 +21,8 @@ import (
 // limit is how long a command of a test may take. What takes longer is stuck.
 const limit = 3 * time.Minute
 
-// A process is a command of a test at work. It is ended where it is stuck, and where the test ends before it.
+// A process is a command of a test at work. It is ended where it is stuck, and where the test ends
+// before it.
 type process struct {
 	*exec.Cmd
 	t       testing.TB
@@ -93,8 +94,8 @@ func tool(t testing.TB, name string, args ...string) {
 	require.Zero(t, r.status, "%s %q: %s%s", name, args, r.stdout, r.stderr)
 }
 
-// left waits for what is ending, and lists the processes that live on: those that a run has left are our children, since this test is
-// their reaper, and none of those that tests have started.
+// left waits for what is ending, and lists the processes that live on: those that a run has left
+// are our children, since this test is their reaper, and none of those that tests have started.
 func left() []string {
 	var alive []string
 	for range 100 {
@@ -116,7 +117,8 @@ func children() []string {
 		text, _ := os.ReadFile(list)
 		for _, child := range strings.Fields(string(text)) {
 			pid, _ := strconv.Atoi(child)
-			if cmdline, _ := os.ReadFile("/proc/" + child + "/cmdline"); len(cmdline) > 0 && !started.pids[pid] { // one that has ended has no command line
+			// One that has ended has no command line.
+			if cmdline, _ := os.ReadFile("/proc/" + child + "/cmdline"); len(cmdline) > 0 && !started.pids[pid] {
 				alive = append(alive, child+" "+string(bytes.ReplaceAll(cmdline, []byte{0}, []byte{' '})))
 			}
 		}

@@ -86,7 +86,8 @@ func TestStreams(t *testing.T) {
 	})
 }
 
-// TestStatuses runs all 256 on our kernel, as many at a time as there are processors: so it is the run of many without a leak, too.
+// TestStatuses runs all 256 on our kernel, as many at a time as there are processors: so it is the
+// run of many without a leak, too.
 func TestStatuses(t *testing.T) {
 	each(t, func(t *testing.T, c *testCase) {
 		statuses := []int{0, 1, 127, 134, 255}

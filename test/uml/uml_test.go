@@ -53,8 +53,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// prepare makes what the cases share, once: the program, a root, a guest's program, a secret, and the kernel that is to be downloaded. So no case
-// has children besides its own.
+// prepare makes what the cases share, once: the program, a root, a guest's program, a secret, and
+// the kernel that is to be downloaded. So no case has children besides its own.
 func prepare(t *testing.T) {
 	t.Helper()
 	need.Program(t, "busybox", "busybox")
@@ -121,7 +121,8 @@ func copyFile(from, to string) error {
 	return err
 }
 
-// The kernels: one that binproxy uml kernel build has made, that of the machine's package user-mode-linux, and that of Debian's next release.
+// The kernels: one that binproxy uml kernel build has made, that of the machine's package
+// user-mode-linux, and that of Debian's next release.
 const (
 	ours    = "ours"
 	debian  = "debian"
@@ -136,7 +137,8 @@ type testCase struct {
 	dir    string // the user's own: HOME and TMPDIR lie in it
 }
 
-// packaged is the kernel that comes without a compiler: the machine's package where this CPU runs it, else the next release's.
+// packaged is the kernel that comes without a compiler: the machine's package where this CPU runs
+// it, else the next release's.
 func packaged() string {
 	if k, err := uml.Open(debianKernel); err == nil && k.RunsHere() != nil {
 		return fetched
@@ -146,7 +148,8 @@ func packaged() string {
 
 const debianKernel = "/usr/bin/linux.uml"
 
-// kernel is the path of a kernel that every user may read; the test is skipped where it is not there or cannot run here.
+// kernel is the path of a kernel that every user may read; the test is skipped where it is not
+// there or cannot run here.
 func kernel(t *testing.T, name string) string {
 	t.Helper()
 	kernelMu.Lock()
@@ -185,7 +188,8 @@ func ourKernel(t *testing.T) *uml.Kernel {
 	return nil
 }
 
-// each runs a test in the long run for every kernel and user, in the short run for the packaged kernel and an ordinary user.
+// each runs a test in the long run for every kernel and user, in the short run for the packaged
+// kernel and an ordinary user.
 func each(t *testing.T, test func(t *testing.T, c *testCase)) {
 	uids := users()
 	if testing.Short() {
