@@ -104,7 +104,8 @@ func (r *runner) all(ctx context.Context, args []string) error {
 	}
 	defer stop()
 	r.report.title("packages")
-	if err := r.goTest(ctx, fast); err != nil {
+	// Several of them wait most of their time.
+	if err := r.goTest(ctx, append([]string{"-p=4"}, fast...)); err != nil {
 		return err
 	}
 	r.report.title("the whole program")

@@ -31,7 +31,6 @@ func Given(t testing.TB, ok bool, what string) {
 	}
 }
 
-<<<<<<< HEAD
 // LongReason is why Long skips.
 const LongReason = "needs the long run: make test-all"
 
@@ -43,11 +42,8 @@ func Long(t testing.TB) {
 	}
 }
 
-// Program finds a program in PATH and the sbin directories; pkg is the Debian package that has it.
-=======
 // Program finds a program in PATH and the sbin directories; pkg is the Debian package that has it. A
 // GNU compiler is there if its C library is: that is another package, which may have failed to come.
->>>>>>> 7239133 (test: skip where a compiler came without its C library)
 func Program(t testing.TB, name, pkg string) string {
 	t.Helper()
 	for _, candidate := range []string{name, "/usr/sbin/" + name, "/sbin/" + name} {
