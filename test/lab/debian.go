@@ -116,12 +116,12 @@ func mmdebstrap(name, arch, ext string, argv []string, last func(work, made stri
 		What: fmt.Sprintf("a Debian root of %s (%s)", arch, name),
 		From: append([]string{Suite, onlyThere}, argv...),
 		Make: func(ctx context.Context, work, made string, held *os.File) error {
-			sources, err := mirrorLines(ctx)
+			sources, err := sourceLines(ctx)
 			if err != nil {
 				return err
 			}
 			fmt.Fprintf(os.Stderr, "lab: mmdebstrap makes a Debian %s root of %s (%s)\n", Suite, arch, name)
-			command := slices.Concat(argv, last(work, made), []string{sources})
+			command := slices.Concat(argv, last(work, made), sources)
 			return persist(ctx, filepath.Join(work, "tmp"), func() error {
 				return errors.Join(os.RemoveAll(made), runOnlyThere(ctx, work, made, held, command))
 			})
@@ -129,18 +129,19 @@ func mmdebstrap(name, arch, ext string, argv []string, last func(work, made stri
 	}
 }
 
-// mirrorLines is what sources.list says in the roots.
-func mirrorLines(ctx context.Context) (string, error) {
+// sourceLines is what sources.list says in the roots, as mmdebstrap's last argument. Without one, where
+// the machine's apt knows no mirror of Debian, mmdebstrap has a default, but for sources.
+func sourceLines(ctx context.Context) ([]string, error) {
 	mirror, err := Mirror(ctx)
 	if err != nil {
-		return "", fmt.Errorf("which mirror does apt use: %w", err)
+		return nil, fmt.Errorf("which mirror does apt use: %w", err)
 	}
 	if mirror == "" {
-		mirror = "http://deb.debian.org/debian"
+		return nil, nil
 	}
 	const keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
 	options := "[signed-by=" + keyring + "]"
-	return fmt.Sprintf("deb %[1]s %[2]s %[3]s main\ndeb-src %[1]s %[2]s %[3]s main\n", options, mirror, Suite), nil
+	return []string{fmt.Sprintf("deb %[1]s %[2]s %[3]s main\ndeb-src %[1]s %[2]s %[3]s main\n", options, mirror, Suite)}, nil
 }
 
 // onlyThere runs a command in a mount namespace in which nothing can be written but below $1, part
