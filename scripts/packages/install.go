@@ -45,10 +45,15 @@ func (m machine) bring(packages []string) map[string]string {
 	said, err := s.get(ctx, m.asking, "update")
 	if err != nil && !apt.Answered(said) {
 		// All of them may have been downloaded before.
+		s.log = io.Discard
 		if _, failed := s.get(context.Background(), m.downloading, append(install("--no-download"), packages...)...); failed == nil {
 			return nil
 		}
-		return all(packages, "no package archive answers: "+err.Error())
+		reason := err.Error()
+		if !isObstacle(err) {
+			reason = "no package archive answers: " + reason
+		}
+		return all(packages, reason)
 	}
 	s.pass(s.pass(packages, "--download-only"))
 	return s.lacking

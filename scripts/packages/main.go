@@ -14,6 +14,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"slices"
@@ -53,10 +54,10 @@ func run(m machine, required bool, list string) error {
 		lacking = m.bring(missing)
 	}
 	if required && len(lacking) > 0 {
-		return fmt.Errorf("missing, and needed here: %s. %s", told(lacking), remedy(lacking))
+		return fmt.Errorf("what is needed here is not installed: %s. %s", why(lacking), remedy(lacking))
 	}
 	if len(lacking) > 0 {
-		fmt.Fprintf(m.log, "packages: not installed, so the tests that need them skip: %s. %s\n", told(lacking), remedy(lacking))
+		fmt.Fprintf(m.log, "packages: the tests that need what is not installed skip: %s. %s\n", why(lacking), remedy(lacking))
 	}
 	if required {
 		return nil
@@ -91,14 +92,17 @@ func absent(packages []string) ([]string, error) {
 	return slices.DeleteFunc(slices.Clone(packages), func(name string) bool { return slices.Contains(installed, name+" installed") }), nil
 }
 
-// told says in one line what is lacking, by reason.
-func told(lacking map[string]string) string {
+// why says in one line why packages are lacking; which, where not all have the same reason.
+func why(lacking map[string]string) string {
 	by := map[string][]string{}
 	for name, reason := range lacking {
 		by[reason] = append(by[reason], name)
 	}
 	var groups []string
 	for reason, names := range by {
+		if len(by) == 1 {
+			return reason
+		}
 		slices.Sort(names)
 		groups = append(groups, strings.Join(names, " ")+" ("+reason+")")
 	}
@@ -108,13 +112,9 @@ func told(lacking map[string]string) string {
 
 // remedy is the line to run.
 func remedy(lacking map[string]string) string {
+	names := strings.Join(slices.Sorted(maps.Keys(lacking)), " ")
 	if _, err := exec.LookPath("apt-get"); err != nil {
-		return "This machine has no apt-get: install what has them here"
+		return "Install what this machine has in the place of Debian's " + names
 	}
-	var names []string
-	for name := range lacking {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return "To install them: sudo sh -c 'apt-get update; apt-get install -y --no-install-recommends " + strings.Join(names, " ") + "'"
+	return "To install it: sudo sh -c 'apt-get update; apt-get install -y --no-install-recommends " + names + "'"
 }
