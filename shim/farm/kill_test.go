@@ -162,6 +162,7 @@ func freshTree(t *testing.T) string {
 func TestKilledAtEachChange(t *testing.T) { killEverywhere(t, freshTree) }
 
 func TestKilledAtEachChangeWithoutExchange(t *testing.T) {
+	need.Long(t)
 	t.Setenv(envPlain, "1")
 	saved := exchange
 	exchange = func(a, b string) error { return errors.ErrUnsupported }

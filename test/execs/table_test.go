@@ -180,6 +180,9 @@ func (b *bench) reference(t *testing.T, c execCase) outcome {
 func TestReference(t *testing.T) {
 	for _, k := range kinds {
 		t.Run(k.name, func(t *testing.T) {
+			if k.name != "aarch64 dynamic" && k.name != "arm static" {
+				need.Long(t)
+			}
 			b := newBench(t, k)
 			b.nativeTwin(t)
 			for _, c := range cases {
@@ -205,6 +208,9 @@ func TestPlaces(t *testing.T) {
 	b.nativeTwin(t)
 	for _, place := range []string{container, old, listener} {
 		t.Run(place, func(t *testing.T) {
+			if place != container {
+				need.Long(t)
+			}
 			for _, c := range cases {
 				if slices.Contains(c.not, place) {
 					continue
