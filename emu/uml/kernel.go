@@ -183,30 +183,32 @@ func notKernel(path, out, said string) error {
 	return fmt.Errorf("kernel %s: not a User Mode Linux kernel: asked for its version, it says %.40q", path, out)
 }
 
-// findNeeds finds the loader, the libraries and the modules: beside the kernel, else the
-// machine's. In the jail, libraries of its own lie where every loader looks.
+// findNeeds finds the loader, the libraries and the modules: beside the kernel where its loader lies
+// there (a kernel's source has a directory lib, too), else the machine's. In the jail, libraries of
+// its own lie where every loader looks.
 func (k *Kernel) findNeeds() error {
 	k.modules = debianModules
-	dir := filepath.Dir(k.Path)
-	own, err := os.ReadDir(filepath.Join(dir, ownLibs))
-	if err != nil || len(own) == 0 {
-		k.libs, err = libraries(k.Path)
-		return err
-	}
 	interp, err := interpreter(k.Path)
 	if err != nil {
 		return err
 	}
-	k.modules = filepath.Join(dir, ownModules)
+	dir := filepath.Dir(k.Path)
+	loader := filepath.Join(dir, ownLibs, filepath.Base(interp))
+	if fi, err := os.Stat(loader); interp == "" || err != nil || !fi.Mode().IsRegular() {
+		k.libs, err = libraries(k.Path)
+		return err
+	}
+	own, err := os.ReadDir(filepath.Dir(loader))
+	if err != nil {
+		return err
+	}
+	k.loader, k.modules = loader, filepath.Join(dir, ownModules)
 	for _, lib := range own {
 		file, name := filepath.Join(dir, ownLibs, lib.Name()), filepath.Join("/lib", lib.Name())
-		if lib.Name() == filepath.Base(interp) {
-			k.loader, name = file, interp
+		if file == loader {
+			name = interp
 		}
 		k.libs = append(k.libs, file, name)
-	}
-	if k.loader == "" {
-		return fmt.Errorf("%s has no %s", filepath.Join(dir, ownLibs), filepath.Base(interp))
 	}
 	return nil
 }
