@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"binproxy/emu/sys"
+	"binproxy/emu/supervise/tracee"
 )
 
 // Without a listener (Linux before 5.9, or a filter above ours that has one, as some container managers install) no descriptor can be handed
@@ -17,6 +17,9 @@ import (
 // redZone is what may be in use below a stack pointer: 128 bytes on amd64, nothing elsewhere.
 const redZone = 128
 
+// alignment is enough for whatever lies there.
+const alignment = 16
+
 // loan is memory of a tracee that has been written over, and what was there.
 type loan struct {
 	addr  uint64
@@ -24,41 +27,41 @@ type loan struct {
 }
 
 // borrow makes the tracee's call one that executes the emulator by its path.
-func (s *supervisor) borrow(t *tracee, e *pending, req request, from where) error {
+func (s *supervisor) borrow(t *task, e *pending, req request, from tracee.Where) error {
 	path := e.via.path
 	if err := s.visible(t, e, path); err != nil {
 		s.say("%s: %v", req.path, err)
 		return s.refuse(t, e, from, unix.ENOEXEC)
 	}
-	m := s.memory(t)
 	text := append([]byte(path), 0)
-	l := loan{(*e.regs.sp() - redZone - uint64(len(text))) &^ (stackAlign - 1), make([]byte, len(text))}
-	if err := m.read(l.addr, l.saved); err != nil {
+	l := loan{(*e.regs.SP() - redZone - uint64(len(text))) &^ (alignment - 1), make([]byte, len(text))}
+	if err := t.Read(l.addr, l.saved); err != nil {
 		return err
 	}
-	if err := m.write(l.addr, text); err != nil {
+	if err := t.Write(l.addr, text); err != nil {
 		return err
 	}
 	e.loan = &l
 	regs := e.regs
-	*regs.arg(e.call, 0), *regs.arg(e.call, 1), *regs.arg(e.call, 2) = l.addr, req.argv, req.envp
-	if from == leaving {
-		regs.again(e.call.numbers.execve)
+	abi := e.call.ABI
+	*regs.Arg(abi, 0), *regs.Arg(abi, 1), *regs.Arg(abi, 2) = l.addr, req.argv, req.envp
+	if from == tracee.Leaving {
+		regs.Again(abi.Execve)
+		if err := t.SetRegisters(regs); err != nil {
+			return err
+		}
 		e.phase = ready
 	} else {
-		if err := regs.replace(t.tid, e.call.numbers.execve); err != nil {
+		if err := t.Begin(regs, abi.Execve); err != nil {
 			return err
 		}
 		e.phase = running
-	}
-	if err := regs.set(t.tid); err != nil {
-		return err
 	}
 	return s.resume(t, 0)
 }
 
 // visible tells why the tracee cannot execute the emulator by its path, or the emulator not open the guest's file by its.
-func (s *supervisor) visible(t *tracee, e *pending, path string) error {
+func (s *supervisor) visible(t *task, e *pending, path string) error {
 	v, err := s.newView(t, path, unix.AT_FDCWD)
 	if err != nil {
 		return err
@@ -89,41 +92,10 @@ func (v *view) leads(path string, fd int) bool {
 	return sameFile(found, fd) && v.permits(found, &st, unix.R_OK)
 }
 
-// refuse ends a call with an errno.
-func (s *supervisor) refuse(t *tracee, e *pending, from where, errno unix.Errno) error {
-	if from == leaving {
-		return s.failed(t, e, -int64(errno))
-	}
-	regs := e.regs
-	if err := regs.skip(t.tid, -int64(errno)); err != nil {
-		return err
-	}
-	if err := regs.set(t.tid); err != nil {
-		return err
-	}
-	if err := s.toSyscallStop(t); err != nil {
-		return err
-	}
-	return s.failed(t, e, -int64(errno))
-}
-
-// giveBack restores what a loan has written over; pid is a process whose memory it is.
-func (s *supervisor) giveBack(e *pending, tid int) {
+// giveBack restores what a loan has written over, in a process whose memory it is.
+func (e *pending) giveBack(m interface{ Write(uint64, []byte) error }) {
 	if e.loan != nil {
-		_ = memory{tid, s.proc}.write(e.loan.addr, e.loan.saved)
+		_ = m.Write(e.loan.addr, e.loan.saved)
 		e.loan = nil
 	}
-}
-
-// hasListener tells whether the launcher could send a listener that can hand descriptors over.
-func (s *supervisor) hasListener() (bool, error) {
-	if s.alone {
-		return false, nil
-	}
-	listener, err := s.listener()
-	if errors.Is(err, errAlone) || err == nil && !sys.CanGiveDescriptors(listener) {
-		s.alone = true
-		return false, nil
-	}
-	return err == nil, err
 }

@@ -80,11 +80,11 @@ type stance struct {
 
 // stanceFor compares a tracee's ids with ours. An ordinary user has no way to change anything about them: nobody without privileges can
 // set ids, and the capabilities that a user namespace gives are good for its own files only.
-func (s *supervisor) stanceFor(t *tracee) (stance, error) {
+func (s *supervisor) stanceFor(t *task) (stance, error) {
 	if s.ids.UID != 0 {
 		return stance{ids: s.ids}, nil
 	}
-	name := strconv.Itoa(t.tid)
+	name := strconv.Itoa(t.TID())
 	theirs, err := s.idsOf(name)
 	if err != nil || sameAccess(theirs, s.ids) {
 		return stance{ids: theirs}, err

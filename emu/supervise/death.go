@@ -24,7 +24,7 @@ func (s *supervisor) died(tid int, status unix.WaitStatus) {
 	if s.config.Died == nil || status.Exited() && status.ExitStatus() == 0 {
 		return
 	}
-	t := s.tracees[tid]
+	t := s.tasks[tid]
 	if t == nil || t.guest == nil || t.guest.emulator == nil {
 		return
 	}

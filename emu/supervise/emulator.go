@@ -14,6 +14,7 @@ import (
 	"binproxy/emu/config"
 	"binproxy/emu/elfinfo"
 	"binproxy/emu/resolve"
+	"binproxy/emu/supervise/tracee"
 	"binproxy/emu/sys"
 )
 
@@ -98,7 +99,7 @@ func findCall(r io.ReaderAt) (uint64, error) {
 		if le.Uint32(p[:]) != ptLoad || le.Uint32(p[4:])&executable == 0 {
 			continue
 		}
-		if at, ok := search(io.NewSectionReader(r, int64(le.Uint64(p[8:])), int64(le.Uint64(p[32:]))), callInstruction); ok {
+		if at, ok := search(io.NewSectionReader(r, int64(le.Uint64(p[8:])), int64(le.Uint64(p[32:]))), tracee.CallInstruction); ok {
 			return le.Uint64(p[16:]) + at - entry, nil
 		}
 	}

@@ -9,17 +9,20 @@ import (
 	"golang.org/x/sys/unix"
 
 	"binproxy/emu/resolve"
+	"binproxy/emu/supervise/stack"
+	"binproxy/emu/supervise/tracee"
 	"binproxy/emu/sys"
 	"binproxy/emu/twin"
 )
 
-// An exec of a guest takes a tracee through these phases. Every change is one that a failing exec can take back, and nothing is written into
-// memory that another process may share: the emulator is named by a descriptor, and the arguments are put in order on the new stack.
+// An exec of a guest takes a tracee through these phases. Every change is one that a failing exec
+// can take back, and nothing is written into memory that another process may share: the emulator
+// is named by a descriptor, and the arguments are put in order on the new stack.
 type phase int
 
 const (
 	anew    phase = iota // the call is made once more, from the start
-	asking               // the call as it was made is on its way, to see if the kernel refuses the file for more than its format
+	asking               // the call is on its way as it was made, to see if the kernel refuses the file for more than its format
 	ready                // the emulator's descriptor is there; the call starts anew
 	running              // the emulator's exec is on its way
 	loaded               // the emulator is in memory, its stack is in order; the call is about to end
@@ -28,11 +31,9 @@ const (
 // pending is an exec of a guest.
 type pending struct {
 	phase    phase
-	call     *execCall
-	regs     registers // as the call was made
-	mask     uint64    // the signals that the tracee blocks; all of them wait until the exec is through
-	blocked  bool
-	dumpable bool // it was made dumpable, which a failing exec must undo
+	call     *tracee.Call
+	regs     tracee.Registers // as the call was made
+	dumpable bool             // it was made dumpable, which a failing exec must undo
 
 	plan     resolve.Plan
 	emulator *emulator
@@ -40,11 +41,11 @@ type pending struct {
 	verdict  *twin.Verdict
 	why      string // why a program that a rule allows a twin runs emulated
 	guest    *guest
-	name     string // what the process is to be called
-	doubt    bool   // the kernel is asked first if it would execute the file
-	byFD     bool   // the guest's file is handed over as a descriptor
-	loan     *loan  // memory of the caller that the call uses
-	fds      []int  // our descriptors' numbers in the tracee: the guest's file, if it is handed over, and the emulator
+	name     string        // what the process is to be called
+	doubt    bool          // the kernel is asked first if it would execute the file
+	byFD     bool          // the guest's file is handed over as a descriptor
+	loan     *loan         // memory of the caller that the call uses
+	files    []tracee.File // what the tracee is given: the guest's file, if it is handed over, and the emulator
 }
 
 // request is what the tracee asked for.
@@ -59,7 +60,8 @@ type request struct {
 
 func (r request) plain() bool { return r.dirfd == unix.AT_FDCWD && r.flags == 0 }
 
-// name is what the kernel calls a file that is named by a descriptor (fs/exec.c, alloc_bprm); "" for one that its path alone names.
+// name is what the kernel calls a file that is named by a descriptor (fs/exec.c, alloc_bprm); ""
+// for one that its path alone names.
 func (r request) name() string {
 	switch {
 	case r.dirfd == unix.AT_FDCWD || strings.HasPrefix(r.path, "/"):
@@ -71,54 +73,54 @@ func (r request) name() string {
 }
 
 // seccompStop is a tracee about to exec.
-func (s *supervisor) seccompStop(t *tracee) error {
+func (s *supervisor) seccompStop(t *task) error {
 	if e := t.exec; e != nil {
 		switch e.phase {
 		case ready:
 			e.phase = running
-			return sys.ContinueToSyscall(t.tid, 0)
+			return t.ToSyscall(0)
 		case anew:
 			return s.route(t, e)
 		}
 		s.settle(t)
 	}
-	data, err := sys.EventMessage(t.tid)
+	data, err := t.Message()
 	if err != nil {
 		return err
 	}
-	if data == 0 || int(data) > len(execCalls) {
+	if data == 0 || int(data) > len(tracee.Execs) {
 		return s.spoofStop(t, data)
 	}
-	e := &pending{call: &execCalls[data-1]}
-	if err := e.regs.get(t.tid); err != nil {
+	e := &pending{call: &tracee.Execs[data-1]}
+	if e.regs, err = t.Registers(); err != nil {
 		return err
 	}
 	return s.route(t, e)
 }
 
 // request reads what the call asks for.
-func (s *supervisor) request(t *tracee, e *pending) (request, error) {
+func (s *supervisor) request(t *task, e *pending) (request, error) {
 	r := request{dirfd: unix.AT_FDCWD}
-	arg := func(n int) uint64 { return *e.regs.arg(e.call, n) }
+	arg := func(n int) uint64 { return *e.regs.Arg(e.call.ABI, n) }
 	at := 0
-	if e.call.at {
+	if e.call.At() {
 		r.dirfd, r.flags, at = int(int32(arg(0))), arg(4), 1
 	}
 	address := arg(at)
 	r.argv, r.envp = arg(at+1), arg(at+2)
 	var err error
-	r.path, err = s.memory(t).readString(address, unix.PathMax)
+	r.path, err = t.ReadString(address, unix.PathMax)
 	r.empty = address + uint64(len(r.path))
 	return r, err
 }
 
 // route decides what becomes of the exec.
-func (s *supervisor) route(t *tracee, e *pending) error {
-	if e.call.at && uint32(*e.regs.arg(e.call, 4)) == sys.QuestionFlags {
+func (s *supervisor) route(t *task, e *pending) error {
+	if e.call.At() && uint32(*e.regs.Arg(e.call.ABI, 4)) == sys.QuestionFlags {
 		return s.answer(t, e)
 	}
 	req, err := s.request(t, e)
-	if errors.Is(err, errDenied) && !e.dumpable {
+	if errors.Is(err, tracee.ErrDenied) && !e.dumpable {
 		return s.allow(t, e)
 	}
 	s.asked(t, req.path)
@@ -132,25 +134,25 @@ func (s *supervisor) route(t *tracee, e *pending) error {
 	t.exec = e
 	if e.doubt || !req.plain() {
 		e.phase = asking
-		return sys.ContinueToSyscall(t.tid, 0)
+		return t.ToSyscall(0)
 	}
-	return s.hand(t, e, req, entering)
+	return s.hand(t, e, req, tracee.Entering)
 }
 
 // leave leaves the exec to the kernel, whose answer then is the right one.
-func (s *supervisor) leave(t *tracee, e *pending) error {
+func (s *supervisor) leave(t *task, e *pending) error {
 	if !e.dumpable {
-		return sys.Continue(t.tid, 0)
+		return t.Continue(0)
 	}
 	t.exec, e.phase, e.emulator = e, asking, nil
-	return sys.ContinueToSyscall(t.tid, 0)
+	return t.ToSyscall(0)
 }
 
 var errNative = errors.New("not a guest program")
 
-// plan finds out what is to happen. Its error tells why the exec is the kernel's: whatever is no guest program that the kernel
-// would execute.
-func (s *supervisor) plan(t *tracee, e *pending, req request) error {
+// plan finds out what is to happen. Its error says why the exec is the kernel's: whatever is no
+// guest program that the kernel would execute.
+func (s *supervisor) plan(t *task, e *pending, req request) error {
 	if req.flags&^(unix.AT_EMPTY_PATH|unix.AT_SYMLINK_NOFOLLOW) != 0 || req.path == "" && req.flags&unix.AT_EMPTY_PATH == 0 {
 		return unix.EINVAL
 	}
@@ -185,74 +187,26 @@ func (s *supervisor) plan(t *tracee, e *pending, req request) error {
 	return nil
 }
 
-// handsFile tells whether the guest's file is handed over; a twin has no use for it.
+// handsFile reports whether the guest's file is handed over; a twin has no use for it.
 func (e *pending) handsFile() bool { return e.byFD && e.plan.Twin == nil }
 
 // answer tells a program that asks that it is supervised.
-func (s *supervisor) answer(t *tracee, e *pending) error {
-	if err := e.regs.skip(t.tid, sys.QuestionAnswer); err != nil {
+func (s *supervisor) answer(t *task, e *pending) error {
+	if err := t.Skip(e.regs, sys.QuestionAnswer); err != nil {
 		return err
 	}
-	if err := e.regs.set(t.tid); err != nil {
-		return err
-	}
-	return sys.Continue(t.tid, 0)
-}
-
-// hand gives the stopped tracee the descriptors of the emulator and, if need be, of the guest's file, and takes it back to make its
-// call anew, as one that executes the emulator. Signals wait meanwhile.
-func (s *supervisor) hand(t *tracee, e *pending, req request, from where) error {
-	if err := s.block(t, e); err != nil {
-		return err
-	}
-	if ok, err := s.hasListener(); err != nil {
-		return err
-	} else if !ok {
-		return s.borrow(t, e, req, from)
-	}
-	err := s.give(t, e, from)
-	var refused *handError
-	if errors.As(err, &refused) {
-		return s.failed(t, e, -int64(refused.errno))
-	}
-	if err != nil {
-		return err
-	}
-	regs := e.regs
-	*regs.arg(e.call, 0) = uint64(e.fds[len(e.fds)-1])
-	*regs.arg(e.call, 1) = req.empty
-	*regs.arg(e.call, 2) = req.argv
-	*regs.arg(e.call, 3) = req.envp
-	*regs.arg(e.call, 4) = unix.AT_EMPTY_PATH
-	regs.again(e.call.numbers.execveat)
-	if err := regs.set(t.tid); err != nil {
-		return err
-	}
-	e.phase = ready
-	return sys.Continue(t.tid, 0)
-}
-
-func (s *supervisor) block(t *tracee, e *pending) error {
-	if e.blocked {
-		return nil
-	}
-	var err error
-	if e.mask, err = sys.Blocked(t.tid); err != nil {
-		return err
-	}
-	e.blocked = true
-	return sys.SetBlocked(t.tid, ^uint64(0))
+	return t.Continue(0)
 }
 
 // execStop is a tracee with a new program.
-func (s *supervisor) execStop(t *tracee) error {
+func (s *supervisor) execStop(t *task) error {
 	t.inherits = false
 	t.guest.drop()
 	t.guest = nil
 	defer func() { t.lender = 0 }()
 	if e := t.exec; e != nil && e.phase == running {
-		if t.lender != 0 {
-			s.giveBack(e, t.lender)
+		if lender := s.tasks[t.lender]; lender != nil {
+			e.giveBack(lender)
 		}
 		t.guest, e.guest = e.guest, nil
 		if e.plan.Twin != nil {
@@ -260,7 +214,7 @@ func (s *supervisor) execStop(t *tracee) error {
 		}
 		s.execed(t, e)
 		e.phase = loaded
-		return sys.ContinueToSyscall(t.tid, 0)
+		return t.ToSyscall(0)
 	}
 	s.tellVDSO(t)
 	s.execed(t, nil)
@@ -268,49 +222,50 @@ func (s *supervisor) execStop(t *tracee) error {
 }
 
 // syscallStop is the end of a call that was let go in one of the phases.
-func (s *supervisor) syscallStop(t *tracee) error {
+func (s *supervisor) syscallStop(t *task) error {
 	if t.answer != nil {
 		return s.unameEnd(t)
 	}
 	e := t.exec
 	if e == nil {
-		return sys.Continue(t.tid, 0)
+		return t.Continue(0)
 	}
-	var regs registers
-	if err := regs.get(t.tid); err != nil {
+	regs, err := t.Registers()
+	if err != nil {
 		return err
 	}
 	switch e.phase {
 	case asking:
-		if e.emulator == nil || regs.result() != -int64(unix.ENOEXEC) {
-			return s.failed(t, e, regs.result())
+		if e.emulator == nil || regs.Result() != -int64(unix.ENOEXEC) {
+			return s.failed(t, e, regs.Result())
 		}
 		req, err := s.request(t, e)
 		if err != nil {
 			return err
 		}
-		return s.hand(t, e, req, leaving)
+		return s.hand(t, e, req, tracee.Leaving)
 	case running:
 		if e.plan.Twin != nil {
 			return s.withoutTwin(t, e, regs)
 		}
-		return s.failed(t, e, regs.result())
+		return s.failed(t, e, regs.Result())
 	case loaded:
 		return s.arrange(t, e, regs)
 	}
 	return s.through(t)
 }
 
-// arrange puts the emulator's arguments on its new stack and gives the process its name. If that fails, the process must not run.
-func (s *supervisor) arrange(t *tracee, e *pending, regs registers) error {
-	stack, err := s.newStack(t, e, *regs.sp())
+// arrange puts the emulator's arguments on its new stack and gives the process its name. If that
+// fails, the process must not run.
+func (s *supervisor) arrange(t *task, e *pending, regs tracee.Registers) error {
+	new, err := s.newStack(t, e, *regs.SP())
 	if err == nil {
-		err = s.memory(t).write(stack.sp, stack.bytes)
+		err = t.Write(new.SP, new.Bytes)
 	}
 	if err != nil {
-		if !sys.Gone(err) {
-			s.say("%s: cannot reach the new process %d: %v", e.name, t.tid, err)
-			_ = unix.Kill(t.tid, unix.SIGKILL)
+		if !tracee.Gone(err) {
+			s.say("%s: cannot reach the new process %d: %v", e.name, t.TID(), err)
+			t.Kill()
 		}
 		return err
 	}
@@ -319,56 +274,57 @@ func (s *supervisor) arrange(t *tracee, e *pending, regs registers) error {
 	} else {
 		s.debug(t, "exec %s: %s %s", e.name, e.emulator.Path, e.plan.File.Path)
 	}
-	*regs.sp() = stack.sp
-	if err := s.rename(t, e, regs, stack.name); err != nil {
+	*regs.SP() = new.SP
+	if err := s.rename(t, e, regs, new.Name); err != nil {
 		return err
 	}
-	regs.finished()
-	if err := regs.set(t.tid); err != nil {
+	regs.Finished()
+	if err := t.SetRegisters(regs); err != nil {
 		return err
 	}
 	return s.through(t)
 }
 
-func (s *supervisor) newStack(t *tracee, e *pending, sp uint64) (rewritten, error) {
-	m := s.memory(t)
-	old, err := readStack(sp, m.read)
+func (s *supervisor) newStack(t *task, e *pending, sp uint64) (stack.Rewritten, error) {
+	old, err := stack.Read(sp, t)
 	if err != nil {
-		return rewritten{}, err
+		return stack.Rewritten{}, err
 	}
-	argv, envp, err := s.arguments(e, old, m)
+	var lists stack.Lists
+	if e.plan.Twin != nil {
+		lists, err = old.ForTwin(e.plan, t)
+	} else {
+		lists, err = old.ForEmulator(e.plan, e.emulator.Emulator, s.options, t)
+	}
 	if err != nil {
-		return rewritten{}, err
+		return stack.Rewritten{}, err
+	}
+	for _, mark := range lists.Marks {
+		if err := t.Write(mark.At, []byte{mark.Byte}); err != nil {
+			return stack.Rewritten{}, err
+		}
 	}
 	var aux []uint64
 	if e.handsFile() {
-		aux = []uint64{auxExecfd, uint64(e.fds[0])}
+		aux = []uint64{stack.AuxExecfd, uint64(e.files[0].Number)}
 	}
-	return old.rewrite(sp, argv, envp, aux, e.name), nil
+	return old.Rewrite(sp, lists, aux, e.name), nil
 }
 
 // through ends an exec, in whatever phase, and lets the tracee go on.
-func (s *supervisor) through(t *tracee) error {
+func (s *supervisor) through(t *task) error {
 	s.settle(t)
-	return sys.Continue(t.tid, 0)
+	return t.Continue(0)
 }
 
-// settle forgets an exec: signals are let through again, and what came while they were not is made up for.
-func (s *supervisor) settle(t *tracee) {
+// settle forgets an exec: signals are let through again, and what came while they were not is made
+// up for.
+func (s *supervisor) settle(t *task) {
 	e := t.exec
 	if e == nil {
 		return
 	}
 	t.exec = nil
 	e.guest.drop()
-	if e.blocked {
-		_ = sys.SetBlocked(t.tid, e.mask)
-	}
-	if t.stopped {
-		_ = sys.SendThread(t.tid, unix.SIGSTOP)
-	}
-	if t.interrupt {
-		_ = sys.Interrupt(t.tid)
-	}
-	t.stopped, t.interrupt = false, false
+	t.Release()
 }

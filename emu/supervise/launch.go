@@ -19,6 +19,7 @@ import (
 	"binproxy/emu/binfmt"
 	"binproxy/emu/exit"
 	"binproxy/emu/seccomp"
+	"binproxy/emu/supervise/tracee"
 	"binproxy/emu/sys"
 )
 
@@ -78,9 +79,6 @@ type Refused struct {
 func (r *Refused) Error() string { return fmt.Sprintf("the route %s is refused: %v", r.Route, r.Err) }
 func (r *Refused) Unwrap() error { return r.Err }
 
-const options = unix.PTRACE_O_EXITKILL | unix.PTRACE_O_TRACESYSGOOD | unix.PTRACE_O_TRACESECCOMP | unix.PTRACE_O_TRACEEXEC |
-	unix.PTRACE_O_TRACEFORK | unix.PTRACE_O_TRACEVFORK | unix.PTRACE_O_TRACECLONE
-
 // The talk between supervisor and launcher, over a socket: the launcher says which thread it is, the supervisor seizes it and says the
 // cookie; the launcher puts the filter on itself, sends the listener, and execs the command, which closes its end.
 
@@ -111,14 +109,14 @@ func (s *supervisor) launch() error {
 		return exit.Silent(exit.Failed) // the launcher has said why
 	}
 	tid := int(binary.LittleEndian.Uint32(b[:]))
-	if err := sys.Seize(tid, options); err != nil {
+	if err := s.tracer.Seize(tid); err != nil {
 		unix.Close(s.socket)
 		_, _ = sys.Wait(s.child)
 		return &Refused{"supervise", fmt.Errorf("ptrace(PTRACE_SEIZE): %w", err)}
 	}
 	s.enter(tid)
 	sys.LetGoInherited(s.self)
-	binary.LittleEndian.PutUint64(b[:], s.cookie)
+	binary.LittleEndian.PutUint64(b[:], s.tracer.Cookie)
 	_, err = unix.Write(s.socket, b[:])
 	return err
 }
@@ -180,9 +178,25 @@ func namespace() *syscall.SysProcAttr {
 
 // listener is the descriptor that the launcher sent; it has done so before its first exec. Instead it may have sent why it could not.
 func (s *supervisor) listener() (int, error) {
-	if s.notify >= 0 {
+	switch {
+	case s.notify >= 0:
 		return s.notify, nil
+	case s.alone:
+		return -1, errAlone
 	}
+	listener, err := s.receive()
+	if err == nil && !sys.CanGiveDescriptors(listener) {
+		err = errAlone
+	}
+	if err != nil {
+		s.alone = err == errAlone
+		return -1, err
+	}
+	s.notify = listener
+	return listener, nil
+}
+
+func (s *supervisor) receive() (int, error) {
 	var text [512]byte
 	oob := make([]byte, unix.CmsgSpace(4))
 	n, oobn, _, _, err := unix.Recvmsg(s.socket, text[:], oob, unix.MSG_CMSG_CLOEXEC|unix.MSG_DONTWAIT)
@@ -203,8 +217,7 @@ func (s *supervisor) listener() (int, error) {
 	if err != nil || len(fds) != 1 {
 		return -1, fmt.Errorf("the filter's listener: %w", err)
 	}
-	s.notify = fds[0]
-	return s.notify, nil
+	return fds[0], nil
 }
 
 // Launch is the entrypoint of the first child: it has itself traced, puts the filter on, and becomes the command. It returns only with an error.
@@ -315,10 +328,10 @@ func register(entries map[string]string) error {
 
 // install puts the filter on this thread, and sends its listener over the socket. Without CAP_SYS_ADMIN the filter takes no_new_privs. spoofed are the further rules of a spoof.
 func install(socket int, cookie uint64, spoofed []seccomp.Rule) error {
-	listener, err := installFilter(append(filter(cookie, true), spoofed...), sys.Listener)
+	listener, err := installFilter(append(tracee.Filter(cookie, true), spoofed...), sys.Listener)
 	if errors.Is(err, unix.EBUSY) || errors.Is(err, unix.EINVAL) {
 		// A filter that we are under has a listener, and there can be but one; or the kernel is older than 5.0.
-		if _, err := installFilter(append(filter(cookie, false), spoofed...), 0); err != nil {
+		if _, err := installFilter(append(tracee.Filter(cookie, false), spoofed...), 0); err != nil {
 			return err
 		}
 		_, err := unix.Write(socket, []byte(alone))

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"binproxy/emu/observe"
+	"binproxy/emu/supervise/tracee"
 	"binproxy/emu/sys"
 )
 
@@ -24,18 +25,18 @@ type Observer interface {
 const maxCommand = 4096
 
 // asked keeps the path that an exec names, for execed.
-func (s *supervisor) asked(t *tracee, path string) {
+func (s *supervisor) asked(t *task, path string) {
 	if s.config.Observer != nil {
 		t.path = path
 	}
 }
 
 // execed tells of a new program. Its stack is as execve left it: with the caller's arguments.
-func (s *supervisor) execed(t *tracee, e *pending) {
+func (s *supervisor) execed(t *task, e *pending) {
 	if s.config.Observer == nil {
 		return
 	}
-	p := observe.Program{File: t.path, Argv: s.commandLine(t.tid)}
+	p := observe.Program{File: t.path, Argv: s.commandLine(t.TID())}
 	if e != nil {
 		p.Arch, p.Why = e.plan.ABI.Name, e.why
 		if e.plan.Twin != nil {
@@ -46,24 +47,24 @@ func (s *supervisor) execed(t *tracee, e *pending) {
 		}
 	}
 	t.path = ""
-	s.config.Observer.Execed(t.tid, p, processCPU(t.tid))
+	s.config.Observer.Execed(t.TID(), p, processCPU(t.TID()))
 }
 
 // entered tells of a new process; a thread of one that is known is none. Of the child's and the parent's stop either may come first: the kernel
 // is asked whose child it is.
-func (s *supervisor) entered(t *tracee) {
+func (s *supervisor) entered(t *task) {
 	if s.config.Observer == nil {
 		return
 	}
-	group, parent := s.family(t.tid)
-	if group != 0 && group != t.tid {
+	group, parent := s.family(t.TID())
+	if group != 0 && group != t.TID() {
 		t.group = group
 		return
 	}
 	if parent == os.Getpid() {
 		parent = 0
 	}
-	s.config.Observer.Forked(t.tid, parent)
+	s.config.Observer.Forked(t.TID(), parent)
 }
 
 // family reads the process that a thread belongs to, and that one's parent; 0 where they cannot be read.
@@ -88,27 +89,13 @@ func (s *supervisor) family(tid int) (group, parent int) {
 }
 
 // ended tells of a process's end. Its threads' ends are nobody's business.
-func (s *supervisor) ended(stop found) {
+func (s *supervisor) ended(stop tracee.Stop) {
 	if s.config.Observer == nil {
 		return
 	}
-	if t := s.tracees[stop.TID]; t != nil && t.group == 0 {
-		s.config.Observer.Exited(stop.TID, stop.Status, stop.cpu)
+	if t := s.tasks[stop.TID]; t != nil && t.group == 0 {
+		s.config.Observer.Exited(stop.TID, stop.Status, stop.CPU)
 	}
-}
-
-// waitObserved is wait, but that the CPU time of what has ended is read while it can be.
-func (s *supervisor) waitObserved() (found, error) {
-	tid, ended, err := sys.WaitKeep()
-	if err != nil {
-		return found{}, err
-	}
-	cpu := time.Duration(observe.Unknown)
-	if ended {
-		cpu = processCPU(tid)
-	}
-	stop, err := sys.Wait(tid)
-	return found{stop, cpu}, err
 }
 
 func processCPU(pid int) time.Duration {

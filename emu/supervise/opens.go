@@ -12,6 +12,7 @@ import (
 
 	"binproxy/emu/identity"
 	"binproxy/emu/seccomp"
+	"binproxy/emu/supervise/tracee"
 	"binproxy/emu/sys"
 )
 
@@ -53,33 +54,32 @@ type opening struct {
 
 func (o opening) cloexec() bool { return o.flags&unix.O_CLOEXEC != 0 }
 
-func (s *supervisor) opening(t *tracee, c *spoofedCall, regs *registers) (o opening, err error) {
-	arg := func(n int) uint64 { return *regs.arg(&c.execCall, n) }
+func (s *supervisor) opening(t *task, c *spoofedCall, regs *tracee.Registers) (o opening, err error) {
+	arg := func(n int) uint64 { return *regs.Arg(c.ABI, n) }
 	o.dirfd = unix.AT_FDCWD
 	at := 0
 	if c.openOf != openPath {
 		o.dirfd, at = int(int32(arg(0))), 1
 	}
-	m := s.memory(t)
 	o.flags = arg(at + 1)
 	if c.openOf == openHow {
 		var how [24]byte // struct open_how: flags, mode, resolve
-		if err := m.read(o.flags, how[:]); err != nil {
+		if err := t.Read(o.flags, how[:]); err != nil {
 			return o, err
 		}
 		if o.flags = binary.LittleEndian.Uint64(how[:]); binary.LittleEndian.Uint64(how[16:]) != 0 {
 			return o, nil // with rules of its own on how the path leads there: the kernel's business
 		}
 	}
-	o.path, err = m.readString(arg(at), unix.PathMax)
+	o.path, err = t.ReadString(arg(at), unix.PathMax)
 	return o, err
 }
 
 // openStop is a tracee about to open a file for reading. If that is one of the kernel's files, it gets another one instead. Everything
 // else is the kernel's business.
-func (s *supervisor) openStop(t *tracee, c *spoofedCall) error {
-	var regs registers
-	if err := regs.get(t.tid); err != nil {
+func (s *supervisor) openStop(t *task, c *spoofedCall) error {
+	regs, err := t.Registers()
+	if err != nil {
 		return err
 	}
 	if d := t.decided; d != nil {
@@ -89,24 +89,24 @@ func (s *supervisor) openStop(t *tracee, c *spoofedCall) error {
 		}
 	}
 	o, err := s.opening(t, c, &regs)
-	if err != nil && !sys.Gone(err) {
+	if err != nil && !tracee.Gone(err) {
 		return s.openUndumpable(t, c, regs)
 	}
 	if err != nil || o.flags&notReading != 0 || o.path == "" || s.ordinary(t, o) {
-		return sys.Continue(t.tid, 0)
+		return t.Continue(0)
 	}
 	return s.answerOpen(t, c, regs, s.askedFile(t, o), o.cloexec())
 }
 
 // answerOpen lets the open be, or makes it give the file.
-func (s *supervisor) answerOpen(t *tracee, c *spoofedCall, regs registers, file *toldFile, cloexec bool) error {
+func (s *supervisor) answerOpen(t *task, c *spoofedCall, regs tracee.Registers, file *toldFile, cloexec bool) error {
 	if file == nil {
-		return sys.Continue(t.tid, 0)
+		return t.Continue(0)
 	}
 	if file.fd < 0 {
 		if err := file.make(); err != nil {
 			s.debug(t, "%s: %v", file.Path, err)
-			return sys.Continue(t.tid, 0)
+			return t.Continue(0)
 		}
 	}
 	s.debug(t, "open %s", file.Path)
@@ -120,58 +120,42 @@ type decided struct {
 	cloexec bool
 }
 
-func (c *spoofedCall) openArgs(regs *registers) (args [3]uint64) {
+func (c *spoofedCall) openArgs(regs *tracee.Registers) (args [3]uint64) {
 	for i := range args {
-		args[i] = *regs.arg(&c.execCall, i)
+		args[i] = *regs.Arg(c.ABI, i)
 	}
 	return args
 }
 
 // openUndumpable looks at the open of a process whose memory nobody may read: it changed its ids. It is made dumpable for a moment, by calls
 // in the place of its own, and then makes that anew.
-func (s *supervisor) openUndumpable(t *tracee, c *spoofedCall, regs registers) error {
+func (s *supervisor) openUndumpable(t *task, c *spoofedCall, regs tracee.Registers) error {
 	d := &decided{args: c.openArgs(&regs)}
-	err := s.undisturbed(t, func() error {
-		was, err := s.inPlace(t, c, regs, c.numbers.prctl, unix.PR_GET_DUMPABLE)
+	err := t.Quietly(func() error {
+		was, err := t.Instead(c.ABI, regs, c.Prctl, unix.PR_GET_DUMPABLE, 0)
 		if err != nil {
 			return err
 		}
-		err = s.whileDumpable(t, &c.execCall, regs, was, func() error {
+		err = s.whileDumpable(t, c.ABI, regs, was, func() error {
 			if o, err := s.opening(t, c, &regs); err == nil && o.flags&notReading == 0 && o.path != "" {
 				d.file, d.cloexec = s.askedFile(t, o), o.cloexec()
 			}
 			return nil
 		})
 		back := regs
-		back.again(uint64(c.nr))
-		return errors.Join(err, back.set(t.tid))
+		back.Again(uint64(c.Nr))
+		return errors.Join(err, t.SetRegisters(back))
 	})
 	if err != nil {
 		return err
 	}
 	t.decided = d
-	return sys.Continue(t.tid, 0)
-}
-
-// inPlace makes a tracee in a seccomp-stop make another call in the place of its own, and gives the result.
-func (s *supervisor) inPlace(t *tracee, c *spoofedCall, regs registers, nr uint64, arg uint64) (int64, error) {
-	*regs.arg(&c.execCall, 0) = arg
-	if err := regs.replace(t.tid, nr); err != nil {
-		return 0, err
-	}
-	if err := regs.set(t.tid); err != nil {
-		return 0, err
-	}
-	if err := s.toSyscallStop(t); err != nil {
-		return 0, err
-	}
-	err := regs.get(t.tid)
-	return regs.result(), err
+	return t.Continue(0)
 }
 
 // ordinary tells, by one look with our own rights, that the file is none of the kernel's; what it cannot tell, askedFile can. Nearly all
 // files are ordinary, and a tracee's rights are dear to find out.
-func (s *supervisor) ordinary(t *tracee, o opening) bool {
+func (s *supervisor) ordinary(t *task, o opening) bool {
 	if s.walks || special(o.path) {
 		return false
 	}
@@ -179,7 +163,7 @@ func (s *supervisor) ordinary(t *tracee, o opening) bool {
 	if o.path[0] != '/' {
 		start, resolve = place(o.dirfd), unix.RESOLVE_BENEATH|unix.RESOLVE_NO_MAGICLINKS
 	}
-	from, err := s.openProc(t.tid, start)
+	from, err := s.openProc(t.TID(), start)
 	if err != nil {
 		return false
 	}
@@ -199,7 +183,7 @@ func kernelFile(fd int) bool {
 }
 
 // askedFile is the file that the tracee asks for, if that is one of those that are told.
-func (s *supervisor) askedFile(t *tracee, o opening) *toldFile {
+func (s *supervisor) askedFile(t *task, o opening) *toldFile {
 	v, err := s.newView(t, o.path, o.dirfd)
 	if err != nil {
 		return s.named(o.path)
@@ -299,64 +283,35 @@ func (f *toldFile) make() error {
 	return nil
 }
 
-// giveFile makes the tracee's call give a descriptor of our file: it calls for help in its place (calls.go), and the filter's listener
-// puts the descriptor in.
-func (s *supervisor) giveFile(t *tracee, c *spoofedCall, regs registers, file int, cloexec bool) error {
-	err := s.undisturbed(t, func() error {
-		result, err := s.handFile(t, &c.execCall, regs, file, cloexec)
-		if err != nil {
+// giveFile makes the tracee's call give a descriptor of our file.
+func (s *supervisor) giveFile(t *task, c *spoofedCall, regs tracee.Registers, file int, cloexec bool) error {
+	fd, err := sys.Reopen(s.self, file, unix.O_RDONLY)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	given := [1]tracee.File{{FD: fd, CloseOnExec: cloexec}}
+	back := regs
+	err = t.Quietly(func() error {
+		err := t.Give(c.ABI, regs, tracee.Entering, given[:])
+		back.SetResult(int64(given[0].Number))
+		if refused, ok := err.(*tracee.GiveError); ok {
+			back.SetResult(-int64(refused.Errno))
+		} else if err != nil {
 			return err
 		}
-		back := regs
-		back.setResult(result)
-		back.finished()
-		return back.set(t.tid)
+		back.Finished()
+		return t.SetRegisters(back)
 	})
-	if err == errInterrupted {
-		back := regs
-		back.again(uint64(c.nr))
-		err = back.set(t.tid)
+	if err == tracee.ErrInterrupted {
+		back = regs
+		back.Again(uint64(c.Nr))
+		err = t.SetRegisters(back)
 	}
 	if err != nil {
 		return err
 	}
-	return sys.Continue(t.tid, 0)
-}
-
-// handFile gives the descriptor's number in the tracee, or the errno, as the result of a call.
-func (s *supervisor) handFile(t *tracee, c *execCall, regs registers, file int, cloexec bool) (int64, error) {
-	listener, err := s.listener()
-	if err != nil {
-		return 0, err
-	}
-	fd, err := sys.Reopen(s.self, file, unix.O_RDONLY)
-	if err != nil {
-		return 0, err
-	}
-	defer unix.Close(fd)
-	*regs.arg(c, helpArg) = c.help(s.cookie)
-	if err := regs.replace(t.tid, c.numbers.execve); err != nil {
-		return 0, err
-	}
-	if err := regs.set(t.tid); err != nil {
-		return 0, err
-	}
-	if err := sys.ContinueToSyscall(t.tid, 0); err != nil {
-		return 0, err
-	}
-	id, err := s.notification(listener, t)
-	if err != nil {
-		return 0, err
-	}
-	given, err := sys.GiveDescriptor(listener, id, fd, cloexec)
-	result := int64(given)
-	if err != nil {
-		result = -int64(sys.Errno(err))
-	}
-	if err := sys.AnswerNotification(listener, id, 0, 0); err != nil && err != unix.ENOENT {
-		return 0, err
-	}
-	return result, s.syscallStopOf(t)
+	return t.Continue(0)
 }
 
 func readFile(path string) ([]byte, error) { return os.ReadFile(path) }

@@ -8,6 +8,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"binproxy/emu/supervise/tracee"
 )
 
 const statusText = "Name:\tloop\nUmask:\t0022\nState:\tt (tracing stop)\nTgid:\t7\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nFDSize:\t64\nGroups:\t8 9 1000 \n" +
@@ -33,8 +35,8 @@ func TestParseSignals(t *testing.T) {
 func TestWaited(t *testing.T) {
 	var w waited
 	start := time.Unix(1000, 0)
-	at := func(d time.Duration, c wait) bool { return w.over(c, start.Add(d)) }
-	call, other, endless := wait{ip: 1, timeout: time.Second}, wait{ip: 2, timeout: time.Second}, wait{ip: 3, timeout: -1}
+	at := func(d time.Duration, c tracee.Wait) bool { return w.over(c, start.Add(d)) }
+	call, other, endless := tracee.Wait{IP: 1, Timeout: time.Second}, tracee.Wait{IP: 2, Timeout: time.Second}, tracee.Wait{IP: 3, Timeout: -1}
 	require.False(t, at(0, call))
 	require.False(t, at(600*time.Millisecond, call))
 	require.True(t, at(1100*time.Millisecond, call))

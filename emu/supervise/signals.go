@@ -73,8 +73,8 @@ func forwardSome() func(child int) {
 
 // stopToo stops the supervisor with its first child, when the terminal's Ctrl-Z (or a read in the background) stopped that: whoever
 // waits for us is to see the job stopped. A plain SIGSTOP does not: whoever sent it may be a tracee, which would wait for us then.
-func (s *supervisor) stopToo(t *tracee, signal unix.Signal) {
-	if t.tid == s.child && signal != unix.SIGSTOP {
+func (s *supervisor) stopToo(t *task, signal unix.Signal) {
+	if t.TID() == s.child && signal != unix.SIGSTOP {
 		_ = unix.Kill(os.Getpid(), unix.SIGSTOP)
 	}
 }

@@ -9,7 +9,7 @@ import (
 
 	"binproxy/emu/identity"
 	"binproxy/emu/seccomp"
-	"binproxy/emu/sys"
+	"binproxy/emu/supervise/tracee"
 )
 
 // A spoofed identity asks for more stops, and only then are they in the filter: uname in all its variants, whose answer is overwritten at
@@ -33,7 +33,7 @@ const (
 
 // spoofedCall is a call that a spoof stops.
 type spoofedCall struct {
-	execCall
+	tracee.Call
 	unameOf layout
 	openOf  openForm
 }
@@ -45,23 +45,23 @@ func spoofRules(id identity.Identity, proc identity.Proc) []seccomp.Rule {
 	}
 	var rules []seccomp.Rule
 	for i, c := range unameCalls {
-		rules = append(rules, seccomp.Rule{Arch: c.arch, Number: c.nr, Action: seccomp.Trace(dataUname + uint16(i))})
+		rules = append(rules, seccomp.Rule{Arch: c.Arch, Number: c.Nr, Action: seccomp.Trace(dataUname + uint16(i))})
 	}
 	if proc != identity.ProcTrace {
 		return rules
 	}
 	for i, c := range openCalls {
 		for _, when := range c.openOf.reading() {
-			rules = append(rules, seccomp.Rule{Arch: c.arch, Number: c.nr, When: when, Action: seccomp.Trace(dataOpen + uint16(i))})
+			rules = append(rules, seccomp.Rule{Arch: c.Arch, Number: c.Nr, When: when, Action: seccomp.Trace(dataOpen + uint16(i))})
 		}
 	}
 	return rules
 }
 
 // spoofStop is a tracee about to make one of these calls.
-func (s *supervisor) spoofStop(t *tracee, data uint) error {
+func (s *supervisor) spoofStop(t *task, data uint) error {
 	if s.spoof == nil {
-		return sys.Continue(t.tid, 0) // the tracee's own filter asked for this
+		return t.Continue(0) // the tracee's own filter asked for this
 	}
 	i := int(data & dataIndex)
 	switch data &^ dataIndex {
@@ -74,28 +74,7 @@ func (s *supervisor) spoofStop(t *tracee, data uint) error {
 			return s.openStop(t, &openCalls[i])
 		}
 	}
-	return sys.Continue(t.tid, 0)
-}
-
-// undisturbed does something to a stopped tracee that lets it run, while its signals wait.
-func (s *supervisor) undisturbed(t *tracee, do func() error) error {
-	mask, err := sys.Blocked(t.tid)
-	if err != nil {
-		return err
-	}
-	if err := sys.SetBlocked(t.tid, ^uint64(0)); err != nil {
-		return err
-	}
-	err = do()
-	_ = sys.SetBlocked(t.tid, mask)
-	if t.stopped {
-		_ = unix.Kill(t.tid, unix.SIGSTOP)
-	}
-	if t.interrupt {
-		_ = sys.Interrupt(t.tid)
-	}
-	t.stopped, t.interrupt = false, false
-	return err
+	return t.Continue(0)
 }
 
 // The launcher is told the spoof as one argument: how the files are told, then the five fields, by lines. None has a newline in it

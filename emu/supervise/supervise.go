@@ -23,6 +23,7 @@ import (
 	"binproxy/emu/config"
 	"binproxy/emu/identity"
 	"binproxy/emu/resolve"
+	"binproxy/emu/supervise/tracee"
 	"binproxy/emu/sys"
 )
 
@@ -53,7 +54,7 @@ type supervisor struct {
 	config   Config
 	resolver resolve.Resolver
 	options  []string
-	cookie   uint64
+	tracer   *tracee.Tracer
 	proc     int         // /proc
 	self     int         // /proc/self/fd
 	socket   int         // to the launcher, until the listener has come
@@ -66,9 +67,8 @@ type supervisor struct {
 	walks    bool
 
 	child     int
-	tracees   map[int]*tracee
+	tasks     map[int]*task
 	early     map[int]bool // tracees that were gone before their parent's stop told of them
-	kept      []found
 	emulators map[*arch.ABI]*emulator
 	broken    map[*arch.ABI]error
 
@@ -87,7 +87,7 @@ func tooOld(release string) error {
 // Run runs the command under supervision to its end, and gives that. The error is for what kept it from starting: a Refused where the
 // machine does not let us trace.
 func Run(c Config) (unix.WaitStatus, error) {
-	if len(execCalls) == 0 {
+	if len(tracee.Execs) == 0 {
 		return 0, &Refused{"supervise", fmt.Errorf("it does not know the registers of a %s host", runtime.GOARCH)}
 	}
 	kernel, err := identity.Kernel()
@@ -100,8 +100,8 @@ func Run(c Config) (unix.WaitStatus, error) {
 	runtime.LockOSThread() // for good: the tracees are this thread's
 	s := &supervisor{
 		config: c, resolver: resolve.Resolver{Guest: c.Guest}, options: c.Options,
-		notify:  -1,
-		tracees: map[int]*tracee{}, early: map[int]bool{}, emulators: map[*arch.ABI]*emulator{}, broken: map[*arch.ABI]error{},
+		notify: -1,
+		tasks:  map[int]*task{}, early: map[int]bool{}, emulators: map[*arch.ABI]*emulator{}, broken: map[*arch.ABI]error{},
 	}
 	if !c.Identity.IsZero() {
 		s.spoof = &spoof{identity: c.Identity, vdsos: map[vdsoKind][]patch{}}
@@ -110,10 +110,10 @@ func Run(c Config) (unix.WaitStatus, error) {
 	if _, err := unix.Getrandom(b[:], 0); err != nil {
 		return 0, err
 	}
-	s.cookie = binary.LittleEndian.Uint64(b[:])
 	if err := s.openOwnProc(); err != nil {
 		return 0, err
 	}
+	s.tracer = &tracee.Tracer{Proc: s.proc, Cookie: binary.LittleEndian.Uint64(b[:]), CPU: c.Observer != nil, Listener: s.listener}
 	if c.Twins != nil {
 		s.openTwins()
 	}
@@ -154,12 +154,10 @@ func (s *supervisor) openOwnProc() (err error) {
 	return err
 }
 
-func (s *supervisor) memory(t *tracee) memory { return memory{t.tid, s.proc} }
-
 // debug prints a line on stderr if that was asked for.
-func (s *supervisor) debug(t *tracee, format string, args ...any) {
+func (s *supervisor) debug(t *task, format string, args ...any) {
 	if s.config.Debug {
-		fmt.Fprintf(os.Stderr, "binproxy[%d]: %s\n", t.tid, fmt.Sprintf(format, args...))
+		fmt.Fprintf(os.Stderr, "binproxy[%d]: %s\n", t.TID(), fmt.Sprintf(format, args...))
 	}
 }
 

@@ -5,13 +5,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"binproxy/emu/identity"
 	"binproxy/emu/resolve"
+	"binproxy/emu/supervise/stack"
+	"binproxy/emu/supervise/tracee"
 	"binproxy/emu/twin"
 )
 
@@ -138,8 +139,8 @@ func holdDir(path string) (*os.File, error) {
 }
 
 // twinFor finds the twin for what a tracee is about to exec, as resolve asks for it; nil where no rule is asked.
-func (s *supervisor) twinFor(t *tracee, e *pending, req request, v *view) func(resolve.Plan) *resolve.Twin {
-	if s.twins == nil || e.call.numbers != numbers64 {
+func (s *supervisor) twinFor(t *task, e *pending, req request, v *view) func(resolve.Plan) *resolve.Twin {
+	if s.twins == nil || e.call.ABI != tracee.ABI64 {
 		return nil
 	}
 	return func(plan resolve.Plan) *resolve.Twin {
@@ -201,7 +202,7 @@ func (v *view) inside(fd int) (string, error) {
 }
 
 // fit makes a twin of a verdict, for this exec, or says why it cannot.
-func (s *supervisor) fit(t *tracee, verdict *twin.Verdict, plan resolve.Plan, req request, v *view) (*resolve.Twin, string) {
+func (s *supervisor) fit(t *task, verdict *twin.Verdict, plan resolve.Plan, req request, v *view) (*resolve.Twin, string) {
 	if verdict.Twin == nil {
 		return nil, verdict.Why
 	}
@@ -248,19 +249,15 @@ func (s *supervisor) openTwin(t *twin.Twin) (int, error) {
 	return fd, nil
 }
 
-// maxArguments bounds what is read of a list of arguments before an exec.
-const maxArguments = 1 << 16
-
 // twinCall reads the arguments and the environment of the exec. hides tells whether there is something in it that the twin's loader must not see.
-func (s *supervisor) twinCall(t *tracee, plan resolve.Plan, req request, v *view) (c twin.Call, hides bool, err error) {
-	m := s.memory(t)
-	args, err := m.readStrings(req.argv)
+func (s *supervisor) twinCall(t *task, plan resolve.Plan, req request, v *view) (c twin.Call, hides bool, err error) {
+	args, err := stack.Strings(req.argv, t)
 	if err != nil {
 		return c, false, err
 	}
 	c.Args = append(c.Args, plan.Prefix[1:]...)
 	c.Args = append(c.Args, args[min(1, len(args)):]...)
-	if c.Env, err = m.readStrings(req.envp); err != nil {
+	if c.Env, err = stack.Strings(req.envp, t); err != nil {
 		return c, false, err
 	}
 	for _, entry := range c.Env {
@@ -270,29 +267,6 @@ func (s *supervisor) twinCall(t *tracee, plan resolve.Plan, req request, v *view
 	}
 	c.Find, c.Dir = v.command, s.twins.place
 	return c, hides, nil
-}
-
-// readStrings reads a list of strings, which ends with a null pointer.
-func (m memory) readStrings(at uint64) ([]string, error) {
-	if at == 0 {
-		return nil, nil
-	}
-	w := words{addr: at, read: m.read}
-	var list []string
-	for {
-		p := w.next()
-		if p == 0 || w.err != nil {
-			return list, w.err
-		}
-		if len(list) == maxArguments {
-			return nil, errors.New("too many arguments to look at")
-		}
-		text, err := m.readString(p, maxString)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, text)
-	}
 }
 
 // command is the directory of a PATH in which a command is found, "" for none.
@@ -309,81 +283,23 @@ func (v *view) command(path, name string) string {
 	return ""
 }
 
-// twinArguments are the loader's and the twin's, from those that the caller gave.
-func twinArguments(plan resolve.Plan, old stack) (argv []argument) {
-	texts, zero, first := plan.TwinArgv()
-	for i, text := range texts {
-		a := argument{text: text}
-		if i == zero && !plan.Script && len(old.argv) > 0 {
-			a = argument{at: old.argv[0]}
-		}
-		argv = append(argv, a)
-	}
-	for _, at := range old.argv[min(1, len(old.argv)):] {
-		argv = append(argv, argument{at: at})
-	}
-	first -= len(plan.Prefix) - 1
-	for i, text := range plan.Twin.Replace {
-		argv[first+i] = argument{text: text}
-	}
-	for _, text := range plan.Twin.Last {
-		argv = append(argv, argument{text: text})
-	}
-	return argv
-}
-
-// twinEnvironment is the caller's environment, with the entries that the twin needs. What its loader is not to see is hidden, in memory that only the
-// new process has.
-func twinEnvironment(twinOf *resolve.Twin, old stack, m memory) (envp []argument, err error) {
-	envp = placed(old.envp)
-	if twinOf.Preload == "" && len(twinOf.Env) == 0 {
-		return envp, nil
-	}
-	missing := slices.Clone(twinOf.Env)
-	for i, at := range old.envp {
-		entry, err := m.readString(at, maxString)
-		if err != nil {
-			return nil, err
-		}
-		if mark, ok := twin.Hidden(entry); ok {
-			if err := m.write(at, []byte{mark}); err != nil {
-				return nil, err
-			}
-		}
-		name, _, _ := strings.Cut(entry, "=")
-		missing = slices.DeleteFunc(missing, func(text string) bool {
-			same := strings.HasPrefix(text, name+"=")
-			if same {
-				envp[i] = argument{text: text}
-			}
-			return same
-		})
-	}
-	for _, text := range missing {
-		envp = append(envp, argument{text: text})
-	}
-	return envp, nil
-}
-
 // withoutTwin is an exec of a twin's loader that the kernel refused: the emulator gets the guest's program instead.
-func (s *supervisor) withoutTwin(t *tracee, e *pending, regs registers) error {
-	refused := unix.Errno(-regs.result())
+func (s *supervisor) withoutTwin(t *task, e *pending, regs tracee.Registers) error {
+	refused := unix.Errno(-regs.Result())
 	e.verdict.Twin, e.verdict.Why = nil, fmt.Sprintf("%s: %v", s.twins.loader.path, refused)
 	s.debug(t, "exec %s: no twin: %s", e.name, e.verdict.Why)
-	s.giveBack(e, t.tid)
-	if err := s.takeBack(t, e, regs); err != nil {
+	if _, err := s.takeBack(t, e); err != nil {
 		return err
 	}
 	e.why, e.plan.Twin, e.via, e.guest.emulator = e.verdict.Why, nil, &e.emulator.executable, e.emulator
-	back := e.regs
-	if err := back.set(t.tid); err != nil {
+	if err := t.SetRegisters(e.regs); err != nil {
 		return err
 	}
 	req, err := s.request(t, e)
 	if err != nil {
 		return err
 	}
-	return s.hand(t, e, req, leaving)
+	return s.hand(t, e, req, tracee.Leaving)
 }
 
 // mountTwins mounts a directory of twins in the launcher's mount namespace, read-only as far as that is allowed.

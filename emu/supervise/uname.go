@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"binproxy/emu/identity"
-	"binproxy/emu/sys"
+	"binproxy/emu/supervise/tracee"
 )
 
 // layout is how a variant of uname lays its fields down: how many bytes one has. All of them have the five of identity.Fields in
@@ -26,43 +26,42 @@ type answer struct {
 
 // unameStop is a tracee about to ask for the identity. The kernel answers first: what nobody set is as this process sees it, by its
 // UTS namespace and its personality.
-func (s *supervisor) unameStop(t *tracee, c *spoofedCall) error {
-	var regs registers
-	if err := regs.get(t.tid); err != nil {
+func (s *supervisor) unameStop(t *task, c *spoofedCall) error {
+	regs, err := t.Registers()
+	if err != nil {
 		return err
 	}
-	t.answer = &answer{c, *regs.arg(&c.execCall, 0)}
-	return sys.ContinueToSyscall(t.tid, 0)
+	t.answer = &answer{c, *regs.Arg(c.ABI, 0)}
+	return t.ToSyscall(0)
 }
 
 // unameEnd is the end of that call.
-func (s *supervisor) unameEnd(t *tracee) error {
+func (s *supervisor) unameEnd(t *task) error {
 	a := t.answer
 	t.answer = nil
-	var regs registers
-	if err := regs.get(t.tid); err != nil {
+	regs, err := t.Registers()
+	if err != nil {
 		return err
 	}
-	if regs.result() == 0 {
+	if regs.Result() == 0 {
 		err := s.tell(t, a)
-		if err != nil && !sys.Gone(err) {
+		if err != nil && !tracee.Gone(err) {
 			err = s.tellUndumpable(t, a, regs)
 		}
 		if err != nil {
 			return err
 		}
 	}
-	return sys.Continue(t.tid, 0)
+	return t.Continue(0)
 }
 
-func (s *supervisor) tell(t *tracee, a *answer) error {
-	m := s.memory(t)
+func (s *supervisor) tell(t *task, a *answer) error {
 	b := make([]byte, len(identity.Fields)*int(a.call.unameOf))
-	if err := m.read(a.at, b); err != nil {
+	if err := t.Read(a.at, b); err != nil {
 		return err
 	}
 	a.call.unameOf.fill(b, s.spoof.identity)
-	return m.write(a.at, b)
+	return t.Write(a.at, b)
 }
 
 // fill puts the fields that are set in their places, with NULs up to their ends.
@@ -79,28 +78,24 @@ func (l layout) fill(b []byte, id identity.Identity) {
 }
 
 // tellUndumpable tells a process whose memory nobody may read: it changed its ids. It is made dumpable for a moment.
-func (s *supervisor) tellUndumpable(t *tracee, a *answer, regs registers) error {
-	c := &a.call.execCall
+func (s *supervisor) tellUndumpable(t *task, a *answer, regs tracee.Registers) error {
+	abi := a.call.ABI
 	back := regs
-	back.finished()
-	return s.undisturbed(t, func() error {
-		at := regs
-		at.again(0)
-		was, err := s.callAt(t, regs, c, at.ip(), c.numbers.prctl, unix.PR_GET_DUMPABLE)
+	back.Finished()
+	return t.Quietly(func() error {
+		was, err := t.CallAt(abi, regs, regs.Instruction(), abi.Prctl, unix.PR_GET_DUMPABLE, 0)
 		if err != nil {
 			return err
 		}
-		told := s.whileDumpable(t, c, regs, was, func() error { return s.tell(t, a) })
-		return errors.Join(told, back.set(t.tid))
+		told := s.whileDumpable(t, abi, regs, was, func() error { return s.tell(t, a) })
+		return errors.Join(told, t.SetRegisters(back))
 	})
 }
 
-// whileDumpable does something to a tracee in a syscall-exit-stop that takes it to be dumpable, which it was so far as PR_GET_DUMPABLE says.
-func (s *supervisor) whileDumpable(t *tracee, c *execCall, regs registers, was int64, do func() error) error {
-	at := regs
-	at.again(0)
+// whileDumpable does something to a tracee in a syscall-stop that takes it to be dumpable, which it was so far as PR_GET_DUMPABLE says.
+func (s *supervisor) whileDumpable(t *task, abi *tracee.ABI, regs tracee.Registers, was int64, do func() error) error {
 	set := func(value uint64) error {
-		_, err := s.callAt(t, regs, c, at.ip(), c.numbers.prctl, unix.PR_SET_DUMPABLE, value)
+		_, err := t.CallAt(abi, regs, regs.Instruction(), abi.Prctl, unix.PR_SET_DUMPABLE, value)
 		return err
 	}
 	if err := set(1); err != nil {

@@ -31,7 +31,7 @@ const (
 )
 
 // tellVDSO makes the vDSO of a new program tell the spoofed release.
-func (s *supervisor) tellVDSO(t *tracee) {
+func (s *supervisor) tellVDSO(t *task) {
 	if s.spoof == nil || s.spoof.identity.Release == "" {
 		return
 	}
@@ -39,28 +39,27 @@ func (s *supervisor) tellVDSO(t *tracee) {
 	if base == 0 {
 		return
 	}
-	m := s.memory(t)
 	var header [elfHeader]byte
-	if err := m.read(base, header[:]); err != nil {
+	if err := t.Read(base, header[:]); err != nil {
 		s.debug(t, "vDSO: %v", err)
 		return
 	}
 	kind := vdsoKind{header[4], binary.LittleEndian.Uint16(header[18:])}
 	patches, known := s.spoof.vdsos[kind]
 	if !known {
-		patches = vdsoPatches(header[:], s.spoof.identity.Release, func(at uint64, b []byte) error { return m.read(base+at, b) })
+		patches = vdsoPatches(header[:], s.spoof.identity.Release, func(at uint64, b []byte) error { return t.Read(base+at, b) })
 		s.spoof.vdsos[kind] = patches
 	}
 	for _, p := range patches {
-		if err := m.write(base+p.at, p.text); err != nil {
+		if err := t.Write(base+p.at, p.text); err != nil {
 			s.debug(t, "vDSO: %v", err)
 		}
 	}
 }
 
 // vdso is where a process has its vDSO: AT_SYSINFO_EHDR of /proc/PID/auxv, whose words are the program's own. 0 for nowhere.
-func (s *supervisor) vdso(t *tracee) uint64 {
-	fd, err := unix.Openat(s.proc, strconv.Itoa(t.tid)+"/auxv", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+func (s *supervisor) vdso(t *task) uint64 {
+	fd, err := unix.Openat(s.proc, strconv.Itoa(t.TID())+"/auxv", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return 0
 	}

@@ -18,7 +18,7 @@ import (
 // may be executed, the kernel would have executed.
 type view struct {
 	s      *supervisor
-	t      *tracee
+	t      *task
 	stance stance
 	root   int  // the tracee's root, an O_PATH descriptor
 	dir    int  // what a relative path starts from
@@ -47,7 +47,7 @@ func (f *file) close() {
 }
 
 // newView opens the tracee's root and, if the path needs it, where it starts: the working directory, or the descriptor dirfd.
-func (s *supervisor) newView(t *tracee, path string, dirfd int) (*view, error) {
+func (s *supervisor) newView(t *task, path string, dirfd int) (*view, error) {
 	v := &view{s: s, t: t, root: -1, dir: -1, follow: true}
 	var err error
 	if v.stance, err = s.stanceFor(t); err != nil {
@@ -56,13 +56,13 @@ func (s *supervisor) newView(t *tracee, path string, dirfd int) (*view, error) {
 	v.doubt = v.stance.doubt
 	back := s.approach(v.stance)
 	defer back()
-	if v.root, err = s.openProc(t.tid, "root"); err != nil {
+	if v.root, err = s.openProc(t.TID(), "root"); err != nil {
 		return nil, err
 	}
 	switch {
 	case strings.HasPrefix(path, "/"):
 	default:
-		v.dir, err = s.openProc(t.tid, place(dirfd))
+		v.dir, err = s.openProc(t.TID(), place(dirfd))
 	}
 	if err != nil {
 		v.close()
@@ -96,7 +96,7 @@ func (v *view) toWorkingDirectory() syscall.Errno {
 	back := v.s.approach(v.stance)
 	defer back()
 	var err error
-	v.dir, err = v.s.openProc(v.t.tid, place(unix.AT_FDCWD))
+	v.dir, err = v.s.openProc(v.t.TID(), place(unix.AT_FDCWD))
 	return errnoOf(err)
 }
 

@@ -2,12 +2,12 @@ package supervise
 
 import (
 	"bytes"
-	"encoding/binary"
 	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"binproxy/emu/supervise/tracee"
 	"binproxy/emu/sys"
 )
 
@@ -16,52 +16,41 @@ import (
 // nothing in the program accounts for. They are told to start anew here. That begins their timeout anew as well, so what is left of it is
 // kept an eye on.
 
-// restartNoHandler is the kernel's ERESTARTNOHAND: the call starts anew, unless a handler runs before; then it ends with EINTR.
-const restartNoHandler = 514
-
-// wait is a call that an ignored signal has interrupted. It lets a call made anew be recognised.
-type wait struct {
-	ip, sp, nr uint64
-	args       [4]uint64
-	timeout    time.Duration // negative: none
-	expired    int64         // the result when the timeout is over
-}
-
 // waited is a wait that was made to start anew.
 type waited struct {
-	wait
+	tracee.Wait
 	first, last time.Time // of its interruptions
 }
 
 // signalled is a tracee about to be given a signal.
-func (s *supervisor) signalled(t *tracee, signal unix.Signal) error {
+func (s *supervisor) signalled(t *task, signal unix.Signal) error {
 	if t.exec != nil {
 		return nil
 	}
-	var regs registers
-	if err := regs.get(t.tid); err != nil || regs.result() != -int64(unix.EINTR) {
+	regs, err := t.Registers()
+	if err != nil || regs.Result() != -int64(unix.EINTR) {
 		return err
 	}
-	w, ok := regs.wait(s.memory(t))
+	w, ok := regs.Wait(t)
 	if !ok || !s.ignores(t, signal) {
 		return nil
 	}
 	if t.waited.over(w, time.Now()) {
-		regs.setResult(w.expired)
+		regs.SetResult(w.Expired)
 	} else {
-		regs.setResult(-restartNoHandler)
+		regs.Restart()
 	}
-	return regs.set(t.tid)
+	return t.SetRegisters(regs)
 }
 
 // over notes an interruption of a call, and tells whether its timeout is over. A call that began before its first interruption lasts up to twice as
 // long for it.
-func (p *waited) over(w wait, now time.Time) bool {
-	if p.wait != w || w.timeout >= 0 && now.Sub(p.last) > w.timeout {
-		p.wait, p.first = w, now
+func (p *waited) over(w tracee.Wait, now time.Time) bool {
+	if p.Wait != w || w.Timeout >= 0 && now.Sub(p.last) > w.Timeout {
+		p.Wait, p.first = w, now
 	}
 	p.last = now
-	if w.timeout < 0 || now.Sub(p.first) < w.timeout {
+	if w.Timeout < 0 || now.Sub(p.first) < w.Timeout {
 		return false
 	}
 	*p = waited{}
@@ -69,8 +58,8 @@ func (p *waited) over(w wait, now time.Time) bool {
 }
 
 // ignores tells whether a signal does nothing to a tracee.
-func (s *supervisor) ignores(t *tracee, signal unix.Signal) bool {
-	fd, err := sys.Openat(s.proc, strconv.Itoa(t.tid)+"/status", unix.O_RDONLY)
+func (s *supervisor) ignores(t *task, signal unix.Signal) bool {
+	fd, err := sys.Openat(s.proc, strconv.Itoa(t.TID())+"/status", unix.O_RDONLY)
 	if err != nil {
 		return false
 	}
@@ -103,20 +92,4 @@ func parseSignals(status []byte) (ignored, caught uint64) {
 		}
 	}
 	return ignored, caught
-}
-
-// timespec reads a 64-bit struct timespec, of which 0 means no end.
-func (m memory) timespec(addr uint64) (time.Duration, error) {
-	if addr == 0 {
-		return -1, nil
-	}
-	var b [16]byte
-	if err := m.read(addr, b[:]); err != nil {
-		return 0, err
-	}
-	seconds, nanoseconds := binary.LittleEndian.Uint64(b[:]), binary.LittleEndian.Uint64(b[8:])
-	if seconds > 1<<32 {
-		return -1, nil
-	}
-	return time.Duration(seconds)*time.Second + time.Duration(nanoseconds), nil
 }

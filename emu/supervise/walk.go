@@ -141,9 +141,9 @@ func (w *walker) procLink(name string, fd int) syscall.Errno {
 	if st.Ino == procRoot {
 		switch name {
 		case "self":
-			return w.procDir(strconv.Itoa(w.v.t.tid))
+			return w.procDir(strconv.Itoa(w.v.t.TID()))
 		case "thread-self":
-			return w.procDir(strconv.Itoa(w.v.t.tid) + "/task/" + strconv.Itoa(w.v.t.tid))
+			return w.procDir(strconv.Itoa(w.v.t.TID()) + "/task/" + strconv.Itoa(w.v.t.TID()))
 		}
 		return w.link(fd)
 	}
@@ -181,7 +181,7 @@ func (w *walker) guest() *guest {
 	if err != nil {
 		return nil
 	}
-	if t := w.v.s.tracees[tid]; t != nil {
+	if t := w.v.s.tasks[tid]; t != nil {
 		return t.guest
 	}
 	return nil

@@ -1,4 +1,4 @@
-package supervise
+package stack
 
 import (
 	"bytes"
@@ -16,12 +16,23 @@ type image struct {
 	data []byte
 }
 
-func (m *image) read(addr uint64, b []byte) error {
+func (m *image) Read(addr uint64, b []byte) error {
 	if addr < m.base || addr+uint64(len(b)) > m.base+uint64(len(m.data)) {
 		return unix.EFAULT
 	}
 	copy(b, m.data[addr-m.base:])
 	return nil
+}
+
+func (m *image) ReadString(addr uint64, limit int) (string, error) {
+	if addr < m.base || addr >= m.base+uint64(len(m.data)) {
+		return "", unix.EFAULT
+	}
+	text, _, _ := bytes.Cut(m.data[addr-m.base:], []byte{0})
+	if len(text) >= limit {
+		return "", unix.ENAMETOOLONG
+	}
+	return string(text), nil
 }
 
 func (m *image) text(t *testing.T, addr uint64) string {
@@ -31,7 +42,8 @@ func (m *image) text(t *testing.T, addr uint64) string {
 	return string(rest[:bytes.IndexByte(rest, 0)])
 }
 
-// newImage lays a new program's stack out as the kernel does, with room below it, and gives the stack pointer.
+// newImage lays a new program's stack out as the kernel does, with room below it, and gives the
+// stack pointer.
 func newImage(argv, envp []string, aux []uint64) (*image, uint64) {
 	const top, size = 0x7ffffffff000, 1 << 16
 	m := &image{top - size, make([]byte, size)}
@@ -74,57 +86,64 @@ func TestRewrite(t *testing.T) {
 				}
 				envp := []string{"A=1", "EMPTY=", "=odd"}
 				m, sp := newImage(argv, envp, aux)
-				old, err := readStack(sp, m.read)
+				old, err := Read(sp, m)
 				require.NoError(t, err)
-				require.Equal(t, argv, m.texts(t, old.argv))
-				require.Equal(t, envp, m.texts(t, old.envp))
-				require.Equal(t, aux, old.aux)
+				require.Equal(t, argv, m.texts(t, old.Argv))
+				require.Equal(t, envp, m.texts(t, old.Envp))
+				require.Equal(t, aux, old.Aux)
 
-				var arguments []argument
+				var arguments []Argument
 				var want []string
 				for i := range more {
-					arguments = append(arguments, argument{text: fmt.Sprint("new", i)})
+					arguments = append(arguments, Argument{Text: fmt.Sprint("new", i)})
 					want = append(want, fmt.Sprint("new", i))
 				}
-				for i, at := range old.argv {
-					arguments = append(arguments, argument{at: at})
+				for i, at := range old.Argv {
+					arguments = append(arguments, Argument{At: at})
 					want = append(want, argv[i])
 				}
-				new := old.rewrite(sp, arguments, append(placed(old.envp[1:]), argument{text: "NEW=x"}), []uint64{auxExecfd, 3}, "name")
-				require.Zero(t, new.sp%16)
-				require.Equal(t, sp+old.size(), new.sp+uint64(len(new.bytes)), "nothing above is touched")
-				copy(m.data[new.sp-m.base:], new.bytes)
-				got, err := readStack(new.sp, m.read)
+				new := old.Rewrite(sp, Lists{Argv: arguments, Envp: append(placed(old.Envp[1:]), Argument{Text: "NEW=x"})}, []uint64{AuxExecfd, 3}, "name")
+				require.Zero(t, new.SP%16)
+				require.Equal(t, sp+old.size(), new.SP+uint64(len(new.Bytes)), "nothing above is touched")
+				copy(m.data[new.SP-m.base:], new.Bytes)
+				got, err := Read(new.SP, m)
 				require.NoError(t, err)
-				require.Equal(t, want, m.texts(t, got.argv))
-				require.Equal(t, append(envp[1:len(envp):len(envp)], "NEW=x"), m.texts(t, got.envp))
-				require.Equal(t, append([]uint64{auxExecfd, 3}, aux...), got.aux)
-				require.Equal(t, "name", m.text(t, new.name))
+				require.Equal(t, want, m.texts(t, got.Argv))
+				require.Equal(t, append(envp[1:len(envp):len(envp)], "NEW=x"), m.texts(t, got.Envp))
+				require.Equal(t, append([]uint64{AuxExecfd, 3}, aux...), got.Aux)
+				require.Equal(t, "name", m.text(t, new.Name))
 			})
 		}
 	}
 }
 
+// ragged is an image whose last read may be a short one.
+type ragged struct{ *image }
+
+func (m ragged) Read(addr uint64, b []byte) error {
+	end := m.base + uint64(len(m.data))
+	n := min(uint64(len(b)), end-min(addr, end))
+	if n == 0 {
+		return unix.EFAULT
+	}
+	clear(b)
+	return m.image.Read(addr, b[:n])
+}
+
 // Whatever lies at a stack pointer, reading it ends, and what was read can be written.
-func FuzzReadStack(f *testing.F) {
+func FuzzRead(f *testing.F) {
 	m, sp := newImage([]string{"a", "b"}, []string{"C=d"}, []uint64{6, 4096, 0, 0})
 	f.Add(m.data[sp-m.base:])
 	f.Add([]byte{1, 0, 0, 0, 0, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, data []byte) {
-		m := &image{0x10000, append(data, make([]byte, 16)...)}
+		m := ragged{&image{0x10000, append(data, make([]byte, 16)...)}}
 		m.data = m.data[:len(m.data)&^7]
-		s, err := readStack(m.base, func(addr uint64, b []byte) error {
-			n := min(uint64(len(b)), m.base+uint64(len(m.data))-min(addr, m.base+uint64(len(m.data))))
-			if n == 0 {
-				return unix.EFAULT
-			}
-			clear(b)
-			return m.read(addr, b[:n])
-		})
+		s, err := Read(m.base, m)
 		if err != nil {
 			return
 		}
-		new := s.rewrite(m.base, []argument{{text: "x"}}, placed(s.envp), nil, "n")
-		require.Equal(t, m.base+s.size(), new.sp+uint64(len(new.bytes)))
+		l := Lists{Argv: []Argument{{Text: "x"}}, Envp: placed(s.Envp)}
+		new := s.Rewrite(m.base, l, nil, "n")
+		require.Equal(t, m.base+s.size(), new.SP+uint64(len(new.Bytes)))
 	})
 }

@@ -1,0 +1,129 @@
+package stack
+
+import (
+	"encoding/binary"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"binproxy/emu/config"
+	"binproxy/emu/resolve"
+)
+
+// written lays lists down over a stack, marks included, and gives the strings that a program then
+// finds.
+func written(t *testing.T, m *image, sp uint64, old Stack, l Lists) (argv, envp []string) {
+	t.Helper()
+	for _, mark := range l.Marks {
+		m.data[mark.At-m.base] = mark.Byte
+	}
+	new := old.Rewrite(sp, l, nil, "name")
+	copy(m.data[new.SP-m.base:], new.Bytes)
+	got, err := Read(new.SP, m)
+	require.NoError(t, err)
+	return m.texts(t, got.Argv), m.texts(t, got.Envp)
+}
+
+func TestForEmulator(t *testing.T) {
+	static := config.Emulator{Path: "/qemu"}
+	dynamic := config.Emulator{Path: "/qemu", Loader: "/lib/ld.so"}
+	file := resolve.File{Path: "/bin/x"}
+	script := resolve.Plan{File: file, Prefix: []string{"/bin/x", "-e", "script"}, Script: true}
+	environment := []string{"A=1", "LD_PRELOAD=p", "GLIBC_TUNABLES=t", "OLD_LD_=1", "LD_DEBUG=d"}
+	loader := []string{"/lib/ld.so", "--library-path", "/lib", "--argv0", "/qemu", "/qemu", "-0"}
+	for name, c := range map[string]struct {
+		plan       resolve.Plan
+		emulator   config.Emulator
+		options    []string
+		argv       []string
+		want, left []string
+	}{
+		"program": {resolve.Plan{File: file, Prefix: []string{""}}, static, nil, []string{"zero", "a", "b"},
+			[]string{"/qemu", "-0", "zero", "/bin/x", "a", "b"}, environment},
+		"options": {resolve.Plan{File: file, Prefix: []string{""}}, static, []string{"-r", "4.15"}, []string{"zero"},
+			[]string{"/qemu", "-0", "zero", "-r", "4.15", "/bin/x"}, environment},
+		"no arguments": {resolve.Plan{File: file, Prefix: []string{""}}, static, nil, nil,
+			[]string{"/qemu", "-0", "", "/bin/x"}, environment},
+		"script": {script, static, nil, []string{"zero", "a"},
+			[]string{"/qemu", "-0", "/bin/x", "/bin/x", "-e", "script", "a"}, environment},
+		"dynamic": {resolve.Plan{File: file, Prefix: []string{""}}, dynamic, []string{"-r", "4.15"}, []string{"zero", "a"},
+			append(loader[:7:7], "zero", "-E", "LD_PRELOAD=p", "-E", "GLIBC_TUNABLES=t", "-E", "LD_DEBUG=d",
+				"-r", "4.15", "/bin/x", "a"), []string{"A=1", "OLD_LD_=1"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m, sp := newImage(c.argv, environment, []uint64{0, 0})
+			old, err := Read(sp, m)
+			require.NoError(t, err)
+			l, err := old.ForEmulator(c.plan, c.emulator, c.options, m)
+			require.NoError(t, err)
+			argv, envp := written(t, m, sp, old, l)
+			require.Equal(t, c.want, argv)
+			require.Equal(t, c.left, envp)
+		})
+	}
+	_, err := Stack{Envp: []uint64{1}}.ForEmulator(script, dynamic, nil, &image{})
+	require.ErrorIs(t, err, unix.EFAULT)
+}
+
+func TestForTwin(t *testing.T) {
+	environment := []string{"A=1", "LD_PRELOAD=p", "PATH=/guest", "GLIBC_TUNABLES=t"}
+	hidden := []string{"A=1", "\x01D_PRELOAD=p", "PATH=/guest", "\x02LIBC_TUNABLES=t"}
+	twin := resolve.Twin{Loader: "/t/ld.so", Libraries: "/t", File: "/t/gcc"}
+	preloaded, edited, environed := twin, twin, twin
+	preloaded.Preload = "/t/unhide.so"
+	edited.First, edited.Replace, edited.Last = []string{"-first"}, map[int]string{1: "B"}, []string{"-last"}
+	environed.Env = []string{"PATH=/twin", "NEW=x"}
+	for name, c := range map[string]struct {
+		twin       resolve.Twin
+		prefix     []string
+		script     bool
+		argv       []string
+		want, left []string
+	}{
+		"plain": {twin, []string{""}, false, []string{"zero", "a"},
+			[]string{"/t/ld.so", "--inhibit-cache", "--library-path", "/t", "--argv0", "zero", "/t/gcc", "a"}, environment},
+		"script": {twin, []string{"/bin/gcc", "script"}, true, []string{"zero", "a"},
+			[]string{"/t/ld.so", "--inhibit-cache", "--library-path", "/t", "--argv0", "/bin/gcc", "/t/gcc", "script", "a"}, environment},
+		"hidden": {preloaded, []string{""}, false, []string{"zero"},
+			[]string{"/t/ld.so", "--inhibit-cache", "--library-path", "/t", "--preload", "/t/unhide.so", "--argv0", "zero", "/t/gcc"}, hidden},
+		"edited": {edited, []string{""}, false, []string{"zero", "a", "b"},
+			[]string{"/t/ld.so", "--inhibit-cache", "--library-path", "/t", "--argv0", "zero", "/t/gcc", "-first", "a", "B", "-last"}, environment},
+		"environment": {environed, []string{""}, false, []string{"zero"},
+			[]string{"/t/ld.so", "--inhibit-cache", "--library-path", "/t", "--argv0", "zero", "/t/gcc"},
+			[]string{"A=1", "\x01D_PRELOAD=p", "PATH=/twin", "\x02LIBC_TUNABLES=t", "NEW=x"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m, sp := newImage(c.argv, environment, []uint64{0, 0})
+			old, err := Read(sp, m)
+			require.NoError(t, err)
+			l, err := old.ForTwin(resolve.Plan{Prefix: c.prefix, Script: c.script, Twin: &c.twin}, m)
+			require.NoError(t, err)
+			argv, envp := written(t, m, sp, old, l)
+			require.Equal(t, c.want, argv)
+			require.Equal(t, c.left, envp)
+		})
+	}
+	broken := resolve.Plan{Prefix: []string{""}, Twin: &preloaded}
+	_, err := Stack{Envp: []uint64{1}}.ForTwin(broken, &image{})
+	require.ErrorIs(t, err, unix.EFAULT)
+}
+
+func TestStrings(t *testing.T) {
+	m, sp := newImage([]string{"a", "", "c"}, nil, []uint64{0, 0})
+	got, err := Strings(sp+wordSize, m)
+	require.NoError(t, err)
+	require.Equal(t, []string{"a", "", "c"}, got)
+	got, err = Strings(0, m)
+	require.NoError(t, err)
+	require.Empty(t, got)
+	_, err = Strings(1, m)
+	require.ErrorIs(t, err, unix.EFAULT)
+
+	endless := &image{0x1000, make([]byte, (maxStrings+2)*wordSize+pageSize)}
+	for i := range maxStrings + 1 {
+		binary.LittleEndian.PutUint64(endless.data[i*wordSize:], endless.base+uint64(len(endless.data)-1))
+	}
+	_, err = Strings(endless.base, endless)
+	require.ErrorContains(t, err, "too many")
+}

@@ -1,0 +1,199 @@
+// Package stack rewrites what execve leaves on the stack of a new program: the arguments, the
+// environment and the auxiliary vector of the emulator, or of a twin's loader, in the place of
+// those that the caller gave.
+//
+// The caller's own strings stay where they are, and are only pointed at. The new pointers, with
+// the few strings that are not in memory yet between them and the old strings, end where the old
+// pointers ended and so grow the stack downwards. The package changes nothing: it reads memory
+// through an interface, and says what is to be written where.
+package stack
+
+import (
+	"encoding/binary"
+	"errors"
+	"slices"
+)
+
+// AuxExecfd is the auxiliary vector's key for a descriptor of the program (AT_EXECFD).
+const AuxExecfd = 2
+
+const (
+	wordSize  = 8
+	alignment = 16
+)
+
+// pageSize is the smallest of any host: reads need only not cross into a page that is missing.
+const pageSize = 4096
+
+// maxWords bounds the pointers of a new stack: the kernel lets the arguments have a quarter of the
+// stack's limit, 6 MiB at most by its own limit, pointers included.
+const maxWords = 8 << 20 / wordSize
+
+var errStack = errors.New("the new program's stack is not as execve leaves it")
+
+// Memory is a process's.
+type Memory interface {
+	Read(addr uint64, b []byte) error                  // fills b from addr
+	ReadString(addr uint64, limit int) (string, error) // the C string at addr
+}
+
+// Stack is what execve leaves at the new program's stack pointer, by words: argc, the pointers of
+// argv and a 0, those of envp and a 0, the pairs of the auxiliary vector. Behind it lie the
+// strings.
+type Stack struct {
+	Argv, Envp []uint64
+	Aux        []uint64 // keys and values, up to and with AT_NULL
+}
+
+// Read reads the stack at sp.
+func Read(sp uint64, m Memory) (Stack, error) {
+	var s Stack
+	w := words{addr: sp, memory: m}
+	argc := w.next()
+	if argc > maxWords {
+		return s, errStack
+	}
+	s.Argv = w.until(1)
+	if uint64(len(s.Argv)) != argc+1 {
+		return s, errors.Join(errStack, w.err)
+	}
+	s.Argv = s.Argv[:argc]
+	s.Envp = w.until(1)
+	s.Aux = w.until(2)
+	if w.err != nil {
+		return s, w.err
+	}
+	s.Envp = s.Envp[:len(s.Envp)-1]
+	return s, nil
+}
+
+// words reads memory word by word, a part of a page at a time.
+type words struct {
+	addr   uint64
+	memory Memory
+	ahead  []byte
+	count  int
+	err    error
+}
+
+func (w *words) next() uint64 {
+	if len(w.ahead) == 0 && w.err == nil {
+		b := make([]byte, min(1024, pageSize-w.addr%pageSize))
+		if w.err = w.memory.Read(w.addr, b); w.err == nil {
+			w.addr += uint64(len(b))
+			w.ahead = b
+		}
+	}
+	if w.count++; w.count > maxWords && w.err == nil {
+		w.err = errStack
+	}
+	if w.err != nil {
+		return 0
+	}
+	v := binary.LittleEndian.Uint64(w.ahead)
+	w.ahead = w.ahead[wordSize:]
+	return v
+}
+
+// until reads groups of size words, up to and with the one that starts with 0.
+func (w *words) until(size int) []uint64 {
+	var list []uint64
+	for {
+		key := w.next()
+		list = append(list, key)
+		for range size - 1 {
+			list = append(list, w.next())
+		}
+		if key == 0 || w.err != nil {
+			return list
+		}
+	}
+}
+
+// size is how many bytes the words take.
+func (s Stack) size() uint64 {
+	return wordSize * uint64(1+len(s.Argv)+1+len(s.Envp)+1+len(s.Aux))
+}
+
+// Argument is a string of a new argument vector or environment: one that is not in memory yet, or
+// one that is at an address.
+type Argument struct {
+	Text string
+	At   uint64
+}
+
+// placed are strings that stay where they are.
+func placed(list []uint64) []Argument {
+	arguments := make([]Argument, len(list))
+	for i, at := range list {
+		arguments[i].At = at
+	}
+	return arguments
+}
+
+// Lists are what a new program is to be started with.
+type Lists struct {
+	Argv, Envp []Argument
+	Marks      []Mark
+}
+
+// Mark is a byte to be written over one of the strings.
+type Mark struct {
+	At   uint64
+	Byte byte
+}
+
+// Rewritten is a stack with other lists: Bytes are to be written at SP. They end where the old
+// words ended. Name is the address of the further string.
+type Rewritten struct {
+	SP    uint64
+	Bytes []byte
+	Name  uint64
+}
+
+// Rewrite gives the stack at sp other lists, and further pairs of auxiliary values. name is one
+// more string to lay down.
+func (s Stack) Rewrite(sp uint64, l Lists, aux []uint64, name string) Rewritten {
+	end := sp + s.size()
+	length := len(name) + 1
+	for _, list := range [][]Argument{l.Argv, l.Envp} {
+		for _, a := range list {
+			if a.At == 0 {
+				length += len(a.Text) + 1
+			}
+		}
+	}
+	strings := end - uint64(length)
+	bare := Stack{make([]uint64, len(l.Argv)), make([]uint64, len(l.Envp)), slices.Concat(aux, s.Aux)}
+	start := (strings - bare.size()) &^ (alignment - 1)
+
+	texts := make([]byte, 0, length)
+	lay := func(list []Argument, pointers []uint64) {
+		for i, a := range list {
+			pointers[i] = a.At
+			if a.At == 0 {
+				pointers[i] = strings + uint64(len(texts))
+				texts = append(append(texts, a.Text...), 0)
+			}
+		}
+	}
+	lay(l.Argv, bare.Argv)
+	lay(l.Envp, bare.Envp)
+	at := strings + uint64(len(texts))
+	texts = append(append(texts, name...), 0)
+
+	b := make([]byte, 0, end-start)
+	put := func(list ...uint64) {
+		for _, v := range list {
+			b = binary.LittleEndian.AppendUint64(b, v)
+		}
+	}
+	put(uint64(len(l.Argv)))
+	put(bare.Argv...)
+	put(0)
+	put(bare.Envp...)
+	put(0)
+	put(bare.Aux...)
+	b = append(b, make([]byte, int(strings-start)-len(b))...)
+	return Rewritten{start, append(b, texts...), at}
+}

@@ -1,0 +1,53 @@
+package stack
+
+import (
+	"slices"
+	"strings"
+
+	"binproxy/emu/resolve"
+	"binproxy/emu/twin"
+)
+
+// ForTwin are the lists of a twin's loader, and so of the twin: the caller's, with the entries
+// that the twin needs. What its loader is not to see is hidden by a mark.
+func (s Stack) ForTwin(plan resolve.Plan, m Memory) (Lists, error) {
+	prefix, zero, first := plan.TwinArgv()
+	l := Lists{Argv: s.behind(plan, prefix, zero)}
+	first -= len(plan.Prefix) - 1
+	for i, text := range plan.Twin.Replace {
+		l.Argv[first+i] = Argument{Text: text}
+	}
+	for _, text := range plan.Twin.Last {
+		l.Argv = append(l.Argv, Argument{Text: text})
+	}
+	return l, s.twinEnvironment(&l, plan.Twin, m)
+}
+
+func (s Stack) twinEnvironment(l *Lists, t *resolve.Twin, m Memory) error {
+	l.Envp = placed(s.Envp)
+	if t.Preload == "" && len(t.Env) == 0 {
+		return nil
+	}
+	missing := slices.Clone(t.Env)
+	for i, at := range s.Envp {
+		entry, err := m.ReadString(at, maxString)
+		if err != nil {
+			return err
+		}
+		if mark, ok := twin.Hidden(entry); ok {
+			l.Marks = append(l.Marks, Mark{at, mark})
+		}
+		name, _, _ := strings.Cut(entry, "=")
+		missing = slices.DeleteFunc(missing, func(text string) bool {
+			same := strings.HasPrefix(text, name+"=")
+			if same {
+				l.Envp[i] = Argument{Text: text}
+			}
+			return same
+		})
+	}
+	for _, text := range missing {
+		l.Envp = append(l.Envp, Argument{Text: text})
+	}
+	return nil
+}

@@ -1,0 +1,62 @@
+package supervise
+
+import (
+	"golang.org/x/sys/unix"
+
+	"binproxy/emu/supervise/tracee"
+)
+
+// thread is what is done to a stopped tracee (tracee.Thread).
+type thread interface {
+	TID() int
+	Become(tid int)
+	Message() (uint, error)
+
+	Read(addr uint64, b []byte) error
+	Write(addr uint64, b []byte) error
+	ReadString(addr uint64, limit int) (string, error)
+	Registers() (tracee.Registers, error)
+	SetRegisters(tracee.Registers) error
+
+	Begin(r tracee.Registers, nr uint64) error
+	Skip(r tracee.Registers, result int64) error
+	Instead(abi *tracee.ABI, r tracee.Registers, nr, a, b uint64) (int64, error)
+	CallAt(abi *tracee.ABI, r tracee.Registers, ip, nr, a, b uint64) (int64, error)
+	Give(abi *tracee.ABI, r tracee.Registers, from tracee.Where, files []tracee.File) error
+	Finish() error
+
+	Hold() error
+	Release()
+	Quietly(do func() error) error
+
+	Continue(signal unix.Signal) error
+	ToSyscall(signal unix.Signal) error
+	Listen() error
+	Kill()
+}
+
+// task is a tracee, and what is known of it.
+type task struct {
+	thread
+	guest *guest   // what it runs; nil for a native program
+	exec  *pending // an exec on its way
+
+	answer  *answer  // a uname on its way
+	decided *decided // an open on its way
+
+	announced bool // its parent's stop has told of it
+	lender    int  // the process whose memory it shares until it execs: a vfork's parent; 0 for none
+	inherits  bool // what it runs is its parent's program, not known yet
+
+	path  string // for an observer: what its exec names
+	group int    // for an observer: whose thread it is; 0 for one that leads its group
+
+	waited waited // the call that signals which it ignores interrupt
+}
+
+func (t *task) forget() {
+	if t.exec != nil {
+		t.exec.guest.drop()
+	}
+	t.guest.drop()
+}

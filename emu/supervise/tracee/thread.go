@@ -1,0 +1,140 @@
+// Package tracee is one stopped thread of a process that is traced: its registers and its memory,
+// and the system calls that it is made to make. No other room of the supervisor knows ptrace(2).
+//
+// A thread is made to make a call in three ways. In a seccomp-stop it has not made its own yet,
+// and the number and the arguments of that are changed (Instead). At the end of a call, in a
+// syscall-stop, it is taken back to the call instruction with other registers (CallAt). And as no
+// call gives a process a descriptor of somebody else's, it calls for help: an execve with a cookie
+// in an argument that execve does not have, which the filter hands to its listener, and the
+// listener puts the descriptor in (Give). Its signals wait meanwhile (Quietly), so that all it
+// does between two stops is what it was told.
+package tracee
+
+import (
+	"golang.org/x/sys/unix"
+
+	"binproxy/emu/sys"
+)
+
+// Thread is a thread that is traced. All but Become is for one that is stopped.
+type Thread struct {
+	tid    int
+	tracer *Tracer
+
+	held      bool
+	mask      uint64 // the signals that it blocks by itself
+	stopped   bool   // it was sent SIGSTOP while they were held
+	interrupt bool   // it was to take part in a group-stop then
+}
+
+// Gone reports whether a call failed because the thread is no more: it may be killed at any
+// moment.
+func Gone(err error) bool { return sys.Gone(err) }
+
+// TID is its number.
+func (t *Thread) TID() int { return t.tid }
+
+// Become gives it the number of its group's leader: in execve another thread takes that over.
+func (t *Thread) Become(tid int) { t.tid = tid }
+
+// Continue lets it run, with the signal delivered to it (0 for none).
+func (t *Thread) Continue(signal unix.Signal) error { return sys.Continue(t.tid, signal) }
+
+// ToSyscall is Continue up to its next syscall-stop.
+func (t *Thread) ToSyscall(signal unix.Signal) error { return sys.ContinueToSyscall(t.tid, signal) }
+
+// Listen leaves it in its group-stop, and lets SIGCONT end that.
+func (t *Thread) Listen() error { return sys.Listen(t.tid) }
+
+// Message is what the kernel says about its stop: the filter's data, the number of a new thread or
+// of a former.
+func (t *Thread) Message() (uint, error) { return sys.EventMessage(t.tid) }
+
+// Kill ends its process.
+func (t *Thread) Kill() { _ = unix.Kill(t.tid, unix.SIGKILL) }
+
+// Registers are its registers.
+func (t *Thread) Registers() (Registers, error) {
+	var r Registers
+	err := r.get(t.tid)
+	return r, err
+}
+
+// Again takes the registers of a call back to its instruction, to make the call nr there.
+func (r *Registers) Again(nr uint64) { r.callAt(r.Instruction(), nr) }
+
+// SetRegisters changes them.
+func (t *Thread) SetRegisters(r Registers) error { return r.set(t.tid) }
+
+// Begin makes the call that it is about to make the call nr, with the arguments in the registers.
+func (t *Thread) Begin(r Registers, nr uint64) error {
+	if err := r.replace(t.tid, nr); err != nil {
+		return err
+	}
+	return r.set(t.tid)
+}
+
+// Skip ends the call that it is about to make with a result; the kernel does nothing of it.
+func (t *Thread) Skip(r Registers, result int64) error {
+	if err := r.skip(t.tid, result); err != nil {
+		return err
+	}
+	return r.set(t.tid)
+}
+
+// Instead makes it make another call in the place of the one that it is about to make, up to that
+// one's end, and gives the result.
+func (t *Thread) Instead(abi *ABI, r Registers, nr, a, b uint64) (int64, error) {
+	*r.Arg(abi, 0), *r.Arg(abi, 1) = a, b
+	if err := t.Begin(r, nr); err != nil {
+		return 0, err
+	}
+	return t.outcome()
+}
+
+// CallAt makes it make another call at the end of one, by the call instruction at ip, and gives
+// the result. Its registers are the caller's business afterwards.
+func (t *Thread) CallAt(abi *ABI, r Registers, ip, nr, a, b uint64) (int64, error) {
+	*r.Arg(abi, 0), *r.Arg(abi, 1) = a, b
+	r.callAt(ip, nr)
+	if err := r.set(t.tid); err != nil {
+		return 0, err
+	}
+	if err := t.Finish(); err != nil {
+		return 0, err
+	}
+	return t.outcome()
+}
+
+// outcome lets it finish its call, and gives the result.
+func (t *Thread) outcome() (int64, error) {
+	if err := t.Finish(); err != nil {
+		return 0, err
+	}
+	r, err := t.Registers()
+	return r.Result(), err
+}
+
+// Finish lets it run to its next syscall-stop. Calls that are waited for like this do not block.
+func (t *Thread) Finish() error {
+	if err := t.ToSyscall(0); err != nil {
+		return err
+	}
+	return t.syscallStop()
+}
+
+// syscallStop waits for the syscall-stop that it is on the way to.
+func (t *Thread) syscallStop() error {
+	for {
+		stop, err := t.tracer.waitFor(t.tid)
+		if err != nil {
+			return err
+		}
+		if stop.Kind == Syscall {
+			return nil
+		}
+		if err := t.meanwhile(stop); err != nil {
+			return err
+		}
+	}
+}
