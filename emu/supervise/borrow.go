@@ -3,7 +3,6 @@ package supervise
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -62,34 +61,19 @@ func (s *supervisor) borrow(t *task, e *pending, req request, from tracee.Where)
 
 // visible tells why the tracee cannot execute the emulator by its path, or the emulator not open the guest's file by its.
 func (s *supervisor) visible(t *task, e *pending, path string) error {
-	v, err := s.newView(t, path, unix.AT_FDCWD)
+	v, err := s.sight.View(t.TID(), path, unix.AT_FDCWD)
 	if err != nil {
 		return err
 	}
-	defer v.close()
-	if !v.leads(path, e.via.fd) {
+	defer v.Close()
+	if !v.Leads(path, e.via.fd) {
 		return fmt.Errorf("%s is not in its root, and without a listener it cannot be handed over", path)
 	}
-	if e.handsFile() && !v.leads(e.plan.File.Path, e.guest.fd) {
+	if e.handsFile() && !v.Leads(e.plan.File.Path, e.guest.fd) {
 		return errors.New("the emulator cannot open it by a path, and without a listener it cannot be handed over")
 	}
 	e.byFD = false
 	return nil
-}
-
-// leads tells whether an absolute path leads the tracee to a file that we have open, and that it may read.
-func (v *view) leads(path string, fd int) bool {
-	if !strings.HasPrefix(path, "/") {
-		return false
-	}
-	back := v.s.assume(v.stance)
-	defer back()
-	found, st, errno := v.lookUp(path)
-	if errno != 0 {
-		return false
-	}
-	defer unix.Close(found)
-	return sameFile(found, fd) && v.permits(found, &st, unix.R_OK)
 }
 
 // giveBack restores what a loan has written over, in a process whose memory it is.

@@ -28,6 +28,6 @@ func (s *supervisor) died(tid int, status unix.WaitStatus) {
 	if t == nil || t.guest == nil || t.guest.emulator == nil {
 		return
 	}
-	path, _ := readlinkOf(s.self, t.guest.fd)
+	path, _ := s.sight.PathOf(t.guest.fd)
 	s.config.Died(Death{t.guest.abi, t.guest.emulator.Emulator, path, "/proc/self/fd/" + strconv.Itoa(t.guest.fd), status, s.config.Env})
 }

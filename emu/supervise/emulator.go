@@ -63,7 +63,7 @@ func (s *supervisor) openExecutable(path string) (executable, error) {
 		return executable{}, err
 	}
 	defer f.Close()
-	if err := sys.AccessReal(s.self, int(f.Fd()), unix.X_OK); err != nil {
+	if err := sys.AccessReal(s.sight.Self, int(f.Fd()), unix.X_OK); err != nil {
 		return executable{}, &os.PathError{Op: "execute", Path: path, Err: err}
 	}
 	x := executable{path: path}

@@ -156,13 +156,13 @@ func (s *supervisor) plan(t *task, e *pending, req request) error {
 	if req.flags&^(unix.AT_EMPTY_PATH|unix.AT_SYMLINK_NOFOLLOW) != 0 || req.path == "" && req.flags&unix.AT_EMPTY_PATH == 0 {
 		return unix.EINVAL
 	}
-	v, err := s.newView(t, req.path, req.dirfd)
+	v, err := s.sight.View(t.TID(), req.path, req.dirfd)
 	if err != nil {
 		return err
 	}
-	defer v.close()
-	v.follow = req.flags&unix.AT_SYMLINK_NOFOLLOW == 0
-	v.first = req.name()
+	defer v.Close()
+	v.Follow = req.flags&unix.AT_SYMLINK_NOFOLLOW == 0
+	v.First = req.name()
 	plan, errno := s.resolver.Resolve(v, resolve.Request{Path: req.path, Twin: s.twinFor(t, e, req, v)})
 	if errno != 0 {
 		return errno
@@ -175,12 +175,11 @@ func (s *supervisor) plan(t *task, e *pending, req request) error {
 		return err
 	}
 	e.via = &e.emulator.executable
-	e.plan, e.byFD, e.doubt, e.name = plan, v.byFD, v.doubt, path.Base(req.path)
+	e.plan, e.byFD, e.doubt, e.name = plan, v.ByFD, v.Doubt, path.Base(req.path)
 	if req.path == "" {
-		e.name = s.fileName(v.last.path) // as Linux 6.14 has it; before, it was the descriptor's number
+		e.name = s.sight.NameOf(v.Last.FD) // as Linux 6.14 has it; before, it was the descriptor's number
 	}
-	e.guest = &guest{fd: v.last.path, refs: 1, abi: plan.ABI, emulator: e.emulator}
-	v.last.path = -1
+	e.guest = &guest{fd: v.Last.Take(), refs: 1, abi: plan.ABI, emulator: e.emulator}
 	if plan.Twin != nil {
 		e.via, e.guest.emulator = &s.twins.loader, nil
 	}

@@ -31,3 +31,11 @@ func (g *guest) drop() {
 		unix.Close(g.fd)
 	}
 }
+
+// programOf is the guest program that a process runs; negative for a native one.
+func (s *supervisor) programOf(pid int) (fd int) {
+	if t := s.tasks[pid]; t != nil && t.guest != nil {
+		return t.guest.fd
+	}
+	return -1
+}

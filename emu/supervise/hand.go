@@ -51,7 +51,7 @@ func (s *supervisor) gather(e *pending) (back func(), err error) {
 	e.files = e.files[:0]
 	back = func() {}
 	if e.handsFile() {
-		file, err := sys.Reopen(s.self, e.guest.fd, unix.O_RDONLY)
+		file, err := sys.Reopen(s.sight.Self, e.guest.fd, unix.O_RDONLY)
 		if err != nil {
 			return nil, err
 		}

@@ -115,7 +115,7 @@ func (s *supervisor) launch() error {
 		return &Refused{"supervise", fmt.Errorf("ptrace(PTRACE_SEIZE): %w", err)}
 	}
 	s.enter(tid)
-	sys.LetGoInherited(s.self)
+	sys.LetGoInherited(s.sight.Self)
 	binary.LittleEndian.PutUint64(b[:], s.tracer.Cookie)
 	_, err = unix.Write(s.socket, b[:])
 	return err

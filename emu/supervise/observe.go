@@ -56,36 +56,16 @@ func (s *supervisor) entered(t *task) {
 	if s.config.Observer == nil {
 		return
 	}
-	group, parent := s.family(t.TID())
-	if group != 0 && group != t.TID() {
-		t.group = group
+	status, _ := s.sight.Status(strconv.Itoa(t.TID()))
+	if status.Group != 0 && status.Group != t.TID() {
+		t.group = status.Group
 		return
 	}
+	parent := status.Parent
 	if parent == os.Getpid() {
 		parent = 0
 	}
 	s.config.Observer.Forked(t.TID(), parent)
-}
-
-// family reads the process that a thread belongs to, and that one's parent; 0 where they cannot be read.
-func (s *supervisor) family(tid int) (group, parent int) {
-	fd, err := unix.Openat(s.proc, strconv.Itoa(tid)+"/status", unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return 0, 0
-	}
-	defer unix.Close(fd)
-	n, _ := unix.Read(fd, s.status[:])
-	for line := range strings.Lines(string(s.status[:max(n, 0)])) {
-		key, value, _ := strings.Cut(strings.TrimSpace(line), ":\t")
-		switch key {
-		case "Tgid":
-			group, _ = strconv.Atoi(value)
-		case "PPid":
-			parent, _ = strconv.Atoi(value)
-			return group, parent
-		}
-	}
-	return group, parent
 }
 
 // ended tells of a process's end. Its threads' ends are nobody's business.
@@ -108,7 +88,7 @@ func processCPU(pid int) time.Duration {
 
 // commandLine reads the arguments of a process, up to maxCommand bytes of them.
 func (s *supervisor) commandLine(tid int) []string {
-	fd, err := unix.Openat(s.proc, strconv.Itoa(tid)+"/cmdline", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	fd, err := unix.Openat(s.sight.Proc, strconv.Itoa(tid)+"/cmdline", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil
 	}

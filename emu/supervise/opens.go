@@ -153,24 +153,12 @@ func (s *supervisor) openUndumpable(t *task, c *spoofedCall, regs tracee.Registe
 	return t.Continue(0)
 }
 
-// ordinary tells, by one look with our own rights, that the file is none of the kernel's; what it cannot tell, askedFile can. Nearly all
-// files are ordinary, and a tracee's rights are dear to find out.
+// ordinary reports whether, by one look, the file is none of the kernel's; what that cannot see, askedFile can.
+// Nearly all files are ordinary.
 func (s *supervisor) ordinary(t *task, o opening) bool {
-	if s.walks || special(o.path) {
-		return false
-	}
-	start, resolve := "root", uint64(unix.RESOLVE_IN_ROOT|unix.RESOLVE_NO_MAGICLINKS)
-	if o.path[0] != '/' {
-		start, resolve = place(o.dirfd), unix.RESOLVE_BENEATH|unix.RESOLVE_NO_MAGICLINKS
-	}
-	from, err := s.openProc(t.TID(), start)
-	if err != nil {
-		return false
-	}
-	defer unix.Close(from)
-	fd, err := sys.Openat2(from, o.path, unix.O_PATH, resolve)
-	if err != nil {
-		return err == unix.ENOENT || err == unix.ENOTDIR
+	fd, known := s.sight.Glance(t.TID(), o.path, o.dirfd)
+	if fd < 0 {
+		return known
 	}
 	defer unix.Close(fd)
 	return !kernelFile(fd)
@@ -184,13 +172,13 @@ func kernelFile(fd int) bool {
 
 // askedFile is the file that the tracee asks for, if that is one of those that are told.
 func (s *supervisor) askedFile(t *task, o opening) *toldFile {
-	v, err := s.newView(t, o.path, o.dirfd)
+	v, err := s.sight.View(t.TID(), o.path, o.dirfd)
 	if err != nil {
 		return s.named(o.path)
 	}
-	defer v.close()
-	v.follow = o.flags&unix.O_NOFOLLOW == 0
-	fd, errno := v.find(o.path)
+	defer v.Close()
+	v.Follow = o.flags&unix.O_NOFOLLOW == 0
+	fd, errno := v.Find(o.path)
 	if errno != 0 {
 		return nil
 	}
@@ -230,7 +218,7 @@ func (s *supervisor) told(fd int, st *unix.Stat_t) *toldFile {
 			return f
 		}
 	}
-	path, err := readlinkOf(s.self, fd)
+	path, err := s.sight.PathOf(fd)
 	if err != nil {
 		return nil
 	}
@@ -285,7 +273,7 @@ func (f *toldFile) make() error {
 
 // giveFile makes the tracee's call give a descriptor of our file.
 func (s *supervisor) giveFile(t *task, c *spoofedCall, regs tracee.Registers, file int, cloexec bool) error {
-	fd, err := sys.Reopen(s.self, file, unix.O_RDONLY)
+	fd, err := sys.Reopen(s.sight.Self, file, unix.O_RDONLY)
 	if err != nil {
 		return err
 	}

@@ -12,25 +12,6 @@ import (
 	"binproxy/emu/supervise/tracee"
 )
 
-const statusText = "Name:\tloop\nUmask:\t0022\nState:\tt (tracing stop)\nTgid:\t7\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nFDSize:\t64\nGroups:\t8 9 1000 \n" +
-	"CapInh:\t0000000000000000\nCapPrm:\t000001fffeffffff\nCapEff:\t00000000a80425fb\n"
-
-func TestParseIDs(t *testing.T) {
-	require.Equal(t, ids{UID: 4, GID: 8, Groups: []int{8, 9, 1000}, Effective: 0xa80425fb}, parseIDs([]byte(statusText)))
-	// A name cannot pass for another line: the kernel escapes newlines in it.
-	named := strings.Replace(statusText, "Name:\tloop", "Name:\t\\nUid:\t0\t0\t0\t0", 1)
-	require.Equal(t, 4, parseIDs([]byte(named)).UID)
-	require.Equal(t, ids{UID: -1, GID: -1}, parseIDs(nil))
-	require.Equal(t, -1, parseIDs([]byte("Uid:\t0\n")).UID)
-}
-
-func TestParseSignals(t *testing.T) {
-	ignored, caught := parseSignals([]byte(statusText + "SigBlk:\t0000000000010000\nSigIgn:\t0000000000001000\nSigCgt:\t8000000180004002\n"))
-	require.Equal(t, []uint64{1 << 12, 0x8000000180004002}, []uint64{ignored, caught})
-	ignored, caught = parseSignals([]byte(statusText))
-	require.Equal(t, []uint64{0, ^uint64(0)}, []uint64{ignored, caught})
-}
-
 // A call that is interrupted again and again ends when its timeout is over; another one begins anew.
 func TestWaited(t *testing.T) {
 	var w waited
@@ -46,30 +27,6 @@ func TestWaited(t *testing.T) {
 	require.False(t, at(4*time.Second, call), "the one before must have ended")
 	require.False(t, at(5*time.Second, endless))
 	require.False(t, at(time.Hour, endless))
-}
-
-func FuzzParseIDs(f *testing.F) {
-	f.Add([]byte(statusText))
-	f.Fuzz(func(t *testing.T, text []byte) { parseIDs(text) })
-}
-
-func TestBits(t *testing.T) {
-	file := &unix.Stat_t{Uid: 10, Gid: 20, Mode: 0o754}
-	for _, c := range []struct {
-		ids  ids
-		want uint32
-	}{
-		{ids{UID: 10, GID: 1}, 7},
-		{ids{UID: 1, GID: 20}, 5},
-		{ids{UID: 1, GID: 1, Groups: []int{3, 20}}, 5},
-		{ids{UID: 1, GID: 1}, 4},
-		{ids{UID: 0, Effective: 1 << unix.CAP_DAC_OVERRIDE}, 7},
-		{ids{UID: 0}, 4},
-	} {
-		require.Equal(t, c.want, stance{ids: c.ids}.bits(file), "%+v", c.ids)
-	}
-	file.Mode = 0o644
-	require.EqualValues(t, 6, stance{ids: ids{Effective: 1 << unix.CAP_DAC_OVERRIDE}}.bits(file), "nobody may execute it")
 }
 
 func TestOrder(t *testing.T) {

@@ -23,6 +23,7 @@ import (
 	"binproxy/emu/config"
 	"binproxy/emu/identity"
 	"binproxy/emu/resolve"
+	"binproxy/emu/supervise/sight"
 	"binproxy/emu/supervise/tracee"
 	"binproxy/emu/sys"
 )
@@ -55,16 +56,10 @@ type supervisor struct {
 	resolver resolve.Resolver
 	options  []string
 	tracer   *tracee.Tracer
-	proc     int         // /proc
-	self     int         // /proc/self/fd
-	socket   int         // to the launcher, until the listener has come
-	notify   int         // the filter's listener
-	alone    bool        // there is none that can hand descriptors over
-	own      unix.Stat_t // binproxy itself
-	ids      ids         // ours
-	userns   string      // ours, as /proc names it
-	status   [8192]byte  // room for a /proc/PID/status
-	walks    bool
+	sight    *sight.Sight
+	socket   int  // to the launcher, until the listener has come
+	notify   int  // the filter's listener
+	alone    bool // there is none that can hand descriptors over
 
 	child     int
 	tasks     map[int]*task
@@ -110,10 +105,10 @@ func Run(c Config) (unix.WaitStatus, error) {
 	if _, err := unix.Getrandom(b[:], 0); err != nil {
 		return 0, err
 	}
-	if err := s.openOwnProc(); err != nil {
+	if err := s.openProc(); err != nil {
 		return 0, err
 	}
-	s.tracer = &tracee.Tracer{Proc: s.proc, Cookie: binary.LittleEndian.Uint64(b[:]), CPU: c.Observer != nil, Listener: s.listener}
+	s.tracer = &tracee.Tracer{Proc: s.sight.Proc, Cookie: binary.LittleEndian.Uint64(b[:]), CPU: c.Observer != nil, Listener: s.listener}
 	if c.Twins != nil {
 		s.openTwins()
 	}
@@ -138,20 +133,21 @@ func Run(c Config) (unix.WaitStatus, error) {
 	return status, err
 }
 
-// openOwnProc keeps /proc open: a guest may unmount it.
-func (s *supervisor) openOwnProc() (err error) {
-	if s.proc, err = sys.OpenProc(); err != nil {
+// openProc keeps /proc open: a guest may unmount it.
+func (s *supervisor) openProc() error {
+	proc, err := sys.OpenProc()
+	if err != nil {
 		return &Refused{"supervise", err}
 	}
-	if s.self, err = sys.Openat(s.proc, "self/fd", unix.O_PATH|unix.O_DIRECTORY); err != nil {
+	self, err := sys.Openat(proc, "self/fd", unix.O_PATH|unix.O_DIRECTORY)
+	if err != nil {
 		return &Refused{"supervise", fmt.Errorf("/proc is of another PID namespace: %w", err)}
 	}
-	if err := unix.Fstatat(s.proc, "self/exe", &s.own, 0); err != nil {
+	if s.sight, err = sight.New(proc, self); err != nil {
 		return err
 	}
-	s.userns = s.link("self/ns/user")
-	s.ids, err = s.idsOf("thread-self")
-	return err
+	s.sight.Behind, s.sight.Guest = s.config.Behind, s.programOf
+	return nil
 }
 
 // debug prints a line on stderr if that was asked for.

@@ -11,6 +11,7 @@ import (
 
 	"binproxy/emu/identity"
 	"binproxy/emu/resolve"
+	"binproxy/emu/supervise/sight"
 	"binproxy/emu/supervise/stack"
 	"binproxy/emu/supervise/tracee"
 	"binproxy/emu/twin"
@@ -139,7 +140,7 @@ func holdDir(path string) (*os.File, error) {
 }
 
 // twinFor finds the twin for what a tracee is about to exec, as resolve asks for it; nil where no rule is asked.
-func (s *supervisor) twinFor(t *task, e *pending, req request, v *view) func(resolve.Plan) *resolve.Twin {
+func (s *supervisor) twinFor(t *task, e *pending, req request, v *sight.View) func(resolve.Plan) *resolve.Twin {
 	if s.twins == nil || e.call.ABI != tracee.ABI64 {
 		return nil
 	}
@@ -158,51 +159,34 @@ func (s *supervisor) twinFor(t *task, e *pending, req request, v *view) func(res
 }
 
 // judge is the matcher's verdict on the file that v has found last.
-func (s *supervisor) judge(v *view, plan resolve.Plan) *twin.Verdict {
-	id := idOf(&v.last.stat)
+func (s *supervisor) judge(v *sight.View, plan resolve.Plan) *twin.Verdict {
+	id := idOf(&v.Last.Stat)
 	if verdict := s.twins.matcher.Known(id); verdict != nil {
 		return verdict
 	}
 	var root unix.Stat_t
-	path, err := v.inside(v.last.path)
-	if err != nil || unix.Fstat(v.root, &root) != nil {
+	path, err := v.Inside(v.Last.FD)
+	if err != nil || unix.Fstat(v.Root, &root) != nil {
 		return &twin.Verdict{}
 	}
 	if original := s.config.Twins.Original; original != nil {
 		path = original(path)
 	}
-	fd, err := unix.FcntlInt(uintptr(v.last.reader), unix.F_DUPFD_CLOEXEC, 0)
+	fd, err := unix.FcntlInt(uintptr(v.Last.Reader), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return &twin.Verdict{}
 	}
 	f := os.NewFile(uintptr(fd), path)
 	defer f.Close()
-	return s.twins.matcher.Judge(twin.Guest{ID: id, ABI: plan.ABI, Path: path, File: f, Root: twin.RootFD(v.root), RootID: twin.ID{Dev: root.Dev, Ino: root.Ino}})
+	return s.twins.matcher.Judge(twin.Guest{ID: id, ABI: plan.ABI, Path: path, File: f, Root: twin.RootFD(v.Root), RootID: twin.ID{Dev: root.Dev, Ino: root.Ino}})
 }
 
 func idOf(st *unix.Stat_t) twin.ID {
 	return twin.ID{Dev: st.Dev, Ino: st.Ino, Size: st.Size, Changed: st.Ctim.Nano(), Mtime: st.Mtim.Nano()}
 }
 
-// inside is the path of an open file in the tracee's root.
-func (v *view) inside(fd int) (string, error) {
-	path, err := readlinkOf(v.s.self, fd)
-	if err != nil {
-		return "", err
-	}
-	root, err := readlinkOf(v.s.self, v.root)
-	if err != nil {
-		return "", err
-	}
-	inside, ok := strings.CutPrefix(path, strings.TrimSuffix(root, "/"))
-	if !ok || !strings.HasPrefix(inside, "/") {
-		return "", unix.ENOENT
-	}
-	return inside, nil
-}
-
 // fit makes a twin of a verdict, for this exec, or says why it cannot.
-func (s *supervisor) fit(t *task, verdict *twin.Verdict, plan resolve.Plan, req request, v *view) (*resolve.Twin, string) {
+func (s *supervisor) fit(t *task, verdict *twin.Verdict, plan resolve.Plan, req request, v *sight.View) (*resolve.Twin, string) {
 	if verdict.Twin == nil {
 		return nil, verdict.Why
 	}
@@ -221,7 +205,7 @@ func (s *supervisor) fit(t *task, verdict *twin.Verdict, plan resolve.Plan, req 
 	}
 	in := func(name string) string { return filepath.Join(s.twins.place, name) }
 	file := in(verdict.Twin.Path)
-	if !v.leads(file, fd) {
+	if !v.Leads(file, fd) {
 		return nil, file + " is not visible in its root"
 	}
 	found := &resolve.Twin{Loader: s.twins.loader.path, Libraries: filepath.Dir(s.twins.loader.path), File: file,
@@ -250,7 +234,7 @@ func (s *supervisor) openTwin(t *twin.Twin) (int, error) {
 }
 
 // twinCall reads the arguments and the environment of the exec. hides tells whether there is something in it that the twin's loader must not see.
-func (s *supervisor) twinCall(t *task, plan resolve.Plan, req request, v *view) (c twin.Call, hides bool, err error) {
+func (s *supervisor) twinCall(t *task, plan resolve.Plan, req request, v *sight.View) (c twin.Call, hides bool, err error) {
 	args, err := stack.Strings(req.argv, t)
 	if err != nil {
 		return c, false, err
@@ -265,22 +249,8 @@ func (s *supervisor) twinCall(t *task, plan resolve.Plan, req request, v *view) 
 			hides = true
 		}
 	}
-	c.Find, c.Dir = v.command, s.twins.place
+	c.Find, c.Dir = v.Command, s.twins.place
 	return c, hides, nil
-}
-
-// command is the directory of a PATH in which a command is found, "" for none.
-func (v *view) command(path, name string) string {
-	for _, dir := range filepath.SplitList(path) {
-		if !strings.HasPrefix(dir, "/") {
-			continue
-		}
-		if fd, _, errno := v.lookUp(dir + "/" + name); errno == 0 {
-			unix.Close(fd)
-			return dir
-		}
-	}
-	return ""
 }
 
 // withoutTwin is an exec of a twin's loader that the kernel refused: the emulator gets the guest's program instead.

@@ -59,7 +59,7 @@ func (s *supervisor) tellVDSO(t *task) {
 
 // vdso is where a process has its vDSO: AT_SYSINFO_EHDR of /proc/PID/auxv, whose words are the program's own. 0 for nowhere.
 func (s *supervisor) vdso(t *task) uint64 {
-	fd, err := unix.Openat(s.proc, strconv.Itoa(t.TID())+"/auxv", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	fd, err := unix.Openat(s.sight.Proc, strconv.Itoa(t.TID())+"/auxv", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return 0
 	}

@@ -1,14 +1,12 @@
 package supervise
 
 import (
-	"bytes"
 	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"binproxy/emu/supervise/tracee"
-	"binproxy/emu/sys"
 )
 
 // A process that is not traced never notices a signal that it ignores. A traced one is woken by it, since its tracer may want to know
@@ -57,39 +55,13 @@ func (p *waited) over(w tracee.Wait, now time.Time) bool {
 	return true
 }
 
-// ignores tells whether a signal does nothing to a tracee.
+// ignores reports whether a signal does nothing to a tracee.
 func (s *supervisor) ignores(t *task, signal unix.Signal) bool {
-	fd, err := sys.Openat(s.proc, strconv.Itoa(t.TID())+"/status", unix.O_RDONLY)
-	if err != nil {
-		return false
-	}
-	defer unix.Close(fd)
-	n, err := unix.Read(fd, s.status[:])
-	if err != nil {
-		return false
-	}
-	ignored, caught := parseSignals(s.status[:n])
+	status, _ := s.sight.Status(strconv.Itoa(t.TID())) // every signal is caught where it cannot be read
 	bit := uint64(1) << (signal - 1)
 	switch signal {
 	case unix.SIGCHLD, unix.SIGCONT, unix.SIGURG, unix.SIGWINCH:
-		return caught&bit == 0
+		return status.Caught&bit == 0
 	}
-	return ignored&bit != 0
-}
-
-// parseSignals reads the lines SigIgn and SigCgt of /proc/PID/status. Of a text without them every signal is caught.
-func parseSignals(status []byte) (ignored, caught uint64) {
-	caught = ^uint64(0)
-	for line := range bytes.Lines(status) {
-		key, value, _ := bytes.Cut(line, []byte(":"))
-		set, err := strconv.ParseUint(string(bytes.TrimSpace(value)), 16, 64)
-		switch {
-		case err != nil:
-		case string(key) == "SigIgn":
-			ignored = set
-		case string(key) == "SigCgt":
-			caught = set
-		}
-	}
-	return ignored, caught
+	return status.Ignored&bit != 0
 }

@@ -1,4 +1,4 @@
-package supervise
+package sight
 
 import (
 	"strconv"
@@ -16,20 +16,21 @@ const maxLinks = 40
 // procRoot is the inode of the top directory of every /proc.
 const procRoot = 1
 
-// walker takes a path apart as the kernel's path walk does, one name at a time, with the tracee's root and the tracee's /proc/self.
+// walker takes a path apart as the kernel's path walk does, one name at a time, with the tracee's
+// root and the tracee's /proc/self.
 type walker struct {
-	v     *view
+	v     *View
 	at    int      // where it is, a descriptor of its own
 	rest  []string // what is still to be walked, the next name last
 	links int
 }
 
 // walk is find by hand.
-func (v *view) walk(path string) (int, syscall.Errno) {
+func (v *View) walk(path string) (int, syscall.Errno) {
 	w := walker{v: v, at: -1}
 	start := v.dir
 	if strings.HasPrefix(path, "/") {
-		start = v.root
+		start = v.Root
 	}
 	if errno := w.start(start); errno != 0 {
 		return -1, errno
@@ -63,7 +64,8 @@ func (w *walker) to(fd int) {
 	w.at = fd
 }
 
-// push puts the names of a path in front of what is to be walked. A slash at the end asks for a directory, as "." does.
+// push puts the names of a path in front of what is to be walked. A slash at the end asks for a
+// directory, as "." does.
 func (w *walker) push(path string) {
 	names := strings.Split(path, "/")
 	if names[len(names)-1] == "" {
@@ -99,7 +101,7 @@ func (w *walker) step() syscall.Errno {
 		unix.Close(fd)
 		return errnoOf(err)
 	}
-	if st.Mode&unix.S_IFMT != unix.S_IFLNK || last && !w.v.follow {
+	if st.Mode&unix.S_IFMT != unix.S_IFLNK || last && !w.v.Follow {
 		w.to(fd)
 		return 0
 	}
@@ -123,7 +125,7 @@ func (w *walker) link(fd int) syscall.Errno {
 		return unix.ENOENT
 	}
 	if text[0] == '/' {
-		if errno := w.start(w.v.root); errno != 0 {
+		if errno := w.start(w.v.Root); errno != 0 {
 			return errno
 		}
 	}
@@ -131,8 +133,8 @@ func (w *walker) link(fd int) syscall.Errno {
 	return 0
 }
 
-// procLink follows a link in /proc: "self" means the tracee, and the links of a process jump to where no text says. The program
-// of a guest is the guest's file, not the emulator.
+// procLink follows a link in /proc: "self" means the tracee, and the links of a process jump to
+// where no text leads. The program of a guest is the guest's file, not the emulator.
 func (w *walker) procLink(name string, fd int) syscall.Errno {
 	var st unix.Stat_t
 	if err := unix.Fstat(w.at, &st); err != nil {
@@ -141,29 +143,29 @@ func (w *walker) procLink(name string, fd int) syscall.Errno {
 	if st.Ino == procRoot {
 		switch name {
 		case "self":
-			return w.procDir(strconv.Itoa(w.v.t.TID()))
+			return w.procDir(strconv.Itoa(w.v.tid))
 		case "thread-self":
-			return w.procDir(strconv.Itoa(w.v.t.TID()) + "/task/" + strconv.Itoa(w.v.t.TID()))
+			return w.procDir(strconv.Itoa(w.v.tid) + "/task/" + strconv.Itoa(w.v.tid))
 		}
 		return w.link(fd)
 	}
 	if name == "exe" {
-		if g := w.guest(); g != nil {
-			w.v.byFD = true
-			return w.start(g.fd)
+		if fd := w.guest(); fd >= 0 {
+			w.v.ByFD = true
+			return w.start(fd)
 		}
 	}
 	target, err := sys.Openat(w.at, name, unix.O_PATH)
 	if err != nil {
 		return errnoOf(err)
 	}
-	w.v.byFD = true
+	w.v.ByFD = true
 	w.to(target)
 	return 0
 }
 
 func (w *walker) procDir(name string) syscall.Errno {
-	fd, err := sys.Openat(w.v.s.proc, name, unix.O_PATH|unix.O_DIRECTORY)
+	fd, err := sys.Openat(w.v.sight.Proc, name, unix.O_PATH|unix.O_DIRECTORY)
 	if err != nil {
 		return errnoOf(err)
 	}
@@ -171,25 +173,23 @@ func (w *walker) procDir(name string) syscall.Errno {
 	return 0
 }
 
-// guest is the guest program of the process whose directory in /proc is reached, nil for a native one.
-func (w *walker) guest() *guest {
-	path, err := readlinkOf(w.v.s.self, w.at)
+// guest is the guest program of the process whose directory in /proc is reached; negative for a
+// native one.
+func (w *walker) guest() int {
+	path, err := w.v.sight.PathOf(w.at)
 	if err != nil {
-		return nil
+		return -1
 	}
-	tid, err := strconv.Atoi(path[strings.LastIndexByte(path, '/')+1:])
+	pid, err := strconv.Atoi(path[strings.LastIndexByte(path, '/')+1:])
 	if err != nil {
-		return nil
+		return -1
 	}
-	if t := w.v.s.tasks[tid]; t != nil {
-		return t.guest
-	}
-	return nil
+	return w.v.sight.Guest(pid)
 }
 
-// atRoot tells whether the walk is at the tracee's root, which ".." does not leave.
+// atRoot reports whether the walk is at the tracee's root, which ".." does not leave.
 func (w *walker) atRoot() bool {
-	return sameFile(w.at, w.v.root)
+	return sameFile(w.at, w.v.Root)
 }
 
 func procfs(fd int) bool {
@@ -201,12 +201,5 @@ func procfs(fd int) bool {
 func readlink(fd int) (string, error) {
 	var b [unix.PathMax]byte
 	n, err := unix.Readlinkat(fd, "", b[:])
-	return string(b[:max(n, 0)]), err
-}
-
-// readlinkOf is the path of an open file; self is /proc/self/fd.
-func readlinkOf(self, fd int) (string, error) {
-	var b [unix.PathMax]byte
-	n, err := unix.Readlinkat(self, strconv.Itoa(fd), b[:])
 	return string(b[:max(n, 0)]), err
 }

@@ -1,0 +1,88 @@
+package sight
+
+import (
+	"slices"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"binproxy/emu/sys"
+)
+
+// fileCapabilities are those that pass over what a file's owner, group and permission bits say.
+const fileCapabilities = 1<<unix.CAP_CHOWN | 1<<unix.CAP_DAC_OVERRIDE | 1<<unix.CAP_DAC_READ_SEARCH | 1<<unix.CAP_FOWNER | 1<<unix.CAP_FSETID
+
+func sameAccess(a, b sys.FileIDs) bool {
+	return a.UID == b.UID && a.GID == b.GID && slices.Equal(a.Groups, b.Groups) && a.Effective&fileCapabilities == b.Effective&fileCapabilities
+}
+
+// stance is how a tracee's files are to be looked at.
+type stance struct {
+	ids    sys.FileIDs
+	differ bool // this thread has to take the tracee's ids on for it
+	doubt  bool // in another user namespace they mean another thing
+}
+
+// stanceFor compares a tracee's ids with ours. An ordinary user cannot change anything about them:
+// nobody without privileges can set ids, and the capabilities that a user namespace gives are good
+// for its own files only.
+func (s *Sight) stanceFor(tid int) (stance, error) {
+	if s.ids.UID != 0 {
+		return stance{ids: s.ids}, nil
+	}
+	name := strconv.Itoa(tid)
+	theirs, err := s.Status(name)
+	if err != nil || sameAccess(theirs.FileIDs, s.ids) {
+		return stance{ids: theirs.FileIDs}, err
+	}
+	st := stance{ids: theirs.FileIDs, differ: true}
+	back := s.approach(st)
+	defer back()
+	st.doubt = s.link(name+"/ns/user") != s.userns
+	return st, nil
+}
+
+// bits are the permission bits (R_OK, W_OK, X_OK) that the file's owner, group and mode leave the
+// ids.
+func (st stance) bits(file *unix.Stat_t) uint32 {
+	switch {
+	case st.ids.Effective&(1<<unix.CAP_DAC_OVERRIDE) != 0:
+		return unix.R_OK | unix.W_OK | (file.Mode|file.Mode>>3|file.Mode>>6)&unix.X_OK
+	case int(file.Uid) == st.ids.UID:
+		return file.Mode >> 6 & 7
+	case int(file.Gid) == st.ids.GID || slices.Contains(st.ids.Groups, int(file.Gid)):
+		return file.Mode >> 3 & 7
+	}
+	return file.Mode & 7
+}
+
+// link reads a link in /proc, "" if that is not allowed.
+func (s *Sight) link(name string) string {
+	var b [64]byte
+	n, err := unix.Readlinkat(s.Proc, name, b[:])
+	if err != nil {
+		return ""
+	}
+	return string(b[:n])
+}
+
+// approach makes this thread one that /proc lets look at the tracee, as far as ids go, and gives
+// the way back. Its own capabilities stay effective: they have to comprise the tracee's.
+func (s *Sight) approach(st stance) func() {
+	st.ids.Effective = s.ids.Effective
+	return s.become(st)
+}
+
+// assume makes this thread look files up as the tracee does, and gives the way back.
+func (s *Sight) assume(st stance) func() {
+	st.ids.Effective = s.ids.Effective&^fileCapabilities | st.ids.Effective&fileCapabilities
+	return s.become(st)
+}
+
+func (s *Sight) become(st stance) func() {
+	if !st.differ {
+		return func() {}
+	}
+	sys.SetFileIDs(st.ids)
+	return func() { sys.SetFileIDs(s.ids) }
+}

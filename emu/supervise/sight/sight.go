@@ -1,0 +1,123 @@
+// Package sight is the file system as a stopped tracee sees it: what an exec, or an open, of a
+// path leads to from the tracee's root and working directory, under its ids, in its mounts.
+//
+// A View is a resolve.FS. It needs descriptors of the root and of where a relative path starts,
+// and a stance: the ids that this thread takes on while it looks. The kernel looks a path up at
+// once, confined to the root (openat2), where nothing on the way means another thing to the tracee
+// than to us; else the path is walked by hand, name by name. What else a View has to know it is
+// told by two callbacks: which file a farm's link stands for, and which program a guest's process
+// runs.
+//
+// What the kernel itself checks again anyway need not be right here. What a View calls a program
+// that may be executed, the kernel would have executed; where it cannot be sure it says so
+// (Doubt).
+package sight
+
+import (
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"binproxy/emu/sys"
+)
+
+// Sight is what all views have in common.
+type Sight struct {
+	Proc int // a descriptor of /proc
+	Self int // a descriptor of /proc/self/fd
+
+	Behind func(path string) string // the file that a path which leads to binproxy itself stands for; nil for none
+	Guest  func(pid int) (fd int)   // the program of the guest's that a process runs; negative for a native one
+
+	own    unix.Stat_t // binproxy itself
+	ids    sys.FileIDs // this thread's
+	userns string      // ours, as /proc names it
+	status [8192]byte  // room for a /proc/PID/status
+	walks  bool        // the kernel has no openat2 for us
+}
+
+// New is the sight of this thread, with descriptors of /proc and /proc/self/fd.
+func New(proc, self int) (*Sight, error) {
+	s := &Sight{Proc: proc, Self: self, Guest: func(int) int { return -1 }}
+	if err := unix.Fstatat(proc, "self/exe", &s.own, 0); err != nil {
+		return nil, err
+	}
+	s.userns = s.link("self/ns/user")
+	status, err := s.Status("thread-self")
+	s.ids = status.FileIDs
+	return s, err
+}
+
+// View opens a thread's root and, if the path needs it, where it starts: the working directory, or
+// the descriptor dirfd.
+func (s *Sight) View(tid int, path string, dirfd int) (*View, error) {
+	v := &View{sight: s, tid: tid, Root: -1, dir: -1, Follow: true}
+	var err error
+	if v.stance, err = s.stanceFor(tid); err != nil {
+		return nil, err
+	}
+	v.Doubt = v.stance.doubt
+	back := s.approach(v.stance)
+	defer back()
+	if v.Root, err = s.open(tid, "root"); err != nil {
+		return nil, err
+	}
+	if strings.HasPrefix(path, "/") {
+		return v, nil
+	}
+	if v.dir, err = s.open(tid, place(dirfd)); err != nil {
+		v.Close()
+		return nil, err
+	}
+	return v, nil
+}
+
+// place is where /proc/TID has a directory that a call names by a descriptor.
+func place(dirfd int) string {
+	if dirfd == unix.AT_FDCWD {
+		return "cwd"
+	}
+	return "fd/" + strconv.Itoa(dirfd)
+}
+
+// open opens what /proc has of a thread, as an O_PATH descriptor of what it leads to.
+func (s *Sight) open(tid int, name string) (int, error) {
+	return sys.Openat(s.Proc, strconv.Itoa(tid)+"/"+name, unix.O_PATH)
+}
+
+// Glance looks a path up by one look with our own rights: the O_PATH descriptor of the file, or -1
+// for none. Where a thread might find another thing, it is not known. A thread's rights are dear
+// to find out.
+func (s *Sight) Glance(tid int, path string, dirfd int) (fd int, known bool) {
+	if s.walks || special(path) {
+		return -1, false
+	}
+	start, resolve := "root", uint64(unix.RESOLVE_IN_ROOT|unix.RESOLVE_NO_MAGICLINKS)
+	if path[0] != '/' {
+		start, resolve = place(dirfd), unix.RESOLVE_BENEATH|unix.RESOLVE_NO_MAGICLINKS
+	}
+	from, err := s.open(tid, start)
+	if err != nil {
+		return -1, false
+	}
+	defer unix.Close(from)
+	fd, err = sys.Openat2(from, path, unix.O_PATH, resolve)
+	if err != nil {
+		return -1, err == unix.ENOENT || err == unix.ENOTDIR
+	}
+	return fd, true
+}
+
+// PathOf is the path of an open file of ours.
+func (s *Sight) PathOf(fd int) (string, error) {
+	var b [unix.PathMax]byte
+	n, err := unix.Readlinkat(s.Self, strconv.Itoa(fd), b[:])
+	return string(b[:max(n, 0)]), err
+}
+
+// NameOf is the last part of that, as it was before a deletion.
+func (s *Sight) NameOf(fd int) string {
+	path, _ := s.PathOf(fd)
+	return strings.TrimSuffix(path[strings.LastIndexByte(path, '/')+1:], " (deleted)")
+}

@@ -1,0 +1,88 @@
+package sight
+
+import (
+	"bytes"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"binproxy/emu/sys"
+)
+
+// Status is what /proc/TID/status says of a thread, as our user namespace has it.
+type Status struct {
+	sys.FileIDs
+	Group, Parent   int    // its process, and that one's parent; 0 if it does not say
+	Ignored, Caught uint64 // signals, a bit each from the lowest on
+}
+
+// Status reads that of a thread; name is its number, or "thread-self".
+func (s *Sight) Status(name string) (Status, error) {
+	fd, err := sys.Openat(s.Proc, name+"/status", unix.O_RDONLY)
+	if err != nil {
+		return parseStatus(nil), err
+	}
+	defer unix.Close(fd)
+	n, err := unix.Read(fd, s.status[:])
+	if err != nil {
+		return parseStatus(nil), err
+	}
+	return parseStatus(s.status[:n]), nil
+}
+
+// parseStatus reads the lines that matter. Of a text without them no id is known, and every signal
+// is caught.
+func parseStatus(text []byte) Status {
+	st := Status{FileIDs: sys.FileIDs{UID: -1, GID: -1}, Caught: ^uint64(0)}
+	for line := range bytes.Lines(text) {
+		key, value, _ := bytes.Cut(line, []byte(":"))
+		switch string(key) {
+		case "Tgid":
+			st.Group = number(value)
+		case "PPid":
+			st.Parent = number(value)
+		case "Uid":
+			st.UID = fourth(value)
+		case "Gid":
+			st.GID = fourth(value)
+		case "Groups":
+			for _, f := range bytes.Fields(value) {
+				st.Groups = append(st.Groups, number(f))
+			}
+		case "CapEff":
+			st.Effective = set(value, 0)
+		case "SigIgn":
+			st.Ignored = set(value, 0)
+		case "SigCgt":
+			st.Caught = set(value, st.Caught)
+		}
+	}
+	return st
+}
+
+func number(value []byte) int {
+	n, _ := strconv.Atoi(string(bytes.TrimSpace(value)))
+	return n
+}
+
+// set reads a set of bits; without is what it is if there is none.
+func set(value []byte, without uint64) uint64 {
+	n, err := strconv.ParseUint(string(bytes.TrimSpace(value)), 16, 64)
+	if err != nil {
+		return without
+	}
+	return n
+}
+
+// fourth is the file system's id, behind the real, effective and saved one; -1 if it is missing.
+func fourth(value []byte) int {
+	fields := bytes.Fields(value)
+	if len(fields) < 4 {
+		return -1
+	}
+	n, err := strconv.Atoi(string(fields[3]))
+	if err != nil {
+		return -1
+	}
+	return n
+}
