@@ -49,7 +49,7 @@ type Plan struct {
 	File   File      // the ELF file that ends the chain
 	Prefix []string  // the guest's own argv up to the caller's argv[1]; its [0] is the guest's argv[0]
 	Script bool      // reached through a #! line
-	Twin   *Twin     // stands in for the guest\'s program; nil for its emulator
+	Twin   *Twin     // stands in for the guest's program; nil for its emulator
 }
 
 // Native tells that the kernel runs the file itself.

@@ -9,9 +9,10 @@ import (
 	"binproxy/emu/supervise/tracee"
 )
 
-// Without a listener (Linux before 5.9, or a filter above ours that has one, as some container managers install) no descriptor can be handed
-// over: the emulator is then named by its path, which has to be visible to the tracee. The path is put below the tracee's stack for as
-// long as the call takes.
+// Without a listener (Linux before 5.9, or a filter above ours that has one, as some container
+// managers install) no descriptor can be handed over: the emulator is then named by its path,
+// which has to be visible to the tracee. The path is put below the tracee's stack for as long as
+// the call takes.
 
 // redZone is what may be in use below a stack pointer: 128 bytes on amd64, nothing elsewhere.
 const redZone = 128
@@ -26,18 +27,18 @@ type loan struct {
 }
 
 // borrow makes the tracee's call one that executes the emulator by its path.
-func (s *supervisor) borrow(t *task, e *pending, req request, from tracee.Where) error {
+func (e *exec) borrow(req request, from tracee.Where) error {
 	path := e.via.path
-	if err := s.visible(t, e, path); err != nil {
-		s.say("%s: %v", req.path, err)
-		return s.refuse(t, e, from, unix.ENOEXEC)
+	if err := e.visible(path); err != nil {
+		e.s.say("%s: %v", req.path, err)
+		return e.refuse(from, unix.ENOEXEC)
 	}
 	text := append([]byte(path), 0)
 	l := loan{(*e.regs.SP() - redZone - uint64(len(text))) &^ (alignment - 1), make([]byte, len(text))}
-	if err := t.Read(l.addr, l.saved); err != nil {
+	if err := e.t.Read(l.addr, l.saved); err != nil {
 		return err
 	}
-	if err := t.Write(l.addr, text); err != nil {
+	if err := e.t.Write(l.addr, text); err != nil {
 		return err
 	}
 	e.loan = &l
@@ -46,22 +47,26 @@ func (s *supervisor) borrow(t *task, e *pending, req request, from tracee.Where)
 	*regs.Arg(abi, 0), *regs.Arg(abi, 1), *regs.Arg(abi, 2) = l.addr, req.argv, req.envp
 	if from == tracee.Leaving {
 		regs.Again(abi.Execve)
-		if err := t.SetRegisters(regs); err != nil {
+		if err := e.t.SetRegisters(regs); err != nil {
 			return err
 		}
 		e.phase = ready
 	} else {
-		if err := t.Begin(regs, abi.Execve); err != nil {
+		if err := e.t.Begin(regs, abi.Execve); err != nil {
 			return err
 		}
 		e.phase = running
 	}
-	return s.resume(t, 0)
+	if e.ToEnd() {
+		return e.t.ToSyscall(0)
+	}
+	return e.t.Continue(0)
 }
 
-// visible tells why the tracee cannot execute the emulator by its path, or the emulator not open the guest's file by its.
-func (s *supervisor) visible(t *task, e *pending, path string) error {
-	v, err := s.sight.View(t.TID(), path, unix.AT_FDCWD)
+// visible tells why the tracee cannot execute the emulator by its path, or the emulator not open
+// the guest's file by its.
+func (e *exec) visible(path string) error {
+	v, err := e.s.sight.View(e.t.TID(), path, unix.AT_FDCWD)
 	if err != nil {
 		return err
 	}
@@ -77,7 +82,7 @@ func (s *supervisor) visible(t *task, e *pending, path string) error {
 }
 
 // giveBack restores what a loan has written over, in a process whose memory it is.
-func (e *pending) giveBack(m interface{ Write(uint64, []byte) error }) {
+func (e *exec) giveBack(m interface{ Write(uint64, []byte) error }) {
 	if e.loan != nil {
 		_ = m.Write(e.loan.addr, e.loan.saved)
 		e.loan = nil

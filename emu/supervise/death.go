@@ -9,7 +9,8 @@ import (
 	"binproxy/emu/config"
 )
 
-// Death is a guest program's end that was not a good one: by a signal, or with a status that is not 0.
+// Death is a guest program's end that was not a good one: by a signal, or with a status that is
+// not 0.
 type Death struct {
 	ABI      *arch.ABI
 	Emulator config.Emulator

@@ -18,7 +18,8 @@ import (
 	"binproxy/emu/sys"
 )
 
-// executable is a program of the host's, open, that is executed in the place of a guest's: an emulator, or the loader of either.
+// executable is a program of the host's, open, that is executed in the place of a guest's: an
+// emulator, or the loader of either.
 type executable struct {
 	path string // by which a tracee may find it
 	fd   int
@@ -74,8 +75,8 @@ func (s *supervisor) openExecutable(path string) (executable, error) {
 	return x, err
 }
 
-// findCall finds a call instruction in the code of the program, which is to be one of this host's, 64-bit and little-endian, as every
-// host of ours is.
+// findCall finds a call instruction in the code of the program, which is to be one of this host's,
+// 64-bit and little-endian, as every host of ours is.
 func findCall(r io.ReaderAt) (uint64, error) {
 	const ptLoad, executable, headerSize, programHeaderSize = 1, 1, 64, 56
 	var head [headerSize]byte

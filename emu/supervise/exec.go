@@ -25,11 +25,14 @@ const (
 	asking               // the call is on its way as it was made, to see if the kernel refuses the file for more than its format
 	ready                // the emulator's descriptor is there; the call starts anew
 	running              // the emulator's exec is on its way
-	loaded               // the emulator is in memory, its stack is in order; the call is about to end
+	loaded               // the emulator is in memory; at the call's end its stack is put in order
+	over                 // the tracee has been let go
 )
 
-// pending is an exec of a guest.
-type pending struct {
+// exec is an exec on its way: of a guest, as long as nothing says otherwise.
+type exec struct {
+	s        *supervisor
+	t        *task
 	phase    phase
 	call     *tracee.Call
 	regs     tracee.Registers // as the call was made
@@ -72,34 +75,51 @@ func (r request) name() string {
 	return fmt.Sprintf("/dev/fd/%d/%s", r.dirfd, r.path)
 }
 
-// seccompStop is a tracee about to exec.
-func (s *supervisor) seccompStop(t *task) error {
-	if e := t.exec; e != nil {
-		switch e.phase {
-		case ready:
-			e.phase = running
-			return t.ToSyscall(0)
-		case anew:
-			return s.route(t, e)
-		}
-		s.settle(t)
+// ToEnd is for every phase but those in which the call starts anew.
+func (e *exec) ToEnd() bool { return e.phase != anew && e.phase != ready }
+
+// Drop gives up the guest.
+func (e *exec) Drop() {
+	e.phase = over
+	e.guest.drop()
+	e.guest = nil
+}
+
+// Stop takes the exec from one phase to the next.
+func (e *exec) Stop(stop tracee.Stop) (tracee.Outcome, error) {
+	mine, err := e.step(stop.Kind)
+	if err == tracee.ErrInterrupted {
+		err = e.restart()
 	}
-	data, err := t.Message()
-	if err != nil {
-		return err
+	switch {
+	case !mine:
+		return tracee.Foreign, nil
+	case e.phase == over:
+		return tracee.Over, err
 	}
-	if data == 0 || int(data) > len(tracee.Execs) {
-		return s.spoofStop(t, data)
+	return tracee.More, err
+}
+
+func (e *exec) step(kind tracee.Kind) (mine bool, err error) {
+	switch {
+	case kind == tracee.Seccomp && e.phase == anew:
+		return true, e.route()
+	case kind == tracee.Seccomp && e.phase == ready:
+		return true, e.run()
+	case kind == tracee.Syscall && e.phase == asking:
+		return true, e.answered()
+	case kind == tracee.Syscall && e.phase == running:
+		return true, e.refused()
+	case kind == tracee.Exec && e.phase == running:
+		return true, e.load()
+	case kind == tracee.Syscall && e.phase == loaded:
+		return true, e.arrange()
 	}
-	e := &pending{call: &tracee.Execs[data-1]}
-	if e.regs, err = t.Registers(); err != nil {
-		return err
-	}
-	return s.route(t, e)
+	return false, nil
 }
 
 // request reads what the call asks for.
-func (s *supervisor) request(t *task, e *pending) (request, error) {
+func (e *exec) request() (request, error) {
 	r := request{dirfd: unix.AT_FDCWD}
 	arg := func(n int) uint64 { return *e.regs.Arg(e.call.ABI, n) }
 	at := 0
@@ -109,61 +129,69 @@ func (s *supervisor) request(t *task, e *pending) (request, error) {
 	address := arg(at)
 	r.argv, r.envp = arg(at+1), arg(at+2)
 	var err error
-	r.path, err = t.ReadString(address, unix.PathMax)
+	r.path, err = e.t.ReadString(address, unix.PathMax)
 	r.empty = address + uint64(len(r.path))
 	return r, err
 }
 
 // route decides what becomes of the exec.
-func (s *supervisor) route(t *task, e *pending) error {
+func (e *exec) route() error {
 	if e.call.At() && uint32(*e.regs.Arg(e.call.ABI, 4)) == sys.QuestionFlags {
-		return s.answer(t, e)
+		return e.supervised()
 	}
-	req, err := s.request(t, e)
+	req, err := e.request()
 	if errors.Is(err, tracee.ErrDenied) && !e.dumpable {
-		return s.allow(t, e)
+		return e.allow()
 	}
-	s.asked(t, req.path)
+	e.s.asked(e.t, req.path)
 	if err == nil {
-		err = s.plan(t, e, req)
+		err = e.find(req)
 	}
 	if err != nil {
-		s.debug(t, "exec %s: left to the kernel: %v", req.path, err)
-		return s.leave(t, e)
+		e.s.debug(e.t.TID(), "exec %s: left to the kernel: %v", req.path, err)
+		return e.leave()
 	}
-	t.exec = e
 	if e.doubt || !req.plain() {
 		e.phase = asking
-		return t.ToSyscall(0)
+		return e.t.ToSyscall(0)
 	}
-	return s.hand(t, e, req, tracee.Entering)
+	return e.hand(req, tracee.Entering)
 }
 
 // leave leaves the exec to the kernel, whose answer then is the right one.
-func (s *supervisor) leave(t *task, e *pending) error {
+func (e *exec) leave() error {
 	if !e.dumpable {
-		return t.Continue(0)
+		return e.through()
 	}
-	t.exec, e.phase, e.emulator = e, asking, nil
-	return t.ToSyscall(0)
+	e.phase, e.emulator = asking, nil
+	return e.t.ToSyscall(0)
+}
+
+// supervised tells a program that asks that it is supervised.
+func (e *exec) supervised() error {
+	if err := e.t.Skip(e.regs, sys.QuestionAnswer); err != nil {
+		return err
+	}
+	return e.through()
 }
 
 var errNative = errors.New("not a guest program")
 
-// plan finds out what is to happen. Its error says why the exec is the kernel's: whatever is no
+// find finds out what is to happen. Its error says why the exec is the kernel's: whatever is no
 // guest program that the kernel would execute.
-func (s *supervisor) plan(t *task, e *pending, req request) error {
+func (e *exec) find(req request) error {
 	if req.flags&^(unix.AT_EMPTY_PATH|unix.AT_SYMLINK_NOFOLLOW) != 0 || req.path == "" && req.flags&unix.AT_EMPTY_PATH == 0 {
 		return unix.EINVAL
 	}
-	v, err := s.sight.View(t.TID(), req.path, req.dirfd)
+	s := e.s
+	v, err := s.sight.View(e.t.TID(), req.path, req.dirfd)
 	if err != nil {
 		return err
 	}
 	defer v.Close()
 	v.Follow = req.flags&unix.AT_SYMLINK_NOFOLLOW == 0
 	v.First = req.name()
-	plan, errno := s.resolver.Resolve(v, resolve.Request{Path: req.path, Twin: s.twinFor(t, e, req, v)})
+	plan, errno := s.resolver.Resolve(v, resolve.Request{Path: req.path, Twin: e.twinFor(req, v)})
 	if errno != 0 {
 		return errno
 	}
@@ -187,104 +215,97 @@ func (s *supervisor) plan(t *task, e *pending, req request) error {
 }
 
 // handsFile reports whether the guest's file is handed over; a twin has no use for it.
-func (e *pending) handsFile() bool { return e.byFD && e.plan.Twin == nil }
+func (e *exec) handsFile() bool { return e.byFD && e.plan.Twin == nil }
 
-// answer tells a program that asks that it is supervised.
-func (s *supervisor) answer(t *task, e *pending) error {
-	if err := t.Skip(e.regs, sys.QuestionAnswer); err != nil {
-		return err
-	}
-	return t.Continue(0)
+// run is the emulator's exec, which is about to start.
+func (e *exec) run() error {
+	e.phase = running
+	return e.t.ToSyscall(0)
 }
 
-// execStop is a tracee with a new program.
-func (s *supervisor) execStop(t *task) error {
-	t.inherits = false
-	t.guest.drop()
-	t.guest = nil
-	defer func() { t.lender = 0 }()
-	if e := t.exec; e != nil && e.phase == running {
-		if lender := s.tasks[t.lender]; lender != nil {
-			e.giveBack(lender)
-		}
-		t.guest, e.guest = e.guest, nil
-		if e.plan.Twin != nil {
-			s.tellVDSO(t) // it is a native program
-		}
-		s.execed(t, e)
-		e.phase = loaded
-		return t.ToSyscall(0)
-	}
-	s.tellVDSO(t)
-	s.execed(t, nil)
-	return s.through(t)
-}
-
-// syscallStop is the end of a call that was let go in one of the phases.
-func (s *supervisor) syscallStop(t *task) error {
-	if t.answer != nil {
-		return s.unameEnd(t)
-	}
-	e := t.exec
-	if e == nil {
-		return t.Continue(0)
-	}
-	regs, err := t.Registers()
+// answered is the kernel's answer to the call as it was made. ENOEXEC means that nothing but the
+// format was wrong.
+func (e *exec) answered() error {
+	regs, err := e.t.Registers()
 	if err != nil {
 		return err
 	}
-	switch e.phase {
-	case asking:
-		if e.emulator == nil || regs.Result() != -int64(unix.ENOEXEC) {
-			return s.failed(t, e, regs.Result())
-		}
-		req, err := s.request(t, e)
-		if err != nil {
-			return err
-		}
-		return s.hand(t, e, req, tracee.Leaving)
-	case running:
-		if e.plan.Twin != nil {
-			return s.withoutTwin(t, e, regs)
-		}
-		return s.failed(t, e, regs.Result())
-	case loaded:
-		return s.arrange(t, e, regs)
+	if e.emulator == nil || regs.Result() != -int64(unix.ENOEXEC) {
+		return e.failed(regs.Result())
 	}
-	return s.through(t)
+	req, err := e.request()
+	if err != nil {
+		return err
+	}
+	return e.hand(req, tracee.Leaving)
+}
+
+// refused is the end of the emulator's exec, or of that of a twin's loader, which the kernel
+// refused.
+func (e *exec) refused() error {
+	regs, err := e.t.Registers()
+	if err != nil {
+		return err
+	}
+	if e.plan.Twin != nil {
+		return e.withoutTwin(unix.Errno(-regs.Result()))
+	}
+	return e.failed(regs.Result())
+}
+
+// load is the tracee with its new program, whose stack is as execve left it.
+func (e *exec) load() error {
+	t := e.t
+	if lender := e.s.tasks[t.lender]; lender != nil {
+		e.giveBack(lender)
+	}
+	t.runs(e.guest)
+	e.guest = nil
+	if e.plan.Twin != nil {
+		e.s.spoof.TellVDSO(t) // it is a native program
+	}
+	e.s.execed(t, e)
+	e.phase = loaded
+	return t.ToSyscall(0)
 }
 
 // arrange puts the emulator's arguments on its new stack and gives the process its name. If that
 // fails, the process must not run.
-func (s *supervisor) arrange(t *task, e *pending, regs tracee.Registers) error {
-	new, err := s.newStack(t, e, *regs.SP())
+func (e *exec) arrange() error {
+	t := e.t
+	regs, err := t.Registers()
+	if err != nil {
+		return err
+	}
+	new, err := e.newStack(*regs.SP())
 	if err == nil {
 		err = t.Write(new.SP, new.Bytes)
 	}
 	if err != nil {
 		if !tracee.Gone(err) {
-			s.say("%s: cannot reach the new process %d: %v", e.name, t.TID(), err)
+			e.s.say("%s: cannot reach the new process %d: %v", e.name, t.TID(), err)
 			t.Kill()
 		}
 		return err
 	}
 	if twin := e.plan.Twin; twin != nil {
-		s.debug(t, "exec %s: twin %s", e.name, twin.File)
+		e.s.debug(t.TID(), "exec %s: twin %s", e.name, twin.File)
 	} else {
-		s.debug(t, "exec %s: %s %s", e.name, e.emulator.Path, e.plan.File.Path)
+		e.s.debug(t.TID(), "exec %s: %s %s", e.name, e.emulator.Path, e.plan.File.Path)
 	}
 	*regs.SP() = new.SP
-	if err := s.rename(t, e, regs, new.Name); err != nil {
+	if err := e.rename(regs, new.Name); err != nil {
 		return err
 	}
 	regs.Finished()
 	if err := t.SetRegisters(regs); err != nil {
 		return err
 	}
-	return s.through(t)
+	return e.through()
 }
 
-func (s *supervisor) newStack(t *task, e *pending, sp uint64) (stack.Rewritten, error) {
+func (e *exec) newStack(sp uint64) (stack.Rewritten, error) {
+	t := e.t
 	old, err := stack.Read(sp, t)
 	if err != nil {
 		return stack.Rewritten{}, err
@@ -293,7 +314,7 @@ func (s *supervisor) newStack(t *task, e *pending, sp uint64) (stack.Rewritten, 
 	if e.plan.Twin != nil {
 		lists, err = old.ForTwin(e.plan, t)
 	} else {
-		lists, err = old.ForEmulator(e.plan, e.emulator.Emulator, s.options, t)
+		lists, err = old.ForEmulator(e.plan, e.emulator.Emulator, e.s.config.Options, t)
 	}
 	if err != nil {
 		return stack.Rewritten{}, err
@@ -310,20 +331,10 @@ func (s *supervisor) newStack(t *task, e *pending, sp uint64) (stack.Rewritten, 
 	return old.Rewrite(sp, lists, aux, e.name), nil
 }
 
-// through ends an exec, in whatever phase, and lets the tracee go on.
-func (s *supervisor) through(t *task) error {
-	s.settle(t)
-	return t.Continue(0)
-}
-
-// settle forgets an exec: signals are let through again, and what came while they were not is made
-// up for.
-func (s *supervisor) settle(t *task) {
-	e := t.exec
-	if e == nil {
-		return
-	}
-	t.exec = nil
-	e.guest.drop()
-	t.Release()
+// through ends the exec, in whatever phase, and lets the tracee go on. Its signals are let through
+// again, and what came while they were not is made up for.
+func (e *exec) through() error {
+	e.Drop()
+	e.t.Release()
+	return e.t.Continue(0)
 }

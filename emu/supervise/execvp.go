@@ -15,8 +15,8 @@ import (
 // defaultPath is where a command is looked for without a PATH, as execvp(3) does.
 const defaultPath = "/bin:/usr/bin"
 
-// execvp execs a command as execvp(3) finds it: a name with a slash as it is, another in the directories of PATH. It returns
-// only with an error.
+// execvp execs a command as execvp(3) finds it: a name with a slash as it is, another in the
+// directories of PATH. It returns only with an error.
 func execvp(command string, argv, env []string) error {
 	var denied error
 	for _, path := range Candidates(command, env) {
@@ -34,8 +34,8 @@ func execvp(command string, argv, env []string) error {
 	return exit.Errorf(exit.NotFound, "%s: %w", cmp.Or(command, "''"), syscall.ENOENT)
 }
 
-// Candidates lists the paths that a command may be found at: the name itself if it has a slash or is empty (no file has that name), else
-// one in each directory of the environment's PATH.
+// Candidates lists the paths that a command may be found at: the name itself if it has a slash or
+// is empty (no file has that name), else one in each directory of the environment's PATH.
 func Candidates(name string, env []string) []string {
 	if name == "" || strings.Contains(name, "/") {
 		return []string{name}

@@ -6,8 +6,8 @@ import (
 	"binproxy/emu/arch"
 )
 
-// guest is the program that an emulated process runs, shared by all that were forked from it. /proc/PID/exe names the emulator;
-// this is what it should name.
+// guest is the program that an emulated process runs, shared by all that were forked from it.
+// /proc/PID/exe names the emulator; this is what it should name.
 type guest struct {
 	fd   int // O_PATH
 	refs int

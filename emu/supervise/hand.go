@@ -10,23 +10,23 @@ import (
 // hand gives the stopped tracee the descriptors of the emulator and, if need be, of the guest's
 // file, and takes it back to make its call anew, as one that executes the emulator. Signals wait
 // meanwhile.
-func (s *supervisor) hand(t *task, e *pending, req request, from tracee.Where) error {
-	if err := t.Hold(); err != nil {
+func (e *exec) hand(req request, from tracee.Where) error {
+	if err := e.t.Hold(); err != nil {
 		return err
 	}
-	if _, err := s.listener(); err == errAlone {
-		return s.borrow(t, e, req, from)
+	if _, err := e.s.listener(); err == errAlone {
+		return e.borrow(req, from)
 	} else if err != nil {
 		return err
 	}
-	back, err := s.gather(e)
+	back, err := e.gather()
 	if err != nil {
-		return s.refuse(t, e, from, sys.Errno(err))
+		return e.refuse(from, sys.Errno(err))
 	}
 	defer back()
-	err = t.Give(e.call.ABI, e.regs, from, e.files)
+	err = e.t.Give(e.call.ABI, e.regs, from, e.files)
 	if refused, ok := err.(*tracee.GiveError); ok {
-		return s.failed(t, e, -int64(refused.Errno))
+		return e.failed(-int64(refused.Errno))
 	}
 	if err != nil {
 		return err
@@ -38,20 +38,20 @@ func (s *supervisor) hand(t *task, e *pending, req request, from tracee.Where) e
 	*regs.Arg(e.call.ABI, 3) = req.envp
 	*regs.Arg(e.call.ABI, 4) = unix.AT_EMPTY_PATH
 	regs.Again(e.call.Execveat)
-	if err := t.SetRegisters(regs); err != nil {
+	if err := e.t.SetRegisters(regs); err != nil {
 		return err
 	}
 	e.phase = ready
-	return t.Continue(0)
+	return e.t.Continue(0)
 }
 
 // gather opens what the tracee is to be given, until back is called. The guest's file becomes an
 // open file of its own: the emulator reads it from the start.
-func (s *supervisor) gather(e *pending) (back func(), err error) {
+func (e *exec) gather() (back func(), err error) {
 	e.files = e.files[:0]
 	back = func() {}
 	if e.handsFile() {
-		file, err := sys.Reopen(s.sight.Self, e.guest.fd, unix.O_RDONLY)
+		file, err := sys.Reopen(e.s.sight.Self, e.guest.fd, unix.O_RDONLY)
 		if err != nil {
 			return nil, err
 		}
@@ -65,65 +65,64 @@ func (s *supervisor) gather(e *pending) (back func(), err error) {
 // allow makes a tracee dumpable in the place of the call that it is about to make, and takes it
 // back to make that anew. A process that changed its ids is not dumpable: its tracer, without
 // CAP_SYS_PTRACE, is then refused its memory and its files in /proc.
-func (s *supervisor) allow(t *task, e *pending) error {
-	if err := t.Hold(); err != nil {
+func (e *exec) allow() error {
+	if err := e.t.Hold(); err != nil {
 		return err
 	}
-	if _, err := t.Instead(e.call.ABI, e.regs, e.call.Prctl, unix.PR_SET_DUMPABLE, 1); err != nil {
+	if _, err := e.t.Instead(e.call.ABI, e.regs, e.call.Prctl, unix.PR_SET_DUMPABLE, 1); err != nil {
 		return err
 	}
 	regs := e.regs
 	regs.Again(uint64(e.call.Nr))
-	if err := t.SetRegisters(regs); err != nil {
+	if err := e.t.SetRegisters(regs); err != nil {
 		return err
 	}
-	t.exec, e.phase, e.dumpable = e, anew, true
-	return t.Continue(0)
+	e.phase, e.dumpable = anew, true
+	return e.t.Continue(0)
 }
 
 // restart takes a tracee that was interrupted back to where its exec begins.
-func (s *supervisor) restart(t *task) error {
-	e := t.exec
-	if err := s.undo(t, e); err != nil {
+func (e *exec) restart() error {
+	if err := e.undo(); err != nil {
 		return err
 	}
 	regs := e.regs
 	regs.Again(uint64(e.call.Nr))
-	if err := t.SetRegisters(regs); err != nil {
+	if err := e.t.SetRegisters(regs); err != nil {
 		return err
 	}
-	return s.through(t)
+	return e.through()
 }
 
 // failed is an exec that the kernel refused: the emulator's, for want of memory or for too long a
 // list of arguments, or one that was only looked at. The tracee gets everything back as it was,
 // and the errno.
-func (s *supervisor) failed(t *task, e *pending, result int64) error {
-	if err := s.undo(t, e); err != nil {
+func (e *exec) failed(result int64) error {
+	if err := e.undo(); err != nil {
 		return err
 	}
 	back := e.regs
 	back.SetResult(result)
 	back.Finished()
-	if err := t.SetRegisters(back); err != nil {
+	if err := e.t.SetRegisters(back); err != nil {
 		return err
 	}
-	return s.through(t)
+	return e.through()
 }
 
 // undo takes back what a tracee, at the end of a call, was given for its exec.
-func (s *supervisor) undo(t *task, e *pending) error {
-	regs, err := s.takeBack(t, e)
+func (e *exec) undo() error {
+	regs, err := e.takeBack()
 	if err == nil && e.dumpable {
-		_, err = t.CallAt(e.call.ABI, regs, regs.Instruction(), e.call.Prctl, unix.PR_SET_DUMPABLE, 0)
+		_, err = e.t.CallAt(e.call.ABI, regs, regs.Instruction(), e.call.Prctl, unix.PR_SET_DUMPABLE, 0)
 	}
 	return err
 }
 
 // takeBack takes back the memory and the descriptors, and gives the registers that the tracee had.
-func (s *supervisor) takeBack(t *task, e *pending) (tracee.Registers, error) {
-	e.giveBack(t)
-	regs, err := t.Registers()
+func (e *exec) takeBack() (tracee.Registers, error) {
+	e.giveBack(e.t)
+	regs, err := e.t.Registers()
 	if err != nil {
 		return regs, err
 	}
@@ -132,7 +131,7 @@ func (s *supervisor) takeBack(t *task, e *pending) (tracee.Registers, error) {
 		if f.Number < 0 {
 			continue
 		}
-		if _, err := t.CallAt(e.call.ABI, regs, regs.Instruction(), e.call.Close, uint64(f.Number), 0); err != nil {
+		if _, err := e.t.CallAt(e.call.ABI, regs, regs.Instruction(), e.call.Close, uint64(f.Number), 0); err != nil {
 			return regs, err
 		}
 		f.Number = -1
@@ -141,21 +140,21 @@ func (s *supervisor) takeBack(t *task, e *pending) (tracee.Registers, error) {
 }
 
 // refuse ends a call with an errno.
-func (s *supervisor) refuse(t *task, e *pending, from tracee.Where, errno unix.Errno) error {
+func (e *exec) refuse(from tracee.Where, errno unix.Errno) error {
 	if from == tracee.Entering {
-		if err := t.Skip(e.regs, -int64(errno)); err != nil {
+		if err := e.t.Skip(e.regs, -int64(errno)); err != nil {
 			return err
 		}
-		if err := t.Finish(); err != nil {
+		if err := e.t.Finish(); err != nil {
 			return err
 		}
 	}
-	return s.failed(t, e, -int64(errno))
+	return e.failed(-int64(errno))
 }
 
 // rename gives the new process the name that the kernel would have given it: /proc/PID/comm has
 // that of the emulator's descriptor. regs are those that the process is to start with.
-func (s *supervisor) rename(t *task, e *pending, regs tracee.Registers, name uint64) error {
-	_, err := t.CallAt(tracee.ABI64, regs, regs.IP()+e.via.call, tracee.ABI64.Prctl, unix.PR_SET_NAME, name)
+func (e *exec) rename(regs tracee.Registers, name uint64) error {
+	_, err := e.t.CallAt(tracee.ABI64, regs, regs.IP()+e.via.call, tracee.ABI64.Prctl, unix.PR_SET_NAME, name)
 	return err
 }

@@ -19,11 +19,13 @@ import (
 	"binproxy/emu/binfmt"
 	"binproxy/emu/exit"
 	"binproxy/emu/seccomp"
+	"binproxy/emu/supervise/spoof"
 	"binproxy/emu/supervise/tracee"
 	"binproxy/emu/sys"
 )
 
-// LaunchName is the argv[0] of the entrypoint that becomes the command: "binproxy-launch ORDER... -- COMMAND ARGV0 ARGUMENT...".
+// LaunchName is the argv[0] of the entrypoint that becomes the command: "binproxy-launch ORDER...
+// -- COMMAND ARGV0 ARGUMENT...".
 const LaunchName = "binproxy-launch"
 
 // order is what the launcher has to do before it becomes the command.
@@ -79,8 +81,9 @@ type Refused struct {
 func (r *Refused) Error() string { return fmt.Sprintf("the route %s is refused: %v", r.Route, r.Err) }
 func (r *Refused) Unwrap() error { return r.Err }
 
-// The talk between supervisor and launcher, over a socket: the launcher says which thread it is, the supervisor seizes it and says the
-// cookie; the launcher puts the filter on itself, sends the listener, and execs the command, which closes its end.
+// The talk between supervisor and launcher, over a socket: the launcher says which thread it is,
+// the supervisor seizes it and says the cookie; the launcher puts the filter on itself, sends the
+// listener, and execs the command, which closes its end.
 
 // launch starts the first child, up to where it goes on by itself.
 func (s *supervisor) launch() error {
@@ -93,7 +96,7 @@ func (s *supervisor) launch() error {
 	if _, err := unix.FcntlInt(uintptr(pair[1]), unix.F_SETFD, 0); err != nil {
 		return err
 	}
-	o := order{socket: pair[1], spoof: encodeSpoof(s.config.Identity, s.config.Proc)}
+	o := order{socket: pair[1], spoof: spoof.Encode(s.config.Identity, s.config.Proc)}
 	if s.twins != nil && s.twins.mount {
 		o.twins = s.config.Twins.Set.Dir
 	}
@@ -129,7 +132,8 @@ func readAll(fd int, b []byte) (n int, err error) {
 	}
 }
 
-// start starts a launcher. An ordinary user gets the privilege to change the root in a user namespace.
+// start starts a launcher. An ordinary user gets the privilege to change the root in a user
+// namespace.
 func start(c Config, o order) (int, error) {
 	o.ignored, o.closed = sys.StartState()
 	o.root, o.dir = c.Root, c.Dir
@@ -156,7 +160,8 @@ func start(c Config, o order) (int, error) {
 	return pid, nil
 }
 
-// namespace is a user namespace, with mounts of its own, in which we are who we are; an ordinary user is root there.
+// namespace is a user namespace, with mounts of its own, in which we are who we are; an ordinary
+// user is root there.
 func namespace() *syscall.SysProcAttr {
 	size := 1
 	if os.Geteuid() == 0 {
@@ -176,7 +181,8 @@ func namespace() *syscall.SysProcAttr {
 	}
 }
 
-// listener is the descriptor that the launcher sent; it has done so before its first exec. Instead it may have sent why it could not.
+// listener is the descriptor that the launcher sent; it has done so before its first exec. Instead
+// it may have sent why it could not.
 func (s *supervisor) listener() (int, error) {
 	switch {
 	case s.notify >= 0:
@@ -220,7 +226,8 @@ func (s *supervisor) receive() (int, error) {
 	return fds[0], nil
 }
 
-// Launch is the entrypoint of the first child: it has itself traced, puts the filter on, and becomes the command. It returns only with an error.
+// Launch is the entrypoint of the first child: it has itself traced, puts the filter on, and
+// becomes the command. It returns only with an error.
 func Launch(args []string) error {
 	runtime.LockOSThread()
 	o, command, err := parseOrder(args)
@@ -234,7 +241,11 @@ func Launch(args []string) error {
 	if err := register(o.entries); err != nil {
 		return err
 	}
-	rules, err := prepareSpoof(o.spoof)
+	id, proc, err := spoof.Decode(o.spoof)
+	if err != nil {
+		return exit.Errorf(exit.Failed, "%s is not to be called by hand: %w", LaunchName, err)
+	}
+	rules, err := spoof.Prepare(id, proc)
 	if err != nil {
 		return err
 	}
@@ -283,8 +294,8 @@ var errAlone = errors.New("the filter has no listener")
 // refusal begins what the launcher sends instead of a listener.
 const refusal = "refused: "
 
-// Enter becomes the command without supervision: where the kernel routes its execs, or a supervisor that we are under does. It returns
-// only with an error.
+// Enter becomes the command without supervision: where the kernel routes its execs, or a
+// supervisor that we are under does. It returns only with an error.
 func Enter(c Config) error {
 	if err := enterRoot(c.Root, c.Dir); err != nil {
 		return err
@@ -292,7 +303,8 @@ func Enter(c Config) error {
 	return execvp(c.Command, c.Argv, c.Env)
 }
 
-// enterRoot makes root the root directory, if there is one, and dir, seen from there, the working directory.
+// enterRoot makes root the root directory, if there is one, and dir, seen from there, the working
+// directory.
 func enterRoot(root, dir string) error {
 	if root != "" {
 		if err := unix.Chroot(root); err != nil {
@@ -326,11 +338,13 @@ func register(entries map[string]string) error {
 	return nil
 }
 
-// install puts the filter on this thread, and sends its listener over the socket. Without CAP_SYS_ADMIN the filter takes no_new_privs. spoofed are the further rules of a spoof.
+// install puts the filter on this thread, and sends its listener over the socket. Without
+// CAP_SYS_ADMIN the filter takes no_new_privs. spoofed are the further rules of a spoof.
 func install(socket int, cookie uint64, spoofed []seccomp.Rule) error {
 	listener, err := installFilter(append(tracee.Filter(cookie, true), spoofed...), sys.Listener)
 	if errors.Is(err, unix.EBUSY) || errors.Is(err, unix.EINVAL) {
-		// A filter that we are under has a listener, and there can be but one; or the kernel is older than 5.0.
+		// A filter that we are under has a listener, and there can be but one; or the kernel is
+		// older than 5.0.
 		if _, err := installFilter(append(tracee.Filter(cookie, false), spoofed...), 0); err != nil {
 			return err
 		}
@@ -360,8 +374,8 @@ func installFilter(rules []seccomp.Rule, flags uintptr) (int, error) {
 	return sys.InstallFilter(code, flags)
 }
 
-// lend gives a root that a user namespace is about to enter the host's /proc, /dev and /sys, where it has empty directories for them: an
-// ordinary user cannot mount any of its own.
+// lend gives a root that a user namespace is about to enter the host's /proc, /dev and /sys, where
+// it has empty directories for them: an ordinary user cannot mount any of its own.
 func lend(root string) {
 	for _, name := range []string{"proc", "dev", "sys"} {
 		_ = unix.Mount("/"+name, filepath.Join(root, name), "", unix.MS_BIND|unix.MS_REC, "")

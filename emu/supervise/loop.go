@@ -26,15 +26,71 @@ func (s *supervisor) loop() (unix.WaitStatus, error) {
 		if t == nil {
 			t = s.enter(stop.TID)
 		}
-		err = s.serve(t, stop)
-		if err == tracee.ErrInterrupted {
-			err = s.restart(t)
+		if stop.Kind == tracee.Exec {
+			t = s.leader(t)
 		}
-		if err != nil && !tracee.Gone(err) {
-			s.debug(t, "%v", err)
-			_ = s.through(t)
+		if err := s.serve(t, stop); err != nil && !tracee.Gone(err) {
+			s.debug(t.TID(), "%v", err)
+			t.drop()
+			_ = t.Continue(0)
 		}
 	}
+}
+
+// serve hands a stop to the call that the tracee is making. What is not that call's it serves
+// itself.
+func (s *supervisor) serve(t *task, stop tracee.Stop) error {
+	if t.call != nil {
+		outcome, err := t.call.Stop(stop)
+		if outcome == tracee.Over {
+			t.call = nil
+		}
+		if outcome != tracee.Foreign {
+			return err
+		}
+	}
+	switch stop.Kind {
+	case tracee.Seccomp:
+		return s.begin(t, stop)
+	case tracee.Exec:
+		return s.execStop(t)
+	case tracee.Fork, tracee.Vfork:
+		return s.cloneStop(t, stop.Kind == tracee.Vfork)
+	case tracee.Group:
+		return s.groupStop(t, stop.Signal)
+	case tracee.Signal:
+		return s.signalStop(t, stop.Signal)
+	}
+	return t.Continue(0)
+}
+
+// begin is a tracee about to make a call that the filter stops, whose data says which. A call that
+// was in progress is over.
+func (s *supervisor) begin(t *task, stop tracee.Stop) error {
+	t.drop()
+	data, err := t.Message()
+	if err != nil {
+		return err
+	}
+	if data == 0 || int(data) > len(tracee.Execs) {
+		t.call, err = s.spoof.Begin(t, data)
+		return err
+	}
+	e := &exec{s: s, t: t, call: &tracee.Execs[data-1]}
+	if e.regs, err = t.Registers(); err != nil {
+		return err
+	}
+	t.call = e
+	return s.serve(t, stop)
+}
+
+// execStop is a tracee with a new program of the host's own.
+func (s *supervisor) execStop(t *task) error {
+	t.runs(nil)
+	s.spoof.TellVDSO(t)
+	s.execed(t, nil)
+	t.drop()
+	return t.Continue(0)
 }
 
 // enter takes a new tracee in.
@@ -45,6 +101,7 @@ func (s *supervisor) enter(tid int) *task {
 	return t
 }
 
+// gone forgets a tracee that has ended.
 func (s *supervisor) gone(tid int) {
 	t := s.tasks[tid]
 	if t == nil {
@@ -53,40 +110,19 @@ func (s *supervisor) gone(tid int) {
 	if !t.announced && tid != s.child {
 		s.early[tid] = true
 	}
-	t.forget()
-	delete(s.tasks, tid)
+	s.forget(t)
 }
 
-// serve does what a stop asks for, and lets the tracee go on.
-func (s *supervisor) serve(t *task, stop tracee.Stop) error {
-	switch stop.Kind {
-	case tracee.Syscall:
-		return s.syscallStop(t)
-	case tracee.Seccomp:
-		return s.seccompStop(t)
-	case tracee.Exec:
-		return s.execStop(s.leader(t))
-	case tracee.Fork, tracee.Vfork:
-		return s.cloneStop(t, stop.Kind == tracee.Vfork)
-	case tracee.Group:
-		return s.groupStop(t, stop.Signal)
+func (s *supervisor) forget(t *task) {
+	if t.call != nil {
+		t.call.Drop()
 	}
-	if err := s.signalled(t, stop.Signal); err != nil {
-		return err
-	}
-	return s.resume(t, stop.Signal)
+	t.guest.drop()
+	delete(s.tasks, t.TID())
 }
 
-// resume lets the tracee go on as far as its exec asks for.
-func (s *supervisor) resume(t *task, signal unix.Signal) error {
-	if e := t.exec; e != nil && e.phase != ready {
-		return t.ToSyscall(signal)
-	}
-	return t.Continue(signal)
-}
-
-// leader is the tracee that has become of the one that called execve: where that was not the thread group's
-// leader, it has taken the leader's id.
+// leader is the tracee that has become of the one that called execve: where that was not the
+// thread group's leader, it has taken the leader's id.
 func (s *supervisor) leader(t *task) *task {
 	former, err := t.Message()
 	if err != nil || int(former) == t.TID() {
@@ -96,16 +132,16 @@ func (s *supervisor) leader(t *task) *task {
 	if caller == nil {
 		return t
 	}
+	s.forget(t)
 	delete(s.tasks, caller.TID())
-	t.forget()
 	caller.Become(t.TID())
 	caller.group = 0
 	s.tasks[t.TID()] = caller
 	return caller
 }
 
-// cloneStop is a tracee that has a new child or thread, which runs the same program. The child's own first stop
-// may have come before, and even its end.
+// cloneStop is a tracee that has a new child or thread, which runs the same program. The child's
+// own first stop may have come before, and even its end.
 func (s *supervisor) cloneStop(t *task, vfork bool) error {
 	tid, err := t.Message()
 	if err != nil {
@@ -115,7 +151,7 @@ func (s *supervisor) cloneStop(t *task, vfork bool) error {
 	gone := child == nil && s.early[int(tid)]
 	delete(s.early, int(tid))
 	if gone {
-		return s.resume(t, 0)
+		return t.resume(0)
 	}
 	if child == nil {
 		child = s.enter(int(tid))
@@ -128,7 +164,7 @@ func (s *supervisor) cloneStop(t *task, vfork bool) error {
 			child.lender = t.TID()
 		}
 	}
-	return s.resume(t, 0)
+	return t.resume(0)
 }
 
 // groupStop is a new tracee's first stop, the end of a group-stop (both SIGTRAP), or a group-stop.
@@ -139,5 +175,5 @@ func (s *supervisor) groupStop(t *task, signal unix.Signal) error {
 		s.stopToo(t, signal)
 		return err
 	}
-	return s.resume(t, 0)
+	return t.resume(0)
 }

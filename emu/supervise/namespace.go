@@ -10,7 +10,8 @@ import (
 	"binproxy/emu/sys"
 )
 
-// RunInNamespace runs the command in a user namespace whose own binfmt_misc routes its execs (the userns route), and gives its end.
+// RunInNamespace runs the command in a user namespace whose own binfmt_misc routes its execs (the
+// userns route), and gives its end.
 func RunInNamespace(c Config) (unix.WaitStatus, error) {
 	entries := map[string]string{}
 	for _, abi := range arch.All() {

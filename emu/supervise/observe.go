@@ -14,7 +14,8 @@ import (
 	"binproxy/emu/sys"
 )
 
-// Observer is told of every process, exec and end, with the CPU time that the process has used so far.
+// Observer is told of every process, exec and end, with the CPU time that the process has used so
+// far.
 type Observer interface {
 	Forked(pid, parent int)
 	Execed(pid int, program observe.Program, cpu time.Duration)
@@ -32,7 +33,7 @@ func (s *supervisor) asked(t *task, path string) {
 }
 
 // execed tells of a new program. Its stack is as execve left it: with the caller's arguments.
-func (s *supervisor) execed(t *task, e *pending) {
+func (s *supervisor) execed(t *task, e *exec) {
 	if s.config.Observer == nil {
 		return
 	}
@@ -50,8 +51,8 @@ func (s *supervisor) execed(t *task, e *pending) {
 	s.config.Observer.Execed(t.TID(), p, processCPU(t.TID()))
 }
 
-// entered tells of a new process; a thread of one that is known is none. Of the child's and the parent's stop either may come first: the kernel
-// is asked whose child it is.
+// entered tells of a new process; a thread of one that is known is none. Of the child's and the
+// parent's stop either may come first: the kernel is asked whose child it is.
 func (s *supervisor) entered(t *task) {
 	if s.config.Observer == nil {
 		return

@@ -12,15 +12,17 @@ import (
 	"binproxy/emu/supervise/tracee"
 )
 
-// A call that is interrupted again and again ends when its timeout is over; another one begins anew.
-func TestWaited(t *testing.T) {
-	var w waited
+// A call that is interrupted again and again ends when its timeout is over; another one begins
+// anew.
+func TestWaiting(t *testing.T) {
+	var w waiting
 	start := time.Unix(1000, 0)
 	at := func(d time.Duration, c tracee.Wait) bool { return w.over(c, start.Add(d)) }
 	call, other, endless := tracee.Wait{IP: 1, Timeout: time.Second}, tracee.Wait{IP: 2, Timeout: time.Second}, tracee.Wait{IP: 3, Timeout: -1}
 	require.False(t, at(0, call))
 	require.False(t, at(600*time.Millisecond, call))
 	require.True(t, at(1100*time.Millisecond, call))
+	w = waiting{} // it is over
 	require.False(t, at(1200*time.Millisecond, call))
 	require.False(t, at(1300*time.Millisecond, other))
 	require.False(t, at(2250*time.Millisecond, call))

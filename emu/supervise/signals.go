@@ -10,15 +10,16 @@ import (
 	"binproxy/emu/sys"
 )
 
-// Signals that reach the supervisor are meant for the command that it stands for, and are handed on to it. The terminal's are not: it
-// sends them to the whole foreground group, and the command has got its own. A hangup is, if it came to the supervisor as the session's
-// leader only.
+// Signals that reach the supervisor are meant for the command that it stands for, and are handed
+// on to it. The terminal's are not: it sends them to the whole foreground group, and the command
+// has got its own. A hangup is, if it came to the supervisor as the session's leader only.
 
-// firstRealtime is the first real-time signal that C libraries and the Go runtime leave to programs.
+// firstRealtime is the first real-time signal that C libraries and the Go runtime leave to
+// programs.
 const firstRealtime = 34
 
-// forwarded lists the signals to be handed on. Those of the machine's exceptions are the process's own, SIGCHLD and SIGURG the Go
-// runtime's and ours; SIGPIPE comes of our own writing only.
+// forwarded lists the signals to be handed on. Those of the machine's exceptions are the process's
+// own, SIGCHLD and SIGURG the Go runtime's and ours; SIGPIPE comes of our own writing only.
 func forwarded() []unix.Signal {
 	list := []unix.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM, unix.SIGTERM, unix.SIGCONT,
 		unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU, unix.SIGXCPU, unix.SIGXFSZ, unix.SIGVTALRM, unix.SIGWINCH, unix.SIGIO, unix.SIGPWR}
@@ -35,7 +36,8 @@ func forwarded() []unix.Signal {
 	return taken
 }
 
-// forward takes the signals, and gives what starts handing them on to the first child once there is one.
+// forward takes the signals, and gives what starts handing them on to the first child once there
+// is one.
 func forward() (func(child int), error) {
 	if !sys.CanTakeSignals {
 		return forwardSome(), nil
@@ -59,7 +61,8 @@ func forward() (func(child int), error) {
 	}, nil
 }
 
-// forwardSome is for builds in which nobody knows who sent a signal: those that terminals send are kept, and only kept.
+// forwardSome is for builds in which nobody knows who sent a signal: those that terminals send are
+// kept, and only kept.
 func forwardSome() func(child int) {
 	signal.Notify(make(chan os.Signal, 1), unix.SIGINT, unix.SIGQUIT, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU)
 	passed := make(chan os.Signal, 16)
@@ -71,8 +74,9 @@ func forwardSome() func(child int) {
 	}
 }
 
-// stopToo stops the supervisor with its first child, when the terminal's Ctrl-Z (or a read in the background) stopped that: whoever
-// waits for us is to see the job stopped. A plain SIGSTOP does not: whoever sent it may be a tracee, which would wait for us then.
+// stopToo stops the supervisor with its first child, when the terminal's Ctrl-Z (or a read in the
+// background) stopped that: whoever waits for us is to see the job stopped. A plain SIGSTOP does
+// not: whoever sent it may be a tracee, which would wait for us then.
 func (s *supervisor) stopToo(t *task, signal unix.Signal) {
 	if t.TID() == s.child && signal != unix.SIGSTOP {
 		_ = unix.Kill(os.Getpid(), unix.SIGSTOP)

@@ -1,13 +1,17 @@
 // Package supervise routes every execve of a tree of processes: the supervised route.
 //
-// A seccomp filter stops execve and execveat, and nothing else, for a tracer (SECCOMP_RET_TRACE). The tracer reads which file
-// is meant, as the tracee sees it, and resolves it (emu/resolve). A native program, and whatever the kernel would refuse, is let go as it is: the
-// kernel's own answer is the right one. For a guest program the tracee is given a descriptor of the emulator, by the filter's listener
-// (SECCOMP_IOCTL_NOTIF_ADDFD), and its call becomes an execveat of that descriptor, with the pointers to arguments and environment that it
-// had. When the emulator is loaded, its stack, which nobody else can see, is put in order: the emulator's arguments come before the guest's.
+// A seccomp filter stops execve and execveat, and nothing else, for a tracer (SECCOMP_RET_TRACE).
+// The tracer reads which file is meant, as the tracee sees it, and resolves it (emu/resolve). A
+// native program, and whatever the kernel would refuse, is let go as it is: the kernel's own
+// answer is the right one. For a guest program the tracee is given a descriptor of the emulator,
+// by the filter's listener (SECCOMP_IOCTL_NOTIF_ADDFD), and its call becomes an execveat of that
+// descriptor, with the pointers to arguments and environment that it had. When the emulator is
+// loaded, its stack, which nobody else can see, is put in order: the emulator's arguments come
+// before the guest's.
 //
-// So nothing is written into the memory of a process that may yet go on with it, nothing is copied but a page or two, no path has to be
-// visible in the tracee's root, and no environment variable takes part. All of it runs on one locked thread, as ptrace demands.
+// So nothing is written into the memory of a process that may yet go on with it, nothing is copied
+// but a page or two, no path has to be visible in the tracee's root, and no environment variable
+// takes part. All of it runs on one locked thread, as ptrace demands.
 package supervise
 
 import (
@@ -24,6 +28,7 @@ import (
 	"binproxy/emu/identity"
 	"binproxy/emu/resolve"
 	"binproxy/emu/supervise/sight"
+	"binproxy/emu/supervise/spoof"
 	"binproxy/emu/supervise/tracee"
 	"binproxy/emu/sys"
 )
@@ -54,7 +59,6 @@ type Config struct {
 type supervisor struct {
 	config   Config
 	resolver resolve.Resolver
-	options  []string
 	tracer   *tracee.Tracer
 	sight    *sight.Sight
 	socket   int  // to the launcher, until the listener has come
@@ -67,11 +71,12 @@ type supervisor struct {
 	emulators map[*arch.ABI]*emulator
 	broken    map[*arch.ABI]error
 
-	spoof *spoof // nil where the identity is the kernel's own
-	twins *twins // nil where no rule is asked
+	spoof *spoof.Spoof // nil where the identity is the kernel's own
+	twins *twins       // nil where no rule is asked
 }
 
-// tooOld tells of a kernel whose seccomp filters stop a tracee before the tracer can change the call (before Linux 4.8, seccomp(2)).
+// tooOld tells of a kernel whose seccomp filters stop a tracee before the tracer can change the
+// call (before Linux 4.8, seccomp(2)).
 func tooOld(release string) error {
 	if identity.Above("4.8", release) {
 		return fmt.Errorf("seccomp filters of Linux %s act before ptrace can change a call; it takes Linux 4.8", release)
@@ -79,8 +84,8 @@ func tooOld(release string) error {
 	return nil
 }
 
-// Run runs the command under supervision to its end, and gives that. The error is for what kept it from starting: a Refused where the
-// machine does not let us trace.
+// Run runs the command under supervision to its end, and gives that. The error is for what kept it
+// from starting: a Refused where the machine does not let us trace.
 func Run(c Config) (unix.WaitStatus, error) {
 	if len(tracee.Execs) == 0 {
 		return 0, &Refused{"supervise", fmt.Errorf("it does not know the registers of a %s host", runtime.GOARCH)}
@@ -94,12 +99,9 @@ func Run(c Config) (unix.WaitStatus, error) {
 	}
 	runtime.LockOSThread() // for good: the tracees are this thread's
 	s := &supervisor{
-		config: c, resolver: resolve.Resolver{Guest: c.Guest}, options: c.Options,
+		config: c, resolver: resolve.Resolver{Guest: c.Guest},
 		notify: -1,
 		tasks:  map[int]*task{}, early: map[int]bool{}, emulators: map[*arch.ABI]*emulator{}, broken: map[*arch.ABI]error{},
-	}
-	if !c.Identity.IsZero() {
-		s.spoof = &spoof{identity: c.Identity, vdsos: map[vdsoKind][]patch{}}
 	}
 	var b [8]byte
 	if _, err := unix.Getrandom(b[:], 0); err != nil {
@@ -109,6 +111,9 @@ func Run(c Config) (unix.WaitStatus, error) {
 		return 0, err
 	}
 	s.tracer = &tracee.Tracer{Proc: s.sight.Proc, Cookie: binary.LittleEndian.Uint64(b[:]), CPU: c.Observer != nil, Listener: s.listener}
+	if !c.Identity.IsZero() {
+		s.spoof = spoof.New(c.Identity, s.sight, s.debug)
+	}
 	if c.Twins != nil {
 		s.openTwins()
 	}
@@ -151,9 +156,9 @@ func (s *supervisor) openProc() error {
 }
 
 // debug prints a line on stderr if that was asked for.
-func (s *supervisor) debug(t *task, format string, args ...any) {
+func (s *supervisor) debug(tid int, format string, args ...any) {
 	if s.config.Debug {
-		fmt.Fprintf(os.Stderr, "binproxy[%d]: %s\n", t.TID(), fmt.Sprintf(format, args...))
+		fmt.Fprintf(os.Stderr, "binproxy[%d]: %s\n", tid, fmt.Sprintf(format, args...))
 	}
 }
 

@@ -38,11 +38,8 @@ type thread interface {
 // task is a tracee, and what is known of it.
 type task struct {
 	thread
-	guest *guest   // what it runs; nil for a native program
-	exec  *pending // an exec on its way
-
-	answer  *answer  // a uname on its way
-	decided *decided // an open on its way
+	guest *guest          // what it runs; nil for a native program
+	call  tracee.Progress // the call that it is making, if that takes more than one stop; else nil
 
 	announced bool // its parent's stop has told of it
 	lender    int  // the process whose memory it shares until it execs: a vfork's parent; 0 for none
@@ -50,13 +47,28 @@ type task struct {
 
 	path  string // for an observer: what its exec names
 	group int    // for an observer: whose thread it is; 0 for one that leads its group
-
-	waited waited // the call that signals which it ignores interrupt
 }
 
-func (t *task) forget() {
-	if t.exec != nil {
-		t.exec.guest.drop()
+// drop gives up the call in progress, of which nothing is to be left.
+func (t *task) drop() {
+	if t.call != nil {
+		t.call.Drop()
+		t.call = nil
+		t.Release()
 	}
+}
+
+// runs notes what it runs from now on.
+func (t *task) runs(g *guest) {
+	t.inherits, t.lender = false, 0
 	t.guest.drop()
+	t.guest = g
+}
+
+// resume lets it go on as far as its call asks for.
+func (t *task) resume(signal unix.Signal) error {
+	if t.call != nil && t.call.ToEnd() {
+		return t.ToSyscall(signal)
+	}
+	return t.Continue(signal)
 }

@@ -17,9 +17,10 @@ import (
 	"binproxy/emu/twin"
 )
 
-// A twin runs in a guest program's place as the emulator does: the caller is given a descriptor, here of the loader of the twins, and the new
-// stack gets the loader's arguments in front. The twin itself and its libraries are opened by the loader, by their paths: they have to be
-// visible in the caller's root. Whatever is not as it has to be, the emulator gets the program.
+// A twin runs in a guest program's place as the emulator does: the caller is given a descriptor,
+// here of the loader of the twins, and the new stack gets the loader's arguments in front. The
+// twin itself and its libraries are opened by the loader, by their paths: they have to be visible
+// in the caller's root. Whatever is not as it has to be, the emulator gets the program.
 
 // Twins says which programs of the host's may stand in for the guest's.
 type Twins struct {
@@ -40,7 +41,8 @@ type twins struct {
 // twinsPlace is where the twins are mounted in a root that does not have them.
 const twinsPlace = "/.binproxy-twins"
 
-// openTwins makes ready what all twins share. Where that is not whole there are no twins, and a line in debug.
+// openTwins makes ready what all twins share. Where that is not whole there are no twins, and a
+// line in debug.
 func (s *supervisor) openTwins() {
 	c := s.config.Twins
 	s.twins = &twins{files: map[*twin.Twin]int{}}
@@ -90,8 +92,10 @@ func (s *supervisor) checkTwins(set *twin.Set) (err error) {
 	return nil
 }
 
-// placeTwins makes the directory in the root that the twins are mounted on, by the launcher, in a mount namespace of its own. The function
-// that it gives takes it away, if no other run has its twins there: a directory that is removed takes all that is mounted on it along, in every namespace.
+// placeTwins makes the directory in the root that the twins are mounted on, by the launcher, in a
+// mount namespace of its own. The function that it gives takes it away, if no other run has its
+// twins there: a directory that is removed takes all that is mounted on it along, in every
+// namespace.
 func (s *supervisor) placeTwins() (back func()) {
 	if s.twins == nil || !s.twins.mount {
 		return func() {}
@@ -139,8 +143,10 @@ func holdDir(path string) (*os.File, error) {
 	}
 }
 
-// twinFor finds the twin for what a tracee is about to exec, as resolve asks for it; nil where no rule is asked.
-func (s *supervisor) twinFor(t *task, e *pending, req request, v *sight.View) func(resolve.Plan) *resolve.Twin {
+// twinFor finds the twin for what a tracee is about to exec, as resolve asks for it; nil where no
+// rule is asked.
+func (e *exec) twinFor(req request, v *sight.View) func(resolve.Plan) *resolve.Twin {
+	s := e.s
 	if s.twins == nil || e.call.ABI != tracee.ABI64 {
 		return nil
 	}
@@ -149,9 +155,9 @@ func (s *supervisor) twinFor(t *task, e *pending, req request, v *sight.View) fu
 		if e.verdict.Rule == nil {
 			return nil
 		}
-		found, why := s.fit(t, e.verdict, plan, req, v)
+		found, why := s.fit(e.t, e.verdict, plan, req, v)
 		if e.why = why; why != "" {
-			s.debug(t, "exec %s: no twin: %s", req.path, why)
+			s.debug(e.t.TID(), "exec %s: no twin: %s", req.path, why)
 			return nil
 		}
 		return found
@@ -233,7 +239,8 @@ func (s *supervisor) openTwin(t *twin.Twin) (int, error) {
 	return fd, nil
 }
 
-// twinCall reads the arguments and the environment of the exec. hides tells whether there is something in it that the twin's loader must not see.
+// twinCall reads the arguments and the environment of the exec. hides tells whether there is
+// something in it that the twin's loader must not see.
 func (s *supervisor) twinCall(t *task, plan resolve.Plan, req request, v *sight.View) (c twin.Call, hides bool, err error) {
 	args, err := stack.Strings(req.argv, t)
 	if err != nil {
@@ -253,26 +260,27 @@ func (s *supervisor) twinCall(t *task, plan resolve.Plan, req request, v *sight.
 	return c, hides, nil
 }
 
-// withoutTwin is an exec of a twin's loader that the kernel refused: the emulator gets the guest's program instead.
-func (s *supervisor) withoutTwin(t *task, e *pending, regs tracee.Registers) error {
-	refused := unix.Errno(-regs.Result())
-	e.verdict.Twin, e.verdict.Why = nil, fmt.Sprintf("%s: %v", s.twins.loader.path, refused)
-	s.debug(t, "exec %s: no twin: %s", e.name, e.verdict.Why)
-	if _, err := s.takeBack(t, e); err != nil {
+// withoutTwin is an exec of a twin's loader that the kernel refused: the emulator gets the guest's
+// program instead.
+func (e *exec) withoutTwin(refused unix.Errno) error {
+	e.verdict.Twin, e.verdict.Why = nil, fmt.Sprintf("%s: %v", e.s.twins.loader.path, refused)
+	e.s.debug(e.t.TID(), "exec %s: no twin: %s", e.name, e.verdict.Why)
+	if _, err := e.takeBack(); err != nil {
 		return err
 	}
 	e.why, e.plan.Twin, e.via, e.guest.emulator = e.verdict.Why, nil, &e.emulator.executable, e.emulator
-	if err := t.SetRegisters(e.regs); err != nil {
+	if err := e.t.SetRegisters(e.regs); err != nil {
 		return err
 	}
-	req, err := s.request(t, e)
+	req, err := e.request()
 	if err != nil {
 		return err
 	}
-	return s.hand(t, e, req, tracee.Leaving)
+	return e.hand(req, tracee.Leaving)
 }
 
-// mountTwins mounts a directory of twins in the launcher's mount namespace, read-only as far as that is allowed.
+// mountTwins mounts a directory of twins in the launcher's mount namespace, read-only as far as
+// that is allowed.
 func mountTwins(dir, root string) error {
 	place := filepath.Join(root, twinsPlace)
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil && !errors.Is(err, unix.EINVAL) {

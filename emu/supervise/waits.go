@@ -9,50 +9,84 @@ import (
 	"binproxy/emu/supervise/tracee"
 )
 
-// A process that is not traced never notices a signal that it ignores. A traced one is woken by it, since its tracer may want to know
-// (kernel/signal.c, sig_ignored). Most calls then start anew by themselves; those that signal(7) says are never restarted end with EINTR, which
-// nothing in the program accounts for. They are told to start anew here. That begins their timeout anew as well, so what is left of it is
-// kept an eye on.
+// A process that is not traced never notices a signal that it ignores. A traced one is woken by
+// it, since its tracer may want to know (kernel/signal.c, sig_ignored). Most calls then start anew
+// by themselves; those that signal(7) says are never restarted end with EINTR, which nothing in
+// the program accounts for. They are told to start anew here. That begins their timeout anew as
+// well, so what is left of it is kept an eye on.
 
-// waited is a wait that was made to start anew.
-type waited struct {
-	tracee.Wait
+// waiting is a call that was made to start anew.
+type waiting struct {
+	s           *supervisor
+	t           *task
+	call        tracee.Wait
 	first, last time.Time // of its interruptions
 }
 
-// signalled is a tracee about to be given a signal.
-func (s *supervisor) signalled(t *task, signal unix.Signal) error {
-	if t.exec != nil {
-		return nil
+// ToEnd is not asked for.
+func (w *waiting) ToEnd() bool { return false }
+
+// Drop has nothing to give up.
+func (w *waiting) Drop() {}
+
+// Stop is the tracee about to be given another signal.
+func (w *waiting) Stop(stop tracee.Stop) (tracee.Outcome, error) {
+	if stop.Kind != tracee.Signal {
+		return tracee.Foreign, nil
 	}
-	regs, err := t.Registers()
-	if err != nil || regs.Result() != -int64(unix.EINTR) {
-		return err
+	goes, err := w.interrupted(stop.Signal)
+	if !goes {
+		return tracee.Over, err
 	}
-	w, ok := regs.Wait(t)
-	if !ok || !s.ignores(t, signal) {
-		return nil
-	}
-	if t.waited.over(w, time.Now()) {
-		regs.SetResult(w.Expired)
-	} else {
-		regs.Restart()
-	}
-	return t.SetRegisters(regs)
+	return tracee.More, err
 }
 
-// over notes an interruption of a call, and tells whether its timeout is over. A call that began before its first interruption lasts up to twice as
-// long for it.
-func (p *waited) over(w tracee.Wait, now time.Time) bool {
-	if p.Wait != w || w.Timeout >= 0 && now.Sub(p.last) > w.Timeout {
-		p.Wait, p.first = w, now
+// signalStop is a tracee about to be given a signal. Perhaps that has interrupted a call.
+func (s *supervisor) signalStop(t *task, signal unix.Signal) error {
+	if t.call != nil {
+		return t.resume(signal)
 	}
-	p.last = now
-	if w.Timeout < 0 || now.Sub(p.first) < w.Timeout {
-		return false
+	w := waiting{s: s, t: t}
+	goes, err := w.interrupted(signal)
+	if goes {
+		kept := w
+		t.call = &kept
 	}
-	*p = waited{}
-	return true
+	return err
+}
+
+// interrupted has a call that an ignored signal has interrupted start anew, and reports whether it
+// goes on so.
+func (w *waiting) interrupted(signal unix.Signal) (goes bool, err error) {
+	t := w.t
+	regs, err := t.Registers()
+	if err != nil {
+		return false, err
+	}
+	if regs.Result() == -int64(unix.EINTR) {
+		if call, ok := regs.Wait(t); ok && w.s.ignores(t, signal) {
+			if w.over(call, time.Now()) {
+				regs.SetResult(call.Expired)
+			} else {
+				regs.Restart()
+				goes = true
+			}
+			if err := t.SetRegisters(regs); err != nil {
+				return false, err
+			}
+		}
+	}
+	return goes, t.Continue(signal)
+}
+
+// over notes an interruption of a call, and reports whether its timeout is over. A call that began
+// before its first interruption lasts up to twice as long for it.
+func (w *waiting) over(call tracee.Wait, now time.Time) bool {
+	if w.call != call || call.Timeout >= 0 && now.Sub(w.last) > call.Timeout {
+		w.call, w.first = call, now
+	}
+	w.last = now
+	return call.Timeout >= 0 && now.Sub(w.first) >= call.Timeout
 }
 
 // ignores reports whether a signal does nothing to a tracee.

@@ -1,7 +1,9 @@
-package supervise
+package spoof
 
 import (
 	"encoding/binary"
+	"fmt"
+	"io"
 	"os"
 	"strings"
 	"testing"
@@ -12,18 +14,18 @@ import (
 	"binproxy/emu/identity"
 )
 
-func TestEncodeSpoof(t *testing.T) {
+func TestEncode(t *testing.T) {
 	id := identity.Identity{Release: "4.15.0", Version: "#1 SMP x", Machine: "armv7l"}
-	got, proc, err := decodeSpoof(encodeSpoof(id, identity.ProcTrace))
+	got, proc, err := Decode(Encode(id, identity.ProcTrace))
 	require.NoError(t, err)
 	require.Equal(t, id, got)
 	require.Equal(t, identity.ProcTrace, proc)
 
-	got, proc, err = decodeSpoof(encodeSpoof(identity.Identity{}, identity.ProcTrace))
+	got, proc, err = Decode(Encode(identity.Identity{}, identity.ProcTrace))
 	require.NoError(t, err)
 	require.True(t, got.IsZero())
-	require.Empty(t, spoofRules(got, proc), "nothing is stopped that nobody asked for")
-	_, _, err = decodeSpoof("auto\nx")
+	require.Empty(t, rules(got, proc), "nothing is stopped that nobody asked for")
+	_, _, err = Decode("auto\nx")
 	require.Error(t, err)
 }
 
@@ -80,4 +82,18 @@ func TestVDSOPatches(t *testing.T) {
 	require.Empty(t, vdsoPatches(header, "no numbers, and no note of a salt is as long as this text, which nobody takes for a release", func(at uint64, b []byte) error {
 		return unix.EFAULT
 	}))
+}
+
+// What a file is to say is written whole, or not: an error says how far it came.
+func TestShortWrite(t *testing.T) {
+	var p [2]int
+	require.NoError(t, unix.Pipe2(p[:], unix.O_NONBLOCK|unix.O_CLOEXEC))
+	defer unix.Close(p[0])
+	size, err := unix.FcntlInt(uintptr(p[1]), unix.F_SETPIPE_SZ, 4096)
+	require.NoError(t, err)
+	err = write(p[1], make([]byte, size+1))
+	require.ErrorIs(t, err, io.ErrShortWrite)
+	require.EqualError(t, err, fmt.Sprintf("write %d bytes into memory: %d, short write", size+1, size))
+	unix.Close(p[1])
+	require.ErrorIs(t, write(p[1], []byte("x")), unix.EBADF)
 }

@@ -1,9 +1,9 @@
-package supervise
+package spoof
 
 import "binproxy/emu/supervise/tracee"
 
 // unameCalls are the ways to ask for the identity.
-var unameCalls = [...]spoofedCall{
+var unameCalls = [...]call{
 	{Call: tracee.Call{ABI: tracee.ABI64, Nr: 63}, unameOf: newUtsname},
 	{Call: tracee.Call{ABI: tracee.ABIX32, Nr: 63 | tracee.X32}, unameOf: newUtsname},
 	{Call: tracee.Call{ABI: tracee.ABI32, Nr: 122}, unameOf: newUtsname},
@@ -12,7 +12,7 @@ var unameCalls = [...]spoofedCall{
 }
 
 // openCalls are the ways to open a file for reading.
-var openCalls = [...]spoofedCall{
+var openCalls = [...]call{
 	{Call: tracee.Call{ABI: tracee.ABI64, Nr: 2}, openOf: openPath},
 	{Call: tracee.Call{ABI: tracee.ABI64, Nr: 257}, openOf: openAt},
 	{Call: tracee.Call{ABI: tracee.ABI64, Nr: 437}, openOf: openHow},

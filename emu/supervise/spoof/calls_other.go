@@ -1,6 +1,6 @@
 //go:build !amd64 && !arm64
 
-package supervise
+package spoof
 
 // Both are empty: no supervisor runs on this host (see Run).
-var unameCalls, openCalls []spoofedCall
+var unameCalls, openCalls []call

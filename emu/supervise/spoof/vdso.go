@@ -1,4 +1,4 @@
-package supervise
+package spoof
 
 import (
 	"encoding/binary"
@@ -9,9 +9,11 @@ import (
 	"binproxy/emu/identity"
 )
 
-// The vDSO has an ELF note with the kernel's version, which glibc up to 2.35 believes more than uname. The image is one for all
-// processes; what a tracer writes goes to a copy of the page for this process (as a debugger's breakpoint does), which fork hands on and
-// exec drops. An emulator's own is left alone: the spoof is for its guest, and glibc in an emulator may want a newer kernel.
+// The vDSO has an ELF note with the kernel's version, which glibc up to 2.35 believes more than
+// uname. The image is one for all processes; what a tracer writes goes to a copy of the page for
+// this process (as a debugger's breakpoint does), which fork hands on and exec drops. An
+// emulator's own is left alone: the spoof is for its guest, and glibc in an emulator may want a
+// newer kernel.
 
 // vdsoKind tells the images of one kernel apart, by ELF class and machine.
 type vdsoKind struct {
@@ -30,35 +32,36 @@ const (
 	vdsoKey   = 33       // AT_SYSINFO_EHDR
 )
 
-// tellVDSO makes the vDSO of a new program tell the spoofed release.
-func (s *supervisor) tellVDSO(t *task) {
-	if s.spoof == nil || s.spoof.identity.Release == "" {
+// TellVDSO makes the vDSO of a new program tell the spoofed release.
+func (s *Spoof) TellVDSO(t Thread) {
+	if s == nil || s.identity.Release == "" {
 		return
 	}
 	base := s.vdso(t)
 	if base == 0 {
 		return
 	}
-	var header [elfHeader]byte
-	if err := t.Read(base, header[:]); err != nil {
-		s.debug(t, "vDSO: %v", err)
+	header := s.header[:]
+	if err := t.Read(base, header); err != nil {
+		s.debug(t.TID(), "vDSO: %v", err)
 		return
 	}
 	kind := vdsoKind{header[4], binary.LittleEndian.Uint16(header[18:])}
-	patches, known := s.spoof.vdsos[kind]
+	patches, known := s.vdsos[kind]
 	if !known {
-		patches = vdsoPatches(header[:], s.spoof.identity.Release, func(at uint64, b []byte) error { return t.Read(base+at, b) })
-		s.spoof.vdsos[kind] = patches
+		patches = vdsoPatches(header, s.identity.Release, func(at uint64, b []byte) error { return t.Read(base+at, b) })
+		s.vdsos[kind] = patches
 	}
 	for _, p := range patches {
 		if err := t.Write(base+p.at, p.text); err != nil {
-			s.debug(t, "vDSO: %v", err)
+			s.debug(t.TID(), "vDSO: %v", err)
 		}
 	}
 }
 
-// vdso is where a process has its vDSO: AT_SYSINFO_EHDR of /proc/PID/auxv, whose words are the program's own. 0 for nowhere.
-func (s *supervisor) vdso(t *task) uint64 {
+// vdso is where a process has its vDSO: AT_SYSINFO_EHDR of /proc/PID/auxv, whose words are the
+// program's own. 0 for nowhere.
+func (s *Spoof) vdso(t Thread) uint64 {
 	fd, err := unix.Openat(s.sight.Proc, strconv.Itoa(t.TID())+"/auxv", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return 0
@@ -72,7 +75,8 @@ func (s *supervisor) vdso(t *task) uint64 {
 	return auxEntry(b[:n], vdsoKey)
 }
 
-// auxEntry is a value in an auxiliary vector of 64-bit or 32-bit words. No key is above 32 bits, so the first pair tells them apart.
+// auxEntry is a value in an auxiliary vector of 64-bit or 32-bit words. No key is above 32 bits,
+// so the first pair tells them apart.
 func auxEntry(b []byte, key uint64) uint64 {
 	if len(b) < 8 {
 		return 0
@@ -93,8 +97,9 @@ func auxEntry(b []byte, key uint64) uint64 {
 // elfHeader is the size of a 64-bit ELF header; a 32-bit one is shorter.
 const elfHeader = 64
 
-// vdsoPatches finds the notes of the image whose header it is and gives those to be changed for the release. read reads the image at an
-// offset; in it, everything lies at its offset in the file.
+// vdsoPatches finds the notes of the image whose header it is and gives those to be changed for
+// the release. read reads the image at an offset; in it, everything lies at its offset in the
+// file.
 func vdsoPatches(header []byte, release string, read func(at uint64, b []byte) error) []patch {
 	const ptNote = 4
 	le := binary.LittleEndian

@@ -1,0 +1,141 @@
+package spoof
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"binproxy/emu/identity"
+)
+
+// toldFile is one of the kernel's files that is to say another thing.
+type toldFile struct {
+	identity.File
+	dev, ino uint64 // in the /proc and /sys that we have; 0 where it is not there
+	fd       int    // what it says, once that is made; -1
+}
+
+// kernelFile tells a file of a /proc or a /sys.
+func kernelFile(fd int) bool {
+	var fs unix.Statfs_t
+	return unix.Fstatfs(fd, &fs) == nil && (fs.Type == unix.PROC_SUPER_MAGIC || fs.Type == unix.SYSFS_MAGIC)
+}
+
+// asked is the file that the thread asks for, if that is one of those that are told.
+func (s *Spoof) asked(t Thread, o opening) *toldFile {
+	v, err := s.sight.View(t.TID(), o.path, o.dirfd)
+	if err != nil {
+		return s.named(o.path)
+	}
+	defer v.Close()
+	v.Follow = o.flags&unix.O_NOFOLLOW == 0
+	fd, errno := v.Find(o.path)
+	if errno != 0 {
+		return nil
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	// The kernel's file systems have no device of their own.
+	if unix.Fstat(fd, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || unix.Major(st.Dev) != 0 {
+		return nil
+	}
+	file := s.told(fd, &st)
+	if file == nil || o.flags&unix.O_ACCMODE == unix.O_RDWR && strings.HasSuffix(file.Path, "/hostname") {
+		return nil // who sets the host's name is to set it
+	}
+	return file
+}
+
+// named finds the kernel's file by its very name: of a process whose real and effective ids differ
+// nobody without CAP_SYS_PTRACE may see more.
+func (s *Spoof) named(name string) *toldFile {
+	s.openTold()
+	for _, f := range s.files {
+		if f.Path == path.Clean(name) {
+			return f
+		}
+	}
+	return nil
+}
+
+// told finds the kernel's file that an O_PATH descriptor is. In another mount of /proc than ours
+// it has another device, and a file of /proc/sys another inode; there it is known by the end of
+// its path.
+func (s *Spoof) told(fd int, st *unix.Stat_t) *toldFile {
+	s.openTold()
+	if !kernelFile(fd) {
+		return nil
+	}
+	for _, f := range s.files {
+		if f.ino != 0 && f.ino == st.Ino && f.dev == st.Dev {
+			return f
+		}
+	}
+	path, err := s.sight.PathOf(fd)
+	if err != nil {
+		return nil
+	}
+	for _, f := range s.files {
+		end := f.Path[strings.LastIndexByte(f.Path, '/'):]
+		if rest, ok := strings.CutPrefix(f.Path, "/proc/sys"); ok {
+			end = rest
+		}
+		if strings.HasSuffix(path, end) && (f.ino == st.Ino || strings.HasPrefix(f.Path, "/proc/sys/")) {
+			return f
+		}
+	}
+	return nil
+}
+
+// openTold looks at the files of this machine, once.
+func (s *Spoof) openTold() {
+	if s.opened {
+		return
+	}
+	s.opened = true
+	for _, f := range s.identity.Files(readFile) {
+		told := &toldFile{File: f, fd: -1}
+		var st unix.Stat_t
+		if unix.Stat(f.Path, &st) == nil {
+			told.dev, told.ino = st.Dev, st.Ino
+		}
+		s.files = append(s.files, told)
+	}
+}
+
+// make writes what the file says into memory, where nobody can change it any more.
+func (f *toldFile) make() error {
+	text, err := f.Text()
+	if err != nil {
+		return err
+	}
+	fd, err := unix.MemfdCreate(f.Path[strings.LastIndexByte(f.Path, '/')+1:], unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		return os.NewSyscallError("memfd_create", err)
+	}
+	if err := write(fd, text); err != nil {
+		unix.Close(fd)
+		return err
+	}
+	const sealed = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
+	_ = unix.Fchmod(fd, 0o444)
+	_, _ = unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, sealed)
+	f.fd = fd
+	return nil
+}
+
+// write writes all of text at once.
+func write(fd int, text []byte) error {
+	n, err := unix.Write(fd, text)
+	if err == nil && n != len(text) {
+		err = io.ErrShortWrite
+	}
+	if err != nil {
+		return fmt.Errorf("write %d bytes into memory: %d, %w", len(text), max(n, 0), err)
+	}
+	return nil
+}

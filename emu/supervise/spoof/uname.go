@@ -1,0 +1,118 @@
+package spoof
+
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+
+	"binproxy/emu/identity"
+	"binproxy/emu/supervise/tracee"
+)
+
+// layout is how a variant of uname lays its fields down: how many bytes one has. All of them have
+// the five of identity.Fields in that order first (linux/include/uapi/linux/utsname.h).
+type layout int
+
+const (
+	newUtsname    layout = 65 // and olduname's, which lacks what follows the five
+	oldoldUtsname layout = 9
+)
+
+// fill puts the fields that are set in their places, with NULs up to their ends.
+func (l layout) fill(b []byte, id identity.Identity) {
+	for i, f := range identity.Fields {
+		value := *f.Of(&id)
+		if value == "" {
+			continue
+		}
+		field := b[i*int(l) : (i+1)*int(l)]
+		clear(field)
+		copy(field[:l-1], value)
+	}
+}
+
+// uname is a uname on its way.
+type uname struct {
+	spoof  *Spoof
+	thread Thread
+	call   *call
+	at     uint64 // where its answer goes
+}
+
+// unameBegin is a thread about to ask for the identity. The kernel answers first: what nobody set
+// is as this process sees it, by its UTS namespace and its personality.
+func (s *Spoof) unameBegin(t Thread, c *call) (tracee.Progress, error) {
+	regs, err := t.Registers()
+	if err != nil {
+		return nil, err
+	}
+	return &uname{s, t, c, *regs.Arg(c.ABI, 0)}, t.ToSyscall(0)
+}
+
+// ToEnd is for the answer.
+func (u *uname) ToEnd() bool { return true }
+
+// Drop has nothing to give up.
+func (u *uname) Drop() {}
+
+// Stop is the end of the call.
+func (u *uname) Stop(stop tracee.Stop) (tracee.Outcome, error) {
+	if stop.Kind != tracee.Syscall {
+		return tracee.Foreign, nil
+	}
+	regs, err := u.thread.Registers()
+	if err != nil {
+		return tracee.Over, err
+	}
+	if regs.Result() == 0 {
+		err := u.tell()
+		if err != nil && !tracee.Gone(err) {
+			err = u.tellUndumpable(regs)
+		}
+		if err != nil {
+			return tracee.Over, err
+		}
+	}
+	return tracee.Over, u.thread.Continue(0)
+}
+
+func (u *uname) tell() error {
+	b := make([]byte, len(identity.Fields)*int(u.call.unameOf))
+	if err := u.thread.Read(u.at, b); err != nil {
+		return err
+	}
+	u.call.unameOf.fill(b, u.spoof.identity)
+	return u.thread.Write(u.at, b)
+}
+
+// tellUndumpable tells a process whose memory nobody may read: it changed its ids. It is made
+// dumpable for a moment.
+func (u *uname) tellUndumpable(regs tracee.Registers) error {
+	t, abi := u.thread, u.call.ABI
+	back := regs
+	back.Finished()
+	return t.Quietly(func() error {
+		was, err := t.CallAt(abi, regs, regs.Instruction(), abi.Prctl, unix.PR_GET_DUMPABLE, 0)
+		if err != nil {
+			return err
+		}
+		return errors.Join(whileDumpable(t, abi, regs, was, u.tell), t.SetRegisters(back))
+	})
+}
+
+// whileDumpable does something to a thread at a call's end that takes it to be dumpable, which it
+// was so far as PR_GET_DUMPABLE says.
+func whileDumpable(t Thread, abi *tracee.ABI, regs tracee.Registers, was int64, do func() error) error {
+	set := func(value uint64) error {
+		_, err := t.CallAt(abi, regs, regs.Instruction(), abi.Prctl, unix.PR_SET_DUMPABLE, value)
+		return err
+	}
+	if err := set(1); err != nil {
+		return err
+	}
+	done := do()
+	if was == 1 {
+		return done
+	}
+	return errors.Join(done, set(0))
+}
