@@ -3,6 +3,7 @@ package supervise
 import (
 	"golang.org/x/sys/unix"
 
+	"binproxy/emu/supervise/launch"
 	"binproxy/emu/supervise/tracee"
 	"binproxy/emu/sys"
 )
@@ -14,7 +15,7 @@ func (e *exec) hand(req request, from tracee.Where) error {
 	if err := e.t.Hold(); err != nil {
 		return err
 	}
-	if _, err := e.s.listener(); err == errAlone {
+	if _, err := e.s.listener(); err == launch.ErrAlone {
 		return e.borrow(req, from)
 	} else if err != nil {
 		return err

@@ -17,7 +17,7 @@ func (s *supervisor) loop() (unix.WaitStatus, error) {
 			s.ended(stop)
 			s.died(stop.TID, stop.Status)
 			s.gone(stop.TID)
-			if stop.TID == s.child {
+			if stop.TID == s.child.PID {
 				return stop.Status, nil
 			}
 			continue
@@ -107,7 +107,7 @@ func (s *supervisor) gone(tid int) {
 	if t == nil {
 		return
 	}
-	if !t.announced && tid != s.child {
+	if !t.announced && tid != s.child.PID {
 		s.early[tid] = true
 	}
 	s.forget(t)

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"binproxy/emu/arch"
+	"binproxy/emu/supervise/launch"
 	"binproxy/emu/sys"
 )
 
@@ -26,7 +27,7 @@ func RunInNamespace(c Config) (unix.WaitStatus, error) {
 			return 0, err
 		}
 		if e.Loader != "" {
-			return 0, &Refused{"userns", errors.New("binfmt_misc names one file, and the emulator " + e.Path + " needs its loader too")}
+			return 0, &Refused{Route: "userns", Err: errors.New("binfmt_misc names one file, and the emulator " + e.Path + " needs its loader too")}
 		}
 		entries[abi.Name] = e.Path
 	}
@@ -34,9 +35,9 @@ func RunInNamespace(c Config) (unix.WaitStatus, error) {
 	if err != nil {
 		return 0, err
 	}
-	child, err := start(c, order{entries: entries})
+	child, err := launch.InNamespace(c.command(), entries)
 	if err != nil {
-		return 0, &Refused{"userns", err}
+		return 0, &Refused{Route: "userns", Err: err}
 	}
 	go handOn(child)
 	for {

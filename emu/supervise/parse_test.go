@@ -31,23 +31,6 @@ func TestWaiting(t *testing.T) {
 	require.False(t, at(time.Hour, endless))
 }
 
-func TestOrder(t *testing.T) {
-	for _, o := range []order{
-		{},
-		{ignored: 0x8000000000000001, closed: 5, root: "/a b", dir: "--", lend: true, socket: 17},
-		{entries: map[string]string{"aarch64": "/usr/bin/qemu-aarch64", "armhf": "--"}},
-	} {
-		got, rest, err := parseOrder(append(o.words(), "command", "argv0", "--", "x"))
-		require.NoError(t, err)
-		require.Equal(t, o, got)
-		require.Equal(t, []string{"command", "argv0", "--", "x"}, rest)
-	}
-	for _, words := range [][]string{nil, {"x"}, {"0 0 false 0", "", "", "--"}, {"0 0 maybe 0", "", "", "--", "c", "a"}} {
-		_, _, err := parseOrder(words)
-		require.Error(t, err, "%q", words)
-	}
-}
-
 func TestSearch(t *testing.T) {
 	for _, at := range []int{0, 1, 65535, 65536, 65537, 200000} {
 		data := make([]byte, 300000)
@@ -81,11 +64,4 @@ func TestRequestName(t *testing.T) {
 	} {
 		require.Equal(t, c.want, c.r.name())
 	}
-}
-
-func TestCandidates(t *testing.T) {
-	require.Equal(t, []string{"a/b"}, Candidates("a/b", []string{"PATH=/x"}))
-	require.Equal(t, []string{"/x/a", "./a", "y/a"}, Candidates("a", []string{"Z=", "PATH=/x::y", "PATH=/z"}))
-	require.Equal(t, []string{"/bin/a", "/usr/bin/a"}, Candidates("a", nil))
-	require.Equal(t, []string{""}, Candidates("", []string{"PATH=/x"}))
 }

@@ -78,7 +78,7 @@ func forwardSome() func(child int) {
 // background) stopped that: whoever waits for us is to see the job stopped. A plain SIGSTOP does
 // not: whoever sent it may be a tracee, which would wait for us then.
 func (s *supervisor) stopToo(t *task, signal unix.Signal) {
-	if t.TID() == s.child && signal != unix.SIGSTOP {
+	if t.TID() == s.child.PID && signal != unix.SIGSTOP {
 		_ = unix.Kill(os.Getpid(), unix.SIGSTOP)
 	}
 }

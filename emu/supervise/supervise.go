@@ -27,6 +27,7 @@ import (
 	"binproxy/emu/config"
 	"binproxy/emu/identity"
 	"binproxy/emu/resolve"
+	"binproxy/emu/supervise/launch"
 	"binproxy/emu/supervise/sight"
 	"binproxy/emu/supervise/spoof"
 	"binproxy/emu/supervise/tracee"
@@ -61,11 +62,10 @@ type supervisor struct {
 	resolver resolve.Resolver
 	tracer   *tracee.Tracer
 	sight    *sight.Sight
-	socket   int  // to the launcher, until the listener has come
-	notify   int  // the filter's listener
+	child    *launch.Child
+	notify   int  // the filter's listener; negative until it has come
 	alone    bool // there is none that can hand descriptors over
 
-	child     int
 	tasks     map[int]*task
 	early     map[int]bool // tracees that were gone before their parent's stop told of them
 	emulators map[*arch.ABI]*emulator
@@ -88,14 +88,14 @@ func tooOld(release string) error {
 // from starting: a Refused where the machine does not let us trace.
 func Run(c Config) (unix.WaitStatus, error) {
 	if len(tracee.Execs) == 0 {
-		return 0, &Refused{"supervise", fmt.Errorf("it does not know the registers of a %s host", runtime.GOARCH)}
+		return 0, &Refused{Route: "supervise", Err: fmt.Errorf("it does not know the registers of a %s host", runtime.GOARCH)}
 	}
 	kernel, err := identity.Kernel()
 	if err != nil {
 		return 0, err
 	}
 	if err := tooOld(kernel.Release); err != nil {
-		return 0, &Refused{"supervise", err}
+		return 0, &Refused{Route: "supervise", Err: err}
 	}
 	runtime.LockOSThread() // for good: the tracees are this thread's
 	s := &supervisor{
@@ -128,7 +128,7 @@ func Run(c Config) (unix.WaitStatus, error) {
 	if err := s.launch(); err != nil {
 		return 0, err
 	}
-	go handOn(s.child)
+	go handOn(s.child.PID)
 	status, err := s.loop()
 	if err == nil && s.notify < 0 {
 		if _, why := s.listener(); errors.As(why, new(*Refused)) {
@@ -142,17 +142,58 @@ func Run(c Config) (unix.WaitStatus, error) {
 func (s *supervisor) openProc() error {
 	proc, err := sys.OpenProc()
 	if err != nil {
-		return &Refused{"supervise", err}
+		return &Refused{Route: "supervise", Err: err}
 	}
 	self, err := sys.Openat(proc, "self/fd", unix.O_PATH|unix.O_DIRECTORY)
 	if err != nil {
-		return &Refused{"supervise", fmt.Errorf("/proc is of another PID namespace: %w", err)}
+		return &Refused{Route: "supervise", Err: fmt.Errorf("/proc is of another PID namespace: %w", err)}
 	}
 	if s.sight, err = sight.New(proc, self); err != nil {
 		return err
 	}
 	s.sight.Behind, s.sight.Guest = s.config.Behind, s.programOf
 	return nil
+}
+
+// launch starts the first child, up to where it goes on by itself.
+func (s *supervisor) launch() error {
+	var twins string
+	if s.twins != nil && s.twins.mount {
+		twins = s.config.Twins.Set.Dir
+	}
+	child, err := launch.Start(s.config.command(), spoof.Encode(s.config.Identity, s.config.Proc), twins)
+	if err != nil {
+		return err
+	}
+	if err := s.tracer.Seize(child.TID); err != nil {
+		child.Abandon()
+		return &Refused{Route: "supervise", Err: fmt.Errorf("ptrace(PTRACE_SEIZE): %w", err)}
+	}
+	s.child = child
+	s.enter(child.TID)
+	sys.LetGoInherited(s.sight.Self)
+	return child.Go(s.tracer.Cookie)
+}
+
+// listener is the filter's, which the launcher sends; launch.ErrAlone where none can hand
+// descriptors over.
+func (s *supervisor) listener() (int, error) {
+	switch {
+	case s.notify >= 0:
+		return s.notify, nil
+	case s.alone:
+		return -1, launch.ErrAlone
+	}
+	listener, err := s.child.Listener()
+	if err == nil && !sys.CanGiveDescriptors(listener) {
+		err = launch.ErrAlone
+	}
+	if err != nil {
+		s.alone = err == launch.ErrAlone
+		return -1, err
+	}
+	s.notify = listener
+	return listener, nil
 }
 
 // debug prints a line on stderr if that was asked for.

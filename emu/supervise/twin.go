@@ -1,7 +1,6 @@
 package supervise
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +10,7 @@ import (
 
 	"binproxy/emu/identity"
 	"binproxy/emu/resolve"
+	"binproxy/emu/supervise/launch"
 	"binproxy/emu/supervise/sight"
 	"binproxy/emu/supervise/stack"
 	"binproxy/emu/supervise/tracee"
@@ -37,9 +37,6 @@ type twins struct {
 	loader  executable
 	files   map[*twin.Twin]int // O_PATH descriptors
 }
-
-// twinsPlace is where the twins are mounted in a root that does not have them.
-const twinsPlace = "/.binproxy-twins"
 
 // openTwins makes ready what all twins share. Where that is not whole there are no twins, and a
 // line in debug.
@@ -85,62 +82,26 @@ func (s *supervisor) checkTwins(set *twin.Set) (err error) {
 		inside, ok := strings.CutPrefix(set.Dir, strings.TrimSuffix(root, "/")+"/")
 		s.twins.place, s.twins.mount = "/"+inside, !ok
 		if !ok {
-			s.twins.place = twinsPlace
+			s.twins.place = launch.TwinsPlace
 		}
 	}
 	s.twins.loader.path = filepath.Join(s.twins.place, set.Loader)
 	return nil
 }
 
-// placeTwins makes the directory in the root that the twins are mounted on, by the launcher, in a
-// mount namespace of its own. The function that it gives takes it away, if no other run has its
-// twins there: a directory that is removed takes all that is mounted on it along, in every
-// namespace.
+// placeTwins makes the place of the twins in the root, and gives what takes it away. Without it
+// there are none.
 func (s *supervisor) placeTwins() (back func()) {
 	if s.twins == nil || !s.twins.mount {
 		return func() {}
 	}
-	dir := filepath.Join(s.config.Root, twinsPlace)
-	held, err := holdDir(dir)
+	back, err := launch.PlaceTwins(s.config.Root)
 	if err != nil {
 		s.say("no twins: %v; they would be mounted there, unless the root has them itself", err)
 		s.twins.mount = false
 		return func() {}
 	}
-	return func() {
-		if unix.Flock(int(held.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
-			_ = os.Remove(dir)
-		}
-		held.Close()
-	}
-}
-
-// holdDir opens a directory, which it makes if it is not there, with a lock that others may share.
-func holdDir(path string) (*os.File, error) {
-	for {
-		if err := os.Mkdir(path, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
-			return nil, err
-		}
-		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-		if errors.Is(err, unix.ENOENT) {
-			continue // another run has taken it away just now
-		}
-		if err != nil {
-			return nil, &os.PathError{Op: "open", Path: path, Err: err}
-		}
-		dir := os.NewFile(uintptr(fd), path)
-		// A file system without locks is no reason to have no twins: the directory then stays.
-		if err := unix.Flock(fd, unix.LOCK_SH); err != nil && !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.ENOSYS) && !errors.Is(err, unix.ENOLCK) {
-			dir.Close()
-			return nil, &os.PathError{Op: "lock", Path: path, Err: err}
-		}
-		if still, err := dir.Stat(); err == nil {
-			if now, err := os.Lstat(path); err == nil && os.SameFile(still, now) {
-				return dir, nil
-			}
-		}
-		dir.Close()
-	}
+	return back
 }
 
 // twinFor finds the twin for what a tracee is about to exec, as resolve asks for it; nil where no
@@ -277,18 +238,4 @@ func (e *exec) withoutTwin(refused unix.Errno) error {
 		return err
 	}
 	return e.hand(req, tracee.Leaving)
-}
-
-// mountTwins mounts a directory of twins in the launcher's mount namespace, read-only as far as
-// that is allowed.
-func mountTwins(dir, root string) error {
-	place := filepath.Join(root, twinsPlace)
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil && !errors.Is(err, unix.EINVAL) {
-		return &os.PathError{Op: "make a slave of", Path: "/", Err: err}
-	}
-	if err := unix.Mount(dir, place, "", unix.MS_BIND, ""); err != nil {
-		return &os.PathError{Op: "bind", Path: place, Err: err}
-	}
-	_ = unix.Mount("", place, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, "")
-	return nil
 }

@@ -1,0 +1,192 @@
+// Package launch starts the command of a supervisor: a child of ours, the launcher, prepares
+// itself as it is told and becomes the command.
+//
+// Supervisor and launcher talk over a socket: the launcher says which thread it is; the supervisor
+// seizes it, and says the cookie; the launcher puts the filter on itself, sends the filter's
+// listener, and execs the command, which closes its end.
+package launch
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"binproxy/emu/exit"
+	"binproxy/emu/sys"
+)
+
+// Command is a command and where to run it.
+type Command struct {
+	Name string // looked for in PATH of Env as execvp does
+	Argv []string
+	Env  []string
+	Root string // the directory to run it in as its root; "" for our own
+	Dir  string // its working directory, within Root; "" for ours, or / of Root
+}
+
+// Refused means that the machine does not allow a route.
+type Refused struct {
+	Route string
+	Err   error
+}
+
+func (r *Refused) Error() string { return fmt.Sprintf("the route %s is refused: %v", r.Route, r.Err) }
+func (r *Refused) Unwrap() error { return r.Err }
+
+// Child is the launcher, and then the command.
+type Child struct {
+	PID, TID int // the process, and the thread that becomes the command
+	socket   int
+}
+
+// Start starts a launcher for a supervisor, up to where it has to be seized. spoofed is the
+// identity to be told (spoof.Encode), twins a directory of twins to be mounted in the root; "" for
+// none.
+func Start(c Command, spoofed, twins string) (*Child, error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("socketpair: %w", err)
+	}
+	// The launcher inherits it where it is: that number is free in what the command inherits.
+	if _, err := unix.FcntlInt(uintptr(pair[1]), unix.F_SETFD, 0); err != nil {
+		return nil, err
+	}
+	pid, err := start(c, order{socket: pair[1], spoof: spoofed, twins: twins})
+	unix.Close(pair[1])
+	if err != nil {
+		return nil, err
+	}
+	child := &Child{PID: pid, socket: pair[0]}
+	var b [4]byte
+	n, err := readAll(child.socket, b[:])
+	if err != nil || n != len(b) {
+		child.Abandon()
+		return nil, exit.Silent(exit.Failed) // the launcher has said why
+	}
+	child.TID = int(binary.LittleEndian.Uint32(b[:]))
+	return child, nil
+}
+
+// Abandon ends a launcher that has not been told to go on.
+func (c *Child) Abandon() {
+	unix.Close(c.socket)
+	_, _ = sys.Wait(c.PID)
+}
+
+// Go tells the launcher the cookie, and to go on.
+func (c *Child) Go(cookie uint64) error {
+	_, err := unix.Write(c.socket, binary.LittleEndian.AppendUint64(nil, cookie))
+	return err
+}
+
+// ErrAlone means that the launcher's filter can have no listener.
+var ErrAlone = errors.New("the filter has no listener")
+
+// What the launcher sends with its listener, or instead of it: the last goes on with the reason.
+const (
+	withListener = "listener"
+	alone        = "alone"
+	refusal      = "refused: "
+)
+
+// Listener takes the descriptor that the launcher has sent before its first exec. Instead it may
+// have sent why it could not.
+func (c *Child) Listener() (int, error) {
+	var text [512]byte
+	oob := make([]byte, unix.CmsgSpace(4))
+	n, oobn, _, _, err := unix.Recvmsg(c.socket, text[:], oob, unix.MSG_CMSG_CLOEXEC|unix.MSG_DONTWAIT)
+	if err != nil {
+		return -1, fmt.Errorf("the filter's listener: %w", err)
+	}
+	said := string(text[:n])
+	if why, ok := strings.CutPrefix(said, refusal); ok {
+		return -1, &Refused{"supervise", errors.New(why)}
+	}
+	if said == alone {
+		return -1, ErrAlone
+	}
+	messages, err := unix.ParseSocketControlMessage(oob[:oobn])
+	if err != nil || len(messages) == 0 {
+		return -1, errors.New("the launcher sent no listener")
+	}
+	fds, err := unix.ParseUnixRights(&messages[0])
+	if err != nil {
+		return -1, fmt.Errorf("the filter's listener: %w", err)
+	}
+	if len(fds) != 1 {
+		for _, fd := range fds {
+			unix.Close(fd)
+		}
+		return -1, fmt.Errorf("the launcher sent %d listeners", len(fds))
+	}
+	return fds[0], nil
+}
+
+func readAll(fd int, b []byte) (n int, err error) {
+	for {
+		if n, err = unix.Read(fd, b); err != unix.EINTR {
+			return n, err
+		}
+	}
+}
+
+// InNamespace starts a launcher that registers an emulator for each ABI in a binfmt_misc of a user
+// namespace of its own. Nobody traces it.
+func InNamespace(c Command, entries map[string]string) (pid int, err error) {
+	return start(c, order{entries: entries})
+}
+
+// start starts a launcher. An ordinary user gets the privilege to change the root in a user
+// namespace.
+func start(c Command, o order) (int, error) {
+	o.ignored, o.closed = sys.StartState()
+	o.root, o.dir = c.Root, c.Dir
+	attr := &syscall.ProcAttr{Env: c.Env, Files: []uintptr{0, 1, 2}}
+	if len(o.entries) > 0 || c.Root != "" && !sys.Capable(unix.CAP_SYS_CHROOT) {
+		attr.Sys = namespace()
+		o.lend = os.Geteuid() != 0
+	} else if o.twins != "" && sys.Capable(unix.CAP_SYS_ADMIN) {
+		attr.Sys = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS}
+	} else {
+		o.twins = ""
+	}
+	self := "/proc/self/exe" // our own file, whatever its name may mean by now
+	if _, err := os.Lstat(self); err != nil {
+		self = sys.Execfn()
+	}
+	pid, err := syscall.ForkExec(self, slices.Concat([]string{Name}, o.words(), []string{c.Name}, c.Argv), attr)
+	if attr.Sys != nil && (errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EINVAL)) {
+		return 0, fmt.Errorf("a new user namespace is refused: %w; as root it takes none", err)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("start the launcher: %w", err)
+	}
+	return pid, nil
+}
+
+// namespace is a user namespace, with mounts of its own, in which we are who we are; an ordinary
+// user is root there.
+func namespace() *syscall.SysProcAttr {
+	size := 1
+	if os.Geteuid() == 0 {
+		size = 1 << 16
+	}
+	ids := func(own int) []syscall.SysProcIDMap {
+		if size > 1 {
+			own = 0
+		}
+		return []syscall.SysProcIDMap{{ContainerID: 0, HostID: own, Size: size}}
+	}
+	return &syscall.SysProcAttr{
+		Cloneflags:                 unix.CLONE_NEWUSER | unix.CLONE_NEWNS,
+		UidMappings:                ids(os.Geteuid()),
+		GidMappings:                ids(os.Getegid()),
+		GidMappingsEnableSetgroups: size > 1,
+	}
+}

@@ -1,0 +1,169 @@
+package launch
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+
+	"binproxy/emu/arch"
+	"binproxy/emu/binfmt"
+	"binproxy/emu/exit"
+	"binproxy/emu/seccomp"
+	"binproxy/emu/supervise/spoof"
+	"binproxy/emu/supervise/tracee"
+	"binproxy/emu/sys"
+)
+
+// Main is the entrypoint of the first child: it has itself traced, puts the filter on, and
+// becomes the command. It returns only with an error.
+func Main(args []string) error {
+	runtime.LockOSThread()
+	o, command, err := parseOrder(args)
+	if err != nil {
+		return exit.Errorf(exit.Failed, "%s is not to be called by hand: %w", Name, err)
+	}
+	sys.SetStartState(o.ignored, o.closed)
+	if o.socket != 0 {
+		unix.CloseOnExec(o.socket)
+	}
+	if err := register(o.entries); err != nil {
+		return err
+	}
+	id, proc, err := spoof.Decode(o.spoof)
+	if err != nil {
+		return exit.Errorf(exit.Failed, "%s is not to be called by hand: %w", Name, err)
+	}
+	rules, err := spoof.Prepare(id, proc)
+	if err != nil {
+		return err
+	}
+	if o.lend && o.root != "" {
+		lend(o.root)
+	}
+	if o.twins != "" {
+		if err := mountTwins(o.twins, o.root); err != nil {
+			fmt.Fprintln(os.Stderr, "binproxy: no twins:", err)
+		}
+	}
+	if err := enterRoot(o.root, o.dir); err != nil {
+		return err
+	}
+	if o.socket != 0 {
+		if err := submit(o.socket, rules); err != nil {
+			return err
+		}
+	}
+	return execvp(command[0], command[1:], os.Environ())
+}
+
+// submit has this thread traced and filtered, with the further rules of a spoof.
+func submit(socket int, spoofed []seccomp.Rule) error {
+	var b [8]byte
+	binary.LittleEndian.PutUint32(b[:], uint32(unix.Gettid()))
+	if _, err := unix.Write(socket, b[:4]); err != nil {
+		return err
+	}
+	n, err := readAll(socket, b[:])
+	if err != nil || n != len(b) {
+		return exit.Silent(exit.Failed) // the supervisor has gone, and has said why
+	}
+	if err := install(socket, binary.LittleEndian.Uint64(b[:]), spoofed); err != nil {
+		_, _ = unix.Write(socket, []byte(refusal+err.Error()))
+		return exit.Silent(exit.Failed)
+	}
+	return nil
+}
+
+// Enter becomes the command without supervision: where the kernel routes its execs, or a
+// supervisor that we are under does. It returns only with an error.
+func Enter(c Command) error {
+	if err := enterRoot(c.Root, c.Dir); err != nil {
+		return err
+	}
+	return execvp(c.Name, c.Argv, c.Env)
+}
+
+// enterRoot makes root the root directory, if there is one, and dir, seen from there, the working
+// directory.
+func enterRoot(root, dir string) error {
+	if root != "" {
+		if err := unix.Chroot(root); err != nil {
+			return &os.PathError{Op: "chroot", Path: root, Err: err}
+		}
+		if err := os.Chdir("/"); err != nil {
+			return err
+		}
+	}
+	if dir == "" {
+		return nil
+	}
+	return os.Chdir(dir)
+}
+
+// register mounts a binfmt_misc of the own user namespace and makes an entry for each ABI.
+func register(entries map[string]string) error {
+	if len(entries) == 0 {
+		return nil
+	}
+	registry, err := binfmt.Mount()
+	if err != nil {
+		return err
+	}
+	for name, path := range entries {
+		// Of ABIs that share an emulator, and so an entry, the first one made it.
+		if err := registry.Register(binfmt.ForABI(arch.Get(name), path, "POF")); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// install puts the filter on this thread, and sends its listener over the socket. Without
+// CAP_SYS_ADMIN the filter takes no_new_privs. spoofed are the further rules of a spoof.
+func install(socket int, cookie uint64, spoofed []seccomp.Rule) error {
+	listener, err := installFilter(append(tracee.Filter(cookie, true), spoofed...), sys.Listener)
+	if errors.Is(err, unix.EBUSY) || errors.Is(err, unix.EINVAL) {
+		// A filter that we are under has a listener, and there can be but one; or the kernel is
+		// older than 5.0.
+		if _, err := installFilter(append(tracee.Filter(cookie, false), spoofed...), 0); err != nil {
+			return err
+		}
+		_, err := unix.Write(socket, []byte(alone))
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	err = unix.Sendmsg(socket, []byte(withListener), unix.UnixRights(listener), nil, 0)
+	unix.Close(listener)
+	return err
+}
+
+func installFilter(rules []seccomp.Rule, flags uintptr) (int, error) {
+	code, err := seccomp.Assemble(rules)
+	if err != nil {
+		return -1, err
+	}
+	fd, err := sys.InstallFilter(code, flags)
+	if !errors.Is(err, unix.EACCES) {
+		return fd, err
+	}
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return -1, fmt.Errorf("prctl(PR_SET_NO_NEW_PRIVS): %w", err)
+	}
+	return sys.InstallFilter(code, flags)
+}
+
+// lend gives a root that a user namespace is about to enter the host's /proc, /dev and /sys, where
+// it has empty directories for them: an ordinary user cannot mount any of its own.
+func lend(root string) {
+	for _, name := range []string{"proc", "dev", "sys"} {
+		_ = unix.Mount("/"+name, filepath.Join(root, name), "", unix.MS_BIND|unix.MS_REC, "")
+	}
+}
