@@ -1,0 +1,293 @@
+package supervise
+
+import (
+	"encoding/binary"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"binproxy/emu/resolve"
+	"binproxy/emu/supervise/stack"
+	"binproxy/emu/supervise/tracee"
+	"binproxy/emu/sys"
+	"binproxy/emu/twin"
+)
+
+// handed are the registers of a call that is made anew, as one that executes descriptor fd.
+func handed(regs tracee.Registers, call *tracee.Call, fd uint64, path string) tracee.Registers {
+	for i, v := range []uint64{fd, pathAt + uint64(len(path)), argvAt, envpAt, unix.AT_EMPTY_PATH} {
+		*regs.Arg(call.ABI, i) = v
+	}
+	regs.Again(call.Execveat)
+	return regs
+}
+
+// ended are the registers of a call that has ended.
+func ended(regs tracee.Registers, result int64) tracee.Registers {
+	regs.SetResult(result)
+	regs.Finished()
+	return regs
+}
+
+// newStack lays one out as execve leaves it.
+func (c *scene) newStack(argv ...string) {
+	at := uint64(stackAt + 0x1000)
+	words := []uint64{uint64(len(argv))}
+	for _, text := range argv {
+		copy(c.fake.memory[at-c.fake.base:], text+"\x00")
+		words = append(words, at)
+		at += uint64(len(text) + 1)
+	}
+	for i, w := range append(words, 0, 0, 6, 4096, 0, 0) { // no environment, AT_PAGESZ, AT_NULL
+		binary.LittleEndian.PutUint64(c.fake.memory[stackAt-c.fake.base+uint64(8*i):], w)
+	}
+	*c.fake.regs.SP() = stackAt
+}
+
+func (c *scene) arguments(t *testing.T) (argv []string, aux []uint64) {
+	t.Helper()
+	new, err := stack.Read(*c.fake.regs.SP(), c.fake)
+	require.NoError(t, err)
+	for _, at := range new.Argv {
+		text, err := c.fake.ReadString(at, 4096)
+		require.NoError(t, err)
+		argv = append(argv, text)
+	}
+	return argv, new.Aux
+}
+
+// The whole way of an exec of a guest.
+func TestExec(t *testing.T) {
+	c := newScene(t)
+	call := &tracee.Execs[0]
+	path := filepath.Join(c.dir, "guest")
+	regs := c.execve("guest")
+	require.Equal(t, []string{"hold", "give 1", "continue 0"}, c.stop(t, tracee.Seccomp))
+	require.Equal(t, handed(regs, call, 10, path), c.fake.regs)
+	require.True(t, c.fake.given[0].CloseOnExec)
+	require.Equal(t, []string{"to syscall 0"}, c.stop(t, tracee.Seccomp), "the emulator's own exec")
+	require.Nil(t, c.task.guest)
+	require.Equal(t, []string{"to syscall 0"}, c.stop(t, tracee.Exec))
+	require.Equal(t, guestABI, c.task.guest.abi)
+	name, err := c.sight.PathOf(c.programOf(c.fake.TID()))
+	require.NoError(t, err)
+	require.Equal(t, path, name)
+
+	c.newStack("zero", "one")
+	require.Equal(t, []string{"name guest", "release", "continue 0"}, c.end(t, 0))
+	argv, aux := c.arguments(t)
+	require.Equal(t, []string{c.emulator, "-0", "zero", "-option", path, "one"}, argv)
+	require.Equal(t, []uint64{6, 4096, 0, 0}, aux)
+	require.Nil(t, c.task.call)
+
+	// A native program takes its place.
+	require.Equal(t, []string{"continue 0"}, c.stop(t, tracee.Exec))
+	require.Nil(t, c.task.guest)
+}
+
+// What is no guest's, or is nothing, is the kernel's business.
+func TestExecNative(t *testing.T) {
+	c := newScene(t)
+	require.NoError(t, os.Symlink("/proc/self/exe", filepath.Join(c.dir, "native")))
+	for _, name := range []string{"native", "nothing", "."} {
+		regs := c.execve(name)
+		require.Equal(t, []string{"release", "continue 0"}, c.stop(t, tracee.Seccomp), name)
+		require.Equal(t, regs, c.fake.regs)
+		require.Nil(t, c.task.call)
+	}
+}
+
+// An emulator's exec that the kernel refuses leaves nothing behind but the errno.
+func TestExecRefused(t *testing.T) {
+	c := newScene(t)
+	regs := c.execve("guest")
+	c.stop(t, tracee.Seccomp)
+	c.stop(t, tracee.Seccomp)
+	require.Equal(t, []string{"close 10", "release", "continue 0"}, c.end(t, -int64(unix.E2BIG)))
+	require.Equal(t, ended(regs, -int64(unix.E2BIG)), c.fake.regs)
+	require.Nil(t, c.task.call)
+}
+
+// A file that the kernel may refuse is tried first, as it was asked for.
+func TestExecAsked(t *testing.T) {
+	for _, c := range []struct {
+		result int64
+		done   []string
+	}{
+		{-int64(unix.EACCES), []string{"release", "continue 0"}},
+		{-int64(unix.ENOEXEC), []string{"hold", "give 1", "continue 0"}},
+	} {
+		s := newScene(t)
+		regs := s.execve("plain")
+		require.Equal(t, []string{"to syscall 0"}, s.stop(t, tracee.Seccomp))
+		require.Equal(t, regs, s.fake.regs)
+		require.Equal(t, c.done, s.end(t, c.result))
+		if s.task.call == nil {
+			require.Equal(t, ended(regs, c.result), s.fake.regs)
+		} else {
+			require.Equal(t, handed(regs, &tracee.Execs[0], 10, filepath.Join(s.dir, "plain")), s.fake.regs)
+		}
+	}
+}
+
+// A script that is named by a descriptor: the guest's file is handed over, as the emulator cannot
+// open it by a path of the tracee's own.
+func TestExecByDescriptor(t *testing.T) {
+	c := newScene(t)
+	call := &tracee.Execs[1]
+	fd, err := unix.MemfdCreate("nameless", unix.MFD_CLOEXEC)
+	require.NoError(t, err)
+	defer unix.Close(fd)
+	text, err := os.ReadFile(filepath.Join(c.dir, "guest"))
+	require.NoError(t, err)
+	_, err = unix.Write(fd, text)
+	require.NoError(t, err)
+
+	regs := c.calls(call, uint64(fd), pathAt, argvAt, envpAt, unix.AT_EMPTY_PATH)
+	require.Equal(t, []string{"to syscall 0"}, c.stop(t, tracee.Seccomp))
+	require.Equal(t, []string{"hold", "give 2", "continue 0"}, c.end(t, -int64(unix.ENOEXEC)))
+	require.Equal(t, handed(regs, call, 11, ""), c.fake.regs)
+	require.False(t, c.fake.given[0].CloseOnExec)
+	c.stop(t, tracee.Seccomp)
+	c.stop(t, tracee.Exec)
+	c.newStack("zero")
+	require.Equal(t, []string{"name memfd:nameless", "release", "continue 0"}, c.end(t, 0))
+	_, aux := c.arguments(t)
+	require.Equal(t, []uint64{stack.AuxExecfd, 10, 6, 4096, 0, 0}, aux)
+}
+
+// A tracee whose memory may not be read is made dumpable for its exec, and only for that.
+func TestExecUndumpable(t *testing.T) {
+	c := newScene(t)
+	call := &tracee.Execs[0]
+	regs := c.execve("guest")
+	c.fake.denied = true
+	require.Equal(t, []string{"hold", "instead", "dumpable 1", "continue 0"}, c.stop(t, tracee.Seccomp))
+	again := regs
+	again.Again(uint64(call.Nr))
+	require.Equal(t, again, c.fake.regs)
+	require.Equal(t, []string{"continue 0"}, c.stop(t, tracee.Group), "its new start is waited for, not its end")
+	require.Equal(t, []string{"hold", "give 1", "continue 0"}, c.stop(t, tracee.Seccomp))
+	c.stop(t, tracee.Seccomp)
+	require.Equal(t, []string{"close 10", "dumpable 0", "release", "continue 0"}, c.end(t, -int64(unix.ENOMEM)))
+	require.Equal(t, ended(regs, -int64(unix.ENOMEM)), c.fake.regs)
+
+	// What is left to the kernel gives it back, too, when the kernel refuses.
+	regs = c.execve("nothing")
+	c.fake.denied = true
+	c.stop(t, tracee.Seccomp)
+	require.Equal(t, []string{"to syscall 0"}, c.stop(t, tracee.Seccomp))
+	require.Equal(t, []string{"dumpable 0", "release", "continue 0"}, c.end(t, -int64(unix.ENOENT)))
+	require.Equal(t, ended(regs, -int64(unix.ENOENT)), c.fake.regs)
+	require.True(t, c.fake.denied)
+}
+
+// A tracee that was stopped on the way begins its exec anew.
+func TestExecInterrupted(t *testing.T) {
+	c := newScene(t)
+	for _, denied := range []bool{false, true} {
+		regs := c.execve("guest")
+		done := []string{"hold", "give 1", "release", "continue 0"}
+		if c.fake.denied = denied; denied {
+			c.stop(t, tracee.Seccomp)
+			done = []string{"hold", "give 1", "dumpable 0", "release", "continue 0"}
+		}
+		c.fake.giving = tracee.ErrInterrupted
+		require.Equal(t, done, c.stop(t, tracee.Seccomp))
+		again := regs
+		again.Again(uint64(tracee.Execs[0].Nr))
+		require.Equal(t, again, c.fake.regs)
+		require.Nil(t, c.task.call)
+	}
+}
+
+// The tracee has no room for another descriptor.
+func TestExecNotGiven(t *testing.T) {
+	c := newScene(t)
+	regs := c.execve("guest")
+	c.fake.giving = &tracee.GiveError{Errno: unix.EMFILE}
+	require.Equal(t, []string{"hold", "give 1", "release", "continue 0"}, c.stop(t, tracee.Seccomp))
+	require.Equal(t, ended(regs, -int64(unix.EMFILE)), c.fake.regs)
+}
+
+// Without a listener the emulator is named by its path, below the tracee's stack, as long as the
+// call takes.
+func TestExecAlone(t *testing.T) {
+	c := newScene(t)
+	c.notify, c.alone = -1, true
+	before := string(c.fake.memory)
+	regs := c.execve("guest")
+	before = before[:pathAt-c.fake.base] + string(c.fake.memory[pathAt-c.fake.base:])
+	begin := "begin " + strconv.FormatUint(tracee.Execs[0].Execve, 10)
+	require.Equal(t, []string{"hold", begin, "to syscall 0"}, c.stop(t, tracee.Seccomp))
+	at := *c.fake.regs.Arg(tracee.Execs[0].ABI, 0)
+	require.Less(t, at, *regs.SP()-redZone)
+	text, err := c.fake.ReadString(at, 4096)
+	require.NoError(t, err)
+	require.Equal(t, c.emulator, text)
+	require.Equal(t, []string{"release", "continue 0"}, c.end(t, -int64(unix.ENOMEM)))
+	require.Equal(t, ended(regs, -int64(unix.ENOMEM)), c.fake.regs)
+	require.Equal(t, before, string(c.fake.memory), "the memory is as it was")
+
+	// A twin's loader, or an emulator, that is not in the tracee's root cannot be executed so.
+	c.emulators[guestABI].path = "/nowhere"
+	regs = c.execve("guest")
+	skip := "skip " + strconv.Itoa(-int(unix.ENOEXEC))
+	require.Equal(t, []string{"hold", skip, "finish", "release", "continue 0"}, c.stop(t, tracee.Seccomp))
+	require.Equal(t, ended(regs, -int64(unix.ENOEXEC)), c.fake.regs)
+}
+
+// A twin's loader that the kernel refuses leaves the program to the emulator.
+func TestExecWithoutTwin(t *testing.T) {
+	c := newScene(t)
+	c.execve("guest")
+	c.stop(t, tracee.Seccomp)
+	c.stop(t, tracee.Seccomp)
+	e := c.task.call.(*exec)
+	loader := *e.via
+	loader.fd = -1
+	e.plan.Twin, e.verdict, e.via = &resolve.Twin{}, &twin.Verdict{}, &loader
+	c.twins = &twins{loader: loader}
+	require.Equal(t, []string{"close 10", "hold", "give 1", "continue 0"}, c.end(t, -int64(unix.EACCES)))
+	require.Equal(t, c.emulators[guestABI].fd, c.fake.given[0].FD)
+	require.Contains(t, e.why, "permission denied")
+}
+
+// A new stack that cannot be reached is the end of the process.
+func TestExecUnreachable(t *testing.T) {
+	c := newScene(t)
+	c.execve("guest")
+	c.stop(t, tracee.Seccomp)
+	c.stop(t, tracee.Seccomp)
+	c.stop(t, tracee.Exec)
+	*c.fake.regs.SP() = 8
+	require.ErrorIs(t, c.serve(c.task, tracee.Stop{Kind: tracee.Syscall}), unix.EFAULT)
+	require.Equal(t, []string{"kill"}, c.fake.took())
+}
+
+// A program that asks is told that it is supervised.
+func TestQuestion(t *testing.T) {
+	c := newScene(t)
+	c.calls(&tracee.Execs[1], ^uint64(0), pathAt, 0, 0, sys.QuestionFlags)
+	skip := "skip " + strconv.Itoa(sys.QuestionAnswer)
+	require.Equal(t, []string{skip, "release", "continue 0"}, c.stop(t, tracee.Seccomp))
+}
+
+// Another call of the tracee's ends what was in progress, and so does a program of the host's.
+func TestOvertaken(t *testing.T) {
+	for _, kind := range []tracee.Kind{tracee.Seccomp, tracee.Exec} {
+		c := newScene(t)
+		c.execve("plain")
+		require.Equal(t, []string{"to syscall 0"}, c.stop(t, tracee.Seccomp))
+		before := c.task.call.(*exec)
+		require.NotNil(t, before.guest)
+		c.execve("nothing")
+		c.stop(t, kind)
+		require.Nil(t, c.task.call)
+		require.Nil(t, before.guest, "its file is closed")
+	}
+}
