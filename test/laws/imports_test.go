@@ -6,8 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"go/ast"
 	"io"
+	"maps"
 	"os/exec"
+	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -89,6 +92,12 @@ var importLaws = []law{
 	{"emu/twin", notOnly("emu/arch", "emu/elfinfo", "emu/sys"), "what a file is, and nothing of how it is executed: twin < supervise"},
 	{"emu/seccomp", notOnly("emu/arch"), "a pure function: seccomp < supervise"},
 	{"emu/apt", notOnly(), "packages, and nothing of what they are for"},
+	{"emu/supervise/stack", notOnly("emu/resolve", "emu/config", "emu/twin"), "a pure function: stack < supervise"},
+	{"emu/supervise/tracee", notOnly("emu/seccomp", "emu/sys"), "one stopped thread: tracee < spoof, supervise"},
+	{"emu/supervise/sight", notOnly("emu/resolve", "emu/sys"), "files as a tracee sees them, and no tracee: sight < spoof, supervise"},
+	{"emu/supervise/spoof", notOnly("emu/identity", "emu/seccomp", "emu/sys", "emu/supervise/sight", "emu/supervise/tracee"),
+		"what programs are told: tracee, sight < spoof < launch, supervise"},
+	{"emu/supervise/launch", any("emu/supervise/sight", "emu/supervise/stack"), "it knows of no exec: spoof < launch < supervise"},
 	{"emu/sys", notOnly(), "sys < everything that needs the kernel"},
 	{"emu/exit", notOnly(), "the statuses are everybody's"},
 }
@@ -119,6 +128,49 @@ func TestImports(t *testing.T) {
 		for _, imported := range p.Imports {
 			assert.False(t, any("scripts", "test")(imported), "%s imports %s", p.ImportPath, imported)
 		}
+	}
+}
+
+// The rooms of the supervisor have one door.
+func TestSupervisorHasOneDoor(t *testing.T) {
+	const house = "emu/supervise"
+	for _, p := range modulePackages(t) {
+		for _, imported := range p.Imports {
+			if r := room(imported); within(r, house) && r != house && !within(room(p.ImportPath), house) {
+				t.Errorf("%s imports %s: only %s does", p.ImportPath, imported, house)
+			}
+		}
+	}
+}
+
+// Of the supervisor's rooms only tracee knows ptrace: what the package unix and emu/sys have of it. Waiting for a
+// child is not ptrace's alone.
+func TestOneRoomKnowsPtrace(t *testing.T) {
+	ptrace := map[string]bool{}
+	for _, f := range goFiles(t) {
+		if path.Dir(f.name) == "emu/sys" && strings.Contains(f.name, "ptrace") || strings.HasSuffix(f.name, "/regset_unsafe.go") {
+			for _, d := range f.syntax.Decls {
+				if function, ok := d.(*ast.FuncDecl); ok && function.Recv == nil && function.Name.IsExported() {
+					ptrace[function.Name.Name] = true
+				}
+			}
+		}
+	}
+	require.Subset(t, slices.Collect(maps.Keys(ptrace)), []string{"Seize", "Continue", "SetBlocked", "Peek", "RegisterSet", "Wait"})
+	delete(ptrace, "Wait")
+	for _, f := range goFiles(t) {
+		if !within(path.Dir(f.name), "emu/supervise") || path.Dir(f.name) == "emu/supervise/tracee" {
+			continue
+		}
+		ast.Inspect(f.syntax, func(n ast.Node) bool {
+			if used, ok := n.(*ast.SelectorExpr); ok {
+				of, _ := used.X.(*ast.Ident)
+				known := of != nil && (of.Name == "sys" && ptrace[used.Sel.Name] ||
+					of.Name == "unix" && strings.HasPrefix(strings.ToLower(used.Sel.Name), "ptrace"))
+				assert.False(t, known, "%s uses %s.%s: that is for emu/supervise/tracee", f.name, of, used.Sel.Name)
+			}
+			return true
+		})
 	}
 }
 
