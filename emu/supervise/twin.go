@@ -200,7 +200,7 @@ func (s *supervisor) openTwin(t *twin.Twin) (int, error) {
 	return fd, nil
 }
 
-// twinCall reads the arguments and the environment of the exec. hides tells whether there is
+// twinCall reads the arguments and the environment of the exec. hides reports whether there is
 // something in it that the twin's loader must not see.
 func (s *supervisor) twinCall(t *task, plan resolve.Plan, req request, v *sight.View) (c twin.Call, hides bool, err error) {
 	args, err := stack.Strings(req.argv, t)
