@@ -22,7 +22,7 @@ type phase int
 
 const (
 	anew    phase = iota // the call is made once more, from the start
-	asking               // the call is on its way as it was made, to see if the kernel refuses the file for more than its format
+	asking               // the call goes on as it was made: would the kernel execute the file?
 	ready                // the emulator's descriptor is there; the call starts anew
 	running              // the emulator's exec is on its way
 	loaded               // the emulator is in memory; at the call's end its stack is put in order
@@ -40,7 +40,7 @@ type exec struct {
 
 	plan     resolve.Plan
 	emulator *emulator
-	via      *executable // what is executed in the guest's place: the emulator, or the twin's loader
+	via      *executable // executed in the guest's place: the emulator, or the twin's loader
 	verdict  *twin.Verdict
 	why      string // why a program that a rule allows a twin runs emulated
 	guest    *guest
@@ -48,7 +48,7 @@ type exec struct {
 	doubt    bool          // the kernel is asked first if it would execute the file
 	byFD     bool          // the guest's file is handed over as a descriptor
 	loan     *loan         // memory of the caller that the call uses
-	files    []tracee.File // what the tracee is given: the guest's file, if it is handed over, and the emulator
+	files    []tracee.File // given to the tracee: the guest's if it is handed over, and via
 }
 
 // request is what the tracee asked for.
@@ -205,7 +205,8 @@ func (e *exec) find(req request) error {
 	e.via = &e.emulator.executable
 	e.plan, e.byFD, e.doubt, e.name = plan, v.ByFD, v.Doubt, path.Base(req.path)
 	if req.path == "" {
-		e.name = s.sight.NameOf(v.Last.FD) // as Linux 6.14 has it; before, it was the descriptor's number
+		// As Linux 6.14 has it; before, it was the descriptor's number.
+		e.name = s.sight.NameOf(v.Last.FD)
 	}
 	e.guest = &guest{fd: v.Last.Take(), refs: 1, abi: plan.ABI, emulator: e.emulator}
 	if plan.Twin != nil {

@@ -42,7 +42,7 @@ type task struct {
 	call  tracee.Progress // the call that it is making, if that takes more than one stop; else nil
 
 	announced bool // its parent's stop has told of it
-	lender    int  // the process whose memory it shares until it execs: a vfork's parent; 0 for none
+	lender    int  // whose memory it shares until it execs: a vfork's parent; 0 for none
 	inherits  bool // what it runs is its parent's program, not known yet
 
 	path  string // for an observer: what its exec names

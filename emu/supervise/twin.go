@@ -26,7 +26,7 @@ import (
 type Twins struct {
 	Set      *twin.Set                // nil for none: only what could have a twin is told
 	Off      []string                 // programs and sets that are to have none
-	Original func(path string) string // the name that a file had before a farm put it aside; nil for path
+	Original func(path string) string // the name before a farm put it aside; nil for path
 }
 
 // twins is what the supervisor needs for them.
@@ -63,7 +63,8 @@ func (s *supervisor) checkTwins(set *twin.Set) (err error) {
 	if err != nil {
 		return err
 	}
-	for _, release := range []string{kernel.Release, s.config.Identity.Release} { // loaders believe what uname tells them
+	// Loaders believe what uname tells them.
+	for _, release := range []string{kernel.Release, s.config.Identity.Release} {
 		if err := set.CheckKernel(release); err != nil {
 			return err
 		}

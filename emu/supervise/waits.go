@@ -91,7 +91,8 @@ func (w *waiting) over(call tracee.Wait, now time.Time) bool {
 
 // ignores reports whether a signal does nothing to a tracee.
 func (s *supervisor) ignores(t *task, signal unix.Signal) bool {
-	status, _ := s.sight.Status(strconv.Itoa(t.TID())) // every signal is caught where it cannot be read
+	// Where it cannot be read every signal is caught.
+	status, _ := s.sight.Status(strconv.Itoa(t.TID()))
 	bit := uint64(1) << (signal - 1)
 	switch signal {
 	case unix.SIGCHLD, unix.SIGCONT, unix.SIGURG, unix.SIGWINCH:

@@ -17,8 +17,8 @@ type order struct {
 	lend            bool              // the host's /proc, /dev and /sys to the root
 	socket          int               // to talk to the supervisor over; 0 where there is none
 	spoof           string            // the identity to be told (encodeSpoof)
-	twins           string            // a directory of twins to be mounted in the root; "" for none
-	entries         map[string]string // the emulator for each ABI, to be registered in a binfmt_misc of its own
+	twins           string            // a directory of twins to be mounted there; "" for none
+	entries         map[string]string // an emulator for each ABI, for a binfmt_misc of its own
 }
 
 // words are the order as arguments.

@@ -27,8 +27,8 @@ type Sight struct {
 	Proc int // a descriptor of /proc
 	Self int // a descriptor of /proc/self/fd
 
-	Behind func(path string) string // the file that a path which leads to binproxy itself stands for; nil for none
-	Guest  func(pid int) (fd int)   // the program of the guest's that a process runs; negative for a native one
+	Behind func(path string) string // what stands behind a path to binproxy itself; nil for nothing
+	Guest  func(pid int) (fd int)   // the guest's program that a process runs; negative for none
 
 	own    unix.Stat_t // binproxy itself
 	ids    sys.FileIDs // this thread's

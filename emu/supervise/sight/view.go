@@ -22,7 +22,7 @@ type View struct {
 
 	Root   int    // the thread's root, an O_PATH descriptor
 	Follow bool   // whether a symbolic link that the path ends in is followed
-	First  string // what the kernel calls the file that execveat names by a descriptor; "" otherwise
+	First  string // what the kernel calls a file that is named by a descriptor; "" otherwise
 
 	Last  *File // what Open found last
 	Doubt bool  // whether the kernel has to be asked if it would execute that

@@ -317,7 +317,8 @@ func TestGlance(t *testing.T) {
 		}
 		fd, known = s.Glance(unix.Gettid(), filepath.Join(d.dir, "nowhere"), unix.AT_FDCWD)
 		require.Equal(t, []any{-1, !s.walks}, []any{fd, known})
-		for _, path := range []string{"/proc/version", "absolute"} { // the kernel's, and out of the directory
+		// The kernel's, and out of the directory.
+		for _, path := range []string{"/proc/version", "absolute"} {
 			fd, known = s.Glance(unix.Gettid(), path, unix.AT_FDCWD)
 			require.Equal(t, []any{-1, false}, []any{fd, known}, path)
 		}

@@ -58,7 +58,7 @@ func read(t Thread, c *call, regs *tracee.Registers) (o opening, err error) {
 			return o, err
 		}
 		if o.flags = binary.LittleEndian.Uint64(how[:]); binary.LittleEndian.Uint64(how[16:]) != 0 {
-			return o, nil // with rules of its own on how the path leads there: the kernel's business
+			return o, nil // rules of its own on how the path leads there: the kernel's business
 		}
 	}
 	o.path, err = t.ReadString(arg(at), unix.PathMax)

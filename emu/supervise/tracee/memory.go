@@ -11,7 +11,8 @@ import (
 	"binproxy/emu/sys"
 )
 
-const pageSize = 4096 // no host has a smaller one, and reads need only not cross one that is missing
+// pageSize is the smallest of any host: reads need only not cross into a page that is missing.
+const pageSize = 4096
 
 // Three ways lead to a thread's memory. process_vm_readv is the fastest; Docker's seccomp profile
 // refused it without CAP_SYS_PTRACE for long. /proc/PID/mem is next. PTRACE_PEEKDATA asks no one

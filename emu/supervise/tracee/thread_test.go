@@ -55,7 +55,8 @@ func newChild(t *testing.T) *child {
 	proc, err := sys.OpenProc()
 	require.NoError(t, err)
 	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = append(os.Environ(), "TRACEE_TEST_CHILD=1", "GOMAXPROCS=4", "GODEBUG=asyncpreemptoff=1") // no signals of the runtime
+	// No signals of the runtime.
+	cmd.Env = append(os.Environ(), "TRACEE_TEST_CHILD=1", "GOMAXPROCS=4", "GODEBUG=asyncpreemptoff=1")
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())

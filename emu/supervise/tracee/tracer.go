@@ -31,7 +31,7 @@ const (
 	Exec                // it has a new program
 	Fork                // it has a new child, or a new thread
 	Vfork               // it has a new child, which runs in its memory
-	Group               // group-stop by Signal, or what began or ended one, and the first stop of all: SIGTRAP
+	Group               // group-stop by Signal; SIGTRAP: the end of one, or the first stop of all
 )
 
 // Stop is what waiting found out about a thread.
