@@ -8,21 +8,14 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"slices"
 	"strings"
 
-	"golang.org/x/sys/unix"
+	"binproxy/emu/oci"
 )
-
-// layer is one archive of changes. open may be called once; a reader that is an io.Closer is closed.
-type layer struct {
-	name string
-	open func() (io.Reader, error)
-}
 
 // unpackLayers applies the layers one over the other. Whatever they hold, nothing outside the root is read or written: all of it goes through an
 // os.Root, and links in the way are followed as if the root were "/".
-func unpackLayers(dir string, layers []layer, progress io.Writer) error {
+func unpackLayers(dir string, layers []oci.Layer, progress io.Writer) error {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return err
@@ -30,9 +23,9 @@ func unpackLayers(dir string, layers []layer, progress io.Writer) error {
 	defer root.Close()
 	u := unpacker{root: root}
 	for n, l := range layers {
-		fmt.Fprintf(progress, "binproxy: unpacking layer %d of %d, %.19s\n", n+1, len(layers), l.name)
+		fmt.Fprintf(progress, "binproxy: unpacking layer %d of %d, %.19s\n", n+1, len(layers), l.Digest())
 		if err := u.apply(l); err != nil {
-			return fmt.Errorf("layer %.19s: %w", l.name, err)
+			return fmt.Errorf("layer %.19s: %w", l.Digest(), err)
 		}
 	}
 	if u.devices > 0 {
@@ -49,7 +42,6 @@ type unpacker struct {
 	fresh   map[string]bool // what this layer made: a whiteout of it is none
 	dirs    []stamped       // times of directories, which what is made in them changes
 	total   int64           // entries of all layers
-	bytes   int64
 	devices int
 }
 
@@ -58,75 +50,40 @@ type stamped struct {
 	header *tar.Header
 }
 
-// Whiteouts, as OCI's image layers have them: a file .wh.NAME removes NAME of the layers below, and .wh..wh..opq all that is in the directory.
-const (
-	whiteout = ".wh."
-	opaque   = ".wh..wh..opq"
-)
-
-func (u *unpacker) apply(l layer) error {
-	stream, err := l.open()
-	if err != nil {
-		return err
-	}
-	if c, ok := stream.(io.Closer); ok {
-		defer c.Close()
-	}
-	r, err := decompress(stream)
-	if err != nil {
-		return err
-	}
+func (u *unpacker) apply(l oci.Layer) error {
 	u.fresh = map[string]bool{}
-	tr := tar.NewReader(r)
-	for {
-		h, err := tr.Next()
-		if err == io.EOF {
-			return nil
+	return l.Walk(func(e oci.Entry) error {
+		u.total++
+		if err := u.entry(e); err != nil {
+			return fmt.Errorf("%q: %w", e.Name, err)
 		}
-		if err != nil {
-			return err
-		}
-		if u.total++; u.total > maxEntries {
-			return fmt.Errorf("the image has more than %d entries", maxEntries)
-		}
-		if u.bytes += h.Size; u.bytes > maxImage {
-			return fmt.Errorf("the image unpacks to more than %d GiB", maxImage>>30)
-		}
-		if err := u.entry(h, tr); err != nil {
-			return fmt.Errorf("%q: %w", h.Name, err)
-		}
-	}
+		return nil
+	})
 }
 
 // entry applies one entry of a layer.
-func (u *unpacker) entry(h *tar.Header, contents io.Reader) error {
-	name := path.Clean("/" + h.Name)
-	if strings.Contains(h.Name, "\x00") || len(h.Name) > unix.PathMax {
-		return errors.New("no name for a file")
+func (u *unpacker) entry(e oci.Entry) error {
+	if e.Kind == oci.Empties {
+		dir, err := u.makeDirs(e.Path)
+		if err != nil {
+			return err
+		}
+		return u.empty(dir)
 	}
-	if slices.Contains(strings.Split(h.Name, "/"), "..") {
-		return errors.New("the name leads upwards; an image's never does")
-	}
-	if h.Typeflag == tar.TypeXGlobalHeader {
-		return nil
-	}
-	dir, base := path.Split(name)
+	dir, base := path.Split(e.Path)
 	dir, err := u.makeDirs(dir)
 	if err != nil {
 		return err
 	}
-	if base == "" {
-		return u.attributes(".", h) // the root itself
-	}
-	if base == opaque {
-		return u.empty(dir)
-	}
-	if hidden, ok := strings.CutPrefix(base, whiteout); ok {
-		return u.remove(path.Join(dir, hidden), hidden)
-	}
 	at := path.Join(dir, base)
+	switch {
+	case e.Kind == oci.Removes:
+		return u.remove(at)
+	case base == "":
+		return u.attributes(".", e.Header) // the root itself
+	}
 	u.markFresh(at)
-	return u.make(at, h, contents)
+	return u.make(at, e.Header, e.Contents)
 }
 
 // markFresh notes the file and the directories that lead to it.
@@ -136,10 +93,7 @@ func (u *unpacker) markFresh(name string) {
 	}
 }
 
-func (u *unpacker) remove(name, hidden string) error {
-	if hidden == "" || hidden == "." || hidden == ".." {
-		return errors.New("a whiteout of nothing")
-	}
+func (u *unpacker) remove(name string) error {
 	if u.fresh[name] {
 		return nil
 	}

@@ -1,10 +1,7 @@
 package bootstrap
 
 import (
-	"archive/tar"
 	"bytes"
-	"crypto/sha256"
-	"encoding/json"
 	"fmt"
 	"io"
 	"io/fs"
@@ -15,41 +12,42 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"binproxy/emu/arch"
+	"binproxy/emu/oci"
+	"binproxy/test/images"
 )
 
-// archive is a layer, with a short way to write an entry down: a name that ends in "/" is a directory, "a -> b" a symbolic link, "a => b" a hard link; others are files
-// that hold their own name.
+// archive is a layer, with a short way to write an entry down: a name that ends in "/" is a
+// directory, "a -> b" a symbolic link, "a => b" a hard link; others are files that hold their own
+// name.
 func archive(t testing.TB, files ...string) []byte {
 	t.Helper()
-	var b bytes.Buffer
-	w := tar.NewWriter(&b)
+	var entries []images.Entry
 	for _, f := range files {
-		h := &tar.Header{Name: f, Mode: 0o644, Typeflag: tar.TypeReg, Size: int64(len(f)), Uid: os.Getuid(), Gid: os.Getgid()}
+		e := images.Entry{Name: f}
 		if name, to, ok := strings.Cut(f, " -> "); ok {
-			h.Name, h.Linkname, h.Typeflag, h.Size = name, to, tar.TypeSymlink, 0
+			e.Name, e.SymLink = name, to
 		} else if name, to, ok := strings.Cut(f, " => "); ok {
-			h.Name, h.Linkname, h.Typeflag, h.Size = name, to, tar.TypeLink, 0
-		} else if strings.HasSuffix(f, "/") {
-			h.Typeflag, h.Size, h.Mode = tar.TypeDir, 0, 0o755
+			e.Name, e.HardLink = name, to
+		} else if !strings.HasSuffix(f, "/") {
+			e.Body = []byte(f)
 		}
-		require.NoError(t, w.WriteHeader(h))
-		if h.Size > 0 {
-			_, err := w.Write([]byte(f))
-			require.NoError(t, err)
-		}
+		entries = append(entries, e)
 	}
-	require.NoError(t, w.Close())
-	return b.Bytes()
+	return images.Tar(t, entries...)
 }
 
-func layersOf(archives ...[]byte) []layer {
-	var all []layer
-	for n, a := range archives {
-		all = append(all, layer{name: fmt.Sprint(n), open: func() (io.Reader, error) { return bytes.NewReader(a), nil }})
-	}
-	return all
+// layersOf are those of a saved image.
+func layersOf(t testing.TB, archives ...[]byte) []oci.Layer {
+	t.Helper()
+	image := images.Saved(t, archives...)
+	store, err := oci.OpenAt(bytes.NewReader(image), int64(len(image)), "")
+	require.NoError(t, err)
+	layers, err := layersFor(store, arch.Get("aarch64"), "")
+	require.NoError(t, err)
+	return layers
 }
 
 func listing(t testing.TB, dir string) []string {
@@ -94,7 +92,7 @@ func TestLayers(t *testing.T) {
 			for _, l := range c.layers {
 				archives = append(archives, archive(t, l...))
 			}
-			require.NoError(t, unpackLayers(dir, layersOf(archives...), io.Discard))
+			require.NoError(t, unpackLayers(dir, layersOf(t, archives...), io.Discard))
 			assert.Equal(t, c.want, listing(t, dir))
 		})
 	}
@@ -102,19 +100,16 @@ func TestLayers(t *testing.T) {
 
 func TestLayersRefuse(t *testing.T) {
 	for says, files := range map[string][]string{
-		"leads upwards":           {"../escape"},
-		"leads upwards; an":       {"a/../../escape"},
 		"too many symbolic links": {"a -> b", "b -> a", "a/x"},
 		"no such file":            {"b => nothing"},
-		"a whiteout of nothing":   {"d/.wh."},
 	} {
 		dir := filepath.Join(t.TempDir(), "root")
 		require.NoError(t, os.Mkdir(dir, 0o755))
-		assert.ErrorContains(t, unpackLayers(dir, layersOf(archive(t, files...)), io.Discard), says)
+		assert.ErrorContains(t, unpackLayers(dir, layersOf(t, archive(t, files...)), io.Discard), says)
 		assert.Equal(t, []string{"root"}, namesIn(t, filepath.Dir(dir)), "outside")
 	}
-	assert.ErrorContains(t, unpackLayers(t.TempDir(), layersOf(archive(t)), io.Discard), "nothing in it")
-	assert.ErrorContains(t, unpackLayers(t.TempDir(), layersOf([]byte("\x28\xb5\x2f\xfdrest")), io.Discard), "layer 0: zstd: the frame wants a dictionary")
+	assert.ErrorContains(t, unpackLayers(t.TempDir(), layersOf(t, archive(t)), io.Discard), "nothing in it")
+	assert.ErrorContains(t, unpackLayers(t.TempDir(), layersOf(t, []byte("\x28\xb5\x2f\xfdrest")), io.Discard), "zstd: the frame wants a dictionary")
 }
 
 func namesIn(t testing.TB, dir string) (names []string) {
@@ -134,7 +129,7 @@ func FuzzLayers(f *testing.F) {
 		top := t.TempDir()
 		require.NoError(t, os.Mkdir(top+"/root", 0o755))
 		require.NoError(t, os.WriteFile(top+"/x", []byte("outside"), 0o600))
-		_ = unpackLayers(top+"/root", layersOf(first, second), io.Discard)
+		_ = unpackLayers(top+"/root", layersOf(t, first, second), io.Discard)
 		assert.Equal(t, []string{"root", "x"}, namesIn(t, top))
 		text, err := os.ReadFile(top + "/x")
 		assert.NoError(t, err)
@@ -142,106 +137,94 @@ func FuzzLayers(f *testing.F) {
 	})
 }
 
-// blobs is a source that a test fills.
-type blobs map[string]string
-
-func (b blobs) open(path string) (io.Reader, int64, error) {
-	text, ok := b[path]
-	if !ok {
-		return nil, 0, fs.ErrNotExist
-	}
-	return strings.NewReader(text), int64(len(text)), nil
-}
-
-func (b blobs) has(path string) bool { return b[path] != "" }
-
-func (b blobs) add(text string) string {
-	digest := fmt.Sprintf("%x", sha256.Sum256([]byte(text)))
-	b["blobs/sha256/"+digest] = text
-	return "sha256:" + digest
-}
-
-func (b blobs) image(platform, layer string) string {
-	architecture, variant, _ := strings.Cut(platform, "/")
-	config := b.add(fmt.Sprintf(`{"os":"linux","architecture":%q,"variant":%q}`, architecture, variant))
-	return b.add(fmt.Sprintf(`{"config":{"digest":%q},"layers":[{"digest":%q}]}`, config, b.add(layer)))
+// layoutLayers are those of the ABI's image in a layout.
+func layoutLayers(t testing.TB, l images.Layout, abi, ref string) ([]oci.Layer, error) {
+	t.Helper()
+	image := l.Tar(t)
+	store, err := oci.OpenAt(bytes.NewReader(image), int64(len(image)), "")
+	require.NoError(t, err)
+	return layersFor(store, arch.Get(abi), ref)
 }
 
 // An index in an index, as BuildKit makes them, with an attestation beside the images.
 func TestOCI(t *testing.T) {
-	b := blobs{}
-	inner := b.add(fmt.Sprintf(`{"manifests":[{"digest":%q,"platform":{"os":"linux","architecture":"amd64"}},{"digest":%q,"platform":{"os":"linux","architecture":"arm","variant":"v7"}},`+
-		`{"digest":%q,"platform":{"os":"unknown","architecture":"unknown"}}]}`, b.image("amd64", "no"), b.image("arm/v7", string(archive(t, "armv7"))), b.image("unknown", "no")))
-	b["index.json"] = fmt.Sprintf(`{"manifests":[{"digest":%q,"annotations":{"org.opencontainers.image.ref.name":"other"}},{"digest":%q,"annotations":{"org.opencontainers.image.ref.name":"it"}}]}`,
-		b.image("arm/v7", string(archive(t, "other"))), inner)
+	l := images.Layout{}
+	image := func(platform, layer string) string { return l.Image(platform, []byte(layer), l.Add) }
+	inner := l.Add(fmt.Sprintf(`{"manifests":[{"digest":%q,"platform":{"os":"linux","architecture":"amd64"}},{"digest":%q,"platform":{"os":"linux","architecture":"arm","variant":"v7"}},`+
+		`{"digest":%q,"platform":{"os":"unknown","architecture":"unknown"}}]}`, image("amd64", "no"), image("arm/v7", string(archive(t, "armv7"))), image("unknown", "no")))
+	l["index.json"] = fmt.Sprintf(`{"manifests":[{"digest":%q,"annotations":{"org.opencontainers.image.ref.name":"other"}},{"digest":%q,"annotations":{"org.opencontainers.image.ref.name":"it"}}]}`,
+		image("arm/v7", string(archive(t, "other"))), inner)
 	dir := t.TempDir()
-	require.NoError(t, unpackOCI(b, arch.Get("armhf"), "it", dir, io.Discard))
+	layers, err := layoutLayers(t, l, "armhf", "it")
+	require.NoError(t, err)
+	require.NoError(t, unpackLayers(dir, layers, io.Discard))
 	assert.Equal(t, []string{"armv7"}, listing(t, dir))
-	assert.ErrorContains(t, unpackOCI(b, arch.Get("s390x"), "it", dir, io.Discard), "it has: an image called other, linux/amd64, linux/arm/v7, unknown/unknown")
-	assert.ErrorContains(t, unpackOCI(b, arch.Get("armhf"), "none", dir, io.Discard), "an image called it")
+	_, err = layoutLayers(t, l, "s390x", "it")
+	assert.ErrorContains(t, err, "it has: an image called other, linux/amd64, linux/arm/v7, unknown/unknown")
+	_, err = layoutLayers(t, l, "armhf", "none")
+	assert.ErrorContains(t, err, "an image called it")
+	_, err = layoutLayers(t, images.Layout{}.Index(), "armhf", "")
+	assert.ErrorContains(t, err, "it has: no image at all")
 
-	assert.ErrorContains(t, unpackOCI(blobs{"index.json": `{"manifests":[]}`}, arch.Get("armhf"), "", dir, io.Discard), "it has: no image at all")
-
-	loop := blobs{}
-	loop["index.json"] = fmt.Sprintf(`{"manifests":[{"digest":%q}]}`, loop.add(`{"manifests":[{"digest":"../../etc/passwd"}]}`))
-	assert.ErrorContains(t, unpackOCI(loop, arch.Get("armhf"), "", dir, io.Discard), "it is sha256: and 64 digits")
-	loop["blobs/sha256/"+strings.Repeat("0", 64)] = "{}"
-	loop["index.json"] = `{"manifests":[{"digest":"sha256:` + strings.Repeat("0", 64) + `"}]}`
-	assert.ErrorContains(t, unpackOCI(loop, arch.Get("armhf"), "", dir, io.Discard), "the image is damaged")
-}
-
-func FuzzOCI(f *testing.F) {
-	f.Add(`{"manifests":[{"digest":"sha256:0"}]}`, `{"config":{},"layers":[{}]}`)
-	f.Fuzz(func(t *testing.T, index, manifest string) {
-		b := blobs{"index.json": index}
-		digest := b.add(manifest)
-		_ = unpackOCI(b, arch.Get("aarch64"), "", t.TempDir(), io.Discard)
-		text, err := json.Marshal(map[string]any{"manifests": []any{map[string]any{"digest": digest}}})
-		require.NoError(t, err)
-		b["index.json"] = string(text)
-		_ = unpackOCI(b, arch.Get("aarch64"), "", t.TempDir(), io.Discard)
-	})
-}
-
-// Docker save's own form, with a layer shared by a link, and a plain root's archive, both from one file.
-func TestArchives(t *testing.T) {
-	dir := t.TempDir()
-	save := func(name string, files map[string]string, links map[string]string) string {
-		var b bytes.Buffer
-		w := tar.NewWriter(&b)
-		for n, to := range links {
-			require.NoError(t, w.WriteHeader(&tar.Header{Name: n, Linkname: to, Typeflag: tar.TypeSymlink}))
+	// What is for others need not be there.
+	for name, blob := range l {
+		if blob == "no" {
+			delete(l, name)
 		}
-		for n, text := range files {
-			require.NoError(t, w.WriteHeader(&tar.Header{Name: n, Size: int64(len(text)), Mode: 0o644, Uid: os.Getuid(), Gid: os.Getgid()}))
-			_, err := w.Write([]byte(text))
+	}
+	_, err = layoutLayers(t, l, "armhf", "it")
+	assert.NoError(t, err)
+}
+
+// unpacked makes a root from an archive.
+func unpacked(t testing.TB, archive []byte) ([]string, error) {
+	t.Helper()
+	top := t.TempDir()
+	path, root := filepath.Join(top, "image"), filepath.Join(top, "root")
+	require.NoError(t, os.WriteFile(path, archive, 0o644))
+	require.NoError(t, os.Mkdir(root, 0o755))
+	err := unpackImage(Options{ABI: arch.Get("aarch64"), From: "tar:" + path}, root, io.Discard)
+	assert.Equal(t, []string{"image", "root"}, namesIn(t, top))
+	return listing(t, root), err
+}
+
+// What every reader of images refuses or takes is refused or taken here.
+func TestAgreedImages(t *testing.T) {
+	for _, c := range images.AllAgreed(t) {
+		t.Run(c.Name, func(t *testing.T) {
+			found, err := unpacked(t, c.Image)
+			if c.Says != "" {
+				require.ErrorContains(t, err, c.Says)
+				return
+			}
 			require.NoError(t, err)
-		}
-		require.NoError(t, w.Close())
-		path := filepath.Join(dir, name)
-		require.NoError(t, os.WriteFile(path, b.Bytes(), 0o644))
-		return path
+			assert.Equal(t, []string{"bin", "bin/p"}, found)
+		})
 	}
-	unpack := func(path string) ([]string, error) {
-		root := filepath.Join(t.TempDir(), "root")
-		require.NoError(t, os.Mkdir(root, 0o755))
-		err := unpackImage(Options{ABI: arch.Get("aarch64"), From: "tar:" + path}, root, io.Discard)
-		return listing(t, root), err
+}
+
+// An archive without an image is a root.
+func TestRootsArchive(t *testing.T) {
+	root := images.Tar(t, images.Entry{Name: "bin/sh", Body: []byte("#!")}, images.Entry{Name: "etc/manifest.json", Body: []byte("{}")},
+		images.Entry{Name: "lib", SymLink: "../../usr/lib"})
+	for _, packed := range [][]byte{root, images.Gzip(t, root), images.Zstd(t, root)} {
+		found, err := unpacked(t, packed)
+		require.NoError(t, err)
+		assert.Equal(t, []string{"bin", "bin/sh", "etc", "etc/manifest.json", "lib -> ../../usr/lib"}, found)
 	}
-	saved := save("saved", map[string]string{
-		"manifest.json": `[{"Config":"amd.json","Layers":[]},{"Config":"arm.json","Layers":["1/layer.tar","2/layer.tar"]}]`,
-		"amd.json":      `{"os":"linux","architecture":"amd64"}`, "arm.json": `{"os":"linux","architecture":"arm64","variant":"v8"}`,
-		"1/layer.tar": string(archive(t, "a", "b")),
-		"3/layer.tar": string(archive(t, ".wh.a", "c")),
-	}, map[string]string{"2/layer.tar": "../3/layer.tar"})
-	found, err := unpack(saved)
-	require.NoError(t, err)
-	assert.Equal(t, []string{"b", "c"}, found)
-	found, err = unpack(save("export", map[string]string{"bin/sh": "#!", "etc/manifest.json": "{}"}, nil))
-	require.NoError(t, err)
-	assert.Equal(t, []string{"bin", "bin/sh", "etc", "etc/manifest.json"}, found)
-	_, err = unpack(save("other", map[string]string{"manifest.json": `[{"Config":"c","Layers":[]}]`, "c": `{"architecture":"riscv64"}`}, nil))
-	assert.ErrorContains(t, err, "the archive has nothing for aarch64; it has: riscv64")
-	_, err = unpack(save("lost", map[string]string{"manifest.json": `[{"Config":"c","Layers":["../../x"]}]`, "c": `{"architecture":"arm64"}`}, nil))
-	assert.ErrorContains(t, err, "the archive has no such file")
+}
+
+// A pipe is read as well, packed or not.
+func TestPipe(t *testing.T) {
+	image := images.Saved(t, archive(t, "a"))
+	for _, packed := range [][]byte{image, images.Gzip(t, image)} {
+		top := t.TempDir()
+		require.NoError(t, os.Mkdir(top+"/root", 0o755))
+		require.NoError(t, unix.Mkfifo(top+"/pipe", 0o600))
+		wrote := make(chan error, 1)
+		go func() { wrote <- os.WriteFile(top+"/pipe", packed, 0o600) }()
+		require.NoError(t, unpackImage(Options{ABI: arch.Get("aarch64"), From: "tar:" + top + "/pipe"}, top+"/root", io.Discard))
+		require.NoError(t, <-wrote)
+		assert.Equal(t, []string{"a"}, listing(t, top+"/root"))
+	}
 }

@@ -98,6 +98,7 @@ var importLaws = []law{
 	{"emu/supervise/spoof", notOnly("emu/identity", "emu/seccomp", "emu/sys", "emu/supervise/sight", "emu/supervise/tracee"),
 		"what programs are told: tracee, sight < spoof < launch, supervise"},
 	{"emu/supervise/launch", any("emu/supervise/sight", "emu/supervise/stack"), "it knows of no exec: spoof < launch < supervise"},
+	{"emu/oci", notOnly("emu/zstd"), "images, and nothing of what they are for: oci < bootstrap, kernel/check"},
 	{"emu/sys", notOnly(), "sys < everything that needs the kernel"},
 	{"emu/exit", notOnly(), "the statuses are everybody's"},
 }

@@ -2,115 +2,96 @@ package check
 
 import (
 	"archive/tar"
-	"bufio"
 	"bytes"
-	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path"
+	"slices"
 	"strings"
 
-	"binproxy/emu/zstd"
+	"binproxy/emu/oci"
 )
 
-// Bounds on layers. A layer may be as large as a disk, but not the work that a small archive makes.
+// Bounds on what is kept of an ELF file.
 const (
-	maxEntries  = 4 << 20   // in all layers of an image
-	maxNames    = 512 << 20 // bytes of their names
-	maxUnpacked = 64 << 30  // bytes that a compressed layer may become
-	maxSpooled  = 8 << 30   // bytes that a compressed archive may become, in a temporary file
-	maxELF      = 2 << 30   // bytes of an ELF file
-	inMemory    = 1 << 20   // up to here an ELF file is kept in memory, above in a temporary file
+	maxELF   = 2 << 30 // bytes
+	inMemory = 1 << 20 // up to here a file is kept in memory, above in a temporary file
 )
+
+// checkStore reads the images of a store.
+func checkStore(s *oci.Store, done func(*collector)) error {
+	// Attestations call themselves unknown.
+	linux := func(_ string, p oci.Platform) bool { return p.OS == "" || p.OS == "linux" }
+	found := false
+	for image, err := range s.Images(linux) {
+		if err != nil {
+			return err
+		}
+		found = true
+		c := newCollector()
+		if err := readLayers(image.Layers, c); err != nil {
+			return err
+		}
+		done(c)
+	}
+	if !found {
+		return errors.New("it holds no image for Linux")
+	}
+	return nil
+}
+
+// checkArchive reads an archive of docker save or of an OCI layout.
+func checkArchive(f io.ReaderAt, size int64, done func(*collector)) error {
+	s, err := oci.OpenAt(f, size, "")
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	return checkStore(s, done)
+}
 
 // overlay is what the layers above the current one show: they are read from the top, each once.
 type overlay struct {
 	seen   map[string]bool // names that a higher layer has; true where it is no directory, and so hides what is below it
 	gone   map[string]bool // names that a higher layer took away
 	opaque map[string]bool // directories that a higher layer shows alone
-
-	entries, bytes int
 }
 
-// The names that mark what a layer takes away (OCI image specification, layer).
-const (
-	whiteout = ".wh."
-	opaque   = ".wh..wh..opq"
-)
+func newOverlay() overlay {
+	return overlay{seen: map[string]bool{}, gone: map[string]bool{}, opaque: map[string]bool{}}
+}
 
 // readLayers reads the files that are visible in an image.
-func readLayers(b blobs, layers []string, c *collector) error {
-	if len(layers) > maxLayers {
-		return fmt.Errorf("%d layers; the most that is read is %d", len(layers), maxLayers)
-	}
-	o := overlay{seen: map[string]bool{}, gone: map[string]bool{}, opaque: map[string]bool{}}
-	for i := len(layers) - 1; i >= 0; i-- {
-		if err := o.readLayer(b, layers[i], c); err != nil {
-			return fmt.Errorf("layer %s: %w", layers[i], err)
+func readLayers(layers []oci.Layer, c *collector) error {
+	o := newOverlay()
+	for _, l := range slices.Backward(layers) {
+		// What this layer has hides only what is in the layers below it.
+		below := newOverlay()
+		if err := l.Walk(func(e oci.Entry) error { return o.entry(e, &below, c) }); err != nil {
+			return fmt.Errorf("layer %s: %w", l.Name, err)
 		}
+		o.merge(below)
 	}
 	return nil
 }
 
-func (o *overlay) readLayer(b blobs, name string, c *collector) error {
-	blob, err := openBlob(b, name)
-	if err != nil {
-		return err
-	}
-	defer blob.Close()
-	stream, err := decompress(blob)
-	if err != nil {
-		return blob.because(err)
-	}
-	// What this layer has hides only what is in the layers below it.
-	below := overlay{seen: map[string]bool{}, gone: map[string]bool{}, opaque: map[string]bool{}}
-	for r := tar.NewReader(stream); ; {
-		h, err := r.Next()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return blob.because(fmt.Errorf("damaged archive: %w", err))
-		}
-		if err := o.entry(h, r, &below, c); err != nil {
-			return blob.because(err)
-		}
-	}
-	o.merge(below)
-	return blob.verify()
-}
-
-func (o *overlay) entry(h *tar.Header, r io.Reader, below *overlay, c *collector) error {
-	name, err := cleanName(h.Name)
-	if err != nil {
-		return err
-	}
-	if h.Typeflag == tar.TypeLink {
-		if _, err := cleanName(h.Linkname); err != nil {
-			return err
-		}
-	}
-	if o.entries, o.bytes = o.entries+1, o.bytes+len(name); o.entries > maxEntries || o.bytes > maxNames {
-		return fmt.Errorf("more than %d files, or %d bytes of names", maxEntries, maxNames)
-	}
-	dir, base := path.Split(name)
-	dir = strings.TrimSuffix(dir, "/")
-	switch {
-	case base == opaque:
-		below.opaque[dir] = true
+func (o *overlay) entry(e oci.Entry, below *overlay, c *collector) error {
+	switch e.Kind {
+	case oci.Empties:
+		below.opaque[e.Path] = true
 		return nil
-	case strings.HasPrefix(base, whiteout):
-		below.gone[path.Join(dir, base[len(whiteout):])] = true
+	case oci.Removes:
+		below.gone[e.Path] = true
 		return nil
 	}
-	visible := o.visible(name)
-	below.seen[name] = h.Typeflag != tar.TypeDir
-	if h.Typeflag != tar.TypeReg || !visible || skipped(firstPart(name)) {
+	visible := o.visible(e.Path)
+	below.seen[e.Path] = e.Typeflag != tar.TypeDir
+	if e.Typeflag != tar.TypeReg || !visible || skipped(firstPart(e.Path)) {
 		return nil
 	}
-	return addStream(c, "/"+name, r, h.Size)
+	return addStream(c, "/"+e.Path, e.Contents, e.Size)
 }
 
 func firstPart(name string) string {
@@ -176,95 +157,16 @@ func addStream(c *collector, name string, r io.Reader, size int64) error {
 	return c.add(name, f, size)
 }
 
-// spool copies a stream of at most limit bytes into a temporary file without a name.
-func spool(r io.Reader, limit int64) (*os.File, error) {
+// spool copies a file of an archive into a temporary file without a name.
+func spool(r io.Reader, size int64) (*os.File, error) {
 	f, err := os.CreateTemp("", "binproxy-check-")
 	if err != nil {
 		return nil, err
 	}
 	os.Remove(f.Name())
-	n, err := io.Copy(f, io.LimitReader(r, limit+1))
-	if err == nil && n > limit {
-		err = fmt.Errorf("it unpacks to more than %d bytes", limit)
-	}
-	if err != nil {
+	if _, err := io.CopyN(f, r, size); err != nil {
 		f.Close()
 		return nil, err
 	}
 	return f, nil
-}
-
-// compression names the compression of a file by its first bytes.
-func compression(head []byte) (name string, compressed bool) {
-	for _, c := range [...]struct{ magic, name string }{
-		{"\x1f\x8b", "gzip"}, {"\x28\xb5\x2f\xfd", "zstd"}, {"BZh", "bzip2"}, {"\xfd7zXZ\x00", "xz"},
-	} {
-		if bytes.HasPrefix(head, []byte(c.magic)) {
-			return c.name, true
-		}
-	}
-	return "", false
-}
-
-// decompress reads a layer or an archive: plain, or packed with gzip or zstd.
-func decompress(packed io.Reader) (io.Reader, error) {
-	stream := bufio.NewReader(packed)
-	head, err := stream.Peek(8)
-	if err != nil && err != io.EOF {
-		return nil, err
-	}
-	switch name, compressed := compression(head); {
-	case !compressed:
-		return stream, nil
-	case name == "gzip":
-		z, err := gzip.NewReader(stream)
-		if err != nil {
-			return nil, fmt.Errorf("gzip: %w", err)
-		}
-		return &limited{z, maxUnpacked}, nil
-	case name == "zstd":
-		return &limited{zstd.NewReader(stream), maxUnpacked}, nil
-	default:
-		return nil, fmt.Errorf("it is compressed with %s, which no image has: save it again, with gzip, zstd or not at all", name)
-	}
-}
-
-// limited fails where a stream is longer than it may be.
-type limited struct {
-	r    io.Reader
-	left int64
-}
-
-func (l *limited) Read(b []byte) (int, error) {
-	if l.left <= 0 {
-		return 0, errors.New("it unpacks to more than may be")
-	}
-	n, err := l.r.Read(b[:min(int64(len(b)), l.left)])
-	l.left -= int64(n)
-	return n, err
-}
-
-// uncompressed gives an archive that can be read at any place: itself, or a temporary file with what it unpacks to.
-func uncompressed(f io.ReaderAt, size int64) (*io.SectionReader, func(), error) {
-	head := make([]byte, min(8, size))
-	if _, err := f.ReadAt(head, 0); err != nil && err != io.EOF {
-		return nil, nil, err
-	}
-	if _, compressed := compression(head); !compressed {
-		return io.NewSectionReader(f, 0, size), func() {}, nil
-	}
-	stream, err := decompress(io.NewSectionReader(f, 0, size))
-	if err != nil {
-		return nil, nil, err
-	}
-	temp, err := spool(stream, maxSpooled)
-	if err != nil {
-		return nil, nil, err
-	}
-	info, err := temp.Stat()
-	if err != nil {
-		temp.Close()
-		return nil, nil, err
-	}
-	return io.NewSectionReader(temp, 0, info.Size()), func() { temp.Close() }, nil
 }

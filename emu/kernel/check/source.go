@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"binproxy/emu/elfinfo"
+	"binproxy/emu/oci"
 )
 
 // Options are what a check is told beside the kernel and the path.
@@ -82,7 +83,7 @@ func checkPath(path string, files *collector, done func(*collector)) error {
 	switch {
 	case bytes.HasPrefix(head, []byte("\x7fELF")):
 		return files.add(path, f, info.Size())
-	case isArchive(head):
+	case oci.IsArchive(head):
 		return checkArchive(f, info.Size(), done)
 	}
 	return errors.New("neither an ELF file, nor a directory, nor an archive of docker save or of an OCI layout")
@@ -105,7 +106,7 @@ func checkDir(dir string, done func(*collector)) error {
 	defer root.Close()
 	for _, mark := range []string{"oci-layout", "manifest.json"} {
 		if _, err := root.Lstat(mark); err == nil {
-			return checkImage(dirBlobs{root}, done)
+			return checkStore(oci.Dir(root), done)
 		}
 	}
 	c := newCollector()

@@ -1,0 +1,108 @@
+package oci
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"io"
+
+	"binproxy/emu/zstd"
+)
+
+// maxUnpacked is how many bytes a compressed archive may become, and all files of an image.
+const maxUnpacked = 256 << 30
+
+// compression names the compression of a file by its first bytes; "" is none.
+func compression(head []byte) string {
+	for _, c := range [...]struct{ magic, name string }{
+		{"\x1f\x8b", "gzip"}, {"\x28\xb5\x2f\xfd", "zstd"}, {"BZh", "bzip2"}, {"\xfd7zXZ\x00", "xz"},
+	} {
+		if bytes.HasPrefix(head, []byte(c.magic)) {
+			return c.name
+		}
+	}
+	return ""
+}
+
+// IsArchive tells an archive that OpenAt takes or refuses by name, by the first 512 bytes.
+func IsArchive(head []byte) bool {
+	return compression(head) != "" || len(head) >= 262 && string(head[257:262]) == "ustar"
+}
+
+// Readable tells before an archive is opened that its compression is none that is read.
+func Readable(r io.Reader) error {
+	head, err := peek(r)
+	if err != nil {
+		return err
+	}
+	switch name := compression(head); name {
+	case "", "gzip", "zstd":
+		return nil
+	default:
+		return unreadable(name)
+	}
+}
+
+func unreadable(name string) error {
+	return fmt.Errorf("it is compressed with %s, which is not read: pack it with gzip or zstd, or not at all", name)
+}
+
+// peek reads as much as tells the compression.
+func peek(r io.Reader) ([]byte, error) {
+	head := make([]byte, 8)
+	n, err := io.ReadFull(r, head)
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		err = nil
+	}
+	return head[:n], err
+}
+
+// decompress reads a layer or an archive, packed or not.
+func decompress(packed io.Reader) (io.Reader, error) {
+	stream := bufio.NewReaderSize(packed, 64<<10)
+	head, err := stream.Peek(8)
+	if err != nil && err != io.EOF {
+		return nil, err
+	}
+	switch name := compression(head); name {
+	case "":
+		return stream, nil
+	case "gzip":
+		z, err := gzip.NewReader(stream)
+		if err != nil {
+			return nil, fmt.Errorf("gzip: %w", err)
+		}
+		return &limited{z, maxUnpacked}, nil
+	case "zstd":
+		return &limited{zstd.NewReader(stream), maxUnpacked}, nil
+	default:
+		return nil, unreadable(name)
+	}
+}
+
+// errTooLarge ends what a small archive would fill a disk with.
+var errTooLarge error = tooLarge{}
+
+type tooLarge struct{}
+
+func (tooLarge) Error() string {
+	return fmt.Sprintf("it unpacks to more than %d GiB, the most that is read", maxUnpacked>>30)
+}
+
+// limited fails where a stream is longer than it may be.
+type limited struct {
+	r    io.Reader
+	left int64
+}
+
+func (l *limited) Read(b []byte) (int, error) {
+	if l.left < 0 {
+		return 0, errTooLarge
+	}
+	n, err := l.r.Read(b[:min(int64(len(b)), l.left+1)])
+	if l.left -= int64(n); l.left < 0 {
+		return 0, errTooLarge
+	}
+	return n, err
+}

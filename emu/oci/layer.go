@@ -1,0 +1,151 @@
+package oci
+
+import (
+	"archive/tar"
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"strings"
+)
+
+// Layer is one archive of changes.
+type Layer struct {
+	Name string // its path in the image
+	open func() (*blob, error)
+	work *work
+}
+
+// Digest is the layer's digest, or its name where that promises none.
+func (l Layer) Digest() string { return cmp.Or(digestOf(path.Clean(l.Name)), l.Name) }
+
+// Whole is an archive as the only layer of an image: what docker export and tar have written.
+func (s *Store) Whole(name string) Layer {
+	return Layer{name, func() (*blob, error) {
+		r := io.NewSectionReader(s.archive, 0, s.archive.Size())
+		return &blob{io.NopCloser(r), name, r.Size(), nil}, nil
+	}, &work{}}
+}
+
+// Kind is what an entry does to the layers below.
+type Kind int
+
+// What an entry does to the layers below (OCI image specification, layer): a file .wh.NAME removes
+// NAME, and .wh..wh..opq all that is in its directory.
+const (
+	Adds Kind = iota
+	Removes
+	Empties
+)
+
+const (
+	whiteout = ".wh."
+	opaque   = ".wh..wh..opq"
+)
+
+// Entry is one change of a layer.
+type Entry struct {
+	*tar.Header
+	Kind     Kind
+	Path     string // what is added, removed or emptied: without a slash before it, "" for the root
+	Contents io.Reader
+}
+
+// work is what the layers of one image have made to do so far.
+type work struct {
+	entries, names int
+	bytes          int64
+}
+
+// Bounds on the layers of an image: they may be as large as a disk, but what is kept of them has to
+// fit into memory.
+const (
+	maxEntries = 8 << 20
+	maxNames   = 512 << 20 // bytes of all names
+)
+
+// Walk hands out the layer's entries in their order. When it returns nil, all of the layer has been
+// read and was what its digest says; a wrong digest is preferred, as the reason, to whatever else a
+// damaged layer led to.
+func (l Layer) Walk(visit func(Entry) error) error {
+	b, err := l.open()
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	err = l.walk(b, visit)
+	if wrong := b.verify(); wrong != nil {
+		return wrong
+	}
+	return err
+}
+
+func (l Layer) walk(b *blob, visit func(Entry) error) error {
+	stream, err := decompress(b)
+	if err != nil {
+		return err
+	}
+	for r := tar.NewReader(stream); ; {
+		h, err := r.Next()
+		if err == io.EOF {
+			return nil
+		}
+		if errors.Is(err, errTooLarge) {
+			return err
+		}
+		if err != nil {
+			return fmt.Errorf("damaged archive: %w", err)
+		}
+		if h.Typeflag == tar.TypeXGlobalHeader {
+			continue
+		}
+		e, err := entry(h, r)
+		if err == nil {
+			err = l.work.add(e)
+		}
+		if err != nil {
+			return err
+		}
+		if err := visit(e); err != nil {
+			return err
+		}
+	}
+}
+
+// entry reads what a header says.
+func entry(h *tar.Header, contents io.Reader) (Entry, error) {
+	name, err := cleanName(h.Name)
+	if err == nil && h.Typeflag == tar.TypeLink {
+		_, err = cleanName(h.Linkname)
+	}
+	e := Entry{h, Adds, name, contents}
+	if err != nil {
+		return e, err
+	}
+	dir, base := path.Split(name)
+	hidden, ok := strings.CutPrefix(base, whiteout)
+	switch {
+	case base == opaque:
+		e.Kind, e.Path = Empties, strings.TrimSuffix(dir, "/")
+	case !ok:
+	case hidden == "" || hidden == "." || hidden == "..":
+		return e, fmt.Errorf("entry %q is a whiteout of nothing", h.Name)
+	default:
+		e.Kind, e.Path = Removes, dir+hidden
+	}
+	return e, nil
+}
+
+func (w *work) add(e Entry) error {
+	w.entries++
+	w.names += len(e.Path)
+	w.bytes += min(e.Size, maxUnpacked+1) // which cannot overflow
+	switch {
+	case w.entries > maxEntries || w.names > maxNames:
+		return fmt.Errorf("the image has more than %d files, or %d bytes of names", maxEntries, maxNames)
+	case w.bytes > maxUnpacked:
+		return errTooLarge
+	}
+	return nil
+}
