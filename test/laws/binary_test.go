@@ -60,7 +60,8 @@ func TestBinaryIsReproducible(t *testing.T) {
 	assert.True(t, string(here) == string(there), "two checkouts, two programs")
 	checkout, err := filepath.Abs(top)
 	require.NoError(t, err)
-	assert.NotContains(t, string(here), checkout, "not trimmed")
+	// By a folder of its own: the checkout may be one that other texts name, such as /src.
+	assert.False(t, strings.Contains(string(here), filepath.Join(checkout, "emu")), "not trimmed")
 }
 
 func copyTree(t *testing.T, to string) {
