@@ -68,9 +68,6 @@ func (a archiveFiles) open(name string) (io.ReadCloser, int64, error) {
 	return io.NopCloser(io.NewSectionReader(a.archive, p.offset, p.size)), p.size, nil
 }
 
-// errCrowded ends the search for an image among a root's files.
-var errCrowded = fmt.Errorf("%w: an archive of more than %d files is no image", ErrNoImage, maxFiles)
-
 // indexArchive notes where the files of an archive begin. The archive is read once, its files are
 // passed over.
 func indexArchive(archive *io.SectionReader) (archiveFiles, error) {
@@ -88,7 +85,7 @@ func indexArchive(archive *io.SectionReader) (archiveFiles, error) {
 			return a, err
 		}
 		if len(a.places) == maxFiles {
-			return a, errCrowded
+			return a, fmt.Errorf("%w: an archive of more than %d files is no image", ErrNoImage, maxFiles)
 		}
 		offset, err := archive.Seek(0, io.SeekCurrent)
 		if err != nil {

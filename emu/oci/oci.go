@@ -27,8 +27,13 @@ const (
 	maxNesting = 4
 )
 
+// failure is an error that costs nothing at start-up.
+type failure string
+
+func (f failure) Error() string { return string(f) }
+
 // ErrNoImage means that there is neither of the two files that an image begins with.
-var ErrNoImage = errors.New("neither index.json (an OCI layout) nor manifest.json (docker save) is in it")
+var ErrNoImage error = failure("neither index.json (an OCI layout) nor manifest.json (docker save) is in it")
 
 // Store holds images.
 type Store struct {
@@ -88,7 +93,7 @@ func (s *Store) Images(wanted func(name string, p Platform) bool) iter.Seq2[*Ima
 	}
 }
 
-var errStopped = errors.New("enough images")
+var errStopped error = failure("enough images")
 
 // walk is one listing of images.
 type walk struct {
