@@ -18,31 +18,44 @@ func newBackward(data []byte) (backward, error) {
 	return backward{data, 8*len(data) - bits.LeadingZeros8(data[len(data)-1]) - 1}, nil
 }
 
-// peek gives the next n bits, at most 56. Before the stream's begin there are zeros.
-func (b *backward) peek(n int) uint64 {
-	at := b.left - n
-	if at < 0 {
-		if b.left <= 0 {
-			return 0
-		}
-		return b.word(0) & (1<<b.left - 1) << -at
-	}
-	return b.word(at>>3) >> (at & 7) & (1<<n - 1)
+// run is the next bits of a stream, the next one the highest; behind them there are zeros.
+type run struct {
+	bits uint64
+	used int
 }
 
-// word is 8 bytes of the stream, filled up with zeros.
-func (b *backward) word(at int) uint64 {
-	if at+8 <= len(b.data) {
-		return binary.LittleEndian.Uint64(b.data[at:])
+// runBits is how many bits a run has at least, where the stream has as many.
+const runBits = 57
+
+// run loads the next bits. What was taken of them is used by skip.
+func (b *backward) run() run {
+	if b.left >= 64 {
+		at := (b.left+7)>>3 - 8
+		return run{bits: binary.LittleEndian.Uint64(b.data[at:]) << (64 + at<<3 - b.left)}
 	}
-	var tail [8]byte
-	copy(tail[:], b.data[at:])
-	return binary.LittleEndian.Uint64(tail[:])
+	if b.left <= 0 {
+		return run{}
+	}
+	var head [8]byte
+	copy(head[:], b.data)
+	return run{bits: binary.LittleEndian.Uint64(head[:]) << (64 - b.left)}
 }
 
-func (b *backward) take(n int) uint64 {
-	v := b.peek(n)
-	b.left -= n
+// take gives the next n bits, at most 32.
+func (r *run) take(n uint8) int {
+	v := r.bits >> 32 >> ((32 - n) & 63)
+	r.bits <<= n & 63
+	r.used += int(n)
+	return int(v)
+}
+
+func (b *backward) skip(r run) { b.left -= r.used }
+
+// take is a run of n bits, at most 32.
+func (b *backward) take(n uint8) int {
+	r := b.run()
+	v := r.take(n)
+	b.skip(r)
 	return v
 }
 

@@ -116,10 +116,10 @@ type coder struct {
 	state int
 }
 
-func (c *coder) start(b *backward) { c.state = int(b.take(c.table.log)) }
-func (c *coder) symbol() int       { return int(c.table.states[c.state].symbol) }
+func (c *coder) start(b *backward) { c.state = b.take(uint8(c.table.log)) }
+func (c *coder) symbol() uint8     { return c.table.states[c.state].symbol }
 
-func (c *coder) next(b *backward) {
+func (c *coder) next(r *run) {
 	s := &c.table.states[c.state]
-	c.state = int(s.base) + int(b.take(int(s.bits)))
+	c.state = int(s.base) + r.take(s.bits)
 }

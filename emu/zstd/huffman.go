@@ -57,10 +57,11 @@ func packedWeights(data []byte) ([]uint8, error) {
 	other.start(&b)
 	var weights []uint8
 	for len(weights) < mostSymbols-1 {
-		weights = append(weights, uint8(turn.symbol()))
-		turn.next(&b)
-		if b.left < 0 {
-			return append(weights, uint8(other.symbol())), nil
+		weights = append(weights, turn.symbol())
+		r := b.run()
+		turn.next(&r)
+		if b.skip(r); b.left < 0 {
+			return append(weights, other.symbol()), nil
 		}
 		turn, other = other, turn
 	}
@@ -107,10 +108,19 @@ func (h *huffman) decode(out, stream []byte, n int) ([]byte, error) {
 	if err != nil {
 		return out, err
 	}
-	for range n {
-		e := h.entries[b.peek(h.log)]
-		b.left -= int(e.bits)
-		out = append(out, e.symbol)
+	at := len(out)
+	out = append(out, make([]byte, n)...)
+	shift := (64 - h.log) & 63
+	for at < len(out) {
+		// As many codes as a run has for sure.
+		r := b.run()
+		for end := min(at+runBits/mostCode, len(out)); at < end; at++ {
+			e := h.entries[r.bits>>shift]
+			out[at] = e.symbol
+			r.bits <<= e.bits & 63
+			r.used += int(e.bits)
+		}
+		b.skip(r)
 	}
 	if b.left != 0 {
 		return out, wrong("literals that do not end with their stream")

@@ -1,5 +1,7 @@
 package zstd
 
+import "slices"
+
 // decoder is what the packed blocks of a frame hand on to the next.
 type decoder struct {
 	codes    huffman
@@ -115,20 +117,20 @@ var (
 		{1027, 10}, {2051, 11}, {4099, 12}, {8195, 13}, {16387, 14}, {32771, 15}, {65539, 16}}
 )
 
-func literalLength(code int, b *backward) int {
+func literalLength(code uint8, r *run) int {
 	if code < 16 {
-		return code
+		return int(code)
 	}
 	c := literalCodes[code-16]
-	return int(c.base) + int(b.take(int(c.bits)))
+	return int(c.base) + r.take(c.bits)
 }
 
-func matchLength(code int, b *backward) int {
+func matchLength(code uint8, r *run) int {
 	if code < 32 {
-		return code + 3
+		return int(code) + 3
 	}
 	c := matchCodes[code-32]
-	return int(c.base) + int(b.take(int(c.bits)))
+	return int(c.base) + r.take(c.bits)
 }
 
 // sequences appends what the sequences section makes of the literals; end is the most that out may grow to.
@@ -210,26 +212,40 @@ func (d *decoder) execute(out, data []byte, count, end int) (_, literals []byte,
 	offsets.start(&b)
 	matches.start(&b)
 	literals = d.literals
+	at := len(out)
+	out = slices.Grow(out, end-at+stride)[:end+stride]
 	for n := range count {
+		// An offset has at most 31 bits more and a match 16; a literal 16, and three states 26.
+		r := b.run()
 		width := offsets.symbol()
-		value := 1<<width + int(b.take(width))
-		match := matchLength(matches.symbol(), &b)
-		literal := literalLength(lengths.symbol(), &b)
+		value := 1<<width + r.take(width)
+		match := matchLength(matches.symbol(), &r)
+		b.skip(r)
+		r = b.run()
+		literal := literalLength(lengths.symbol(), &r)
 		if n < count-1 {
-			lengths.next(&b)
-			matches.next(&b)
-			offsets.next(&b)
+			lengths.next(&r)
+			matches.next(&r)
+			offsets.next(&r)
 		}
+		b.skip(r)
 		offset := d.offset(value, literal)
-		if literal > len(literals) || literal+match > end-len(out) {
-			return out, nil, wrong("a sequence longer than its block")
+		if literal > len(literals) || literal+match > end-at {
+			return out[:at], nil, wrong("a sequence longer than its block")
 		}
-		out, literals = append(out, literals[:literal]...), literals[literal:]
-		if offset <= 0 || offset > len(out) || b.left < 0 {
-			return out, nil, wrong("a sequence from before the begin")
+		if literal <= stride && len(literals) >= stride {
+			*(*[stride]byte)(out[at:]) = [stride]byte(literals)
+		} else {
+			copy(out[at:], literals[:literal])
 		}
-		out = repeat(out, offset, match)
+		at, literals = at+literal, literals[literal:]
+		if offset <= 0 || offset > at || b.left < 0 {
+			return out[:at], nil, wrong("a sequence from before the begin")
+		}
+		repeat(out, at, offset, match)
+		at += match
 	}
+	out = out[:at]
 	if b.left != 0 {
 		return out, nil, wrong("sequences that do not end with their stream")
 	}
@@ -262,13 +278,24 @@ func (d *decoder) offset(value, literal int) int {
 	return offset
 }
 
-// repeat appends n bytes from offset back, which may be the ones that it appends.
-func repeat(out []byte, offset, n int) []byte {
+// stride is how much is copied at once where that may be too much: what follows overwrites it.
+const stride = 16
+
+// repeat puts n bytes from offset back at a place in out, which may be the ones that it puts there.
+// Behind them there has to be room for a stride.
+func repeat(out []byte, at, offset, n int) {
+	if offset >= stride && n <= 2*stride {
+		*(*[stride]byte)(out[at:]) = [stride]byte(out[at-offset:])
+		if n > stride {
+			*(*[stride]byte)(out[at+stride:]) = [stride]byte(out[at+stride-offset:])
+		}
+		return
+	}
 	for n > offset {
-		out = append(out, out[len(out)-offset:]...)
+		copy(out[at:at+offset], out[at-offset:at])
+		at += offset
 		n -= offset
 		offset *= 2
 	}
-	at := len(out) - offset
-	return append(out, out[at:at+n]...)
+	copy(out[at:at+n], out[at-offset:])
 }
