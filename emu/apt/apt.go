@@ -1,13 +1,16 @@
-// Package apt fetches packages with package lists of its own.
+// Package apt calls apt-get and apt-cache so that they end soon and can be understood, and fetches
+// packages with lists of its own.
 //
-// apt-get and apt-cache are called with lists, cache and status in a directory of the caller's, so
-// that what the machine's own apt knows and has installed stays as it is, and no privilege is
-// needed. What they ask is either the machine's sources, or suites of Debian that the machine does
-// not have: from the mirror that its apt uses, checked with Debian's keys. Lists are read again
-// when they are a day old, and when a download fails: then the archive may have a newer version
-// than they say.
+// Waits for servers and locks are bounded, messages are in English, nothing is asked; the reason
+// of a failure is found in all that was said; what a mirror that hiccups makes fail is tried
+// again.
 //
-// A download comes to its place whole or not at all.
+// Lists, cache and status of a Lists are in a directory of the caller's, so that what the
+// machine's own apt knows and has installed stays as it is, and no privilege is needed. What it
+// asks is either the machine's sources, or any suite and architecture of Debian: from the mirror
+// that the machine's apt uses, checked with Debian's keys. Its lists are read again when they are
+// a day old, and when a download fails: then the archive may have a newer version than they say. A
+// download comes to its place whole or not at all.
 package apt
 
 import (
@@ -15,264 +18,161 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 )
 
-// ErrNoPackage tells that the lists have no such package.
-var ErrNoPackage = errors.New("no such package")
-
-// keyring has the keys of all of Debian's suites (package debian-archive-keyring, which apt
-// depends on in Debian).
-const keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
-
-// fresh is how long lists are believed.
-const fresh = 24 * time.Hour
-
-// pauses are those between the tries of an update or a download.
-var pauses = []time.Duration{time.Second, 4 * time.Second, 10 * time.Second}
-
 // Programs are what is called, and the Debian packages that have them.
 var Programs = [][2]string{{"apt-get", "apt"}, {"apt-cache", "apt"}}
 
-// Lists are package lists, and the apt that uses them. One process at a time may have those of a
-// directory.
-type Lists struct {
-	dir     string
-	options []string
-	failed  error // why they could not be read again, where old ones are used instead
+// Patience is how long others are waited for.
+type Patience struct {
+	Answer  time.Duration   // for a server; whole seconds, of which apt takes two for one
+	Retries int             // of each file: after one second, two, four
+	Lock    time.Duration   // for another apt-get or dpkg to end
+	Pauses  []time.Duration // between the tries of Attempt
 }
 
-// Machine gives lists of the machine's own sources, kept in dir.
-func Machine(dir string) (*Lists, error) { return open(dir) }
+// Once is for an apt-get that is called once, for mirrors that are known to answer.
+func Once() Patience { return Patience{Answer: 30 * time.Second, Retries: 3, Lock: 5 * time.Minute} }
 
-// Debian gives lists of suites of Debian, kept in dir.
-func Debian(ctx context.Context, dir string, suites ...string) (*Lists, error) {
-	mirror, err := Mirror(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if mirror == "" {
-		return nil, errors.New("the machine's apt names no Debian mirror")
-	}
-	if _, err := os.Stat(keyring); err != nil {
-		return nil, fmt.Errorf("the keys of Debian's archive (package debian-archive-keyring): %w", err)
-	}
-	return Sources(dir, "[signed-by="+keyring+"] "+mirror, suites...)
+// Repeated is for what Attempt calls: apt-get by itself tries nothing again, since the lists may
+// have to be read anew between two tries.
+func Repeated() Patience {
+	return Patience{Answer: 8 * time.Second, Lock: 5 * time.Minute, Pauses: []time.Duration{time.Second, 4 * time.Second, 10 * time.Second}}
 }
 
-// Sources gives lists of suites of a repository, kept in dir. The repository is named as in a line
-// of a sources.list.
-func Sources(dir, repository string, suites ...string) (*Lists, error) {
-	var text strings.Builder
-	for _, suite := range suites {
-		fmt.Fprintf(&text, "deb %s %s main\n", repository, suite)
-	}
-	l, err := open(dir, "Dir::Etc::SourceParts=-")
-	if err != nil {
-		return nil, err
-	}
-	list := filepath.Join(l.dir, "sources.list")
-	if before, _ := os.ReadFile(list); string(before) != text.String() {
-		os.Remove(l.stamp()) // the lists are another repository's
-	}
-	l.options = append(l.options, "-o", "Dir::Etc::SourceList="+list)
-	return l, os.WriteFile(list, []byte(text.String()), 0o644)
-}
-
-func open(dir string, more ...string) (*Lists, error) {
-	dir, err := filepath.Abs(dir)
-	if err != nil {
-		return nil, err
-	}
-	for _, d := range []string{"lists/partial", "cache/archives/partial"} {
-		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
-			return nil, err
+// Attempt calls try until it succeeds, once more after each of the pauses, unless the error is one
+// that stays.
+func (p Patience) Attempt(ctx context.Context, try func() error) error {
+	for _, pause := range p.Pauses {
+		err := try()
+		if err == nil || ctx.Err() != nil || errors.Is(err, ErrNoPackage) || errors.Is(err, exec.ErrNotFound) {
+			return err
+		}
+		if wait(ctx, pause) != nil {
+			return err
 		}
 	}
-	l := &Lists{dir: dir}
-	for _, o := range append([]string{
-		"Dir::State::Lists=" + filepath.Join(dir, "lists"), "Dir::State::status=/dev/null", "Dir::Cache=" + filepath.Join(dir, "cache"),
-		"APT::Sandbox::User=", "APT::Architecture=amd64", "APT::Architectures::=amd64", "APT::Update::Error-Mode=any", "APT::Update::Post-Invoke-Success=",
-		"Acquire::Languages=none", "Acquire::GzipIndexes=true", "Acquire::AllowReleaseInfoChange=true", "Acquire::Retries=0",
-		"Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false", "Acquire::IndexTargets::deb::CNF::DefaultEnabled=false",
-	}, more...) {
-		l.options = append(l.options, "-o", o)
-	}
-	return l, nil
+	return try()
 }
 
-// Names lists the packages whose names match a regular expression.
-func (l *Lists) Names(ctx context.Context, pattern string) ([]string, error) {
-	if err := l.refresh(ctx); err != nil {
-		return nil, err
-	}
-	out, err := l.run(ctx, l.dir, "apt-cache", "search", "--names-only", pattern)
-	if err != nil {
-		return nil, err
-	}
-	var names []string
-	for line := range strings.Lines(out) {
-		if name, _, found := strings.Cut(line, " "); found {
-			names = append(names, name)
-		}
-	}
-	if len(names) == 0 {
-		return nil, l.failed
-	}
-	return names, nil
-}
-
-// Version is the version of a package that a download takes.
-func (l *Lists) Version(ctx context.Context, name string) (string, error) {
-	if err := l.refresh(ctx); err != nil {
-		return "", err
-	}
-	return l.version(ctx, name)
-}
-
-func (l *Lists) version(ctx context.Context, name string) (string, error) {
-	out, err := l.run(ctx, l.dir, "apt-cache", "policy", name)
-	if err != nil {
-		return "", err
-	}
-	for line := range strings.Lines(out) {
-		if version, found := strings.CutPrefix(strings.TrimSpace(line), "Candidate: "); found && version != "(none)" {
-			return version, nil
-		}
-	}
-	if l.failed != nil {
-		return "", fmt.Errorf("%s: %w in lists that could not be read again: %w", name, ErrNoPackage, l.failed)
-	}
-	return "", fmt.Errorf("%s: %w", name, ErrNoPackage)
-}
-
-// Download puts packages into a directory and returns the paths of the files, in the order of the
-// names.
-func (l *Lists) Download(ctx context.Context, dir string, names ...string) (files []string, err error) {
-	if err := l.refresh(ctx); err != nil {
-		return nil, err
-	}
-	first := true
-	err = retry(ctx, func() error {
-		if !first { // a version that the lists name may have been superseded
-			if err := l.update(ctx); err != nil {
-				return err
-			}
-		}
-		first = false
-		files, err = l.download(ctx, dir, names)
-		return err
-	})
-	return files, err
-}
-
-// retry tries until it succeeds, with pauses, unless the error is one that stays.
-func retry(ctx context.Context, try func() error) error {
-	err := try()
-	for _, pause := range pauses {
-		if err == nil || errors.Is(err, ErrNoPackage) || errors.Is(err, exec.ErrNotFound) {
-			break
-		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(pause):
-		}
-		err = try()
-	}
-	return err
-}
-
-// download is one try, into a directory of its own: apt writes a file under its name from the
-// first byte on.
-func (l *Lists) download(ctx context.Context, dir string, names []string) ([]string, error) {
-	for _, name := range names {
-		if _, err := l.version(ctx, name); err != nil {
-			return nil, err
-		}
-	}
-	work, err := os.MkdirTemp(dir, "download-")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(work)
-	if _, err := l.run(ctx, work, "apt-get", append([]string{"download"}, names...)...); err != nil {
-		return nil, err
-	}
-	var files []string
-	for _, name := range names {
-		found, err := filepath.Glob(filepath.Join(work, name+"_*.deb"))
-		if err != nil || len(found) != 1 {
-			return nil, errors.Join(err, fmt.Errorf("apt-get download %s brought %d files", name, len(found)))
-		}
-		file := filepath.Join(dir, filepath.Base(found[0]))
-		if err := os.Rename(found[0], file); err != nil {
-			return nil, err
-		}
-		files = append(files, file)
-	}
-	return files, nil
-}
-
-// stamp is a file as old as the lists.
-func (l *Lists) stamp() string { return filepath.Join(l.dir, "updated") }
-
-// refresh reads the lists again that are not fresh. Where that cannot be done, old ones have to
-// do.
-func (l *Lists) refresh(ctx context.Context) error {
-	fi, err := os.Stat(l.stamp())
-	if err == nil && time.Since(fi.ModTime()).Abs() < fresh || l.failed != nil {
+// wait sleeps, unless the context ends before.
+func wait(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(d):
 		return nil
 	}
-	l.failed = retry(ctx, func() error { return l.update(ctx) })
-	if ctx.Err() != nil || errors.Is(l.failed, exec.ErrNotFound) {
-		return l.failed
-	}
-	return nil
 }
 
-// update reads the lists again.
-func (l *Lists) update(ctx context.Context) error {
-	if _, err := l.run(ctx, l.dir, "apt-get", "update"); err != nil {
-		return err
-	}
-	l.failed = nil
-	return os.WriteFile(l.stamp(), nil, 0o644)
+// Get is how apt-get is called.
+type Get struct {
+	Patience
+	Options []string // each NAME=VALUE, as after -o
+	Dir     string   // where it runs; "" for here
+	Echo    io.Writer
+	Keep    []*os.File // are open as long as it runs: lock files
 }
 
-// run calls a program with the lists and returns its output.
-func (l *Lists) run(ctx context.Context, dir, program string, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, program, slices.Concat([]string{"-q"}, l.options, args)...)
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "LC_ALL=C")
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // it ends its downloaders
-	cmd.WaitDelay = 10 * time.Second
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Run(); err != nil {
-		if ctx.Err() != nil {
-			return "", context.Cause(ctx)
-		}
-		return "", failure(args[0], err, stderr.Bytes())
-	}
-	return stdout.String(), nil
+// Error is a call that failed.
+type Error struct {
+	Command string // apt-get install
+	Said    string
+	Err     error
 }
 
-// failure is an error of apt's with the lines that say what is wrong.
-func failure(what string, err error, stderr []byte) error {
-	var said []string
-	for line := range strings.Lines(string(stderr)) {
-		if text, found := strings.CutPrefix(strings.TrimSpace(line), "E: "); found {
-			said = append(said, text)
+func (e *Error) Error() string { return e.Command + ": " + e.Reason() }
+func (e *Error) Unwrap() error { return e.Err }
+
+// Run runs apt-get and returns what it said on both streams. The error is an *Error.
+func (g Get) Run(ctx context.Context, args ...string) (string, error) {
+	for end := time.Now().Add(g.Lock); ; {
+		said, err := g.call(ctx, nil, "apt-get", args...)
+		// apt waits for dpkg's lock by itself, but not for the locks of its own folders.
+		if err == nil || !ownLock(said) || time.Now().After(end) || wait(ctx, time.Second) != nil {
+			return said, err
 		}
 	}
-	if len(said) == 0 {
-		said = []string{strings.TrimSpace(string(stderr))}
+}
+
+func ownLock(said string) bool {
+	return strings.Contains(said, "Could not get lock") && (strings.Contains(said, "/lists/lock") || strings.Contains(said, "/archives/lock"))
+}
+
+// call runs one of the programs and returns what it said: on both streams, or, where stdout is
+// taken, on stderr.
+func (g Get) call(ctx context.Context, stdout io.Writer, program string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, program, append(g.flags(), args...)...)
+	cmd.Dir, cmd.ExtraFiles = g.Dir, g.Keep
+	cmd.Env = Environ()
+	var said bytes.Buffer
+	out := io.Writer(&said)
+	if g.Echo != nil {
+		out = io.MultiWriter(&said, &lines{w: g.Echo})
 	}
-	return fmt.Errorf("apt-get %s: %w: %s", what, err, strings.Join(said, "; "))
+	cmd.Stdout, cmd.Stderr = out, out
+	if stdout != nil {
+		cmd.Stdout = stdout
+	}
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // it ends its methods
+	cmd.WaitDelay = 10 * time.Second                                      // but those may hang
+	err := cmd.Run()
+	if err == nil {
+		return said.String(), nil
+	}
+	failed := &Error{Command: program + " " + args[0], Said: said.String(), Err: err}
+	if ctx.Err() != nil {
+		failed.Said, failed.Err = "", context.Cause(ctx)
+	}
+	return said.String(), failed
+}
+
+// lines writes each line on, but for those that say the same as the one before: apt-get repeats
+// every second that it waits for a lock.
+type lines struct {
+	w       io.Writer
+	partial []byte
+	last    string
+}
+
+func (l *lines) Write(text []byte) (int, error) {
+	l.partial = append(l.partial, text...)
+	for {
+		end := bytes.IndexByte(l.partial, '\n')
+		if end < 0 {
+			return len(text), nil
+		}
+		line := string(l.partial[:end+1])
+		l.partial = l.partial[end+1:]
+		if line == l.last {
+			continue
+		}
+		l.last = line
+		if _, err := io.WriteString(l.w, line); err != nil {
+			return 0, err
+		}
+	}
+}
+
+func (g Get) flags() []string {
+	flags := []string{"-q"}
+	for _, option := range append([]string{
+		fmt.Sprintf("Acquire::http::Timeout=%d", int(g.Answer.Seconds())), fmt.Sprintf("Acquire::https::Timeout=%d", int(g.Answer.Seconds())),
+		fmt.Sprintf("Acquire::Retries=%d", g.Retries), fmt.Sprintf("DPkg::Lock::Timeout=%d", int(g.Lock.Seconds())),
+		"APT::Get::Assume-Yes=true", "Acquire::Languages=none", "Dpkg::Use-Pty=0", "DPkg::Options::=--force-confdef", "DPkg::Options::=--force-confold",
+		"APT::Update::Error-Mode=any", // an index that was not read is else only a warning
+	}, g.Options...) {
+		flags = append(flags, "-o", option)
+	}
+	return flags
+}
+
+// Environ is ours, but for what makes apt and dpkg ask questions or speak another language.
+func Environ() []string {
+	return append(os.Environ(), "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8", "LANGUAGE=")
 }

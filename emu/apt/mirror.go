@@ -3,21 +3,41 @@ package apt
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
-	"os/exec"
 	"strings"
 )
 
-// Mirror is the Debian mirror that the machine's own apt uses; "" where it uses none (an Ubuntu).
-// apt itself reads its configuration, in whichever form it is written.
+// keyring has the keys of all of Debian's suites (package debian-archive-keyring, which apt
+// depends on in Debian).
+const keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
+
+// Repository is Debian's, for Packages and Sources.
+func Repository(ctx context.Context) (string, error) {
+	mirror, err := Mirror(ctx)
+	if err != nil {
+		return "", err
+	}
+	if mirror == "" {
+		return "", errors.New("the machine's apt names no Debian mirror; BINPROXY_MIRROR=URL names one")
+	}
+	if _, err := os.Stat(keyring); err != nil {
+		return "", fmt.Errorf("the keys of Debian's archive (package debian-archive-keyring): %w", err)
+	}
+	return "[signed-by=" + keyring + "] " + mirror, nil
+}
+
+// Mirror is the Debian mirror that BINPROXY_MIRROR names, else the one that the machine's own apt
+// uses; "" where it uses none (an Ubuntu). apt itself reads its configuration, in whichever form
+// it is written.
 func Mirror(ctx context.Context) (string, error) {
+	if mirror := os.Getenv("BINPROXY_MIRROR"); mirror != "" {
+		return mirror, nil
+	}
 	listed := func(format string, filters ...string) (string, error) {
-		out, err := exec.CommandContext(ctx, "apt-get", append([]string{"indextargets", "--no-release-info", "--format", format, "Created-By: Packages"}, filters...)...).Output()
-		var exit *exec.ExitError
-		if errors.As(err, &exit) {
-			return "", failure("indextargets", err, exit.Stderr)
-		}
-		return string(out), err
+		var out strings.Builder
+		_, err := Get{}.call(ctx, &out, "apt-get", append([]string{"indextargets", "--no-release-info", "--format", format, "Created-By: Packages"}, filters...)...)
+		return out.String(), err
 	}
 	sites, err := listed("$(SITE)", "Origin: Debian", "Label: Debian", "Component: main")
 	if err != nil {

@@ -16,6 +16,9 @@ import (
 // registers of every CPU, and the seccomp mode.
 const oldest = "6.16"
 
+// hostArch is Debian's name of the hosts for which there is User Mode Linux.
+const hostArch = "amd64"
+
 // sourcePrefix begins the names of the packages with a kernel's source.
 const sourcePrefix = "linux-source-"
 
@@ -43,9 +46,9 @@ func (b *builder) lists(p place) (*apt.Lists, error) {
 	}
 	dir := filepath.Join(b.cache, "apt")
 	if len(p.suites) == 0 {
-		return apt.Machine(filepath.Join(dir, "machine"))
+		return apt.Machine(filepath.Join(dir, "machine"), hostArch), nil
 	}
-	return debianLists(b.ctx, filepath.Join(dir, strings.Join(p.suites, "+")), p.suites...)
+	return debianLists(b.ctx, filepath.Join(dir, strings.Join(p.suites, "+")), hostArch, p.suites...)
 }
 
 // find looks for a package in one place after another.

@@ -46,12 +46,12 @@ func useArchives(t *testing.T, suites map[string]*mirror.Archive) {
 	none := mirror.New(t, nil)
 	before := debianLists
 	t.Cleanup(func() { debianLists = before })
-	debianLists = func(_ context.Context, dir string, names ...string) (*apt.Lists, error) {
+	debianLists = func(_ context.Context, dir, arch string, names ...string) (*apt.Lists, error) {
 		a := suites[names[0]]
 		if a == nil {
 			a = none
 		}
-		return apt.Sources(dir, "[trusted=yes] "+a.URL, mirror.Suite)
+		return apt.Packages(dir, "[trusted=yes] "+a.URL, arch, mirror.Suite), nil
 	}
 }
 
@@ -114,8 +114,8 @@ func TestSourcePlaces(t *testing.T) {
 	assert.EqualError(t, err, "no package of a kernel's source: Debian's backports: no linux-source-6.16 or later: no such package; "+
 		"Debian's next release: no linux-source-6.16 or later: no such package; name a kernel's source, a tar file, with --source FILE")
 
-	debianLists = func(context.Context, string, ...string) (*apt.Lists, error) {
-		return apt.Debian(t.Context(), t.TempDir()) // as on a machine whose apt has no Debian
+	debianLists = func(ctx context.Context, dir, arch string, suites ...string) (*apt.Lists, error) {
+		return apt.Debian(ctx, dir, arch, suites...) // as on a machine whose apt has no Debian
 	}
 	sources := filepath.Join(t.TempDir(), "apt.conf")
 	write(t, sources, "Dir::Etc::SourceList \"/dev/null\";\nDir::Etc::SourceParts \"-\";\n")

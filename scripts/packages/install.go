@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"binproxy/test/apt"
+	"binproxy/emu/apt"
 )
 
 // machine is what packages are installed on. APT_CONFIG and DPKG_ROOT can make it another than
@@ -22,7 +22,7 @@ type machine struct {
 }
 
 func usual(log io.Writer) machine {
-	m := machine{log: log, asking: apt.Usual(), downloading: apt.Usual()}
+	m := machine{log: log, asking: apt.Once(), downloading: apt.Once()}
 	m.asking.Answer, m.asking.Retries = 6*time.Second, 1
 	return m
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"binproxy/test/apt"
+	"binproxy/emu/apt"
 	"binproxy/test/archive"
 	"binproxy/test/need"
 )
@@ -72,7 +72,7 @@ func fleet(t *testing.T) (*archive.Archive, string) {
 	}
 	a.Index()
 	root := archive.Configure(t, a.URL)
-	_, err := apt.Get{Patience: apt.Usual()}.Run(t.Context(), "update")
+	_, err := apt.Get{Patience: apt.Once()}.Run(t.Context(), "update")
 	require.NoError(t, err)
 	return a, root
 }
@@ -176,7 +176,7 @@ func TestNoNetwork(t *testing.T) {
 	}
 	t.Run("downloaded before", func(t *testing.T) {
 		a, root := fleet(t)
-		_, err := apt.Get{Patience: apt.Usual()}.Run(t.Context(), "install", "--download-only", "p5")
+		_, err := apt.Get{Patience: apt.Once()}.Run(t.Context(), "install", "--download-only", "p5")
 		require.NoError(t, err)
 		a.Fail("Release", -1, archive.Busy)
 		r := bring(t, true, "p5", "p8")
@@ -217,11 +217,11 @@ func TestInterruptedDpkg(t *testing.T) {
 	killer := map[string]string{"postinst": "#!/bin/sh\n[ -e " + root + "/second ] || { : >" + root + "/second; kill -9 $PPID; }\n"}
 	a.Add("killer", "1", killer)
 	a.Index()
-	_, err := apt.Get{Patience: apt.Usual()}.Run(t.Context(), "update")
+	_, err := apt.Get{Patience: apt.Once()}.Run(t.Context(), "update")
 	require.NoError(t, err)
-	_, err = apt.Get{Patience: apt.Usual()}.Run(t.Context(), "install", "killer")
+	_, err = apt.Get{Patience: apt.Once()}.Run(t.Context(), "install", "killer")
 	require.Error(t, err)
-	_, err = apt.Get{Patience: apt.Usual()}.Run(t.Context(), "install", "p1")
+	_, err = apt.Get{Patience: apt.Once()}.Run(t.Context(), "install", "p1")
 	require.ErrorContains(t, err, "dpkg was interrupted")
 
 	r := bring(t, true, "p2", "p3")

@@ -15,11 +15,11 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"binproxy/emu/apt"
 	"binproxy/emu/binfmt"
 	"binproxy/emu/bootstrap"
 	"binproxy/test/debs"
 	"binproxy/test/host"
-	"binproxy/test/lab"
 	"binproxy/test/need"
 )
 
@@ -69,7 +69,7 @@ func (d debianRoot) source(t *testing.T, dir string) []string {
 	if d.whole && d.from == "mmdebstrap" {
 		// It installs usrmerge, and all the Perl behind that, which debootstrap's root has not: they come from Debian's mirror.
 		debs.Network(t)
-		mirror, err := lab.Mirror(t.Context())
+		mirror, err := apt.Mirror(t.Context())
 		require.NoError(t, err)
 		return []string{"--mirror", mirror, "--keyring", "/usr/share/keyrings/debian-archive-keyring.gpg"}
 	}

@@ -133,14 +133,11 @@ func makeOnce(ctx context.Context, dir string, fill func(ctx context.Context, wo
 // Download puts packages of an architecture (Debian's name) into a directory and returns the
 // paths of the files.
 func Download(ctx context.Context, suite, arch, dir string, names ...string) ([]string, error) {
-	if err := packages(suite, arch).fetch(ctx, dir, append([]string{"download"}, names...)...); err != nil {
+	l, err := packages(ctx, suite, arch)
+	if err != nil {
 		return nil, err
 	}
-	found, err := filepath.Glob(filepath.Join(dir, "*.deb"))
-	if err != nil || len(found) != len(names) {
-		return nil, errors.Join(err, fmt.Errorf("apt-get download gave %d packages of %d", len(found), len(names)))
-	}
-	return found, nil
+	return l.Download(ctx, dir, names...)
 }
 
 // Source returns a directory with the upstream source of a package, which is shared. The test is
@@ -148,14 +145,17 @@ func Download(ctx context.Context, suite, arch, dir string, names ...string) ([]
 func Source(t testing.TB, suite, name string) string {
 	t.Helper()
 	return Made(t, filepath.Join("debs", "source", suite, name), fmt.Sprintf("the source of Debian's %s", name), func(ctx context.Context, work, made string) error {
-		if err := sources(suite).fetch(ctx, work, "source", "--download-only", name); err != nil {
-			return err
-		}
-		found, err := filepath.Glob(filepath.Join(work, "*.orig.tar.*"))
+		l, err := sources(ctx, suite)
 		if err != nil {
 			return err
 		}
-		found = slices.DeleteFunc(found, func(name string) bool { return strings.HasSuffix(name, ".asc") })
+		files, err := l.Source(ctx, work, name)
+		if err != nil {
+			return err
+		}
+		found := slices.DeleteFunc(files, func(name string) bool {
+			return !strings.Contains(name, ".orig.tar.") || strings.HasSuffix(name, ".asc")
+		})
 		if len(found) != 1 {
 			return fmt.Errorf("apt-get source gave %d archives of upstream", len(found))
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"binproxy/emu/apt"
 	"binproxy/test/archive"
 )
 
@@ -30,11 +31,11 @@ func mirror(t *testing.T) *archive.Archive {
 func from(t *testing.T, url string) {
 	t.Helper()
 	archive.Configure(t, url)
-	t.Setenv("BINPROXY_MIRROR", url)
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
-	usualTrust, usualPatience := trust, patience
-	t.Cleanup(func() { trust, patience = usualTrust, usualPatience })
-	trust, patience.Answer = "trusted=yes", time.Second
+	usualRepository, usualPatience := repository, patience
+	t.Cleanup(func() { repository, patience = usualRepository, usualPatience })
+	repository = func(context.Context) (string, error) { return "[trusted=yes] " + url, nil }
+	patience = apt.Patience{Answer: time.Second, Lock: time.Minute, Pauses: []time.Duration{time.Millisecond, time.Millisecond, time.Millisecond}}
 }
 
 func version(t *testing.T, dir string) string {
@@ -102,7 +103,7 @@ func TestFailures(t *testing.T) {
 		a := mirror(t)
 		a.Remove("one", "1")
 		a.Index()
-		assert.EqualError(t, download(t), "apt-get download: Unable to locate package one")
+		assert.EqualError(t, download(t), "one: no such package")
 	})
 	t.Run("gone", func(t *testing.T) {
 		a := mirror(t)

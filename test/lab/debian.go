@@ -11,8 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"binproxy/emu/apt"
 	"binproxy/emu/arch"
-	"binproxy/test/apt"
 	"binproxy/test/fixture"
 	"binproxy/test/need"
 )
@@ -132,7 +132,7 @@ func mmdebstrap(name, arch, ext string, argv []string, last func(work, made stri
 // sourceLines is what sources.list says in the roots, as mmdebstrap's last argument. Without one, where
 // the machine's apt knows no mirror of Debian, mmdebstrap has a default, but for sources.
 func sourceLines(ctx context.Context) ([]string, error) {
-	mirror, err := Mirror(ctx)
+	mirror, err := apt.Mirror(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("which mirror does apt use: %w", err)
 	}

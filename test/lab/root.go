@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"binproxy/test/apt"
+	"binproxy/emu/apt"
 	"binproxy/test/fixture"
 	"binproxy/test/need"
 )
@@ -56,7 +56,7 @@ func firstStage(arch string, progress io.Writer) *fixture.Fixture {
 // persist calls what downloads into a directory until it succeeds, a few times, each time with the
 // directory empty: mirrors hiccup.
 func persist(ctx context.Context, dir string, download func() error) error {
-	return apt.Attempt(ctx, apt.Waits(), func() error {
+	return patience.Attempt(ctx, func() error {
 		if err := os.RemoveAll(dir); err != nil {
 			return err
 		}
@@ -67,8 +67,9 @@ func persist(ctx context.Context, dir string, download func() error) error {
 	})
 }
 
-// patience is for how many seconds debootstrap's wget waits for a server, twice for each file.
-var patience = 5
+// patience is how long debootstrap's wget waits for a server, twice for each file, and how often a
+// root is tried.
+var patience = apt.Patience{Answer: 5 * time.Second, Pauses: []time.Duration{time.Second, 3 * time.Second}}
 
 // wgetrc has debootstrap's wget end soon where nobody answers: by itself it would wait for hours. It
 // is not for a user who has settings of his own.
@@ -78,12 +79,12 @@ func wgetrc(dir string) ([]string, error) {
 		return nil, nil
 	}
 	path := filepath.Join(dir, "wgetrc")
-	return []string{"WGETRC=" + path}, os.WriteFile(path, fmt.Appendf(nil, "timeout = %d\ntries = 2\n", patience), 0o644)
+	return []string{"WGETRC=" + path}, os.WriteFile(path, fmt.Appendf(nil, "timeout = %d\ntries = 2\n", int(patience.Answer.Seconds())), 0o644)
 }
 
 // debootstrap runs the first stage. The lock's file goes with it: were we killed, the next process waits until it has ended too.
 func debootstrap(ctx context.Context, arch, root string, locked *os.File, progress io.Writer) error {
-	mirror, err := Mirror(ctx)
+	mirror, err := apt.Mirror(ctx)
 	if err != nil {
 		return fmt.Errorf("which mirror does apt use: %w", err)
 	}

@@ -36,7 +36,7 @@ func TestReason(t *testing.T) {
 		{said: "a line\nthe last\n", want: "the last"},
 		{want: "exit status 100"},
 	} {
-		err := &Error{Command: "install", Said: tt.said, Err: errors.New("exit status 100")}
+		err := &Error{Command: "apt-get install", Said: tt.said, Err: errors.New("exit status 100")}
 		assert.Equal(t, "apt-get install: "+tt.want, err.Error())
 		assert.Equal(t, tt.obstacle, err.Obstacle(), tt.said)
 		assert.Equal(t, tt.unreachable, Unreachable(err), tt.said)

@@ -1,0 +1,123 @@
+package apt
+
+import (
+	"errors"
+	"slices"
+	"strings"
+)
+
+// Reason is the one line that tells why.
+func (e *Error) Reason() string {
+	if reason := Reason(e.Said); reason != "" {
+		return reason
+	}
+	return e.Err.Error()
+}
+
+// Obstacle tells whether apt-get would fail in the same way for any other package.
+func (e *Error) Obstacle() bool { return first(e.Said, obstacle) != "" }
+
+// Reason finds the line that tells why apt-get, dpkg or debootstrap failed in what it said; ""
+// where it said nothing.
+func Reason(said string) string {
+	for _, find := range []finder{obstacle, dpkgError, notFetched, unmet, marked("E: "), marked("W: ")} {
+		if reason := first(said, find); reason != "" {
+			return reason
+		}
+	}
+	said = strings.TrimSpace(said)
+	return said[strings.LastIndex(said, "\n")+1:]
+}
+
+// A finder takes a reason out of a line and the one after it; "" where there is none. It is no
+// regular expression: what that needs costs every start of the program.
+type finder func(line, next string) string
+
+// first is the first reason that is found.
+func first(said string, find finder) string {
+	lines := append(strings.Split(said, "\n"), "")
+	for i, line := range lines[:len(lines)-1] {
+		if reason := find(line, lines[i+1]); reason != "" {
+			return strings.TrimSpace(reason)
+		}
+	}
+	return ""
+}
+
+// obstacle is a failure that has nothing to do with the packages that were asked for.
+func obstacle(line, _ string) string {
+	line = strings.TrimPrefix(line, "E: ")
+	for _, start := range []string{"dpkg was interrupted", "Unmet dependencies. Try", "Could not get lock", "Unable to acquire", "Unable to lock",
+		"You don't have enough free space", "The list of sources could not be read"} {
+		if strings.HasPrefix(line, start) {
+			return line
+		}
+	}
+	if containsAny(line, "No space left on device", "Read-only file system") {
+		return line
+	}
+	return ""
+}
+
+// dpkgError is what dpkg says of a package, in two lines.
+func dpkgError(line, next string) string {
+	const start = "dpkg: error processing "
+	if strings.HasPrefix(line, start+"package ") || strings.HasPrefix(line, start+"archive ") {
+		return line + " " + strings.TrimSpace(next)
+	}
+	return ""
+}
+
+// notFetched is an address, and what hindered; not the server's own address, which comes last.
+func notFetched(line, _ string) string {
+	_, what, found := strings.Cut(line, ": Failed to fetch ")
+	if !found || line[0] != 'E' && line[0] != 'W' {
+		return ""
+	}
+	address, why, _ := strings.Cut(what, " ")
+	why, _, _ = strings.Cut(why, "[IP: ")
+	return address + ": " + strings.TrimSpace(why)
+}
+
+// unmet is a package that cannot be installed for want of another.
+func unmet(line, _ string) string {
+	name, what, found := strings.Cut(strings.TrimPrefix(line, " "), " : ")
+	kind, _, _ := strings.Cut(what, ":")
+	if found && strings.HasPrefix(line, " ") && !strings.Contains(name, " ") && slices.Contains([]string{"Depends", "PreDepends", "Pre-Depends", "Conflicts", "Breaks"}, kind) {
+		return line
+	}
+	return ""
+}
+
+func marked(mark string) finder {
+	return func(line, _ string) string {
+		if text, found := strings.CutPrefix(line, mark); found {
+			return text
+		}
+		return ""
+	}
+}
+
+// Answered tells from what `apt-get update` said whether any server answered.
+func Answered(said string) bool {
+	return first(said, func(line, _ string) string {
+		for _, start := range []string{"Hit:", "Get:"} {
+			if rest, found := strings.CutPrefix(line, start); found && strings.TrimLeft(rest, "0123456789") != rest {
+				return line
+			}
+		}
+		return ""
+	}) != ""
+}
+
+// Unreachable tells whether a failure is that of a server which did not answer: no other file of
+// it will come either.
+func Unreachable(err error) bool {
+	var failed *Error
+	return errors.As(err, &failed) && containsAny(failed.Reason(), "Could not connect", "Cannot initiate the connection", "Unable to connect", "Could not resolve",
+		"Temporary failure resolving", "Connection failed", "Connection timed out", "No route to host", "Network is unreachable")
+}
+
+func containsAny(text string, parts ...string) bool {
+	return slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(text, part) })
+}
