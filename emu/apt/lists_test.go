@@ -1,43 +1,70 @@
 package apt
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"io"
+	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"binproxy/test/mirror"
+	"binproxy/test/archive"
 	"binproxy/test/need"
 )
 
-func lists(a *mirror.Archive, dir string) *Lists {
-	l := Packages(dir, "[trusted=yes] "+a.URL, "amd64", mirror.Suite)
-	l.Patience.Pauses = []time.Duration{time.Millisecond, time.Millisecond, time.Millisecond}
+// two is an archive of two packages.
+func two(t *testing.T) *archive.Archive {
+	t.Helper()
+	a := archive.New(t)
+	a.Add("linux-source-7.3", "7.3.4-1", nil)
+	a.Add("other", "1.0", nil)
+	a.Index()
+	return a
+}
+
+// replace has the archive supersede its package other.
+func replace(a *archive.Archive) {
+	a.Remove("other", "1.0")
+	a.Add("other", "1.1", nil)
+	a.Index()
+}
+
+func lists(a *archive.Archive, dir string) *Lists { return of(a.URL, dir) }
+
+func of(url, dir string) *Lists {
+	l := Packages(dir, "[trusted=yes] "+url, "amd64", archive.Suite)
+	l.Patience.Answer, l.Patience.Pauses = time.Second, []time.Duration{time.Millisecond, time.Millisecond, time.Millisecond}
 	return l
 }
 
-func there(t *testing.T, dir string) map[string]string {
+// holds asserts that a directory has these packages of the archive, whole, and nothing else.
+func holds(t *testing.T, a *archive.Archive, dir string, want ...string) {
 	t.Helper()
-	files := map[string]string{}
 	entries, err := os.ReadDir(dir)
 	require.NoError(t, err)
+	var there []string
 	for _, e := range entries {
-		text, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		there = append(there, e.Name())
+		got, err := os.ReadFile(filepath.Join(dir, e.Name()))
 		require.NoError(t, err)
-		files[e.Name()] = string(text)
+		r, err := http.Get(a.URL + "/pool/" + e.Name())
+		require.NoError(t, err)
+		text, err := io.ReadAll(r.Body)
+		require.NoError(t, errors.Join(err, r.Body.Close()))
+		assert.True(t, bytes.Equal(text, got), e.Name())
 	}
-	return files
+	assert.Equal(t, want, there)
 }
 
-var two = map[string]string{"linux-source-7.3_7.3.4-1": strings.Repeat("source", 10000), "other_1.0": "other"}
-
 func TestDownload(t *testing.T) {
-	a := mirror.New(t, two)
+	a := two(t)
 	l := lists(a, t.TempDir())
 	names, err := l.Names(t.Context(), "^linux-source-")
 	require.NoError(t, err)
@@ -48,55 +75,70 @@ func TestDownload(t *testing.T) {
 	dir := t.TempDir()
 	files, err := l.Download(t.Context(), dir, "other", "linux-source-7.3")
 	require.NoError(t, err)
-	assert.Equal(t, []string{dir + "/other_1.0_amd64.deb", dir + "/linux-source-7.3_7.3.4-1_amd64.deb"}, files)
-	assert.Equal(t, map[string]string{"other_1.0_amd64.deb": "other", "linux-source-7.3_7.3.4-1_amd64.deb": two["linux-source-7.3_7.3.4-1"]}, there(t, dir))
-	assert.Equal(t, 1, a.Updates, "fresh lists are not read again")
+	assert.Equal(t, []string{dir + "/other_1.0_all.deb", dir + "/linux-source-7.3_7.3.4-1_all.deb"}, files)
+	holds(t, a, dir, "linux-source-7.3_7.3.4-1_all.deb", "other_1.0_all.deb")
+	assert.Equal(t, 1, a.Asked("/Release"), "fresh lists are not read again")
+}
+
+// A source package is all of its files.
+func TestSource(t *testing.T) {
+	a := archive.New(t)
+	a.AddSource(t.TempDir(), "other", "1.0")
+	a.Index()
+	l := Sources(t.TempDir(), "[trusted=yes] "+a.URL, archive.Suite)
+	dir := t.TempDir()
+	files, err := l.Source(t.Context(), dir, "other")
+	require.NoError(t, err)
+	assert.Equal(t, []string{dir + "/other_1.0-1.dsc", dir + "/other_1.0.orig.tar.gz"}, files)
+	holds(t, a, dir, "other_1.0-1.dsc", "other_1.0.orig.tar.gz")
 }
 
 // What hinders a download for a time does not end it.
 func TestDownloadRetried(t *testing.T) {
-	for name, set := range map[string]func(a *mirror.Archive){
-		"refused":    func(a *mirror.Archive) { a.Refuse = 2 },
-		"cut":        func(a *mirror.Archive) { a.Cut = 2 },
-		"superseded": func(a *mirror.Archive) { a.Packages = map[string]string{"other_1.1": "newer"} },
+	for name, hinder := range map[string]func(a *archive.Archive){
+		"busy":       func(a *archive.Archive) { a.Fail(".deb", 2, archive.Busy) },
+		"cut":        func(a *archive.Archive) { a.Fail(".deb", 2, a.Cut) },
+		"superseded": replace,
 	} {
 		t.Run(name, func(t *testing.T) {
-			a := mirror.New(t, map[string]string{"other_1.0": "other"})
+			a := two(t)
 			l := lists(a, t.TempDir())
 			_, err := l.Version(t.Context(), "other")
 			require.NoError(t, err)
-			a.Set(func() { set(a) })
+			hinder(a)
 			dir := t.TempDir()
 			files, err := l.Download(t.Context(), dir, "other")
 			require.NoError(t, err)
 			require.Len(t, files, 1)
-			want := map[string]string{"other_1.0_amd64.deb": "other"}
+			want := "other_1.0_all.deb"
 			if name == "superseded" {
-				want = map[string]string{"other_1.1_amd64.deb": "newer"}
+				want = "other_1.1_all.deb"
 			}
-			assert.Equal(t, want, there(t, dir))
+			holds(t, a, dir, want)
 		})
 	}
 }
 
 // A download that does not come to its end leaves nothing.
 func TestDownloadFails(t *testing.T) {
-	a := mirror.New(t, two)
+	a := two(t)
 	l := lists(a, t.TempDir())
 	dir := t.TempDir()
 	_, err := l.Download(t.Context(), dir, "none")
 	assert.ErrorIs(t, err, ErrNoPackage)
-	assert.Equal(t, 1, a.Updates, "what is not there is not tried again")
-	a.Set(func() { a.Cut = 1000 })
+	assert.EqualError(t, err, "none: no such package")
+	assert.Equal(t, 1, a.Asked("/Release"), "what is not there is not tried again")
+	a.Fail(".deb", -1, a.Cut)
 	_, err = l.Download(t.Context(), dir, "linux-source-7.3")
-	assert.ErrorContains(t, err, "apt-get download: "+a.URL+"/pool/linux-source-7.3_7.3.4-1_amd64.deb: ")
-	a.Set(func() { a.Cut, a.Gone = 0, true })
+	assert.ErrorContains(t, err, "apt-get download: "+a.URL+"/pool/linux-source-7.3_7.3.4-1_all.deb: ")
+	a.Fail("Release", -1, archive.Busy)
 	_, err = l.Download(t.Context(), dir, "linux-source-7.3")
 	assert.ErrorContains(t, err, "apt-get update: "+a.URL+"/dists/")
-	assert.Empty(t, there(t, dir))
+	holds(t, a, dir)
 
 	// Interrupted when half of it is there.
-	a.Set(func() { a.Gone, a.Hang = false, true })
+	a.Heal()
+	a.Fail(".deb", -1, a.Hang)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	go func() {
 		for ctx.Err() == nil {
@@ -108,13 +150,14 @@ func TestDownloadFails(t *testing.T) {
 	}()
 	_, err = l.Download(ctx, dir, "linux-source-7.3")
 	assert.ErrorIs(t, err, assert.AnError)
-	assert.Empty(t, there(t, dir))
+	assert.EqualError(t, err, "apt-get download: "+assert.AnError.Error())
+	holds(t, a, dir)
 }
 
 // Old lists are read again; where that cannot be done they are used; without any there is an error
 // that says why.
 func TestOldLists(t *testing.T) {
-	a := mirror.New(t, map[string]string{"other_1.0": "other"})
+	a := two(t)
 	state := t.TempDir()
 	version := func() string {
 		v, err := lists(a, state).Version(t.Context(), "other")
@@ -122,13 +165,13 @@ func TestOldLists(t *testing.T) {
 		return v
 	}
 	assert.Equal(t, "1.0", version())
-	a.Set(func() { a.Packages = map[string]string{"other_1.1": "newer"} })
+	replace(a)
 	assert.Equal(t, "1.0", version(), "believed for a day")
 	dayOld := time.Now().Add(-fresh - time.Minute)
 	require.NoError(t, os.Chtimes(filepath.Join(state, "updated"), dayOld, dayOld))
 	assert.Equal(t, "1.1", version())
 	require.NoError(t, os.Chtimes(filepath.Join(state, "updated"), dayOld, dayOld))
-	a.Set(func() { a.Gone = true })
+	a.Fail("", -1, archive.Busy)
 	assert.Equal(t, "1.1", version(), "no server, old lists")
 	l := lists(a, t.TempDir())
 	_, err := l.Version(t.Context(), "other")
@@ -136,6 +179,73 @@ func TestOldLists(t *testing.T) {
 	assert.ErrorContains(t, err, "apt-get update: "+a.URL+"/dists/")
 	_, err = l.Names(t.Context(), "other")
 	assert.ErrorContains(t, err, "apt-get update: "+a.URL+"/dists/")
+}
+
+// The lists of another repository are not believed.
+func TestOtherRepository(t *testing.T) {
+	a, b, state := two(t), two(t), t.TempDir()
+	replace(b)
+	for _, tt := range []struct {
+		of   *archive.Archive
+		want string
+	}{{a, "1.0"}, {b, "1.1"}, {a, "1.0"}} {
+		version, err := lists(tt.of, state).Version(t.Context(), "other")
+		require.NoError(t, err)
+		assert.Equal(t, tt.want, version)
+	}
+}
+
+// A repository that did not answer is not asked again.
+func TestUnreachable(t *testing.T) {
+	for name, address := range map[string]func(testing.TB) string{"nobody listens": archive.Nobody, "nobody answers": archive.Silent} {
+		t.Run(name, func(t *testing.T) {
+			url := address(t)
+			_, first := of(url, t.TempDir()).Download(t.Context(), t.TempDir(), "other")
+			assert.ErrorContains(t, first, "apt-get update: "+url+"/dists/"+archive.Suite+"/InRelease: ")
+			canceled, cancel := context.WithCancel(t.Context())
+			cancel()
+			_, err := of(url, t.TempDir()).Download(canceled, t.TempDir(), "other")
+			assert.Equal(t, first, err)
+		})
+	}
+}
+
+// TestMain is also the process that TestTurns kills.
+func TestMain(m *testing.M) {
+	if url := os.Getenv("APT_TEST_DOWNLOADS"); url != "" {
+		dir := os.Getenv("APT_TEST_DIR")
+		_, err := Packages(dir, "[trusted=yes] "+url, "amd64", archive.Suite).Download(context.Background(), dir, "other")
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
+
+// Whoever uses a directory of lists waits until nobody else does: neither another process, nor the
+// apt-get of one that was killed.
+func TestTurns(t *testing.T) {
+	a := two(t)
+	a.Fail("/other_1.0_all.deb", -1, a.Hang)
+	dir := t.TempDir()
+	killed := exec.Command("/proc/self/exe")
+	killed.Env = append(os.Environ(), "APT_TEST_DOWNLOADS="+a.URL, "APT_TEST_DIR="+dir)
+	require.NoError(t, killed.Start())
+	assert.Eventually(t, func() bool { return a.Asked("/other_1.0_all.deb") > 0 }, time.Minute, time.Millisecond)
+	waits := func() {
+		t.Helper()
+		soon, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		_, err := lists(a, dir).Version(soon, "other")
+		assert.Equal(t, context.DeadlineExceeded, err)
+	}
+	waits()
+	require.NoError(t, killed.Process.Kill())
+	assert.Error(t, killed.Wait())
+	waits()
+	a.Heal()
+	a.HangUp() // the apt-get that is left goes on, and ends
+	version, err := lists(a, dir).Version(t.Context(), "other")
+	require.NoError(t, err)
+	assert.Equal(t, "1.0", version)
 }
 
 // The machine's own lists stay as they are.

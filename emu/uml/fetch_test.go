@@ -12,22 +12,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"binproxy/test/mirror"
+	"binproxy/test/archive"
 	"binproxy/test/need"
 )
-
-// deb packs files, which lie in tree as they will on a machine, into a package without
-// compression.
-func deb(t *testing.T, name, version, tree string) string {
-	t.Helper()
-	write(t, filepath.Join(tree, "DEBIAN/control"), "Package: "+name+"\nVersion: "+version+"\nArchitecture: amd64\nMaintainer: nobody\nDescription: test\n")
-	file := filepath.Join(t.TempDir(), "deb")
-	out, err := exec.Command(need.Program(t, "dpkg-deb", "dpkg"), "-Znone", "-b", tree, file).CombinedOutput()
-	require.NoError(t, err, string(out))
-	text, err := os.ReadFile(file)
-	require.NoError(t, err)
-	return string(text)
-}
 
 // compileC compiles a program in C.
 func compileC(t *testing.T, path, source string, flags ...string) {
@@ -75,8 +62,11 @@ func TestFetch(t *testing.T) {
 		require.NoError(t, os.Chmod(path, 0o755))
 	}
 	write(t, filepath.Join(c, "usr/lib/any/libm.so.6"), "not needed")
-	next := mirror.New(t, map[string]string{"user-mode-linux_7.9um1": deb(t, kernelPackage, "7.9um1", tree), "libc6_2.99-1": deb(t, cPackage, "2.99-1", c)})
-	useArchives(t, map[string]*mirror.Archive{"testing": next})
+	next := archive.New(t)
+	next.AddTree(tree, kernelPackage, "7.9um1")
+	next.AddTree(c, cPackage, "2.99-1")
+	next.Index()
+	useArchives(t, map[string]*archive.Archive{"testing": next})
 
 	cache, err := CacheDir()
 	require.NoError(t, err)
@@ -119,11 +109,14 @@ func TestFetchWithoutLibraries(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	tree := t.TempDir()
 	compileC(t, filepath.Join(tree, debianKernel), byItsLoader)
-	next := mirror.New(t, map[string]string{"user-mode-linux_7.9um1": deb(t, kernelPackage, "7.9um1", tree)})
-	useArchives(t, map[string]*mirror.Archive{"unstable": next})
+	next := archive.New(t)
+	next.AddTree(tree, kernelPackage, "7.9um1")
+	next.Index()
+	useArchives(t, map[string]*archive.Archive{"unstable": next})
 	_, err := Fetch(io.Discard)
 	assert.EqualError(t, err, "libc6: no such package")
-	next.Set(func() { next.Packages["libc6_2.99-1"] = deb(t, cPackage, "2.99-1", t.TempDir()) })
+	next.AddTree(t.TempDir(), cPackage, "2.99-1")
+	next.Index()
 	cache, err := CacheDir()
 	require.NoError(t, err)
 	require.NoError(t, os.RemoveAll(filepath.Join(cache, "apt")))

@@ -13,13 +13,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"binproxy/emu/apt"
-	"binproxy/test/mirror"
+	"binproxy/test/archive"
 	"binproxy/test/need"
 )
 
-// sourceDeb is a package of a kernel's source, which make builds in a moment: what it calls linux
+// addSource adds a package of a kernel's source, which make builds in a moment: what it calls linux
 // is a program that says its release.
-func sourceDeb(t *testing.T, series, release string) string {
+func addSource(t *testing.T, a *archive.Archive, series, release string) {
 	t.Helper()
 	dir := t.TempDir()
 	tree := filepath.Join(dir, "linux-source")
@@ -30,7 +30,8 @@ func sourceDeb(t *testing.T, series, release string) string {
 	require.NoError(t, os.MkdirAll(filepath.Join(pkg, "usr/src"), 0o755))
 	out, err := exec.Command("tar", "-cJf", filepath.Join(pkg, "usr/src/linux-source-"+series+".tar.xz"), "-C", dir, "linux-source").CombinedOutput()
 	require.NoError(t, err, string(out))
-	return deb(t, "linux-source-"+series, release+"-1", pkg)
+	a.AddTree(pkg, sourcePrefix+series, release+"-1")
+	a.Index()
 }
 
 func write(t *testing.T, path, text string) {
@@ -41,9 +42,9 @@ func write(t *testing.T, path, text string) {
 
 // useArchives has Debian's suites be these, by their names; what is missing is an archive without
 // packages.
-func useArchives(t *testing.T, suites map[string]*mirror.Archive) {
+func useArchives(t *testing.T, suites map[string]*archive.Archive) {
 	t.Helper()
-	none := mirror.New(t, nil)
+	none := archive.New(t)
 	before := debianLists
 	t.Cleanup(func() { debianLists = before })
 	debianLists = func(_ context.Context, dir, arch string, names ...string) (*apt.Lists, error) {
@@ -51,7 +52,7 @@ func useArchives(t *testing.T, suites map[string]*mirror.Archive) {
 		if a == nil {
 			a = none
 		}
-		return apt.Packages(dir, "[trusted=yes] "+a.URL, arch, mirror.Suite), nil
+		return apt.Packages(dir, "[trusted=yes] "+a.URL, arch, archive.Suite), nil
 	}
 }
 
@@ -63,13 +64,12 @@ func TestBuildFromPackages(t *testing.T) {
 	}
 	need.Program(t, "dpkg-deb", "dpkg")
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
-	made := mirror.New(t, map[string]string{
-		"linux-source-6.12_6.12.99-1": sourceDeb(t, "6.12", "6.12.99"),
-		"linux-source-6.16_6.16.9-1":  sourceDeb(t, "6.16", "6.16.9"),
-		"linux-source-6.17_6.17.1-1":  sourceDeb(t, "6.17", "6.17.1"),
-		"linux-source-doc-9.9_9.9-1":  "no series",
-	})
-	useArchives(t, map[string]*mirror.Archive{"stable-backports": made})
+	made := archive.New(t)
+	made.Add("linux-source-doc-9.9", "9.9-1", nil)
+	addSource(t, made, "6.12", "6.12.99")
+	addSource(t, made, "6.16", "6.16.9")
+	addSource(t, made, "6.17", "6.17.1")
+	useArchives(t, map[string]*archive.Archive{"stable-backports": made})
 	cache, err := CacheDir()
 	require.NoError(t, err)
 	build := func(version string) (string, string) {
@@ -90,25 +90,28 @@ func TestBuildFromPackages(t *testing.T) {
 	assert.Equal(t, filepath.Join(cache, "6.12.99/linux"), path)
 
 	// The archive has a newer version than the lists say.
-	made.Set(func() { delete(made.Packages, "linux-source-6.16_6.16.9-1") })
-	made.Set(func() { made.Packages["linux-source-6.16_6.16.10-1"] = sourceDeb(t, "6.16", "6.16.10") })
+	made.Remove("linux-source-6.16", "6.16.9-1")
+	addSource(t, made, "6.16", "6.16.10")
 	path, _ = build("6.16")
 	assert.Equal(t, filepath.Join(cache, "6.16.10/linux"), path)
 }
 
 // What is not in one place is looked for in the next; what is nowhere is said, with what to do.
 func TestSourcePlaces(t *testing.T) {
-	next := mirror.New(t, map[string]string{"linux-source-7.2_7.2.12-1": ""})
-	useArchives(t, map[string]*mirror.Archive{
-		"stable-backports": mirror.New(t, map[string]string{"linux-source-6.12_6.12.95-1": ""}), "testing": next,
-	})
+	old, next := archive.New(t), archive.New(t)
+	old.Add("linux-source-6.12", "6.12.95-1", nil)
+	old.Index()
+	next.Add("linux-source-7.2", "7.2.12-1", nil)
+	next.Index()
+	useArchives(t, map[string]*archive.Archive{"stable-backports": old, "testing": next})
 	b := &builder{ctx: t.Context(), cache: t.TempDir()}
 	d, err := b.sourcePackage()
 	require.NoError(t, err)
 	assert.Equal(t, "linux-source-7.2", d.name)
 	assert.Equal(t, "7.2.12", d.release())
 
-	next.Set(func() { next.Packages = nil })
+	next.Remove("linux-source-7.2", "7.2.12-1")
+	next.Index()
 	b = &builder{ctx: t.Context(), cache: t.TempDir()}
 	_, err = b.sourcePackage()
 	assert.EqualError(t, err, "no package of a kernel's source: Debian's backports: no linux-source-6.16 or later: no such package; "+
@@ -117,9 +120,8 @@ func TestSourcePlaces(t *testing.T) {
 	debianLists = func(ctx context.Context, dir, arch string, suites ...string) (*apt.Lists, error) {
 		return apt.Debian(ctx, dir, arch, suites...) // as on a machine whose apt has no Debian
 	}
-	sources := filepath.Join(t.TempDir(), "apt.conf")
-	write(t, sources, "Dir::Etc::SourceList \"/dev/null\";\nDir::Etc::SourceParts \"-\";\n")
-	t.Setenv("APT_CONFIG", sources)
+	archive.Configure(t)
+	t.Setenv("BINPROXY_MIRROR", "")
 	_, err = b.sourcePackage()
 	assert.ErrorContains(t, err, "the machine's apt names no Debian mirror")
 	assert.ErrorContains(t, err, "name a kernel's source, a tar file, with --source FILE")

@@ -5,15 +5,12 @@ package archive
 import (
 	"crypto/sha256"
 	"fmt"
-	"net"
-	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -34,11 +31,8 @@ type Archive struct {
 	faults  map[string]*fault // by the end of a path
 	fetched map[string]int    // paths, and how often they were asked for
 	indexes int
-}
-
-type fault struct {
-	http.HandlerFunc
-	times int
+	sources string // the index of source packages
+	server  *httptest.Server
 }
 
 // New makes an archive without packages. It needs dpkg-deb and apt-get.
@@ -47,15 +41,7 @@ func New(t testing.TB) *Archive {
 	need.Program(t, "apt-get", "apt")
 	need.Program(t, "dpkg-deb", "dpkg")
 	a := &Archive{t: t, dir: t.TempDir(), faults: map[string]*fault{}, fetched: map[string]int{}}
-	server := httptest.NewUnstartedServer(a)
-	server.Listener.Close()
-	server.Listener = listen(t)
-	server.Start()
-	t.Cleanup(func() {
-		server.CloseClientConnections()
-		server.Close()
-	})
-	a.URL = server.URL + "/debian"
+	a.serve()
 	a.Index()
 	return a
 }
@@ -65,33 +51,59 @@ func New(t testing.TB) *Archive {
 func (a *Archive) Add(name, version string, scripts map[string]string, fields ...string) {
 	a.t.Helper()
 	tree := a.t.TempDir()
-	control := strings.Join(append([]string{"Package: " + name, "Version: " + version, "Architecture: all", "Maintainer: A Test <test@example.invalid>",
-		"Description: a test's"}, fields...), "\n") + "\n"
-	for path, text := range map[string]string{"DEBIAN/control": control, "usr/share/" + name + "/version": version + "\n"} {
-		a.write(filepath.Join(tree, path), text, 0o644)
-	}
+	a.write(filepath.Join(tree, "usr/share", name, "version"), version+"\n", 0o644)
 	for script, text := range scripts {
 		a.write(filepath.Join(tree, "DEBIAN", script), text, 0o755)
 	}
-	pool := filepath.Join(a.dir, "debian/pool")
-	a.check(os.MkdirAll(pool, 0o755))
+	a.AddTree(tree, name, version, fields...)
+}
+
+// AddTree is Add with the files of a directory.
+func (a *Archive) AddTree(tree, name, version string, fields ...string) {
+	a.t.Helper()
+	control := strings.Join(append([]string{"Package: " + name, "Version: " + version, "Architecture: all", "Maintainer: A Test <test@example.invalid>",
+		"Description: a test's"}, fields...), "\n") + "\n"
+	a.write(filepath.Join(tree, "DEBIAN/control"), control, 0o644)
+	a.check(os.MkdirAll(a.pool(), 0o755))
 	a.check(os.Chmod(tree, 0o755))
-	out, err := exec.Command("dpkg-deb", "--root-owner-group", "-Znone", "--build", tree, filepath.Join(pool, name+"_"+version+"_all.deb")).CombinedOutput()
-	if err != nil {
-		a.t.Fatalf("dpkg-deb: %v: %s", err, out)
+	a.run("dpkg-deb", "--root-owner-group", "-Znone", "--build", tree, filepath.Join(a.pool(), name+"_"+version+"_all.deb"))
+}
+
+// AddSource puts a source package into the pool, whose upstream source is a directory.
+func (a *Archive) AddSource(tree, name, version string) {
+	a.t.Helper()
+	a.check(os.MkdirAll(a.pool(), 0o755))
+	source := fmt.Sprintf("Package: %s\nBinary: %[1]s\nVersion: %s-1\nFormat: 3.0 (quilt)\nDirectory: pool\nChecksums-Sha256:\n", name, version)
+	dsc, upstream := name+"_"+version+"-1.dsc", name+"_"+version+".orig.tar.gz"
+	a.write(filepath.Join(a.pool(), dsc), "Format: 3.0 (quilt)\nSource: "+name+"\n", 0o644)
+	a.run("tar", "-C", filepath.Dir(tree), "-czf", filepath.Join(a.pool(), upstream), filepath.Base(tree))
+	for _, file := range []string{dsc, upstream} {
+		text, err := os.ReadFile(filepath.Join(a.pool(), file))
+		a.check(err)
+		source += fmt.Sprintf(" %x %d %s\n", sha256.Sum256(text), len(text), file)
+	}
+	a.sources += source + "\n"
+}
+
+func (a *Archive) pool() string { return filepath.Join(a.dir, "debian/pool") }
+
+func (a *Archive) run(program string, args ...string) {
+	a.t.Helper()
+	if out, err := exec.Command(program, args...).CombinedOutput(); err != nil {
+		a.t.Fatalf("%s: %v: %s", program, err, out)
 	}
 }
 
 // Remove takes a package out of the pool. The index has it until Index is called.
 func (a *Archive) Remove(name, version string) {
 	a.t.Helper()
-	a.check(os.Remove(filepath.Join(a.dir, "debian/pool", name+"_"+version+"_all.deb")))
+	a.check(os.Remove(filepath.Join(a.pool(), name+"_"+version+"_all.deb")))
 }
 
 // Index writes the indexes of the packages that are there now.
 func (a *Archive) Index() {
 	a.t.Helper()
-	files, err := filepath.Glob(filepath.Join(a.dir, "debian/pool/*.deb"))
+	files, err := filepath.Glob(filepath.Join(a.pool(), "*.deb"))
 	a.check(err)
 	var packages strings.Builder
 	for _, file := range files {
@@ -103,120 +115,20 @@ func (a *Archive) Index() {
 	}
 	release := "Origin: Debian\nLabel: Debian\nSuite: " + Suite + "\nCodename: " + Suite + "\nArchitectures: all amd64 arm64\nComponents: main\n" +
 		"Date: " + time.Now().UTC().Format(time.RFC1123) + "\nSHA256:\n"
-	for _, arch := range []string{"all", "amd64", "arm64"} {
-		name := "main/binary-" + arch + "/Packages"
-		a.write(filepath.Join(a.dir, "debian/dists", Suite, name), packages.String(), 0o644)
-		release += fmt.Sprintf(" %x %d %s\n", sha256.Sum256([]byte(packages.String())), packages.Len(), name)
+	index := func(name, text string) {
+		a.write(filepath.Join(a.dir, "debian/dists", Suite, name), text, 0o644)
+		release += fmt.Sprintf(" %x %d %s\n", sha256.Sum256([]byte(text)), len(text), name)
 	}
+	for _, arch := range []string{"all", "amd64", "arm64"} {
+		index("main/binary-"+arch+"/Packages", packages.String())
+	}
+	index("main/source/Sources", a.sources)
 	path := filepath.Join(a.dir, "debian/dists", Suite, "Release")
 	a.write(path, release, 0o644)
 	// apt asks for what was modified since, in seconds.
 	a.indexes++
 	modified := time.Now().Add(time.Duration(a.indexes)*time.Minute - 24*time.Hour)
 	a.check(os.Chtimes(path, modified, modified))
-}
-
-// ServeHTTP serves the archive's files, but for those that are to fail.
-func (a *Archive) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	a.mu.Lock()
-	a.fetched[r.URL.Path]++
-	serve := http.FileServer(http.Dir(a.dir)).ServeHTTP
-	for end, f := range a.faults {
-		if strings.HasSuffix(r.URL.Path, end) && f.times != 0 {
-			f.times--
-			serve = f.HandlerFunc
-		}
-	}
-	a.mu.Unlock()
-	serve(w, r)
-}
-
-// Fail makes the next requests for files whose path ends so fail; for ever, for a negative number
-// of times.
-func (a *Archive) Fail(end string, times int, how http.HandlerFunc) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.faults[end] = &fault{how, times}
-}
-
-// Asked is how often files whose path ends so were asked for.
-func (a *Archive) Asked(end string) int {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	n := 0
-	for path, times := range a.fetched {
-		if strings.HasSuffix(path, end) {
-			n += times
-		}
-	}
-	return n
-}
-
-// Busy is a mirror that is so for a while.
-func Busy(w http.ResponseWriter, _ *http.Request) {
-	http.Error(w, "busy", http.StatusServiceUnavailable)
-}
-
-// Cut ends the connection in the middle of a file.
-func (a *Archive) Cut(w http.ResponseWriter, r *http.Request) {
-	text, err := os.ReadFile(filepath.Join(a.dir, r.URL.Path))
-	if err != nil {
-		http.NotFound(w, r)
-		return
-	}
-	w.Header().Set("Content-Length", fmt.Sprint(len(text)))
-	_, _ = w.Write(text[:len(text)/2])
-	panic(http.ErrAbortHandler)
-}
-
-// Nobody is the address of an archive on the loopback where nobody listens.
-func Nobody(t testing.TB) string {
-	t.Helper()
-	l := listen(t)
-	l.Close()
-	return "http://" + l.Addr().String() + "/debian"
-}
-
-// Silent is the address of an archive that takes connections and says nothing.
-func Silent(t testing.TB) string {
-	t.Helper()
-	l := listen(t)
-	var mu sync.Mutex
-	var open []net.Conn
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			mu.Lock()
-			open = append(open, c)
-			mu.Unlock()
-		}
-	}()
-	t.Cleanup(func() {
-		l.Close()
-		mu.Lock()
-		defer mu.Unlock()
-		for _, c := range open {
-			c.Close()
-		}
-	})
-	return "http://" + l.Addr().String() + "/debian"
-}
-
-// hosts is how many addresses of the loopback were given away. apt takes a host for down whatever
-// the port, and its method hangs now and then where an archive is on another port of a host that
-// failed.
-var hosts atomic.Int32
-
-func listen(t testing.TB) net.Listener {
-	t.Helper()
-	l, err := net.Listen("tcp", fmt.Sprintf("127.0.1.%d:0", 1+hosts.Add(1)%250))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return l
 }
 
 // Configure makes every apt-get of the test one that knows only the archives of these addresses,
