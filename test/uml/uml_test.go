@@ -176,7 +176,8 @@ func kernel(t *testing.T, name string) string {
 
 var kernelMu sync.Mutex
 
-// ourKernel is the newest that was built.
+// ourKernel is the newest that was built. Where there is none yet, it is built here, or waited for:
+// make test-all begins with it early.
 func ourKernel(t *testing.T) *uml.Kernel {
 	t.Helper()
 	for _, k := range uml.Kernels() {
@@ -184,8 +185,11 @@ func ourKernel(t *testing.T) *uml.Kernel {
 			return k
 		}
 	}
-	need.Installed(t, false, "a kernel of ours that runs here (binproxy uml kernel build)")
-	return nil
+	path, err := uml.Build(uml.BuildOptions{Progress: io.Discard})
+	need.Installed(t, err == nil, fmt.Sprintf("a kernel of ours that runs here (binproxy uml kernel build): %v", err))
+	k, err := uml.Open(path)
+	require.NoError(t, err)
+	return k
 }
 
 // each runs a test in the long run for every kernel and user, in the short run for the packaged
