@@ -87,7 +87,8 @@ func makeFixtures(ctx context.Context, program string, short bool) {
 		}
 	}
 	if !short {
-		cmd := exec.CommandContext(ctx, program, "uml", "kernel", "build")
+		// With as many compilers as there are processors, behind the tests.
+		cmd := exec.CommandContext(ctx, "nice", "-n", "10", program, "uml", "kernel", "build")
 		cmd.Stderr = io.Discard
 		_ = cmd.Run()
 	}
