@@ -17,8 +17,8 @@ import (
 	"binproxy/test/need"
 )
 
-// addSource adds a package of a kernel's source, which make builds in a moment: what it calls linux
-// is a program that says its release.
+// addSource adds a package of a kernel's source, which make builds in a moment: what it calls
+// linux is a program that says its release.
 func addSource(t *testing.T, a *archive.Archive, series, release string) {
 	t.Helper()
 	dir := t.TempDir()

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -113,16 +112,6 @@ func (w who) refuses(says string, args ...string) {
 	r := run(w.cmd(args...))
 	require.Equal(w.t, 125, r.status, "binproxy %s: %s", strings.Join(args, " "), r)
 	require.Contains(w.t, r.err, says)
-}
-
-// cache is a directory that stays for the next run.
-func cache(t testing.TB, name string) string {
-	t.Helper()
-	base, err := lab.Cache()
-	require.NoError(t, err)
-	dir := filepath.Join(base, name)
-	require.NoError(t, os.MkdirAll(dir, 0o755))
-	return dir
 }
 
 // busybox is the path of a static busybox of the architecture.

@@ -20,6 +20,7 @@ import (
 	"binproxy/emu/mntns"
 	"binproxy/test/built"
 	"binproxy/test/debs"
+	"binproxy/test/fixture"
 	"binproxy/test/host"
 	"binproxy/test/lab"
 	"binproxy/test/need"
@@ -233,14 +234,20 @@ func TestKilledCreate(t *testing.T) {
 // bootstrapped is a Debian root of arm64 that `binproxy bootstrap` made by debootstrap, fresh for the test; it is made once, and kept in the cache.
 func bootstrapped(t *testing.T, w who) string {
 	t.Helper()
-	kept := debs.Made(t, "roots/bootstrapped-"+suite+"-arm64.tar", "a whole Debian root", func(_ context.Context, _, made string) error {
-		maker := root(t)
-		dir := maker.dir()
-		debianRoot{from: "debootstrap", arch: "arm64", whole: true}.make(t, maker, dir)
-		return exec.Command("tar", "--numeric-owner", "-C", dir+"/root", "-cf", made, ".").Run()
-	})
+	made := debianRoot{from: "debootstrap", arch: "arm64", whole: true}
+	kept := fixture.Fixture{
+		Name: "roots/bootstrapped-" + suite + "-arm64", Ext: ".tar", What: "a whole Debian root", From: append([]string{suite, fmt.Sprint(made)}, minbase...),
+		Make: func(ctx context.Context, _, archive string, held *os.File) error {
+			maker := root(t)
+			dir := maker.dir()
+			made.make(t, maker, dir)
+			cmd := exec.CommandContext(ctx, "tar", "--numeric-owner", "-C", dir+"/root", "-cf", archive, ".")
+			cmd.ExtraFiles = []*os.File{held}
+			return cmd.Run()
+		},
+	}
 	dir := w.dir() + "/root"
-	archive, err := os.Open(kept)
+	archive, err := os.Open(kept.For(t))
 	require.NoError(t, err)
 	defer archive.Close()
 	require.NoError(t, os.Mkdir(dir, 0o755))

@@ -3,10 +3,10 @@ package aec
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"binproxy/test/fixture"
 	"binproxy/test/lab"
 	"binproxy/test/need"
 )
@@ -56,14 +57,7 @@ var small = []string{"apt", "base-files", "base-passwd", "coreutils", "dash", "d
 // and translations, and with nothing required but small. It is kept in the cache, unsigned.
 func debian(t testing.TB, arch string, s signer, whole bool) (mirror string) {
 	t.Helper()
-	name := suite + "-" + arch
-	if !whole {
-		name += "-small"
-	}
-	repo := filepath.Join(cache(t, "repositories"), name)
-	if _, err := os.Stat(repo); err != nil {
-		makeDebian(t, arch, repo, whole)
-	}
+	repo := repository(t, arch, whole).For(t)
 	mirror = filepath.Join(filepath.Dir(s.keyring), "mirror-"+arch)
 	dist := mirror + "/dists/" + suite
 	require.NoError(t, os.MkdirAll(dist, 0o755))
@@ -83,41 +77,50 @@ func debian(t testing.TB, arch string, s signer, whole bool) (mirror string) {
 	return "file://" + mirror
 }
 
-// makeDebian takes the packages out of lab's archive of a root and makes the index.
-func makeDebian(t testing.TB, arch, repo string, whole bool) {
-	temp, err := os.MkdirTemp(filepath.Dir(repo), ".new-")
-	require.NoError(t, err)
-	defer os.RemoveAll(temp)
-	require.NoError(t, os.Chmod(temp, 0o755))
-	require.NoError(t, os.MkdirAll(temp+"/pool", 0o755))
-	names := small
+// minbase is what debootstrap takes for that variant.
+var minbase = []string{"apt", "?essential", "?priority(required)"}
+
+// repository is what debian signs: pool and index.
+func repository(t testing.TB, arch string, whole bool) *fixture.Fixture {
+	name, names, script := suite+"-"+arch+"-small", small, repackScript
 	if whole {
-		names = []string{"apt", "?essential", "?priority(required)"} // what debootstrap takes for minbase
+		name, names, script = suite+"-"+arch, minbase, ""
 	}
-	debs, err := filepath.Glob(lab.Packages(t, arch, names...) + "/*.deb")
-	require.NoError(t, err)
+	packages := lab.Packages(t, arch, names...)
+	return &fixture.Fixture{
+		Name: "repositories/" + name, What: "a repository of Debian's packages for " + arch,
+		From: append([]string{filepath.Base(packages), script}, names...),
+		Make: func(_ context.Context, _, made string, held *os.File) error {
+			debs, err := filepath.Glob(packages + "/*.deb")
+			require.NoError(t, err)
+			makeDebian(t, arch, debs, made, script, held)
+			return nil
+		},
+	}
+}
+
+// makeDebian puts packages, by a script packed anew, into a pool, and makes the index.
+func makeDebian(t testing.TB, arch string, debs []string, repo, script string, held *os.File) {
+	require.NoError(t, os.MkdirAll(repo+"/pool", 0o755))
 	var index bytes.Buffer
 	for _, deb := range debs {
 		text, err := os.ReadFile(deb)
 		require.NoError(t, err)
-		path := temp + "/pool/" + strings.ReplaceAll(filepath.Base(deb), "%3a", "_")
+		path := repo + "/pool/" + strings.ReplaceAll(filepath.Base(deb), "%3a", "_")
 		require.NoError(t, os.WriteFile(path, text, 0o644))
-		if !whole {
-			repack(t, path)
+		if script != "" {
+			repack(t, script, path, held)
 		}
 		index.WriteString(stanza(t, path))
 	}
-	dir := temp + "/main/binary-" + arch
+	dir := repo + "/main/binary-" + arch
 	require.NoError(t, os.MkdirAll(dir, 0o755))
 	require.NoError(t, os.WriteFile(dir+"/Packages", index.Bytes(), 0o644))
 	var packed bytes.Buffer
 	w := gzip.NewWriter(&packed)
-	_, err = w.Write(index.Bytes())
+	_, err := w.Write(index.Bytes())
 	require.NoError(t, errors.Join(err, w.Close()))
 	require.NoError(t, os.WriteFile(dir+"/Packages.gz", packed.Bytes(), 0o644))
-	if err := os.Rename(temp, repo); !errors.Is(err, fs.ErrExist) {
-		require.NoError(t, err)
-	}
 }
 
 // stanza is a package's paragraph in the index.
@@ -129,9 +132,8 @@ func stanza(t testing.TB, path string) string {
 	return fmt.Sprintf("%sFilename: pool/%s\nSize: %d\nSHA256: %x\n\n", control, filepath.Base(path), len(text), sha256.Sum256(text))
 }
 
-// repack packs a package anew for debian's small repositories.
-func repack(t testing.TB, path string) {
-	script := `set -e
+// repackScript packs a package anew for debian's small repositories.
+const repackScript = `set -e
 dpkg-deb -R "$DEB" "$DEB.d"
 rm -rf "$DEB.d/usr/share/doc" "$DEB.d/usr/share/man" "$DEB.d/usr/share/locale" "$DEB.d/usr/share/info"
 name=$(sed -n 's/^Package: //p' "$DEB.d/DEBIAN/control")
@@ -143,8 +145,11 @@ sed -i "s/^Priority: .*/Priority: $priority/" "$DEB.d/DEBIAN/control"
 dpkg-deb -Znone --build "$DEB.d" "$DEB" >/dev/null
 rm -rf "$DEB.d"
 `
+
+func repack(t testing.TB, script, path string, held *os.File) {
 	cmd := exec.Command("sh", "-c", script)
 	cmd.Env = append(os.Environ(), "DEB="+path, "SMALL="+strings.Join(small, " "))
+	cmd.ExtraFiles = []*os.File{held}
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 }

@@ -1,26 +1,80 @@
-// Package debs gives tests single Debian packages of any suite and architecture.
+// Package debs gives tests single Debian packages of any suite and architecture, and their
+// sources.
 //
-// apt fetches them with lists of its own for each suite and architecture, which stay in the
-// cache: what the machine's apt knows and installs is not touched. A mirror that hiccups is asked
-// again, and what it has replaced since the lists were read is found in new ones. Whatever is in
-// the cache is whole: it is made beside its place, and renamed.
+// apt fetches them with lists of its own for each suite and architecture (emu/apt), which stay in
+// the cache; the packages are fixtures.
 package debs
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
-	"binproxy/test/lab"
-	"binproxy/test/need"
+	"binproxy/test/fixture"
 )
+
+// Packages are packages of an architecture (Debian's name) of a suite.
+type Packages struct {
+	Suite, Arch string
+	Names       []string
+}
+
+// Of are the packages of these names.
+func Of(suite, arch string, names ...string) Packages {
+	return Packages{Suite: suite, Arch: arch, Names: names}
+}
+
+func (p Packages) String() string {
+	return fmt.Sprintf("%s of Debian %s for %s", strings.Join(p.Names, " and "), p.Suite, p.Arch)
+}
+
+// From is for a fixture that is made from the packages, and from more.
+func (p Packages) From(more ...string) []string {
+	return slices.Concat([]string{p.Suite, p.Arch}, p.Names, more)
+}
+
+// Download puts the packages into a directory and returns the paths of the files, in the order of
+// the names. What it starts keeps a fixture's lock.
+func (p Packages) Download(ctx context.Context, dir string, held *os.File) ([]string, error) {
+	l, err := packages(ctx, p.Suite, p.Arch)
+	if err != nil {
+		return nil, err
+	}
+	l.Keep = []*os.File{held}
+	return l.Download(ctx, dir, p.Names...)
+}
+
+// Unpack fetches the packages and unpacks them into one directory. The packages themselves go into
+// work.
+func (p Packages) Unpack(ctx context.Context, work, dir string, held *os.File) error {
+	files, err := p.Download(ctx, work, held)
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		if err := extract(ctx, file, dir, held); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func extract(ctx context.Context, file, dir string, held *os.File) error {
+	return run(ctx, held, "dpkg-deb", "-x", file, dir)
+}
+
+func run(ctx context.Context, held *os.File, program string, args ...string) error {
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.ExtraFiles = []*os.File{held}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", program, err, out)
+	}
+	return nil
+}
 
 // Unpacked returns a directory with the files of a package of amd64. It is shared: tests do not
 // change it. The test is skipped where the package cannot be fetched.
@@ -32,123 +86,58 @@ func Unpacked(t testing.TB, suite, name string) string {
 // UnpackedFor is Unpacked for another architecture (Debian's name).
 func UnpackedFor(t testing.TB, suite, arch, name string) string {
 	t.Helper()
-	file := File(t, suite, arch, name)
-	return Made(t, strings.TrimSuffix(place(suite, arch, name), ".deb"), what(suite, arch, name), func(ctx context.Context, _, made string) error {
-		return extract(ctx, file, made)
-	})
+	return unpacked(suite, arch, name).For(t)
 }
 
 // File returns a package as a file, which is shared. The test is skipped where it cannot be
 // fetched.
 func File(t testing.TB, suite, arch, name string) string {
 	t.Helper()
-	return Made(t, place(suite, arch, name), what(suite, arch, name), func(ctx context.Context, work, made string) error {
-		files, err := Download(ctx, suite, arch, work, name)
+	return file(suite, arch, name).For(t)
+}
+
+func unpacked(suite, arch, name string) *fixture.Fixture {
+	f, deb := single(suite, arch, name), file(suite, arch, name)
+	f.Make = func(ctx context.Context, _, made string, held *os.File) error {
+		path, err := deb.Get(ctx)
+		if err != nil {
+			return err
+		}
+		return extract(ctx, path, made, held)
+	}
+	return f
+}
+
+func file(suite, arch, name string) *fixture.Fixture {
+	f := single(suite, arch, name)
+	f.Ext = ".deb"
+	f.Make = func(ctx context.Context, work, made string, held *os.File) error {
+		files, err := Of(suite, arch, name).Download(ctx, work, held)
 		if err != nil {
 			return err
 		}
 		return os.Rename(files[0], made)
-	})
+	}
+	return f
 }
 
-func place(suite, arch, name string) string {
-	return filepath.Join("debs", suite+"-"+arch, name+".deb")
-}
-
-func what(suite, arch, name string) string {
-	return fmt.Sprintf("package %s of Debian %s for %s", name, suite, arch)
-}
-
-// Unpack fetches packages of an architecture (Debian's name) and unpacks them into one directory.
-// The packages themselves go into work.
-func Unpack(ctx context.Context, suite, arch, work, dir string, names ...string) error {
-	files, err := Download(ctx, suite, arch, work, names...)
-	if err != nil {
-		return err
-	}
-	for _, file := range files {
-		if err := extract(ctx, file, dir); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func extract(ctx context.Context, file, dir string) error {
-	if out, err := exec.CommandContext(ctx, "dpkg-deb", "-x", file, dir).CombinedOutput(); err != nil {
-		return fmt.Errorf("dpkg-deb: %w\n%s", err, out)
-	}
-	return nil
-}
-
-// Made returns a directory or a file of the cache, which fill makes where it is not there yet: it
-// gets a directory to work in, which is removed afterwards, and the name of what to make. The
-// test is skipped, for want of what, where that fails.
-func Made(t testing.TB, name, what string, fill func(ctx context.Context, work, made string) error) string {
-	t.Helper()
-	cache, err := lab.Cache()
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := filepath.Join(cache, name)
-	if _, err := os.Stat(dir); err == nil {
-		return dir
-	}
-	need.Program(t, "apt-get", "apt")
-	need.Program(t, "dpkg-deb", "dpkg")
-	if err := makeOnce(t.Context(), dir, fill); err != nil {
-		need.Installed(t, false, fmt.Sprintf("%s: %v", what, err))
-	}
-	return dir
-}
-
-func makeOnce(ctx context.Context, dir string, fill func(ctx context.Context, work, made string) error) error {
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-		return err
-	}
-	lock, err := lab.Lock(dir + ".lock")
-	if err != nil {
-		return err
-	}
-	defer lock.Close()
-	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
-		return err // another process has made it
-	}
-	// Under the lock nobody else uses it: what is there was left by a process that was killed.
-	work := dir + ".partial"
-	if err := os.RemoveAll(work); err != nil {
-		return err
-	}
-	if err := os.Mkdir(work, 0o755); err != nil {
-		return err
-	}
-	defer os.RemoveAll(work)
-	made := filepath.Join(work, "made")
-	if err := fill(ctx, work, made); err != nil {
-		return err
-	}
-	return os.Rename(made, dir)
-}
-
-// Download puts packages of an architecture (Debian's name) into a directory and returns the
-// paths of the files.
-func Download(ctx context.Context, suite, arch, dir string, names ...string) ([]string, error) {
-	l, err := packages(ctx, suite, arch)
-	if err != nil {
-		return nil, err
-	}
-	return l.Download(ctx, dir, names...)
+// single is a fixture of one package, which it does not make yet.
+func single(suite, arch, name string) *fixture.Fixture {
+	p := Of(suite, arch, name)
+	return &fixture.Fixture{Name: "debs/" + suite + "-" + arch + "/" + name, What: "package " + p.String(), From: p.From()}
 }
 
 // Source returns a directory with the upstream source of a package, which is shared. The test is
 // skipped where it cannot be fetched.
 func Source(t testing.TB, suite, name string) string {
 	t.Helper()
-	return Made(t, filepath.Join("debs", "source", suite, name), fmt.Sprintf("the source of Debian's %s", name), func(ctx context.Context, work, made string) error {
+	f := fixture.Fixture{Name: "debs/" + suite + "-source/" + name, What: "the source of Debian's " + name, From: []string{suite, name}}
+	f.Make = func(ctx context.Context, work, made string, held *os.File) error {
 		l, err := sources(ctx, suite)
 		if err != nil {
 			return err
 		}
+		l.Keep = []*os.File{held}
 		files, err := l.Source(ctx, work, name)
 		if err != nil {
 			return err
@@ -162,9 +151,7 @@ func Source(t testing.TB, suite, name string) string {
 		if err := os.Mkdir(made, 0o755); err != nil {
 			return err
 		}
-		if out, err := exec.CommandContext(ctx, "tar", "-C", made, "--strip-components=1", "-xf", found[0]).CombinedOutput(); err != nil {
-			return fmt.Errorf("tar: %w\n%s", err, out)
-		}
-		return nil
-	})
+		return run(ctx, held, "tar", "-C", made, "--strip-components=1", "-xf", found[0])
+	}
+	return f.For(t)
 }

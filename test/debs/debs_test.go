@@ -2,8 +2,6 @@ package debs
 
 import (
 	"context"
-	"errors"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -80,23 +78,34 @@ func TestSuperseded(t *testing.T) {
 	a.Remove("one", "1")
 	a.Add("one", "2", nil)
 	a.Index()
-	files, err := Download(t.Context(), archive.Suite, "amd64", t.TempDir(), "one")
+	files, err := Of(archive.Suite, "amd64", "one").Download(t.Context(), t.TempDir(), nil)
 	require.NoError(t, err)
 	require.Len(t, files, 1)
 	assert.Equal(t, "one_2_all.deb", filepath.Base(files[0]))
+}
+
+// The upstream source of a package comes unpacked.
+func TestSource(t *testing.T) {
+	a := mirror(t)
+	tree := filepath.Join(t.TempDir(), "one-1")
+	require.NoError(t, os.Mkdir(tree, 0o755))
+	require.NoError(t, os.WriteFile(tree+"/one.c", []byte("int one;\n"), 0o644))
+	a.AddSource(tree, "one", "1")
+	a.Index()
+	text, err := os.ReadFile(Source(t, archive.Suite, "one") + "/one.c")
+	require.NoError(t, err)
+	assert.Equal(t, "int one;\n", string(text))
 }
 
 // What cannot be had is an error of one line, and nothing of it is in the cache.
 func TestFailures(t *testing.T) {
 	download := func(t *testing.T) error {
 		t.Helper()
-		cache := os.Getenv("XDG_CACHE_HOME")
-		made := filepath.Join(cache, "one")
-		err := makeOnce(t.Context(), made, func(ctx context.Context, work, made string) error {
-			return Unpack(ctx, archive.Suite, "amd64", work, made, "one")
-		})
-		left, _ := filepath.Glob(made + "*")
-		assert.Equal(t, []string{made + ".lock"}, left)
+		path, err := unpacked(archive.Suite, "amd64", "one").Get(t.Context())
+		left, _ := filepath.Glob(filepath.Dir(path) + "/*")
+		for _, name := range left {
+			assert.Equal(t, ".lock", filepath.Ext(name))
+		}
 		return err
 	}
 	t.Run("no such package", func(t *testing.T) {
@@ -114,36 +123,9 @@ func TestFailures(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			url := url(t)
 			from(t, url)
-			first := download(t)
-			assert.ErrorContains(t, first, "apt-get update: "+url+"/dists/"+archive.Suite+"/InRelease: ")
-			// The next test is told at once.
-			canceled, cancel := context.WithCancel(t.Context())
-			cancel()
-			_, err := Download(canceled, archive.Suite, "amd64", t.TempDir(), "one")
-			assert.Equal(t, first, err)
+			err := download(t)
+			require.ErrorContains(t, err, "apt-get update: "+url+"/dists/"+archive.Suite+"/InRelease: ")
+			assert.NotContains(t, err.Error(), "\n")
 		})
 	}
-}
-
-// A process that was killed has left half of something, beside its place.
-func TestKilledHalfWay(t *testing.T) {
-	place := filepath.Join(t.TempDir(), "made")
-	require.NoError(t, os.MkdirAll(place+".partial/made/half", 0o755))
-	require.NoError(t, os.WriteFile(place+".lock", nil, 0o644))
-	calls := 0
-	fill := func(_ context.Context, work, made string) error {
-		calls++
-		left, err := os.ReadDir(work)
-		require.NoError(t, err)
-		assert.Empty(t, left)
-		return os.WriteFile(made, []byte("whole"), 0o644)
-	}
-	require.NoError(t, makeOnce(t.Context(), place, fill))
-	require.NoError(t, makeOnce(t.Context(), place, fill))
-	assert.Equal(t, 1, calls)
-	text, err := os.ReadFile(place)
-	require.NoError(t, err)
-	assert.Equal(t, "whole", string(text))
-	_, err = os.Stat(place + ".partial")
-	assert.True(t, errors.Is(err, fs.ErrNotExist))
 }

@@ -13,41 +13,10 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"sync"
 	"syscall"
 	"testing"
-
-	"golang.org/x/sys/unix"
 )
-
-// Cache is the folder in which downloads and roots are kept for the next run. It exists afterwards.
-func Cache() (string, error) {
-	base, err := os.UserCacheDir()
-	if err != nil {
-		return "", err
-	}
-	dir := filepath.Join(base, "binproxy")
-	return dir, os.MkdirAll(dir, 0o755)
-}
-
-// Lock waits until no other process holds the lock file, and holds it until the file is closed.
-func Lock(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return nil, err
-	}
-	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX)
-		if err == nil {
-			return f, nil
-		}
-		if err != unix.EINTR {
-			f.Close()
-			return nil, &os.PathError{Op: "lock", Path: path, Err: err}
-		}
-	}
-}
 
 // Main is the TestMain of a package that uses Engine or Buildah: what these keep for all tests of the package is ended with it,
 // also when the tests are interrupted.

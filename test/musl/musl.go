@@ -12,6 +12,7 @@ import (
 
 	"binproxy/emu/arch"
 	"binproxy/test/debs"
+	"binproxy/test/fixture"
 	"binproxy/test/lab"
 	"binproxy/test/need"
 )
@@ -28,13 +29,7 @@ func For(t testing.TB, abi *arch.ABI) Toolchain {
 	t.Helper()
 	compiler := need.Program(t, abi.GNU+"-gcc", "gcc-"+abi.GNU)
 	triplet := abi.Machine + "-linux-musl"
-	dir := debs.Made(t, "debs/musl-"+lab.Suite+"-"+abi.Debian, "musl of "+abi.Debian, func(ctx context.Context, work, made string) error {
-		if err := debs.Unpack(ctx, lab.Suite, abi.Debian, work, made, "musl", "musl-dev"); err != nil {
-			return err
-		}
-		// Where the linker finds no library it takes the archive beside, and the program is a static one that has a loader.
-		return os.Symlink("../../../lib/"+triplet+"/libc.so", filepath.Join(made, "usr/lib", triplet, "libc.so"))
-	})
+	dir := files(abi, triplet).For(t)
 	text, err := os.ReadFile(filepath.Join(dir, "usr/lib", triplet, "musl-gcc.specs"))
 	if err != nil {
 		t.Fatal(err)
@@ -51,4 +46,20 @@ func For(t testing.TB, abi *arch.ABI) Toolchain {
 		}
 	}
 	return made
+}
+
+// files are those of Debian's musl for an architecture.
+func files(abi *arch.ABI, triplet string) *fixture.Fixture {
+	packages := debs.Of(lab.Suite, abi.Debian, "musl", "musl-dev")
+	// Where the linker finds no library it takes the archive beside, and the program is a static one that has a loader.
+	library, link := "../../../lib/"+triplet+"/libc.so", "usr/lib/"+triplet+"/libc.so"
+	return &fixture.Fixture{
+		Name: "debs/musl-" + lab.Suite + "-" + abi.Debian, What: packages.String(), From: packages.From(library, link),
+		Make: func(ctx context.Context, work, made string, held *os.File) error {
+			if err := packages.Unpack(ctx, work, made, held); err != nil {
+				return err
+			}
+			return os.Symlink(library, filepath.Join(made, link))
+		},
+	}
 }

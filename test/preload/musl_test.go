@@ -2,7 +2,6 @@ package preload
 
 import (
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"os"
 	"os/exec"
@@ -12,6 +11,7 @@ import (
 
 	"binproxy/emu/arch"
 	"binproxy/test/debs"
+	"binproxy/test/fixture"
 	"binproxy/test/lab"
 	"binproxy/test/musl"
 	"binproxy/test/need"
@@ -29,31 +29,42 @@ func muslRoot(t *testing.T) string {
 	t.Helper()
 	need.Program(t, "make", "make")
 	source, toolchain := debs.Source(t, lab.Suite, "busybox"), musl.For(t, arch.Get("aarch64"))
-	key := fmt.Sprintf("%x", sha256.Sum256([]byte(strings.Join(applets, " "))))[:12]
-	dir := debs.Made(t, "debs/musl-root-"+lab.Suite+"-arm64-"+key, "a busybox for musl", func(ctx context.Context, work, made string) error {
-		root := filepath.Join(made, "root")
-		if err := os.MkdirAll(filepath.Join(root, "lib"), 0o755); err != nil {
-			return err
-		}
-		if err := command(ctx, "cp", toolchain.Loader, filepath.Join(root, toolchain.Place)); err != nil {
-			return err
-		}
-		headers, err := kernelHeaders(work)
-		if err != nil {
-			return err
-		}
-		wrapper := toolchain.Compiler + " -idirafter " + headers
-		if err := buildBusybox(ctx, source, filepath.Join(work, "build"), wrapper, root); err != nil {
-			return err
-		}
-		for _, name := range []string{"tmp", "proc", "dev", "sys", "etc", "root"} {
-			if err := os.MkdirAll(filepath.Join(root, name), 0o755); err != nil {
+	muslFiles := strings.TrimSuffix(toolchain.Loader, toolchain.Place)
+	f := fixture.Fixture{
+		Name: "roots/musl-" + lab.Suite + "-arm64", Ext: ".tar", What: "a busybox for musl",
+		From: append([]string{filepath.Base(source), filepath.Base(muslFiles)}, applets...),
+		Make: func(ctx context.Context, work, made string, held *os.File) error {
+			m := maker{ctx, held}
+			root := filepath.Join(work, "root")
+			if err := os.MkdirAll(filepath.Join(root, "lib"), 0o755); err != nil {
 				return err
 			}
-		}
-		return command(ctx, "tar", "-C", root, "--owner=0", "--group=0", "-cf", filepath.Join(made, "root.tar"), ".")
-	})
-	return filepath.Join(dir, "root.tar")
+			if err := m.command("cp", toolchain.Loader, filepath.Join(root, toolchain.Place)); err != nil {
+				return err
+			}
+			headers, err := kernelHeaders(work)
+			if err != nil {
+				return err
+			}
+			wrapper := toolchain.Compiler + " -idirafter " + headers
+			if err := m.buildBusybox(source, filepath.Join(work, "build"), wrapper, root); err != nil {
+				return err
+			}
+			for _, name := range []string{"tmp", "proc", "dev", "sys", "etc", "root"} {
+				if err := os.MkdirAll(filepath.Join(root, name), 0o755); err != nil {
+					return err
+				}
+			}
+			return m.command("tar", "-C", root, "--owner=0", "--group=0", "-cf", made, ".")
+		},
+	}
+	return f.For(t)
+}
+
+// maker runs the commands that make a fixture, whose lock goes with them.
+type maker struct {
+	ctx  context.Context
+	held *os.File
 }
 
 // kernelHeaders is a directory with the kernel's headers alone, of which busybox includes some.
@@ -71,12 +82,12 @@ func kernelHeaders(work string) (string, error) {
 }
 
 // buildBusybox builds it outside its source, which is shared, and installs it into root.
-func buildBusybox(ctx context.Context, source, build, compiler, root string) error {
+func (m maker) buildBusybox(source, build, compiler, root string) error {
 	if err := os.Mkdir(build, 0o755); err != nil {
 		return err
 	}
 	cross := func(args ...string) error {
-		return command(ctx, "make", append([]string{"-s", "-C", source, "O=" + build, "CC=" + compiler, "SKIP_STRIP=y", "CONFIG_PREFIX=" + root}, args...)...)
+		return m.command("make", append([]string{"-s", "-C", source, "O=" + build, "CC=" + compiler, "SKIP_STRIP=y", "CONFIG_PREFIX=" + root}, args...)...)
 	}
 	if err := cross("allnoconfig"); err != nil {
 		return err
@@ -94,14 +105,16 @@ func buildBusybox(ctx context.Context, source, build, compiler, root string) err
 		return err
 	}
 	// An empty answer to each question is what is the default.
-	if err := command(ctx, "sh", "-c", `yes "" | make -s -C "$1" O="$2" oldconfig`, "sh", source, build); err != nil {
+	if err := m.command("sh", "-c", `yes "" | make -s -C "$1" O="$2" oldconfig`, "sh", source, build); err != nil {
 		return err
 	}
 	return cross("install")
 }
 
-func command(ctx context.Context, name string, args ...string) error {
-	if out, err := exec.CommandContext(ctx, name, args...).CombinedOutput(); err != nil {
+func (m maker) command(name string, args ...string) error {
+	cmd := exec.CommandContext(m.ctx, name, args...)
+	cmd.ExtraFiles = []*os.File{m.held}
+	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w\n%s", name, err, out[max(0, len(out)-2000):])
 	}
 	return nil

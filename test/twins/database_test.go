@@ -18,6 +18,8 @@ import (
 	"binproxy/emu/arch"
 	"binproxy/test/built"
 	"binproxy/test/debs"
+	"binproxy/test/fixture"
+	"binproxy/test/lab"
 	"binproxy/test/musl"
 	"binproxy/test/need"
 )
@@ -83,9 +85,14 @@ func copyFile(t *testing.T, from, to string) {
 // installRPM installs an RPM with Debian's gzip and its C library, by rpm.
 func installRPM(t *testing.T, root, port, version string) {
 	rpmbuild, abi, top := need.Program(t, "rpmbuild", "rpm"), mustParse(t, port), t.TempDir()
-	files := debs.Made(t, "debs/bookworm/gzip-libc6-"+port, "gzip and libc6 of "+port, func(ctx context.Context, work, made string) error {
-		return debs.Unpack(ctx, "bookworm", port, work, made, "gzip", "libc6")
-	})
+	packages := debs.Of(lab.Suite, port, "gzip", "libc6")
+	unpacked := fixture.Fixture{
+		Name: "debs/gzip-libc6-" + lab.Suite + "-" + port, What: packages.String(), From: packages.From(),
+		Make: func(ctx context.Context, work, made string, held *os.File) error {
+			return packages.Unpack(ctx, work, made, held)
+		},
+	}
+	files := unpacked.For(t)
 	loader, library := "/lib/ld-linux-aarch64.so.1", "/lib/aarch64-linux-gnu"
 	if port == "amd64" {
 		loader, library = "/lib64/ld-linux-x86-64.so.2", "/lib/x86_64-linux-gnu"
@@ -112,17 +119,17 @@ cp -L %[4]s%[5]s %%{buildroot}%[5]s
 	out, err := exec.Command(rpmbuild, "-bb", "--target", abi.Machine, "--define", "_topdir "+top, "--define", "__strip /bin/true",
 		"--define", "debug_package %{nil}", "--define", "__os_install_post %{nil}", top+"/gzip.spec").CombinedOutput()
 	require.NoError(t, err, "%s", out)
-	packages, err := filepath.Glob(top + "/RPMS/*/*.rpm")
+	rpms, err := filepath.Glob(top + "/RPMS/*/*.rpm")
 	require.NoError(t, err)
-	require.Len(t, packages, 1)
-	out, err = exec.Command("rpm", "--root", root, "--dbpath", "/usr/lib/sysimage/rpm", "--ignorearch", "--nodeps", "-i", packages[0]).CombinedOutput()
+	require.Len(t, rpms, 1)
+	out, err = exec.Command("rpm", "--root", root, "--dbpath", "/usr/lib/sysimage/rpm", "--ignorearch", "--nodeps", "-i", rpms[0]).CombinedOutput()
 	require.NoError(t, err, "%s", out)
 }
 
 // installAPK builds bzip2 from its source against musl, and writes it into a database such as apk keeps.
 func installAPK(t *testing.T, root, port, version string) {
 	abi := mustParse(t, port)
-	toolchain, source, program := musl.For(t, abi), debs.Source(t, "bookworm", "bzip2"), root+"/usr/bin/bzip2"
+	toolchain, source, program := musl.For(t, abi), debs.Source(t, lab.Suite, "bzip2"), root+"/usr/bin/bzip2"
 	require.NoError(t, os.MkdirAll(root+"/usr/bin", 0o755))
 	args := []string{"-O2", "-w", "-o", program}
 	for _, name := range []string{"blocksort", "huffman", "crctable", "randtable", "compress", "decompress", "bzlib", "bzip2"} {
