@@ -1,6 +1,7 @@
 package apt
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -120,17 +121,22 @@ func (l *Lists) version(ctx context.Context, get Get, name string) (string, erro
 	return "", fmt.Errorf("%s: %w", name, ErrNoPackage)
 }
 
+// missing is the error of the first name that the lists do not have.
+func (l *Lists) missing(ctx context.Context, get Get, names []string) error {
+	for _, name := range names {
+		if _, err := l.version(ctx, get, name); errors.Is(err, ErrNoPackage) {
+			return err
+		}
+	}
+	return nil
+}
+
 // Download puts packages into a directory and returns the paths of the files, in the order of the
 // names.
 func (l *Lists) Download(ctx context.Context, dir string, names ...string) ([]string, error) {
 	return l.fetch(ctx, dir, func(get Get) (files []string, err error) {
-		for _, name := range names {
-			if _, err := l.version(ctx, get, name); err != nil {
-				return nil, err
-			}
-		}
 		if _, err := get.Run(ctx, append([]string{"download"}, names...)...); err != nil {
-			return nil, err
+			return nil, cmp.Or(l.missing(ctx, get, names), err)
 		}
 		for _, name := range names {
 			found, err := filepath.Glob(filepath.Join(get.Dir, name+"_*.deb"))

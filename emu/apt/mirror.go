@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// keyring has the keys of all of Debian's suites (package debian-archive-keyring, which apt
+// Keyring has the keys of all of Debian's suites (package debian-archive-keyring, which apt
 // depends on in Debian).
-const keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
+const Keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 // Repository is Debian's, for Packages and Sources.
 func Repository(ctx context.Context) (string, error) {
@@ -21,10 +21,10 @@ func Repository(ctx context.Context) (string, error) {
 	if mirror == "" {
 		return "", errors.New("the machine's apt names no Debian mirror; BINPROXY_MIRROR=URL names one")
 	}
-	if _, err := os.Stat(keyring); err != nil {
+	if _, err := os.Stat(Keyring); err != nil {
 		return "", fmt.Errorf("the keys of Debian's archive (package debian-archive-keyring): %w", err)
 	}
-	return "[signed-by=" + keyring + "] " + mirror, nil
+	return "[signed-by=" + Keyring + "] " + mirror, nil
 }
 
 // Mirror is the Debian mirror that BINPROXY_MIRROR names, else the one that the machine's own apt

@@ -71,7 +71,7 @@ func (d debianRoot) source(t *testing.T, dir string) []string {
 		debs.Network(t)
 		mirror, err := apt.Mirror(t.Context())
 		require.NoError(t, err)
-		return []string{"--mirror", mirror, "--keyring", "/usr/share/keyrings/debian-archive-keyring.gpg"}
+		return []string{"--mirror", mirror, "--keyring", apt.Keyring}
 	}
 	s := newSigner(t, dir)
 	args := []string{"--keyring", s.keyring, "--mirror"}

@@ -139,8 +139,7 @@ func sourceLines(ctx context.Context) ([]string, error) {
 	if mirror == "" {
 		return nil, nil
 	}
-	const keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
-	options := "[signed-by=" + keyring + "]"
+	options := "[signed-by=" + apt.Keyring + "]"
 	return []string{fmt.Sprintf("deb %[1]s %[2]s %[3]s main\ndeb-src %[1]s %[2]s %[3]s main\n", options, mirror, Suite)}, nil
 }
 
