@@ -2,6 +2,7 @@ package uml
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -68,19 +69,18 @@ func Find(name string) (*Kernel, error) {
 	return nil, fmt.Errorf("no kernel %s; see binproxy uml kernel list", name)
 }
 
-// findAny finds the first that runs here.
+// findAny finds the first that runs here. Where none does, the error is that of the first.
 func findAny() (*Kernel, error) {
 	var cannot error
 	for _, path := range candidates() {
 		k, err := Open(path)
-		if err != nil {
-			return nil, err
+		if err == nil {
+			err = k.RunsHere()
 		}
-		if err := k.RunsHere(); err == nil {
+		if err == nil {
 			return k, nil
-		} else if cannot == nil {
-			cannot = err
 		}
+		cannot = cmp.Or(cannot, err)
 	}
 	if cannot != nil {
 		return nil, cannot

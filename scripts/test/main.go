@@ -15,7 +15,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -35,6 +34,7 @@ const (
 	slowPrefix = "binproxy/test/"
 	timeout    = "40m"            // of one test binary
 	grace      = 60 * time.Second // from the signal to the kill
+	makerMode  = "-fixtures"      // the first argument of the process that makes fixtures
 )
 
 // A runner is one call of this command.
@@ -47,21 +47,28 @@ type runner struct {
 }
 
 func main() {
-	short := flag.Bool("short", false, "each capability once")
-	fixtures := flag.String("fixtures", "", "only make what takes time, with this binproxy")
-	flag.Parse()
+	// Not by package flag, for the rest are go test's own.
+	args := os.Args[1:]
+	fixtures := len(args) > 0 && args[0] == makerMode
+	if fixtures {
+		args = args[1:]
+	}
+	short := len(args) > 0 && args[0] == "-short"
+	if short {
+		args = args[1:]
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	if *fixtures != "" {
-		makeFixtures(ctx, *fixtures, *short)
+	if fixtures {
+		makeFixtures(ctx, args[0], short)
 		return
 	}
-	r := &runner{report: newReport(os.Stdout), short: *short}
+	r := &runner{report: newReport(os.Stdout), short: short}
 	// Whatever the tests leave running becomes our child, so that it can be waited for.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		r.report.fail(err.Error())
 	}
-	if err := r.all(ctx, flag.Args()); err != nil {
+	if err := r.all(ctx, args); err != nil {
 		r.report.fail(err.Error())
 	}
 	failed := r.report.close()
@@ -102,7 +109,12 @@ func (r *runner) all(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	defer stop()
+	defer func() {
+		stop()
+		if left := r.awaitChildren(); left != nil {
+			r.report.fail(left.Error())
+		}
+	}()
 	r.report.title("packages")
 	// Several of them wait most of their time.
 	if err := r.goTest(ctx, append([]string{"-p=4"}, fast...)); err != nil {
@@ -142,9 +154,7 @@ func (r *runner) goTest(ctx context.Context, args []string) error {
 	cmd := exec.CommandContext(ctx, "go", append(flags, args...)...)
 	cmd.Env = r.env
 	cmd.Stderr = os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
-	cmd.WaitDelay = grace
+	endGroup(cmd, syscall.SIGTERM)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -34,6 +35,10 @@ func (r *runner) prepare(ctx context.Context) error {
 	// It says itself what is wrong.
 	_ = r.timed(ctx, "packages", os.Stderr, "go", "run", "./scripts/packages", "scripts/packages-test")
 	wait.Wait()
+	if ctx.Err() != nil {
+		_ = r.awaitChildren() // apt-get lets dpkg end what it is at
+		return errors.New("interrupted")
+	}
 	return compiled
 }
 
@@ -42,6 +47,7 @@ func (r *runner) timed(ctx context.Context, what string, w io.Writer, argv ...st
 	began := time.Now()
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Env = r.env
+	endGroup(cmd, syscall.SIGINT)
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = nil, &said
 	if w != nil {
@@ -54,21 +60,34 @@ func (r *runner) timed(ctx context.Context, what string, w io.Writer, argv ...st
 	return nil
 }
 
+// endGroup gives a command a process group of its own, all of which gets the signal when the context
+// ends.
+func endGroup(cmd *exec.Cmd, signal syscall.Signal) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, signal) }
+	cmd.WaitDelay = grace
+}
+
 // startMaker has another process make the fixtures while tests run; who needs one that is not there
 // yet waits for it. stop ends it.
 func (r *runner) startMaker(ctx context.Context) (stop func(), err error) {
-	cmd := exec.CommandContext(ctx, "/proc/self/exe", "-fixtures", filepath.Join(r.tmp, "binproxy"), fmt.Sprintf("-short=%t", r.short))
+	args := []string{makerMode}
+	if r.short {
+		args = append(args, "-short")
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	cmd := exec.CommandContext(ctx, "/proc/self/exe", append(args, filepath.Join(r.tmp, "binproxy"))...)
 	cmd.Env = r.env
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
-	cmd.WaitDelay = grace
+	endGroup(cmd, syscall.SIGTERM)
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGTERM
 	if err := cmd.Start(); err != nil {
+		cancel()
 		return nil, err
 	}
 	r.maker = cmd.Process.Pid
 	return func() {
-		_ = cmd.Cancel()
+		cancel()
 		_ = cmd.Wait()
 		r.maker = 0
 	}, nil
@@ -90,6 +109,9 @@ func makeFixtures(ctx context.Context, program string, short bool) {
 		// With as many compilers as there are processors, behind the tests.
 		cmd := exec.CommandContext(ctx, "nice", "-n", "10", program, "uml", "kernel", "build")
 		cmd.Stderr = io.Discard
+		// It ends its compilers.
+		cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+		cmd.WaitDelay = grace / 2
 		_ = cmd.Run()
 	}
 }

@@ -78,19 +78,19 @@ func debian(t testing.TB, arch string, s signer, whole bool) (mirror string) {
 }
 
 // minbase is what debootstrap takes for that variant.
-var minbase = []string{"apt", "?essential", "?priority(required)"}
+var minbase = []string{"apt", "usr-is-merged", "?essential", "?priority(required)"}
 
 // repository is what debian signs: pool and index.
 func repository(t testing.TB, arch string, whole bool) *fixture.Fixture {
-	name, names, script := suite+"-"+arch+"-small", small, repackScript
+	set, names, script := "small", small, repackScript
 	if whole {
-		name, names, script = suite+"-"+arch, minbase, ""
+		set, names, script = "minbase", minbase, ""
 	}
-	packages := lab.Packages(t, arch, names...)
 	return &fixture.Fixture{
-		Name: "repositories/" + name, What: "a repository of Debian's packages for " + arch,
-		From: append([]string{filepath.Base(packages), script}, names...),
+		Name: "repositories/" + suite + "-" + arch + "-" + set, What: "a repository of Debian's packages for " + arch,
+		From: append([]string{script}, names...),
 		Make: func(_ context.Context, _, made string, held *os.File) error {
+			packages := lab.Packages(t, arch, set, names...)
 			debs, err := filepath.Glob(packages + "/*.deb")
 			require.NoError(t, err)
 			makeDebian(t, arch, debs, made, script, held)

@@ -9,7 +9,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"binproxy/emu/apt"
 	"binproxy/emu/arch"
@@ -40,11 +42,11 @@ func Building(t testing.TB, arch string) string {
 }
 
 // Packages is a directory with the packages of these names (or apt's patterns of names) and all that
-// they depend on.
-func Packages(t testing.TB, arch string, names ...string) string {
+// they depend on; set names them all.
+func Packages(t testing.TB, arch, set string, names ...string) string {
 	t.Helper()
 	needMmdebstrap(t)
-	return packages(arch, names).For(t)
+	return packages(arch, set, names).For(t)
 }
 
 func needMmdebstrap(t testing.TB) {
@@ -97,31 +99,40 @@ func debianRoot(name, arch string, packages []string, options ...string) *fixtur
 	for _, unread := range []string{"doc", "info", "locale", "man"} {
 		argv = append(argv, "--dpkgopt=path-exclude=/usr/share/"+unread+"/*")
 	}
-	return mmdebstrap(name, arch, ".tar", argv, func(work, made string) []string { return []string{Suite, made} })
+	return mmdebstrap(name, arch, ".tar", argv, func(made string) []string { return []string{Suite, made} })
 }
 
 // packages is a directory with packages and all that they depend on: mmdebstrap's variant that unpacks
 // them, and no more, fetches them.
-func packages(arch string, names []string) *fixture.Fixture {
+func packages(arch, set string, names []string) *fixture.Fixture {
 	argv := []string{"mmdebstrap", "--mode=chrootless", "--format=null", "--variant=extract",
 		"--architectures=" + arch, "--hook-dir=" + mergedUsr, "--include=" + strings.Join(names, ","),
 		`--extract-hook=mkdir "$MADE" && mv "$1"/var/cache/apt/archives/*.deb "$MADE"`}
-	return mmdebstrap("packages", arch, "", argv, func(work, made string) []string { return []string{Suite, "/dev/null"} })
+	return mmdebstrap("packages-"+set, arch, "", argv, func(string) []string { return []string{Suite, "/dev/null"} })
 }
 
+// aptPatience has mmdebstrap's apt end soon where no mirror answers.
+var aptPatience = []string{`--aptopt=Acquire::http::Timeout "10"`, `--aptopt=Acquire::Retries "1"`}
+
 // mmdebstrap is what a call of mmdebstrap makes; the hooks find its name in MADE.
-func mmdebstrap(name, arch, ext string, argv []string, last func(work, made string) []string) *fixture.Fixture {
+func mmdebstrap(name, arch, ext string, argv []string, last func(made string) []string) *fixture.Fixture {
 	return &fixture.Fixture{
 		Name: "roots/" + name + "-" + Suite + "-" + arch, Ext: ext,
 		What: fmt.Sprintf("a Debian root of %s (%s)", arch, name),
 		From: append([]string{Suite, onlyThere}, argv...),
 		Make: func(ctx context.Context, work, made string, held *os.File) error {
+			if os.Geteuid() != 0 {
+				return fmt.Errorf("there is no %s root in the cache yet, and only root can make one", arch)
+			}
+			if _, err := exec.LookPath(argv[0]); err != nil {
+				return err
+			}
 			sources, err := sourceLines(ctx)
 			if err != nil {
 				return err
 			}
 			fmt.Fprintf(os.Stderr, "lab: mmdebstrap makes a Debian %s root of %s (%s)\n", Suite, arch, name)
-			command := slices.Concat(argv, last(work, made), sources)
+			command := slices.Concat(argv[:1], aptPatience, argv[1:], last(made), sources)
 			return persist(ctx, filepath.Join(work, "tmp"), func() error {
 				return errors.Join(os.RemoveAll(made), runOnlyThere(ctx, work, made, held, command))
 			})
@@ -143,11 +154,15 @@ func sourceLines(ctx context.Context) ([]string, error) {
 	return []string{fmt.Sprintf("deb %[1]s %[2]s %[3]s main\ndeb-src %[1]s %[2]s %[3]s main\n", options, mirror, Suite)}, nil
 }
 
-// onlyThere runs a command in a mount namespace in which nothing can be written but below $1, part
-// of which is its /tmp: a maintainer script that forgets DPKG_ROOT cannot change the machine.
+// onlyThere runs a command in a mount namespace in which the root file system can be read only, but
+// for what is below $1, part of which is its /tmp: a maintainer script that forgets DPKG_ROOT cannot
+// change the machine there.
 const onlyThere = `set -e
+case $1 in
+/tmp/*) mount --bind /tmp /tmp ;;
+*) mount --bind "$1/tmp" /tmp ;;
+esac
 mount --bind "$1" "$1"
-mount --bind "$1/tmp" /tmp
 mount -o remount,bind,ro /
 cd "$1"
 shift
@@ -164,6 +179,8 @@ func runOnlyThere(ctx context.Context, dir, made string, held *os.File, argv []s
 	cmd := exec.CommandContext(ctx, "unshare", append(args, argv...)...)
 	cmd.Env = append(os.Environ(), "TMPDIR=/tmp", "MADE="+made, "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8")
 	cmd.ExtraFiles = []*os.File{held}
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // it ends what it has started
+	cmd.WaitDelay = 20 * time.Second
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w: %s", argv[0], err, apt.Reason(string(out)))
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"binproxy/test/built"
+	"binproxy/test/fixture"
 	"binproxy/test/need"
 )
 
@@ -50,7 +51,7 @@ func TestTrouble(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			program := filepath.Join(t.TempDir(), c.program)
-			require.NoError(t, os.Link(programs[c.goarch], program))
+			fixture.Link(t, programs[c.goarch], program)
 			script := `ulimit -c 0; if [ -n "$1" ]; then ulimit -v "$1" || exit 99; fi; shift; exec "$@"`
 			argv := append([]string{"-c", script, "sh", c.limit, restrict}, c.restrictions...)
 			argv = append(argv, built.Binproxy(t), "run", "--", program, c.how)

@@ -97,7 +97,7 @@ func dockerfile(t *testing.T, port string) string {
 func buildContext(t *testing.T, port string) string {
 	t.Helper()
 	dir := t.TempDir()
-	require.NoError(t, os.Link(lab.Building(t, port), filepath.Join(dir, "root.tar")))
+	fixture.Link(t, lab.Building(t, port), filepath.Join(dir, "root.tar"))
 	out, err := exec.Command(built.Binproxy(t), "bundle", "--arch", port, "--twins", "-o", filepath.Join(dir, "bundle")).CombinedOutput()
 	require.NoError(t, err, string(out))
 	return dir

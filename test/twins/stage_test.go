@@ -14,6 +14,7 @@ import (
 
 	"binproxy/emu/arch"
 	"binproxy/test/built"
+	"binproxy/test/fixture"
 	"binproxy/test/lab"
 	"binproxy/test/need"
 )
@@ -49,8 +50,8 @@ func TestStage(t *testing.T) {
 			if testing.Short() { // which then has a database; nothing else makes a first stage there
 				guest = lab.Root
 			}
-			require.NoError(t, os.Link(lab.Root(t, arch.Host().Debian), filepath.Join(context, "native.tar")))
-			require.NoError(t, os.Link(guest(t, "arm64"), filepath.Join(context, "guest.tar")))
+			fixture.Link(t, lab.Root(t, arch.Host().Debian), filepath.Join(context, "native.tar"))
+			fixture.Link(t, guest(t, "arm64"), filepath.Join(context, "guest.tar"))
 			out, err := exec.Command(built.Binproxy(t), "bundle", "--arch", "arm64", "-o", filepath.Join(context, "bundle")).CombinedOutput()
 			require.NoError(t, err, string(out))
 			r := lab.MustBuild(t, b, lab.Build{Context: context, Dockerfile: `FROM scratch AS twins

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// When the run is interrupted, so are the commands that it has started, and what these have started.
+func TestInterruptedEndsTheGroup(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "pid")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	r := &runner{report: newReport(io.Discard), env: os.Environ()}
+	ended := make(chan error, 1)
+	go func() {
+		ended <- r.timed(ctx, "sleep", nil, "sh", "-c", `sh -c 'echo $$ >"$0.new"; mv "$0.new" "$0"; exec sleep 600' "$0"; true`, file)
+	}()
+	var text []byte
+	require.Eventually(t, func() (there bool) {
+		var err error
+		text, err = os.ReadFile(file)
+		return err == nil
+	}, 20*time.Second, 10*time.Millisecond)
+	sleeper, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	require.NoError(t, err)
+	cancel()
+	select {
+	case err := <-ended:
+		require.Error(t, err)
+	case <-time.After(20 * time.Second):
+		t.Fatal("it goes on")
+	}
+	require.Eventually(t, func() bool { return syscall.Kill(sleeper, 0) == syscall.ESRCH }, 20*time.Second, 10*time.Millisecond)
+}
+
+// What is not the command's own flag is go test's.
+func TestArguments(t *testing.T) {
+	r := &runner{report: newReport(io.Discard), env: os.Environ(), short: true}
+	require.NoError(t, r.goTest(t.Context(), []string{"-run", "TestReason", "."}))
+	require.Equal(t, 1, r.report.passed)
+}
