@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -286,58 +285,6 @@ func sameBytes(a, b string) (bool, error) {
 	}
 	tb, err := os.ReadFile(b)
 	return err == nil && bytes.Equal(ta, tb), err
-}
-
-// removeFarm removes the farm's links and the directories that are empty then. What else lies there is not ours.
-func (m *image) removeFarm(farm string, done *Cleaned) error {
-	if !exists(farm) {
-		return nil
-	}
-	made := slices.Contains(m.journal.farms, farm)
-	changed := farm // which stays, and is to have its time
-	if made {
-		changed = filepath.Dir(farm)
-	}
-	if !within(changed, m.cfg.Dir) {
-		if err := m.touch(changed); err != nil {
-			return err
-		}
-	}
-	var dirs []string
-	err := filepath.WalkDir(farm, func(path string, d fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return err
-		case d.IsDir():
-			dirs = append(dirs, path)
-			return nil
-		case d.Type() != fs.ModeSymlink || !m.farmsOwn(farm, path):
-			m.remark("%s: not made by install: kept", display(path))
-			return nil
-		}
-		if leadsTo(path, m.cfg.Self()) {
-			done.Links++
-		}
-		return remove(path)
-	})
-	if err != nil {
-		return err
-	}
-	for _, dir := range slices.Backward(dirs) {
-		if dir == farm && !made {
-			continue
-		}
-		if err := remove(dir); err != nil && !errors.Is(err, syscall.ENOTEMPTY) {
-			return err
-		}
-	}
-	return nil
-}
-
-// farmsOwn tells a link that install made: to binproxy, or from one mirrored directory to another.
-func (m *image) farmsOwn(farm, path string) bool {
-	text, err := os.Readlink(path)
-	return err == nil && (leadsTo(path, m.cfg.Self()) || !filepath.IsAbs(text) && within(filepath.Join(filepath.Dir(path), text), farm))
 }
 
 // removeBundle removes the files of the bundle, the program and the configuration last, and the directory if nothing of others is in it.

@@ -218,7 +218,7 @@ func (m *image) cannotPlace(place string) string {
 	switch {
 	case len(filepath.Base(place)) > maxName:
 		return fmt.Sprintf("its name has over %d bytes", maxName)
-	case exists(Aside(place)) && !m.journal.placed(place):
+	case exists(Aside(place)) && !m.journal.placed(place) && !m.journal.kept[place]:
 		return display(Aside(place)) + " is in the way"
 	}
 	return ""
@@ -353,96 +353,6 @@ func (m *image) apply(farm string, p *plan, done *Installed) error {
 	return m.settle()
 }
 
-func (m *image) makeFarm(farm string) error {
-	if !slices.Contains(m.cfg.AllFarms(), farm) {
-		before := m.cfg
-		m.cfg.Farms = append(slices.Clone(m.cfg.Farms), farm)
-		m.scan.cfg, m.scan.root.Farms = m.cfg, m.cfg.AllFarms()
-		step()
-		if err := m.cfg.Save(); err != nil {
-			return err
-		}
-		m.did(before.Save)
-	}
-	switch {
-	case exists(farm) && m.journal.size > 0:
-		return nil
-	case exists(farm):
-		return m.touch(farm) // a journal of nothing would be a lost one
-	}
-	if err := m.journal.add(record{verb: verbFarm, path: farm}); err != nil {
-		return err
-	}
-	if !within(farm, m.cfg.Dir) {
-		if err := m.touch(filepath.Dir(farm)); err != nil {
-			return err
-		}
-	}
-	return m.mkdir(farm)
-}
-
-func (m *image) mkdir(dir string) error {
-	if err := mkdir(dir); err != nil {
-		return err
-	}
-	m.did(func() error { return remove(dir) })
-	return nil
-}
-
-// mkdirs makes a directory of the farm with those above it; the farm itself is there.
-func (m *image) mkdirs(dir string) error {
-	if exists(dir) {
-		return nil
-	}
-	if err := m.mkdirs(filepath.Dir(dir)); err != nil {
-		return err
-	}
-	return m.mkdir(dir)
-}
-
-// makeLinks makes the farm's links: first the directories that are links in the image, then one for each command.
-func (m *image) makeLinks(farm string, p *plan, done *Installed) error {
-	for _, dir := range slices.Sorted(maps.Keys(p.mirrors)) {
-		to, err := filepath.Rel(filepath.Dir(farm+dir), farm+p.mirrors[dir])
-		if err != nil {
-			return err
-		}
-		if _, err := m.farmLink(to, farm+dir); err != nil {
-			return err
-		}
-	}
-	for _, path := range p.links {
-		added, err := m.farmLink(m.cfg.Self(), farm+path)
-		if err != nil {
-			return err
-		}
-		if added {
-			done.Added++
-		}
-	}
-	done.Links = len(p.links)
-	return nil
-}
-
-func (m *image) farmLink(target, path string) (added bool, err error) {
-	if text, err := os.Readlink(path); err == nil && text != target {
-		if err := remove(path); err != nil {
-			return false, err
-		}
-	}
-	if exists(path) {
-		return false, nil
-	}
-	if err := m.mkdirs(filepath.Dir(path)); err != nil {
-		return false, err
-	}
-	if err := symlink(target, path); err != nil {
-		return false, err
-	}
-	m.did(func() error { return remove(path) })
-	return true, nil
-}
-
 func (m *image) makePlaces(p *plan, done *Installed) error {
 	groups := m.groups(p)
 	for _, place := range p.places {
@@ -542,36 +452,4 @@ func putLink(self, path string) error {
 		return err
 	}
 	return rename(spare, path)
-}
-
-// dropLinks removes the farm's links whose guest has gone, or is none any more.
-func (m *image) dropLinks(farm string, done *Installed) error {
-	links, err := m.farmLinks(farm)
-	if err != nil {
-		return err
-	}
-	for _, link := range links {
-		if f, ok := m.scan.look(strings.TrimPrefix(link, farm)); ok && f.routed() {
-			continue
-		}
-		if err := remove(link); err != nil {
-			return err
-		}
-		done.Dropped++
-	}
-	return nil
-}
-
-// farmLinks lists the links of a farm that lead to binproxy.
-func (m *image) farmLinks(farm string) (links []string, err error) {
-	err = filepath.WalkDir(farm, func(path string, d fs.DirEntry, err error) error {
-		if path == farm && errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		if err == nil && d.Type() == fs.ModeSymlink && leadsTo(path, m.cfg.Self()) {
-			links = append(links, path)
-		}
-		return err
-	})
-	return links, err
 }

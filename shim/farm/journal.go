@@ -23,6 +23,7 @@ const JournalName = ".journal"
 //	place "PATH" GROUP       a link is put in PATH's place; GROUP is a number that all hard links of one file share, 0 for none
 //	sibling "PATH" GROUP     PATH is a hard link of the group that stays where it is
 //	relink "PATH"            PATH is made a hard link of its group again
+//	kept "PATH"              the link PATH in a farm, none of install's, makes way for one that is
 //	damaged "DIR"            the journal of the bundle DIR lacked what follows, and perhaps more
 //
 // Names are quoted as Go quotes strings, so that every byte of a name comes back. Records say what was begun, the file system what
@@ -40,6 +41,7 @@ const (
 	verbPlace   = "place"
 	verbSibling = "sibling"
 	verbRelink  = "relink"
+	verbKept    = "kept"
 	verbDamaged = "damaged"
 )
 
@@ -59,7 +61,7 @@ func (r record) String() string {
 func parseRecord(line string) (record, bool) {
 	verb, rest, _ := strings.Cut(line, " ")
 	switch verb {
-	case verbFarm, verbMtime, verbSettled, verbPlace, verbSibling, verbRelink, verbDamaged:
+	case verbFarm, verbMtime, verbSettled, verbPlace, verbSibling, verbRelink, verbKept, verbDamaged:
 	default:
 		return record{}, false
 	}
@@ -93,12 +95,13 @@ type journal struct {
 	places  []string             // in the order of their records
 	groups  map[string]int64     // of places and siblings
 	relinks map[string]bool
-	last    int64 // the highest group number
-	damaged bool  // there is a line that nobody wrote, or a place without one
+	kept    map[string]bool // links of farms that lie aside, or were to
+	last    int64           // the highest group number
+	damaged bool            // there is a line that nobody wrote, or a place without one
 }
 
 func newJournal(path string) *journal {
-	return &journal{path: path, mtimes: map[string]time.Time{}, groups: map[string]int64{}, relinks: map[string]bool{}}
+	return &journal{path: path, mtimes: map[string]time.Time{}, groups: map[string]int64{}, relinks: map[string]bool{}, kept: map[string]bool{}}
 }
 
 // readJournal reads a bundle's journal; one that is not there is empty.
@@ -136,6 +139,8 @@ func (j *journal) note(r record) {
 		delete(j.mtimes, r.path)
 	case verbRelink:
 		j.relinks[r.path] = true
+	case verbKept:
+		j.kept[r.path] = true
 	case verbDamaged:
 		j.damaged = true
 	case verbPlace:

@@ -101,6 +101,21 @@ func tree(t testing.TB, dir, root string) {
 	age(t, dir)
 }
 
+// overridden is a tree with a farm that somebody has put links of his own into: in the place of a
+// command's, and in that of a directory's.
+func overridden(t testing.TB, dir, root string) {
+	tree(t, dir, root)
+	farm := filepath.Join(dir, ownFarm, root)
+	require.NoError(t, os.MkdirAll(filepath.Join(farm, "usr/bin"), 0o755))
+	for name, target := range map[string]string{"usr/bin/date": "usr/sbin/date", "bin": "usr/local/bin"} {
+		require.NoError(t, os.Symlink(filepath.Join(root, target), filepath.Join(farm, name)))
+	}
+	age(t, dir)
+}
+
+// ownFarm is such a farm.
+const ownFarm = "opt/farm"
+
 // age gives every file and directory a time of its own in the past, with nanoseconds.
 func age(t testing.TB, dir string) {
 	var paths []string
@@ -121,9 +136,13 @@ func bundle(t testing.TB, root string) config.Config {
 	dir := filepath.Join(root, "binproxy")
 	require.NoError(t, os.Mkdir(dir, 0o755))
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "lib"), 0o755))
+	conf := "emulator aarch64 qemu-aarch64 lib/ld.so\n"
+	if farm := filepath.Join(root, ownFarm); exists(farm) {
+		conf += "farm " + farm + "\n"
+	}
 	for name, text := range map[string]string{
 		config.Binary: "binproxy", "qemu-aarch64": "qemu", "lib/ld.so": "loader", "lib/libc.so": "libc",
-		config.Name: "emulator aarch64 qemu-aarch64 lib/ld.so\n",
+		config.Name: conf,
 	} {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755))
 	}
