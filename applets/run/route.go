@@ -1,11 +1,9 @@
 package run
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -116,31 +114,11 @@ func (f *flagsOf) guests() ([]*arch.ABI, error) {
 
 // commandABI is the ABI of the command's own file; nil where that is none of an ELF, or not there.
 func commandABI(c supervise.Config) *arch.ABI {
-	root, err := os.OpenRoot(cmp.Or(c.Root, "/"))
+	info, err := elfinfo.Header(supervise.Head(c))
 	if err != nil {
 		return nil
 	}
-	defer root.Close()
-	for _, path := range supervise.Candidates(c.Command, c.Env) {
-		if !filepath.IsAbs(path) {
-			dir, _ := os.Getwd()
-			if c.Root != "" {
-				dir = "/"
-			}
-			path = filepath.Join(cmp.Or(c.Dir, dir), path)
-		}
-		file, err := root.Open(strings.TrimLeft(path, "/"))
-		if err != nil {
-			continue
-		}
-		defer file.Close()
-		info, err := elfinfo.Read(file)
-		if err != nil {
-			return nil
-		}
-		return info.ABI()
-	}
-	return nil
+	return info.ABI()
 }
 
 // ask says what the choice depends on.

@@ -15,6 +15,41 @@ import (
 	"binproxy/emu/supervise"
 )
 
+// TestCommandABI finds the command as its exec would, in another root by that root's links.
+func TestCommandABI(t *testing.T) {
+	root := t.TempDir()
+	for _, dir := range []string{"usr/bin", "etc/alternatives", "opt"} {
+		require.NoError(t, os.MkdirAll(filepath.Join(root, dir), 0o755))
+	}
+	guest := arch.Get("s390x")
+	require.NoError(t, os.WriteFile(filepath.Join(root, "usr/bin/tool.real"), tiny.Program(guest), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(root, "opt/text"), []byte("text\n"), 0o755))
+	for name, target := range map[string]string{
+		"usr/bin/tool": "/etc/alternatives/tool", "etc/alternatives/tool": "/usr/bin/tool.real", "bin": "/usr/bin",
+		"opt/climbs": "../../../../usr/bin/tool.real", "opt/outside": root + "/usr/bin/tool.real",
+	} {
+		require.NoError(t, os.Symlink(target, filepath.Join(root, name)))
+	}
+	path := []string{"PATH=/nowhere:/opt:/bin"}
+	for _, c := range []struct {
+		config supervise.Config
+		want   *arch.ABI
+	}{
+		{supervise.Config{Root: root, Command: "/usr/bin/tool"}, guest},
+		{supervise.Config{Root: root, Command: "tool", Env: path}, guest},
+		{supervise.Config{Root: root, Command: "./tool", Dir: "/bin"}, guest},
+		{supervise.Config{Root: root, Command: "/opt/climbs"}, guest},
+		{supervise.Config{Root: root, Command: "/opt/outside"}, nil},
+		{supervise.Config{Root: root, Command: "/opt/text"}, nil},
+		{supervise.Config{Root: root, Command: "none", Env: path}, nil},
+		{supervise.Config{Command: root + "/opt/outside"}, guest},
+		{supervise.Config{Command: "./outside", Dir: root + "/opt"}, guest},
+		{supervise.Config{Command: root + "/usr/bin/tool"}, nil}, // its link means the machine's own root
+	} {
+		assert.Equal(t, c.want, commandABI(c.config), "%+v", c.config)
+	}
+}
+
 // TestUnregistered: only a guest's program that the kernel did not take is a matter of entries.
 func TestUnregistered(t *testing.T) {
 	dir := t.TempDir()

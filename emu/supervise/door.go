@@ -1,6 +1,12 @@
 package supervise
 
-import "binproxy/emu/supervise/launch"
+import (
+	"golang.org/x/sys/unix"
+
+	"binproxy/emu/supervise/launch"
+	"binproxy/emu/supervise/sight"
+	"binproxy/emu/sys"
+)
 
 // What others need of the launcher.
 
@@ -19,6 +25,44 @@ func Enter(c Config) error { return launch.Enter(c.command()) }
 
 // Candidates lists the paths that a command may be found at, by the PATH of the environment.
 func Candidates(name string, env []string) []string { return launch.Candidates(name, env) }
+
+// Head is how the file starts that the command is, found in its root and from its working directory
+// as Enter's exec would; nil where there is none, or no /proc to look it up by.
+func Head(c Config) []byte {
+	proc, err := sys.OpenProc()
+	if err != nil {
+		return nil
+	}
+	defer unix.Close(proc)
+	self, err := sys.Openat(proc, "self/fd", unix.O_PATH|unix.O_DIRECTORY)
+	if err != nil {
+		return nil
+	}
+	defer unix.Close(self)
+	s, err := sight.New(proc, self)
+	if err != nil {
+		return nil
+	}
+	for _, path := range Candidates(c.Command, c.Env) {
+		if head := headOf(s, c, path); head != nil {
+			return head
+		}
+	}
+	return nil
+}
+
+func headOf(s *sight.Sight, c Config, path string) []byte {
+	v, err := s.Ahead(c.Root, c.Dir)
+	if err != nil {
+		return nil
+	}
+	defer v.Close()
+	file, errno := v.Open(path)
+	if errno != 0 {
+		return nil
+	}
+	return file.Head
+}
 
 func (c *Config) command() launch.Command {
 	return launch.Command{Name: c.Command, Argv: c.Argv, Env: c.Env, Root: c.Root, Dir: c.Dir}

@@ -14,6 +14,8 @@
 package sight
 
 import (
+	"cmp"
+	"os"
 	"strconv"
 	"strings"
 
@@ -70,6 +72,31 @@ func (s *Sight) View(tid int, path string, dirfd int) (*View, error) {
 		v.Close()
 		return nil, err
 	}
+	return v, nil
+}
+
+// Ahead is the view that a process of ours will have when it has changed its root directory, unless
+// that is "", and then its working directory, unless that is.
+func (s *Sight) Ahead(root, dir string) (*View, error) {
+	v := &View{sight: s, tid: os.Getpid(), stance: stance{ids: s.ids}, Root: -1, dir: -1, Follow: true}
+	var err error
+	if v.Root, err = sys.Openat(unix.AT_FDCWD, cmp.Or(root, "/"), unix.O_PATH|unix.O_DIRECTORY); err != nil {
+		return nil, err
+	}
+	if v.dir, err = sys.Openat(unix.AT_FDCWD, cmp.Or(root, "."), unix.O_PATH|unix.O_DIRECTORY); err != nil {
+		v.Close()
+		return nil, err
+	}
+	if dir == "" {
+		return v, nil
+	}
+	fd, errno := v.Find(dir)
+	if errno != 0 {
+		v.Close()
+		return nil, errno
+	}
+	unix.Close(v.dir)
+	v.dir = fd
 	return v, nil
 }
 

@@ -145,6 +145,46 @@ func TestOpen(t *testing.T) {
 	})
 }
 
+// A process that changes its root finds files as it will then: its links lead through that root, and
+// its working directory is one of it.
+func TestAhead(t *testing.T) {
+	d := newTree(t)
+	t.Chdir(filepath.Join(d.dir, "dir"))
+	sights(t, func(t *testing.T, s *Sight) {
+		for _, c := range []struct {
+			root, dir, path string
+			want            string // the file
+			errno           syscall.Errno
+		}{
+			{d.dir, "", "/absolute", "bin/tool", 0},
+			{d.dir, "", "absolute", "bin/tool", 0},
+			{d.dir, "", "/above", "bin/tool", 0},
+			{d.dir, "", "../../bin/tool", "bin/tool", 0},
+			{d.dir, "dir/sub", "../../absolute", "bin/tool", 0},
+			{d.dir, "/dir/up/dir", "../bin/tool", "bin/tool", 0},
+			{d.dir, "", d.dir + "/bin/tool", "", unix.ENOENT},
+			{d.dir, "", "/dangling", "", unix.ENOENT},
+			{"", "", "../bin/tool", "bin/tool", 0},
+			{"", "", d.dir + "/relative", "bin/tool", 0},
+			{"", "sub", "../../bin/tool", "bin/tool", 0},
+			{"", d.dir, "bin/tool", "bin/tool", 0},
+		} {
+			v, err := s.Ahead(c.root, c.dir)
+			require.NoError(t, err)
+			_, errno := v.Open(c.path)
+			require.Equal(t, c.errno, errno, c.path)
+			if errno == 0 {
+				require.Equal(t, c.want, d.name(s, v.Last.FD), c.path)
+			}
+			v.Close()
+		}
+		_, err := s.Ahead(d.dir, "nowhere")
+		require.ErrorIs(t, err, unix.ENOENT)
+		_, err = s.Ahead(d.dir+"/plain", "")
+		require.ErrorIs(t, err, unix.ENOTDIR)
+	})
+}
+
 // Where the kernel may refuse the file, or somebody has it open for writing, it is to be asked.
 func TestDoubt(t *testing.T) {
 	d := newTree(t)
