@@ -24,7 +24,7 @@ import (
 type Options struct {
 	ABI      *arch.ABI
 	Location string            // the root
-	Name     string            // "" for the ABI's QEMU name
+	Name     string            // "" for the ABI's own
 	Binds    []string          // SRC[:DST]
 	NoHome   bool              // without the home directories
 	Route    string            // "" for the one that works: the host's entry, where it has F, else a namespace's own, else a supervisor
