@@ -70,7 +70,7 @@ func (f *flagsOf) by(choice route.Choice, c supervise.Config) error {
 	case choice.Outer:
 		return supervise.Enter(c)
 	case choice.Route == route.Kernel:
-		return unregistered(supervise.Enter(c), c)
+		return unregistered(supervise.Enter(c), f.own)
 	case choice.Route == route.Userns:
 		return ended(supervise.RunInNamespace(c))
 	case choice.Route == route.Farm:
@@ -82,8 +82,8 @@ func (f *flagsOf) by(choice route.Choice, c supervise.Config) error {
 }
 
 // unregistered says of a guest program that the kernel did not take what it would have needed.
-func unregistered(err error, c supervise.Config) error {
-	abi := commandABI(c)
+// abi is the command's, found before its root was entered.
+func unregistered(err error, abi *arch.ABI) error {
 	if !errors.Is(err, unix.ENOEXEC) || abi == nil || abi.Native(arch.Host()) {
 		return err
 	}
@@ -130,7 +130,8 @@ func (f *flagsOf) ask(c supervise.Config) (a route.Ask, err error) {
 	if a.ABIs, err = f.guests(); err != nil {
 		return a, err
 	}
-	own := commandABI(c)
+	f.own = commandABI(c)
+	own := f.own
 	if own != nil && own.Native(arch.Host()) {
 		own = nil
 	}

@@ -1,7 +1,10 @@
 package run
 
 import (
+	"errors"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -12,7 +15,9 @@ import (
 	"binproxy/emu/arch"
 	"binproxy/emu/elfinfo/tiny"
 	"binproxy/emu/exit"
+	"binproxy/emu/route"
 	"binproxy/emu/supervise"
+	"binproxy/test/need"
 )
 
 // TestCommandABI finds the command as its exec would, in another root by that root's links.
@@ -52,16 +57,43 @@ func TestCommandABI(t *testing.T) {
 
 // TestUnregistered: only a guest's program that the kernel did not take is a matter of entries.
 func TestUnregistered(t *testing.T) {
-	dir := t.TempDir()
-	guest, text := filepath.Join(dir, "guest"), filepath.Join(dir, "text")
-	require.NoError(t, os.WriteFile(guest, tiny.Program(arch.Get("s390x")), 0o755))
-	require.NoError(t, os.WriteFile(text, []byte("text\n"), 0o755))
+	guest := arch.Get("s390x")
 	refused := exit.With(exit.CannotRun, unix.ENOEXEC)
 
-	err := unregistered(refused, supervise.Config{Command: guest})
+	err := unregistered(refused, guest)
 	assert.ErrorContains(t, err, "exec format error: --route kernel needs an entry of the host for s390x")
 	assert.Equal(t, exit.CannotRun, exit.Code(err))
 
-	assert.Equal(t, refused, unregistered(refused, supervise.Config{Command: text}))
-	assert.Equal(t, unix.EACCES, unregistered(unix.EACCES, supervise.Config{Command: guest}))
+	assert.Equal(t, refused, unregistered(refused, nil))
+	assert.Equal(t, refused, unregistered(refused, arch.Host()))
+	assert.Equal(t, unix.EACCES, unregistered(unix.EACCES, guest))
+}
+
+// envRun has the test's program be `run` with the arguments that it is given.
+const envRun = "RUN_TEST_RUN"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(envRun) == "" {
+		os.Exit(m.Run())
+	}
+	err := run(os.Args[1:])
+	fmt.Fprintln(os.Stderr, err)
+	os.Exit(exit.Code(err))
+}
+
+// TestUnregisteredInRoot: what the kernel did not take is known when the command's root has been
+// entered, too, and behind the links of that root.
+func TestUnregisteredInRoot(t *testing.T) {
+	need.Root(t)
+	guest := arch.Get("m68k")
+	need.Given(t, errors.Is(route.Prove(guest, ""), route.ErrUnknown), "a host without an entry for "+guest.Name)
+	root := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(root, "real"), tiny.Program(guest), 0o755))
+	require.NoError(t, os.Symlink("/real", filepath.Join(root, "tool")))
+	cmd := exec.Command(os.Args[0], "--route", "kernel", "--root", root, "--", "/tool")
+	cmd.Env = append(os.Environ(), envRun+"=1")
+	said, err := cmd.CombinedOutput()
+	require.Error(t, err, "%s", said)
+	assert.Equal(t, exit.CannotRun, cmd.ProcessState.ExitCode(), "%s", said)
+	assert.Contains(t, string(said), "--route kernel needs an entry of the host for m68k")
 }

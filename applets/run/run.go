@@ -60,6 +60,7 @@ type flagsOf struct {
 	identity                     identity.Identity
 	emulators, env               applet.List
 	bundle                       config.Config
+	own                          *arch.ABI // the command's; nil where it is not known
 	report                       report
 	twins                        string
 	noTwin                       applet.List
