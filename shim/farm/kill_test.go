@@ -175,7 +175,10 @@ func overriddenTree(t *testing.T) string {
 func TestKilledAtEachChange(t *testing.T) { killEverywhere(t, freshTree) }
 
 // TestKilledAtEachChangeOfALink has links in the farm that install did not make.
-func TestKilledAtEachChangeOfALink(t *testing.T) { killEverywhere(t, overriddenTree) }
+func TestKilledAtEachChangeOfALink(t *testing.T) {
+	need.Long(t)
+	killEverywhere(t, overriddenTree)
+}
 
 func TestKilledAtEachChangeWithoutExchange(t *testing.T) {
 	need.Long(t)
