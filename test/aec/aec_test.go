@@ -39,11 +39,13 @@ type who struct {
 
 func root(t testing.TB) who {
 	host.Need(t)
+	need.Emulator(t, "aarch64")
 	return who{t: t}
 }
 
 func user(t testing.TB) who {
 	host.Need(t)
+	need.Emulator(t, "aarch64")
 	need.Program(t, "newuidmap", "uidmap")
 	return who{t: t, home: host.Home(t)}
 }
