@@ -5,6 +5,9 @@ set -u
 dir=$1
 group=binproxy-${dir##*-}
 trap '' INT HUP TERM
+# dockerd has a containerd that is slow to end write its stacks there.
+mkdir -p "$dir/tmp"
+export TMPDIR="$dir/tmp"
 
 # dockerd also writes outside its folders (a key, plugin sockets). It sees the machine's /etc, /run and /opt, and writes to DIR.
 for top in etc run opt; do
