@@ -11,7 +11,7 @@ import (
 	"binproxy/emu/exit"
 	"binproxy/emu/identity"
 	"binproxy/emu/kernel"
-	"binproxy/emu/mntns"
+	"binproxy/emu/container"
 )
 
 // Applet is the row of the table.
@@ -60,17 +60,17 @@ func run(args []string) error {
 		return list(args[1:])
 	case "remove":
 		return remove(args[1:])
-	case mntns.Entrypoint:
-		return mntns.Make()
-	case mntns.AnchorEntrypoint:
-		return mntns.Hold()
-	case mntns.InsideEntrypoint:
+	case container.Entrypoint:
+		return container.Make()
+	case container.AnchorEntrypoint:
+		return container.Hold()
+	case container.InsideEntrypoint:
 		if len(args) == 2 {
-			return mntns.Inside(args[1])
+			return container.Inside(args[1])
 		}
-	case mntns.ProveEntrypoint:
+	case container.ProveEntrypoint:
 		if len(args) == 2 && arch.Get(args[1]) != nil {
-			return mntns.Prove(args[1])
+			return container.Prove(args[1])
 		}
 	}
 	return exit.Errorf(exit.Failed, "container: %q is none of create, enter, list, remove; see binproxy help container", args[0])
@@ -78,7 +78,7 @@ func run(args []string) error {
 
 func create(args []string) error {
 	var binds applet.List
-	o := mntns.Options{Warn: func(format string, args ...any) { fmt.Fprintf(os.Stderr, "binproxy: "+format+"\n", args...) }}
+	o := container.Options{Warn: func(format string, args ...any) { fmt.Fprintf(os.Stderr, "binproxy: "+format+"\n", args...) }}
 	flags := applet.NewFlags("container create")
 	abi := flags.String("arch", "", "")
 	flags.StringVar(&o.Location, "location", "", "")
@@ -96,7 +96,7 @@ func create(args []string) error {
 		return exit.Errorf(exit.Failed, "container create: it is --arch ARCH --location DIR, and flags; see binproxy help container")
 	}
 	switch o.Route {
-	case "", mntns.RouteKernel, mntns.RouteUserns, mntns.RouteSupervise:
+	case "", container.RouteKernel, container.RouteUserns, container.RouteSupervise:
 	default:
 		return exit.Errorf(exit.Failed, "container create: --route is kernel, userns or supervise, not %q", o.Route)
 	}
@@ -107,7 +107,7 @@ func create(args []string) error {
 	if o.Identity, err = told(o.Identity, o.ABI); err != nil {
 		return err
 	}
-	c, err := mntns.Create(o)
+	c, err := container.Create(o)
 	if err != nil {
 		return err
 	}
@@ -116,7 +116,7 @@ func create(args []string) error {
 }
 
 func enter(args []string) error {
-	var v mntns.Visit
+	var v container.Visit
 	flags := applet.NewFlags("container enter")
 	flags.StringVar(&v.User, "user", "", "")
 	flags.Identity(&v.Identity)
@@ -135,7 +135,7 @@ func enter(args []string) error {
 		return err
 	}
 	v.Proc = identity.ProcTrace
-	return mntns.Enter(before[0], v)
+	return container.Enter(before[0], v)
 }
 
 // told finishes the identity that the flags set, and warns of a release that promises calls which the kernel lacks.
@@ -162,7 +162,7 @@ func list(args []string) error {
 	if _, err := applet.NewFlags("container list").Parse(args); err != nil {
 		return err
 	}
-	all, err := mntns.List()
+	all, err := container.List()
 	if err != nil {
 		return err
 	}
@@ -190,5 +190,5 @@ func remove(args []string) error {
 	if len(names) != 1 {
 		return exit.Errorf(exit.Failed, "container remove: name one container; binproxy container list has them")
 	}
-	return mntns.Remove(names[0])
+	return container.Remove(names[0])
 }

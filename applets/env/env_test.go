@@ -11,7 +11,7 @@ import (
 
 	"binproxy/emu/config"
 	"binproxy/shim/farm"
-	"binproxy/test/need"
+	"binproxy/test/lib/need"
 )
 
 func TestPath(t *testing.T) {

@@ -16,8 +16,8 @@ import (
 	"binproxy/emu/config"
 	"binproxy/emu/exit"
 	"binproxy/emu/identity"
-	"binproxy/test/built"
-	"binproxy/test/need"
+	"binproxy/test/lib/built"
+	"binproxy/test/lib/need"
 )
 
 // TestUnameOnlyScripts runs the scripts as the user that runs the tests. Their command uname-only DIR [RELEASE] is

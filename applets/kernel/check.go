@@ -8,8 +8,8 @@ import (
 	"binproxy/applets/applet"
 	"binproxy/emu/exit"
 	facts "binproxy/emu/kernel"
+	"binproxy/emu/kernel/answers"
 	"binproxy/emu/kernel/check"
-	"binproxy/emu/kernel/probe"
 )
 
 // couldNotTell is the exit status of a check that has no answer, also where a path could not be read.
@@ -70,7 +70,7 @@ func kernelToCheck(text string) (check.Kernel, error) {
 	if text != "host" {
 		return promised, nil
 	}
-	report, err := probe.Run("kernel", probeChild)
+	report, err := answers.Run("kernel", probeChild)
 	if err != nil {
 		return check.Kernel{}, failed(err)
 	}
@@ -83,15 +83,15 @@ func kernelToCheck(text string) (check.Kernel, error) {
 }
 
 // probed is the live answer to a call of one of the host's ABIs.
-func probed(report *probe.Report, c facts.Call) (check.Answer, bool) {
+func probed(report *answers.Report, c facts.Call) (check.Answer, bool) {
 	for _, l := range report.Lacking {
 		if l.ABI == c.ABI {
 			return check.Answer{Source: "live probe: the kernel does not serve " + l.ABI.Name}, true
 		}
 	}
 	for _, r := range report.Results {
-		if r.Call == c && r.State != probe.Unasked {
-			return check.Answer{Has: r.State != probe.Absent, Refused: r.State == probe.Refused && r.By == "filter", Source: "live probe: " + string(r.State)}, true
+		if r.Call == c && r.State != answers.Unasked {
+			return check.Answer{Has: r.State != answers.Absent, Refused: r.State == answers.Refused && r.By == "filter", Source: "live probe: " + string(r.State)}, true
 		}
 	}
 	return check.Answer{}, false

@@ -17,7 +17,7 @@ import (
 	"binproxy/emu/arch"
 	"binproxy/emu/exit"
 	facts "binproxy/emu/kernel"
-	"binproxy/emu/kernel/probe"
+	"binproxy/emu/kernel/answers"
 )
 
 // Applet is the row of the table.
@@ -55,7 +55,7 @@ func run(args []string) error {
 	case "probe":
 		return probeKernel(os.Stdout, rest)
 	case probeChild:
-		return failed(probe.Child(os.Stdout, rest))
+		return failed(answers.Child(os.Stdout, rest))
 	case "run":
 		return runAs(rest)
 	case "record":

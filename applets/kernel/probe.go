@@ -9,7 +9,7 @@ import (
 
 	"binproxy/applets/applet"
 	"binproxy/emu/exit"
-	"binproxy/emu/kernel/probe"
+	"binproxy/emu/kernel/answers"
 )
 
 // probeChild is the private sub-command of the process that makes the calls.
@@ -17,13 +17,13 @@ const probeChild = "probe-child"
 
 // probeJSON is `kernel probe --json`.
 type probeJSON struct {
-	Release  string         `json:"release"`
-	Promise  string         `json:"promise"`
-	ABI      string         `json:"abi"`
-	Lacking  []lackingJSON  `json:"lacking"`
-	Seccomp  probe.Filters  `json:"seccomp"`
-	Calls    []answerJSON   `json:"calls"`
-	Disagree []disagreeJSON `json:"disagreements"`
+	Release  string          `json:"release"`
+	Promise  string          `json:"promise"`
+	ABI      string          `json:"abi"`
+	Lacking  []lackingJSON   `json:"lacking"`
+	Seccomp  answers.Filters `json:"seccomp"`
+	Calls    []answerJSON    `json:"calls"`
+	Disagree []disagreeJSON  `json:"disagreements"`
 }
 
 // lackingJSON is an ABI that the kernel does not serve.
@@ -60,7 +60,7 @@ func probeKernel(w io.Writer, args []string) error {
 	if err != nil {
 		return err
 	}
-	report, err := probe.Run("kernel", probeChild)
+	report, err := answers.Run("kernel", probeChild)
 	if err != nil {
 		return failed(err)
 	}
@@ -80,7 +80,7 @@ func probeKernel(w io.Writer, args []string) error {
 	return nil
 }
 
-func probeDocument(report *probe.Report, name, promise string, differ []probe.Disagreement) probeJSON {
+func probeDocument(report *answers.Report, name, promise string, differ []answers.Disagreement) probeJSON {
 	doc := probeJSON{Release: name, Promise: promise, ABI: report.ABI.Name, Seccomp: report.Filters, Lacking: []lackingJSON{}, Disagree: []disagreeJSON{}}
 	for _, l := range report.Lacking {
 		doc.Lacking = append(doc.Lacking, lackingJSON{l.ABI.Name, l.Why})
@@ -107,7 +107,7 @@ func printProbe(w io.Writer, doc probeJSON) {
 	fmt.Fprintf(w, "seccomp: %s\n", seccompText(doc.Seccomp))
 	t := columns(w)
 	for _, a := range doc.Calls {
-		if a.State == string(probe.Present) && a.Why == "" {
+		if a.State == string(answers.Present) && a.Why == "" {
 			continue
 		}
 		row(t, a.ABI, a.Nr, a.Name, a.State, a.Errno, strings.TrimSpace(a.By+" "+a.Why))
@@ -139,7 +139,7 @@ func printCounts(w io.Writer, calls []answerJSON) {
 	}
 }
 
-func seccompText(f probe.Filters) string {
+func seccompText(f answers.Filters) string {
 	s := f.Mode
 	if f.Count != "" && f.Count != "0" {
 		s += ", " + f.Count + " filters"

@@ -17,7 +17,7 @@ import (
 	"binproxy/emu/exit"
 	"binproxy/emu/route"
 	"binproxy/emu/supervise"
-	"binproxy/test/need"
+	"binproxy/test/lib/need"
 )
 
 // TestCommandABI finds the command as its exec would, in another root by that root's links.

@@ -15,8 +15,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"binproxy/test/archive"
-	"binproxy/test/need"
+	"binproxy/test/lib/archive"
+	"binproxy/test/lib/need"
 )
 
 // two is an archive of two packages.

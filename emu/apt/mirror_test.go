@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"binproxy/test/need"
+	"binproxy/test/lib/need"
 )
 
 // apt's configuration, in both of its forms, is read by apt itself.

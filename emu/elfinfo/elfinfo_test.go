@@ -12,8 +12,8 @@ import (
 
 	"binproxy/emu/arch"
 	"binproxy/emu/elfinfo"
-	"binproxy/test/built"
-	"binproxy/test/need"
+	"binproxy/test/lib/built"
+	"binproxy/test/lib/need"
 )
 
 // The reference is Go's debug/elf, on real programs of each class and byte order.

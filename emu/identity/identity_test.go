@@ -10,7 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"binproxy/test/need"
+	"binproxy/test/lib/need"
 )
 
 func getenv(vars ...string) func(string) string {

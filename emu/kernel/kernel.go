@@ -3,7 +3,7 @@
 //
 // The facts are tables that scripts/gen-kernel makes from scripts/kernel-facts: arrays of small integers, sorted by number, that
 // point into lists of words. They are data of the binary; a lookup is a binary search, and nothing runs at start-up. Every fact names
-// its source. What a table says is a promise of a release; what the running kernel does is for a probe to find out (emu/kernel/probe).
+// its source. What a table says is a promise of a release; what the running kernel does is for a probe to find out (emu/kernel/answers).
 package kernel
 
 import (

@@ -12,7 +12,7 @@ import (
 
 	"binproxy/emu/arch"
 	"binproxy/emu/sys"
-	"binproxy/test/need"
+	"binproxy/test/lib/need"
 )
 
 func TestParse(t *testing.T) {

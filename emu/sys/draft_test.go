@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
-	"binproxy/test/need"
+	"binproxy/test/lib/need"
 )
 
 func TestDraft(t *testing.T) {

@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"binproxy/test/archive"
-	"binproxy/test/need"
+	"binproxy/test/lib/archive"
+	"binproxy/test/lib/need"
 )
 
 // compileC compiles a program in C.

@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"binproxy/emu/apt"
-	"binproxy/test/archive"
-	"binproxy/test/need"
+	"binproxy/test/lib/archive"
+	"binproxy/test/lib/need"
 )
 
 // addSource adds a package of a kernel's source, which make builds in a moment: what it calls

@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"binproxy/test/lab"
+	"binproxy/test/lib/lab"
 )
 
 // job is what a guest does in an arm64 Debian root of its own: a command, and what is done to the root before it.

@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"binproxy/emu/arch"
-	"binproxy/test/lab"
+	"binproxy/test/lib/lab"
 )
 
 // A job with twins runs by the supervised route with twins of this host, or of a Debian root of the host's architecture and the guest's release,

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"syscall"
 
-	"binproxy/test/lab"
+	"binproxy/test/lib/lab"
 )
 
 const (

@@ -28,13 +28,13 @@ func generate(fsys fs.FS) (map[string][]byte, error) {
 		slices.Sort(*list)
 		*list = slices.Compact(*list)
 	}
-	g.write("words.go", g.words())
+	g.write("z_words.go", g.words())
 	for _, abi := range g.abis {
-		g.write(abi+"_calls.go", g.table(abi))
+		g.write("z_"+abi+"_calls.go", g.table(abi))
 	}
-	g.write("gates.go", g.gates())
-	g.write("vendors.go", g.vendorProfiles())
-	g.write("distros.go", g.distroReleases())
+	g.write("z_gates.go", g.gates())
+	g.write("z_vendors.go", g.vendorProfiles())
+	g.write("z_distros.go", g.distroReleases())
 	return g.files, g.err
 }
 

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"binproxy/applets"
-	"binproxy/test/need"
+	"binproxy/test/lib/need"
 )
 
 // Each page says, when it is shown, what `binproxy help` says.

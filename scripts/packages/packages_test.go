@@ -14,8 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"binproxy/emu/apt"
-	"binproxy/test/archive"
-	"binproxy/test/need"
+	"binproxy/test/lib/archive"
+	"binproxy/test/lib/need"
 )
 
 // result is what a run of the program came to.

@@ -13,8 +13,8 @@ import (
 	"syscall"
 	"time"
 
-	"binproxy/test/built"
-	"binproxy/test/lab"
+	"binproxy/test/lib/built"
+	"binproxy/test/lib/lab"
 )
 
 // prepare installs the Debian packages that tests need, and meanwhile builds the program and

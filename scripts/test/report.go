@@ -13,13 +13,13 @@ import (
 	"sync"
 	"time"
 
-	"binproxy/test/need"
+	"binproxy/test/lib/need"
 )
 
 // heartbeat is how often a long run says what it is at.
 const heartbeat = 30 * time.Second
 
-// progress is how lines begin that package test/lab writes while something slow goes on.
+// progress is how lines begin that package test/lib/lab writes while something slow goes on.
 const progress = "lab: "
 
 // A report turns test events into lines for a reader, and counts. A test with subtests counts only for what it adds: its subtests

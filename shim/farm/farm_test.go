@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"binproxy/emu/config"
-	"binproxy/test/need"
-	"binproxy/test/snapshot"
+	"binproxy/test/lib/need"
+	"binproxy/test/lib/snapshot"
 )
 
 func installed(t *testing.T) (string, config.Config, []string) {

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"binproxy/test/snapshot"
+	"binproxy/test/lib/snapshot"
 )
 
 // TestFailedInstallGivesLinksBack: what an install took a link away for has failed.

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"binproxy/test/snapshot"
+	"binproxy/test/lib/snapshot"
 )
 
 // TestDamagedJournal: whatever became of the journal, no command is left as a link that leads nowhere: those in the farm's directories are put

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"binproxy/emu/config"
-	"binproxy/test/snapshot"
+	"binproxy/test/lib/snapshot"
 )
 
 // elfFile is the start of an ELF program of a 64-bit machine: as much as install reads of one.

@@ -19,9 +19,9 @@ import (
 	"binproxy/emu/arch"
 	"binproxy/emu/config"
 	"binproxy/shim/preload"
-	"binproxy/test/built"
-	"binproxy/test/cross"
-	"binproxy/test/need"
+	"binproxy/test/lib/built"
+	"binproxy/test/lib/cross"
+	"binproxy/test/lib/need"
 )
 
 // compile compiles a program of testdata for the host.

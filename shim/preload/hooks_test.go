@@ -16,8 +16,8 @@ import (
 	"binproxy/emu/config"
 	"binproxy/emu/identity"
 	"binproxy/shim/preload"
-	"binproxy/test/cross"
-	"binproxy/test/need"
+	"binproxy/test/lib/cross"
+	"binproxy/test/lib/need"
 )
 
 // A world is a libc and an ABI that the driver runs in, and the foreign program that it execs.

@@ -17,8 +17,8 @@ import (
 	"binproxy/emu/identity"
 	"binproxy/shim/farm"
 	"binproxy/shim/preload"
-	"binproxy/test/built"
-	"binproxy/test/need"
+	"binproxy/test/lib/built"
+	"binproxy/test/lib/need"
 )
 
 func TestTree(t *testing.T) {

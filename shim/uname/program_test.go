@@ -15,8 +15,8 @@ import (
 
 	"binproxy/emu/arch"
 	"binproxy/emu/identity"
-	"binproxy/test/built"
-	"binproxy/test/need"
+	"binproxy/test/lib/built"
+	"binproxy/test/lib/need"
 )
 
 // bundle makes a bundle in dir, with the link uname, and gives the link's path.

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"binproxy/emu/identity"
-	"binproxy/test/need"
+	"binproxy/test/lib/need"
 )
 
 // reference is GNU's uname of the release that we are equal to.

@@ -14,8 +14,8 @@ import (
 
 	"binproxy/emu/arch"
 	"binproxy/emu/elfinfo"
-	"binproxy/test/built"
-	"binproxy/test/need"
+	"binproxy/test/lib/built"
+	"binproxy/test/lib/need"
 )
 
 // archs are Debian 12's release architectures but for amd64, and the one that Debian 13 has more.

@@ -10,8 +10,8 @@ import (
 	"slices"
 	"testing"
 
-	"binproxy/test/debs"
-	"binproxy/test/fixture"
+	"binproxy/test/lib/debs"
+	"binproxy/test/lib/fixture"
 )
 
 // packages are what a root has: a static program that is many, a shell, and that shell's loader and library.

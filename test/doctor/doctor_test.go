@@ -17,9 +17,9 @@ import (
 	"binproxy/emu/arch"
 	"binproxy/emu/elfinfo/tiny"
 	"binproxy/emu/sys"
-	"binproxy/test/built"
-	"binproxy/test/mounts"
-	"binproxy/test/need"
+	"binproxy/test/lib/built"
+	"binproxy/test/lib/mounts"
+	"binproxy/test/lib/need"
 )
 
 type result struct{ Name, Answer, Reason, Change string }
@@ -52,7 +52,7 @@ func newBench(t *testing.T) bench {
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(b.binproxy, text, 0o755))
 	require.NoError(t, os.WriteFile(b.guest, tiny.Program(arch.Get("aarch64")), 0o755))
-	out, err := exec.Command("go", "build", "-o", b.restrict, "binproxy/test/restrict").CombinedOutput()
+	out, err := exec.Command("go", "build", "-o", b.restrict, "binproxy/test/lib/restrict").CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	return b
 }

@@ -18,8 +18,8 @@ import (
 
 	"binproxy/emu/arch"
 	"binproxy/emu/binfmt"
-	"binproxy/test/built"
-	"binproxy/test/need"
+	"binproxy/test/lib/built"
+	"binproxy/test/lib/need"
 )
 
 // kind is one kind of guest program.

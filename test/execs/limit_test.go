@@ -10,7 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"binproxy/test/need"
+	"binproxy/test/lib/need"
 )
 
 // As many bytes of arguments fit as for a native program: the supervisor takes nothing of the kernel's limit.

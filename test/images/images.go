@@ -19,7 +19,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"binproxy/test/need"
+	"binproxy/test/lib/need"
 )
 
 // Entry is one entry of an archive: a directory where the name ends in "/", a link where one of the

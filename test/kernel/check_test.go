@@ -9,9 +9,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"binproxy/test/built"
-	"binproxy/test/debs"
-	"binproxy/test/need"
+	"binproxy/test/lib/built"
+	"binproxy/test/lib/debs"
+	"binproxy/test/lib/need"
 )
 
 type checked struct {

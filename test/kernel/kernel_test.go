@@ -17,9 +17,9 @@ import (
 
 	"binproxy/emu/arch"
 	"binproxy/emu/kernel"
-	"binproxy/test/built"
-	"binproxy/test/debs"
-	"binproxy/test/need"
+	"binproxy/test/lib/built"
+	"binproxy/test/lib/debs"
+	"binproxy/test/lib/need"
 )
 
 // compiled is a C program of testdata.

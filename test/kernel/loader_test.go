@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"binproxy/emu/arch"
-	"binproxy/test/debs"
-	"binproxy/test/need"
+	"binproxy/test/lib/debs"
+	"binproxy/test/lib/need"
 )
 
 // A library with the note of libQt5Core, under the loaders themselves: qemu-user tells them the release. The check says before what

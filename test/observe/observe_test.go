@@ -20,8 +20,8 @@ import (
 
 	"binproxy/emu/arch"
 	"binproxy/emu/elfinfo/tiny"
-	"binproxy/test/built"
-	"binproxy/test/need"
+	"binproxy/test/lib/built"
+	"binproxy/test/lib/need"
 )
 
 // row is one event of a trace.

@@ -12,8 +12,8 @@ import (
 
 	"binproxy/emu/arch"
 	"binproxy/shim/preload"
-	"binproxy/test/built"
-	"binproxy/test/need"
+	"binproxy/test/lib/built"
+	"binproxy/test/lib/need"
 )
 
 // TestIdentity holds the preload route's column of the table in docs/uname.md against what programs see.

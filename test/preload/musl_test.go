@@ -10,11 +10,11 @@ import (
 	"testing"
 
 	"binproxy/emu/arch"
-	"binproxy/test/debs"
-	"binproxy/test/fixture"
-	"binproxy/test/lab"
-	"binproxy/test/musl"
-	"binproxy/test/need"
+	"binproxy/test/lib/debs"
+	"binproxy/test/lib/fixture"
+	"binproxy/test/lib/lab"
+	"binproxy/test/lib/musl"
+	"binproxy/test/lib/need"
 )
 
 // applets are what busybox is to have, and features of it: awk's system is one.

@@ -15,10 +15,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"binproxy/emu/arch"
-	"binproxy/test/built"
-	"binproxy/test/debs"
-	"binproxy/test/lab"
-	"binproxy/test/need"
+	"binproxy/test/lib/built"
+	"binproxy/test/lib/debs"
+	"binproxy/test/lib/lab"
+	"binproxy/test/lib/need"
 )
 
 func TestMain(m *testing.M) { lab.Main(m) }

@@ -14,10 +14,10 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"binproxy/test/built"
-	"binproxy/test/lab"
-	"binproxy/test/need"
-	"binproxy/test/snapshot"
+	"binproxy/test/lib/built"
+	"binproxy/test/lib/lab"
+	"binproxy/test/lib/need"
+	"binproxy/test/lib/snapshot"
 )
 
 // image is a Debian root on an overlay, so that each test has a fresh one.

@@ -14,10 +14,10 @@ import (
 
 	"binproxy/emu/arch"
 	"binproxy/emu/identity"
-	"binproxy/test/built"
-	"binproxy/test/cross"
-	"binproxy/test/mounts"
-	"binproxy/test/need"
+	"binproxy/test/lib/built"
+	"binproxy/test/lib/cross"
+	"binproxy/test/lib/mounts"
+	"binproxy/test/lib/need"
 )
 
 // told is what the programs are to be told. 4.15 is below every kernel that can run the tests.

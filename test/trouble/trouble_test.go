@@ -12,9 +12,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"binproxy/test/built"
-	"binproxy/test/fixture"
-	"binproxy/test/need"
+	"binproxy/test/lib/built"
+	"binproxy/test/lib/fixture"
+	"binproxy/test/lib/need"
 )
 
 func TestTrouble(t *testing.T) {
@@ -22,7 +22,7 @@ func TestTrouble(t *testing.T) {
 	need.Emulator(t, "arm")
 	dir := t.TempDir()
 	restrict := filepath.Join(dir, "restrict")
-	out, err := exec.Command("go", "build", "-o", restrict, "binproxy/test/restrict").CombinedOutput()
+	out, err := exec.Command("go", "build", "-o", restrict, "binproxy/test/lib/restrict").CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	programs := map[string]string{}
 	for _, goarch := range []string{"arm64", "arm"} {

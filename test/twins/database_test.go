@@ -16,12 +16,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"binproxy/emu/arch"
-	"binproxy/test/built"
-	"binproxy/test/debs"
-	"binproxy/test/fixture"
-	"binproxy/test/lab"
-	"binproxy/test/musl"
-	"binproxy/test/need"
+	"binproxy/test/lib/built"
+	"binproxy/test/lib/debs"
+	"binproxy/test/lib/fixture"
+	"binproxy/test/lib/lab"
+	"binproxy/test/lib/musl"
+	"binproxy/test/lib/need"
 )
 
 // A distribution without dpkg: how a program of it is made for an architecture, and written into the package database of a root.

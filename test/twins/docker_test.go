@@ -18,10 +18,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"binproxy/emu/arch"
-	"binproxy/test/built"
-	"binproxy/test/fixture"
-	"binproxy/test/lab"
-	"binproxy/test/need"
+	"binproxy/test/lib/built"
+	"binproxy/test/lib/fixture"
+	"binproxy/test/lib/lab"
+	"binproxy/test/lib/need"
 )
 
 // A build is a program of /src: the line that builds it, the line that tests it, and what it has at

@@ -7,8 +7,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"binproxy/test/built"
-	"binproxy/test/lab"
+	"binproxy/test/lib/built"
+	"binproxy/test/lib/lab"
 )
 
 func TestMain(m *testing.M) { lab.Main(m) }

@@ -18,9 +18,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"binproxy/emu/arch"
-	"binproxy/test/built"
-	"binproxy/test/lab"
-	"binproxy/test/need"
+	"binproxy/test/lib/built"
+	"binproxy/test/lib/lab"
+	"binproxy/test/lib/need"
 )
 
 // installation is what the two guests of TestInstall do. The last line asks an apt that has no twin about what one with a twin has left.

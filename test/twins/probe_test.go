@@ -15,8 +15,8 @@ import (
 
 	"binproxy/emu/arch"
 	"binproxy/emu/twin"
-	"binproxy/test/built"
-	"binproxy/test/need"
+	"binproxy/test/lib/built"
+	"binproxy/test/lib/need"
 )
 
 // probe is a root with one program, the probe of test/execs, that goes for the guest's sed, and a set with the same program of the host as its twin.

@@ -13,10 +13,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"binproxy/emu/arch"
-	"binproxy/test/built"
-	"binproxy/test/fixture"
-	"binproxy/test/lab"
-	"binproxy/test/need"
+	"binproxy/test/lib/built"
+	"binproxy/test/lib/fixture"
+	"binproxy/test/lib/lab"
+	"binproxy/test/lib/need"
 )
 
 // packNative unpacks a root of the host's architecture into a directory and packs the twins there that any guest has a use for.

@@ -13,9 +13,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"binproxy/emu/twin"
-	"binproxy/test/built"
-	"binproxy/test/lab"
-	"binproxy/test/need"
+	"binproxy/test/lib/built"
+	"binproxy/test/lib/lab"
+	"binproxy/test/lib/need"
 )
 
 // TestVerify tries every rule in a guest: what is tried with a twin gives the bytes that the emulated original gives.

@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"binproxy/test/need"
+	"binproxy/test/lib/need"
 )
 
 // snapshot lists a tree: mode, owner, time and content of everything in it.

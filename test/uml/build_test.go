@@ -17,8 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"binproxy/emu/uml"
-	"binproxy/test/built"
-	"binproxy/test/need"
+	"binproxy/test/lib/built"
+	"binproxy/test/lib/need"
 )
 
 // madeUp is a source tree that make builds in a moment: what it calls linux is a program that says its release. A build of it goes every step

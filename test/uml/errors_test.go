@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"binproxy/emu/uml"
-	"binproxy/test/built"
-	"binproxy/test/need"
+	"binproxy/test/lib/built"
+	"binproxy/test/lib/need"
 )
 
 // TestChecks wants each mistake said in one line, before a kernel boots.

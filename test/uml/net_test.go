@@ -22,7 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
-	"binproxy/test/need"
+	"binproxy/test/lib/need"
 )
 
 // TestNet fetches 30 MB, what an apt-get update does, from a server on the host's loopback, over each transport.

@@ -21,7 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"binproxy/emu/uml"
-	"binproxy/test/need"
+	"binproxy/test/lib/need"
 )
 
 // TestGuest looks around in the guest.

@@ -20,8 +20,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"binproxy/emu/uml"
-	"binproxy/test/built"
-	"binproxy/test/need"
+	"binproxy/test/lib/built"
+	"binproxy/test/lib/need"
 )
 
 // ordinary is a user that has nothing on this machine, not even a name.

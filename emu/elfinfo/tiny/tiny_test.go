@@ -14,7 +14,7 @@ import (
 	"binproxy/emu/arch"
 	"binproxy/emu/elfinfo"
 	"binproxy/emu/elfinfo/tiny"
-	"binproxy/test/need"
+	"binproxy/test/lib/need"
 )
 
 // Each is a program of its ABI, and of no other, by our own reading.

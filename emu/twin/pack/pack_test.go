@@ -11,7 +11,7 @@ import (
 
 	"binproxy/emu/arch"
 	"binproxy/emu/twin"
-	"binproxy/test/need"
+	"binproxy/test/lib/need"
 )
 
 // host skips the test where no package database tells the versions of this host's programs.

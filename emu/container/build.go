@@ -1,0 +1,240 @@
+package container
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"binproxy/emu/arch"
+	"binproxy/emu/binfmt"
+	"binproxy/emu/identity"
+	"binproxy/emu/route"
+	"binproxy/emu/sys"
+	"binproxy/emu/userns"
+)
+
+// The private modes of the applet container: Entrypoint makes one, AnchorEntrypoint holds one for a user who is alone in it.
+const (
+	Entrypoint       = "make-inside"
+	AnchorEntrypoint = "hold-inside"
+)
+
+// The child's descriptors: where it answers, where it hears whether to stay, and for the route supervise the emulator. An anchor keeps the last open
+// as long as it lives: that is what those who enter get.
+const (
+	answerFD   = 4
+	staysFD    = 5
+	emulatorFD = 6
+)
+
+// Make is the child's side of Create: it makes the container around itself, answers, and stays as its anchor if it is told to.
+func Make() error {
+	var p plan
+	if err := userns.Arrive(&p); err != nil {
+		return err
+	}
+	answer, stays := os.NewFile(answerFD, "answer"), os.NewFile(staysFD, "stays")
+	unix.CloseOnExec(answerFD)
+	unix.CloseOnExec(staysFD)
+	unix.Umask(0o022) // what is made in the root is for everybody in it
+	if p.Emulator {
+		unix.CloseOnExec(emulatorFD)
+		p.emulator = os.NewFile(emulatorFD, "emulator")
+		defer runtime.KeepAlive(p.emulator)
+	}
+	r := report{PID: os.Getpid()}
+	err := p.make()
+	if err == nil && p.Inner != nil {
+		err = handOver(p, answer, stays)
+		if err == nil {
+			return nil
+		}
+	}
+	if err != nil {
+		r = report{Error: err.Error(), NoBinfmt: errors.Is(err, errNoBinfmt)}
+	}
+	if err := json.NewEncoder(answer).Encode(r); err != nil || r.Error != "" {
+		return err
+	}
+	answer.Close()
+	return hold(stays)
+}
+
+// handOver starts the anchor in one more user namespace, where the caller is himself.
+func handOver(p plan, answer, stays *os.File) error {
+	files := []*os.File{answer, stays}
+	if p.Emulator {
+		files = append(files, p.emulator)
+	}
+	_, err := userns.Start([]string{"container", AnchorEntrypoint}, *p.Inner, struct{}{}, true, files...)
+	return err
+}
+
+// Hold is what that anchor does.
+func Hold() error {
+	var nothing struct{}
+	if err := userns.Arrive(&nothing); err != nil {
+		return err
+	}
+	answer, stays := os.NewFile(answerFD, "answer"), os.NewFile(staysFD, "stays")
+	if err := json.NewEncoder(answer).Encode(report{PID: os.Getpid()}); err != nil {
+		return err
+	}
+	answer.Close()
+	return hold(stays)
+}
+
+// hold ends when the creator does without a word (it was killed, or has pinned the namespaces), and stays for ever when it says so.
+func hold(stays *os.File) error {
+	word, err := io.ReadAll(io.LimitReader(stays, 16))
+	if err != nil || strings.TrimSpace(string(word)) != "stay" {
+		return err
+	}
+	stays.Close()
+	for {
+		time.Sleep(1 << 62)
+	}
+}
+
+// step is one thing that the child does, which may fail.
+type step struct {
+	name string
+	do   func() error
+}
+
+// make takes the steps. What they mounted ends with the namespace; what they made in the root is removed again if one fails.
+func (p plan) make() error {
+	b := builder{plan: p}
+	defer b.close()
+	for n, s := range b.steps() {
+		err := s.do()
+		if n+1 == p.FailAt {
+			err = errors.New("failed for the test's sake")
+		}
+		if err != nil {
+			b.undo()
+			return fmt.Errorf("container: %s: %w", s.name, err)
+		}
+	}
+	return nil
+}
+
+// builder has what the steps hand on: the root as it lies on disk, and what was made in it.
+type builder struct {
+	plan
+	disk  *os.File
+	bound bool
+	made  []string
+}
+
+func (b *builder) close() {
+	if b.disk != nil {
+		b.disk.Close()
+	}
+}
+
+// undo uncovers the root as it lies on disk and removes what was made there.
+func (b *builder) undo() {
+	if b.bound {
+		_ = sys.Detach(b.Location)
+	}
+	if b.disk != nil {
+		unmake(b.disk, b.made)
+	}
+}
+
+func (b *builder) steps() []step {
+	steps := []step{{"opening the root", b.open}}
+	for _, m := range b.Mounts {
+		steps = append(steps, step{"a place for " + m.Source, func() error { return b.makePlace(m) }})
+	}
+	if len(b.Entries) > 0 {
+		steps = append(steps, step{"registering the emulator", b.register})
+	}
+	steps = append(steps, step{"binding the root on itself", b.bindRoot})
+	for _, m := range b.Mounts {
+		steps = append(steps, step{"mounting " + m.Source, func() error { return b.mount(m) }})
+	}
+	if len(b.Entries) == 0 {
+		steps = append(steps, step{"covering the host's entries", b.coverEntries})
+	}
+	if !b.Identity.IsZero() {
+		steps = append(steps, step{"covering the kernel's files", b.tell})
+	}
+	return append(steps,
+		step{"running a program of " + b.ABI, b.prove},
+		step{"going into the root", func() error { return os.Chdir(b.Location) }},
+		step{"making it the root", sys.PivotHere},
+	)
+}
+
+func (b *builder) open() (err error) {
+	b.disk, err = os.OpenFile(b.Location, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	return err
+}
+
+func (b *builder) makePlace(m mount) error {
+	f, err := m.place(b.disk, &b.made)
+	if err == nil {
+		f.Close()
+	}
+	return err
+}
+
+func (b *builder) bindRoot() error {
+	err := sys.Bind(b.Location, b.Location)
+	b.bound = err == nil
+	return err
+}
+
+func (b *builder) mount(m mount) error {
+	root, err := os.OpenFile(b.Location, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	at, err := m.place(root, &b.made)
+	if err != nil {
+		return err
+	}
+	defer at.Close()
+	return sys.Bind(m.Source, sys.FDPath(at))
+}
+
+// register makes the namespace's entries, which then come into the root with /proc. Read-only: packages that bring emulators would register theirs.
+func (b *builder) register() error {
+	if err := userns.Register(b.Entries); err != nil {
+		return &noBinfmt{err}
+	}
+	return sys.Mount("none", binfmt.Dir, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
+}
+
+// noBinfmt is errNoBinfmt with the kernel's own words.
+type noBinfmt struct{ error }
+
+func (e *noBinfmt) Is(target error) bool { return target == errNoBinfmt }
+
+// coverEntries keeps packages inside from registering their emulators with the host.
+func (b *builder) coverEntries() error {
+	if _, err := binfmt.Host(); err != nil {
+		return nil // none to cover
+	}
+	return sys.Mount("none", b.Location+binfmt.Dir, "tmpfs", unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "size=4k,mode=555")
+}
+
+// tell has the kernel's files tell the identity; uname(2) is the supervisor's, at each enter.
+func (b *builder) tell() error { return identity.Cover(b.Identity.Files(os.ReadFile), b.Location) }
+
+func (b *builder) prove() error {
+	if b.Emulator {
+		return proveSupervised(b.ABI, b.emulator)
+	}
+	return route.Prove(arch.Get(b.ABI), b.Location)
+}

@@ -1,0 +1,282 @@
+package container
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/user"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"binproxy/emu/identity"
+	"binproxy/emu/sys"
+	"binproxy/emu/userns"
+)
+
+// InsideEntrypoint is the private mode of the applet container in which Enter's child starts, inside.
+const InsideEntrypoint = "enter-inside"
+
+// Visit is what is to run in a container, and as whom.
+type Visit struct {
+	User string   // a name or number of the container; "" for the caller
+	Argv []string // empty for the user's login shell
+
+	// Identity is told in a container that has none of its own.
+	Identity identity.Identity
+	Proc     identity.Proc `json:",omitempty"`
+}
+
+// visit is what whoever lands in the container is told: also who the caller is outside, and which directory he is in.
+type visit struct {
+	Visit
+	Single bool
+	Caller account
+	Dir    string
+	Is     sys.FileIdentity // the directory
+
+	// For a supervisor that routes: the container's ABI, and its emulator by a path in the container, or by a descriptor.
+	ABI, Emulator string
+	EmulatorFD    int
+}
+
+// isSupervised tells whether a supervisor comes between.
+func (v visit) isSupervised() bool {
+	return !v.Identity.IsZero() || v.Emulator != "" || v.EmulatorFD != 0
+}
+
+// Enter runs the visit in the container, and ends with its exit status. A deputy joins the namespaces, finds out in there who the user is, becomes him, and
+// then the command: nothing of ours is started inside, but for a supervisor where an identity is told or no entry routes.
+func Enter(name string, v Visit) error {
+	signals := userns.Catch()
+	defer signals.Stop()
+	pid, err := join(name, v)
+	if err != nil {
+		return err
+	}
+	return signals.Wait(pid)
+}
+
+func join(name string, v Visit) (pid int, err error) {
+	store, err := Open()
+	if err != nil {
+		return 0, err
+	}
+	defer store.Close()
+	c, err := store.Get(name)
+	if err != nil {
+		return 0, err
+	}
+	namespaces, err := store.namespaces(c)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, fmt.Errorf("%w; `binproxy container remove %s` clears it away", err, name)
+	}
+	if err != nil {
+		return 0, err
+	}
+	defer closeAll(namespaces)
+	if !v.Identity.IsZero() && !c.Identity.IsZero() {
+		return 0, fmt.Errorf("container %s tells an identity of its own, release %q, and its files in /proc do so for everybody: it cannot tell another one for once", name, c.Identity.Release)
+	}
+	if v.Identity.IsZero() {
+		v.Identity, v.Proc = c.Identity, identity.ProcNo // mounts in the container tell it
+	}
+	told := visit{Visit: v, Single: c.Single}
+	told.here()
+	if told.Caller, err = caller(); err != nil {
+		return 0, err
+	}
+	self, err := os.OpenFile("/proc/self/exe", unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer self.Close()
+	if c.Route == RouteSupervise {
+		emulator, err := store.emulator(c, &told)
+		if err != nil {
+			return 0, err
+		}
+		defer emulator.Close() // also where it is nil
+	}
+	d, err := sys.Send()
+	if err != nil {
+		return 0, err
+	}
+	pid, err = told.arrive(d, self, namespaces, !c.Single && (!store.root || c.Route == RouteUserns))
+	if errors.Is(err, sys.ErrGone) {
+		return d.Release(), nil // a signal ended it, and the caller sees which
+	}
+	if err != nil {
+		d.Recall()
+	}
+	return pid, err
+}
+
+// arrive has the deputy go into the namespaces, become root of the user namespace there if it is to, and there the command or the supervisor, which
+// is self.
+func (v visit) arrive(d *sys.Deputy, self *os.File, namespaces []*os.File, root bool) (int, error) {
+	for _, ns := range namespaces {
+		if err := d.Enter(ns); err != nil {
+			return 0, fmt.Errorf("container: %w", err)
+		}
+	}
+	if root {
+		if err := d.Become(0, 0, nil); err != nil {
+			return 0, fmt.Errorf("container: %w", err)
+		}
+	}
+	if !v.isSupervised() {
+		return v.land(d)
+	}
+	if v.EmulatorFD != 0 {
+		if err := d.KeepOpen(v.EmulatorFD); err != nil {
+			return 0, err
+		}
+	}
+	argv, err := v.argv()
+	if err != nil {
+		return 0, err
+	}
+	return d.ExecFile(self, argv, os.Environ())
+}
+
+// emulator has the visit told of the container's emulator: root's is pinned, another's is held by the anchor. Whose anchor is root in there, which for
+// us is another user, leaves the opening to the container's root.
+func (s *Store) emulator(c Container, v *visit) (*os.File, error) {
+	v.ABI = c.Arch
+	path := s.emulatorPin(c.Name)
+	if !s.root {
+		path = fmt.Sprintf("/proc/%d/fd/%d", c.Anchor.PID, emulatorFD)
+		if !c.Single {
+			v.Emulator = path
+			return nil, nil
+		}
+	}
+	f, err := os.Open(path)
+	if err == nil {
+		v.EmulatorFD = int(f.Fd())
+	}
+	return f, err
+}
+
+// argv starts this program as one that lands.
+func (v visit) argv() ([]string, error) {
+	text, err := json.Marshal(v)
+	return []string{"binproxy", "container", InsideEntrypoint, string(text)}, err
+}
+
+// land has the deputy, which is in the container, become the user, go to his directory, and become the command.
+func (v visit) land(d *sys.Deputy) (int, error) {
+	a, err := v.account(d.Open)
+	if err != nil {
+		return 0, err
+	}
+	if err := v.become(d, a); err != nil {
+		return 0, err
+	}
+	v.goHome(d, a)
+	return v.exec(d, a)
+}
+
+// here notes the current directory: its path, and the file that it is, since the container may have another one of that path.
+func (v *visit) here() {
+	dir, err := os.Getwd()
+	if err != nil {
+		return
+	}
+	if is, err := sys.Identify(dir); err == nil {
+		v.Dir, v.Is = dir, is
+	}
+}
+
+// caller is who is to land in the container: behind sudo the user who called it.
+func caller() (account, error) {
+	uid := strconv.Itoa(os.Getuid())
+	if sudo := os.Getenv("SUDO_UID"); uid == "0" && sudo != "" {
+		uid = sudo
+	}
+	u, err := user.LookupId(uid)
+	if err != nil {
+		// A user without a line in passwd(5) is one, too.
+		n, err := strconv.Atoi(uid)
+		return account{Name: uid, UID: n, GID: os.Getgid(), Home: os.Getenv("HOME")}, err
+	}
+	a := account{Name: u.Username, Home: u.HomeDir}
+	a.UID, err = strconv.Atoi(u.Uid)
+	if err == nil {
+		a.GID, err = strconv.Atoi(u.Gid)
+	}
+	return a, err
+}
+
+// Inside is what starts in the container where there has to be a supervisor: it supervises itself, started once more, which then lands. It returns only with an error
+// or the command's end.
+func Inside(text string) error {
+	var v visit
+	if err := json.Unmarshal([]byte(text), &v); err != nil {
+		return fmt.Errorf("container: %w", err)
+	}
+	if v.isSupervised() {
+		return v.superviseLanding()
+	}
+	d, err := sys.Here()
+	if err != nil {
+		return err
+	}
+	_, err = v.land(d)
+	return err
+}
+
+// account finds the user in the container's own passwd(5), whose shell is one that is there. A caller who is not in it is who he is outside.
+func (v visit) account(open opener) (account, error) {
+	if v.User == "" {
+		a, ok, err := lookUp(open, "/etc/passwd", func(a account) bool { return a.UID == v.Caller.UID })
+		if !ok {
+			a = v.Caller
+		}
+		return a, err
+	}
+	number, numeric := strconv.Atoi(v.User)
+	a, ok, err := lookUp(open, "/etc/passwd", func(a account) bool { return a.Name == v.User || numeric == nil && a.UID == number })
+	switch {
+	case err != nil:
+		return account{}, err
+	case ok:
+		return a, nil
+	case numeric == nil:
+		return account{Name: v.User, UID: number, GID: number, Home: "/"}, nil
+	}
+	return account{}, fmt.Errorf("there is no user %s in the container's /etc/passwd", v.User)
+}
+
+func (v visit) become(d *sys.Deputy, a account) error {
+	if v.Single {
+		if a.UID != os.Getuid() {
+			return fmt.Errorf("only user %d exists in this container: %w", os.Getuid(), userns.NoSubordinates())
+		}
+		return nil
+	}
+	groups, err := memberships(d.Open, "/etc/group", a.Name)
+	if err != nil {
+		return err
+	}
+	err = d.Become(a.UID, a.GID, append(groups, a.GID))
+	if errors.Is(err, unix.EINVAL) {
+		return fmt.Errorf("user %s: %w: id %d or %d does not exist in the container's user namespace (see /etc/subuid)", a.Name, err, a.UID, a.GID)
+	}
+	return err
+}
+
+// goHome goes to the directory that the caller is in, where that is in the container; else home; else to the root.
+func (v visit) goHome(d *sys.Deputy, a account) {
+	if v.Dir != "" {
+		if _, is, err := d.Stat(v.Dir); err == nil && is == v.Is && d.Chdir(v.Dir) == nil {
+			return
+		}
+	}
+	if a.Home == "" || d.Chdir(a.Home) != nil {
+		_ = d.Chdir("/")
+	}
+}

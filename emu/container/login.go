@@ -1,0 +1,167 @@
+package container
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"binproxy/emu/exit"
+	"binproxy/emu/sys"
+)
+
+// account is a line of passwd(5).
+type account struct {
+	Name        string
+	UID, GID    int
+	Home, Shell string
+}
+
+// opener opens a file of the container.
+type opener func(path string) (io.ReadCloser, error)
+
+// lookUp finds the first account of the file that is wanted. A file that is missing has none.
+func lookUp(open opener, path string, wanted func(account) bool) (account, bool, error) {
+	var found account
+	ok := false
+	err := eachLine(open, path, func(f []string) bool {
+		if len(f) != 7 {
+			return true
+		}
+		uid, err1 := strconv.Atoi(f[2])
+		gid, err2 := strconv.Atoi(f[3])
+		a := account{Name: f[0], UID: uid, GID: gid, Home: f[5], Shell: f[6]}
+		if err1 != nil || err2 != nil || !wanted(a) {
+			return true
+		}
+		found, ok = a, true
+		return false
+	})
+	return found, ok, err
+}
+
+// memberships lists the groups of group(5) that name the user.
+func memberships(open opener, path, name string) ([]int, error) {
+	var gids []int
+	err := eachLine(open, path, func(f []string) bool {
+		if len(f) != 4 {
+			return true
+		}
+		gid, err := strconv.Atoi(f[2])
+		for _, member := range strings.Split(f[3], ",") {
+			if err == nil && member == name {
+				gids = append(gids, gid)
+			}
+		}
+		return true
+	})
+	return gids, err
+}
+
+// eachLine hands out the lines of a file, split at colons, until more is false.
+func eachLine(open opener, path string, more func(fields []string) bool) error {
+	f, err := open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		if !more(strings.Split(lines.Text(), ":")) {
+			return nil
+		}
+	}
+	return lines.Err()
+}
+
+// The path of a login, as Debian's login.defs has it.
+const (
+	rootPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+	userPath = "/usr/local/bin:/usr/bin:/bin:/usr/local/games:/usr/games"
+)
+
+// exec has the deputy become the command, or the user's login shell.
+func (v visit) exec(d *sys.Deputy, a account) (int, error) {
+	shell := a.Shell
+	if _, _, err := d.Stat(shell); shell == "" || err != nil {
+		shell = "/bin/sh"
+	}
+	path := userPath
+	if a.UID == 0 {
+		path = rootPath
+	}
+	login := map[string]string{"HOME": a.Home, "USER": a.Name, "LOGNAME": a.Name, "SHELL": shell, "PATH": path}
+	env := environment(os.Environ(), login, func(dir string) bool { return isDirFor(d, dir) })
+	program, argv := shell, []string{"-" + filepath.Base(shell)}
+	if len(v.Argv) > 0 {
+		argv = v.Argv
+		if program = lookPath(d, argv[0], path); program == "" {
+			return 0, exit.Errorf(exit.NotFound, "%s: not found in the container (PATH is %s)", argv[0], path)
+		}
+	}
+	pid, err := d.Exec(program, argv, env)
+	return pid, failed(program, err)
+}
+
+// lookPath finds a command as a shell does; "" where there is none.
+func lookPath(d *sys.Deputy, name, path string) string {
+	if strings.Contains(name, "/") {
+		return name
+	}
+	for dir := range strings.SplitSeq(path, ":") {
+		if file := dir + "/" + name; d.Executable(file) == nil && !isDirFor(d, file) {
+			return file
+		}
+	}
+	return ""
+}
+
+func isDirFor(d *sys.Deputy, path string) bool {
+	mode, _, err := d.Stat(path)
+	return err == nil && mode&unix.S_IFMT == unix.S_IFDIR
+}
+
+func failed(program string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return exit.With(exit.OfExec(err), fmt.Errorf("in the container: %s: %w", program, err))
+}
+
+// hostOnly are variables that name files of the host's architecture, or the host's user.
+var hostOnly = [...]string{"LD_LIBRARY_PATH", "LD_PRELOAD", "SUDO_UID", "SUDO_GID", "SUDO_USER", "SUDO_COMMAND"}
+
+// tempNames are variables that name a directory for temporary files.
+var tempNames = [...]string{"TMPDIR", "TMP", "TEMP", "TEMPDIR"}
+
+// environment is the caller's, with the login's variables as the container has them. isDir tells whether there is such a directory in it.
+func environment(env []string, login map[string]string, isDir func(string) bool) []string {
+	var out []string
+	for _, v := range env {
+		name, _, _ := strings.Cut(v, "=")
+		drop := false
+		for _, h := range hostOnly {
+			drop = drop || name == h
+		}
+		for _, t := range tempNames {
+			drop = drop || name == t && !isDir(v[len(t)+1:]) // one of the host's that is not in here
+		}
+		if _, ours := login[name]; !ours && !drop {
+			out = append(out, v)
+		}
+	}
+	for _, name := range []string{"HOME", "LOGNAME", "PATH", "SHELL", "USER"} {
+		out = append(out, name+"="+login[name])
+	}
+	return out
+}

@@ -1,0 +1,78 @@
+package container
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"binproxy/emu/arch"
+	"binproxy/emu/config"
+	"binproxy/emu/elfinfo/tiny"
+	"binproxy/emu/exit"
+	"binproxy/emu/identity"
+	"binproxy/emu/route"
+	"binproxy/emu/supervise"
+)
+
+// ProveEntrypoint is the private mode of the applet container in which a supervisor proves that it can run the smallest program.
+const ProveEntrypoint = "prove-inside"
+
+// proveSupervised starts the proof: whoever supervises does nothing else ever.
+func proveSupervised(abi string, emulator *os.File) error {
+	program, err := route.InMemory(arch.Get(abi))
+	if err != nil {
+		return err
+	}
+	defer program.Close()
+	cmd := exec.Command("/proc/self/exe", "container", ProveEntrypoint, abi)
+	cmd.Args[0] = "binproxy"
+	cmd.ExtraFiles = []*os.File{program, emulator}
+	said, err := cmd.CombinedOutput()
+	if cmd.ProcessState.ExitCode() == tiny.Status {
+		return nil
+	}
+	return errors.Join(err, errors.New(strings.TrimSpace(string(said))))
+}
+
+// Prove is the proof: the program is descriptor 3, the emulator the next.
+func Prove(abi string) error {
+	unix.CloseOnExec(3) // ours, not for the supervisor to let go
+	unix.CloseOnExec(4)
+	program := fmt.Sprintf("/proc/%d/fd/3", os.Getpid())
+	return supervised(supervise.Config{Command: program, Argv: []string{program}}, abi, "/proc/self/fd/4")
+}
+
+// supervised runs the command under a supervisor, which routes programs of the ABI to the emulator; "" where the kernel does.
+func supervised(c supervise.Config, abi, emulator string) error {
+	c.Env = os.Environ()
+	c.Guest = func(a *arch.ABI) bool { return emulator != "" && a.QEMU == arch.Get(abi).QEMU }
+	c.Emulator = func(a *arch.ABI) (config.Emulator, error) {
+		return config.Emulator{QEMU: a.QEMU, Path: emulator}, nil
+	}
+	status, err := supervise.Run(c)
+	if err != nil {
+		return err
+	}
+	return exit.Ended(status)
+}
+
+// superviseLanding starts the landing under a supervisor that tells the identity, or routes, or both. It is the container's root that supervises: setuid
+// programs get their rights then.
+func (v visit) superviseLanding() error {
+	c := supervise.Config{Command: "/proc/self/exe", Identity: v.Identity, Proc: v.Proc}
+	abi, emulator := v.ABI, v.Emulator
+	if v.EmulatorFD != 0 {
+		unix.CloseOnExec(v.EmulatorFD)
+		emulator = fmt.Sprintf("/proc/self/fd/%d", v.EmulatorFD)
+	}
+	v.Identity, v.Emulator, v.EmulatorFD = identity.Identity{}, "", 0
+	var err error
+	if c.Argv, err = v.argv(); err != nil {
+		return err
+	}
+	return supervised(c, abi, emulator)
+}

@@ -1,0 +1,212 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"binproxy/test/lib/need"
+)
+
+// A Builder builds images from Dockerfiles, and runs them. Images are removed when the test ends.
+type Builder interface {
+	Name() string
+	// Base is the reference of an image with the Root of the architecture (Debian's name of it).
+	Base(t testing.TB, arch string) string
+	// Build builds without a cache. A build that fails is a Result too.
+	Build(t testing.TB, b Build) Result
+	// Run runs a command, or the image's own where there is none, without a network.
+	Run(t testing.TB, image string, command ...string) (stdout string, status int)
+	// Tree lists the image's files.
+	Tree(t testing.TB, image string) Tree
+}
+
+// Builders calls test, as a subtest, with each builder: Docker's two, and buildah with either of its
+// formats. One that is missing skips or fails its subtest; those named in except are left out. In
+// the short run BuildKit speaks for all of them.
+func Builders(t *testing.T, test func(t *testing.T, b Builder), except ...string) {
+	everyBuilder(t, test, except, func(t *testing.T, name string) {
+		if name != "buildkit" {
+			need.Long(t)
+		}
+	})
+}
+
+// EveryBuilder is Builders for the one test that has all of them in the short run, too.
+func EveryBuilder(t *testing.T, test func(t *testing.T, b Builder)) {
+	everyBuilder(t, test, nil, func(*testing.T, string) {})
+}
+
+func everyBuilder(t *testing.T, test func(t *testing.T, b Builder), except []string, wanted func(t *testing.T, name string)) {
+	for _, kind := range []struct {
+		name string
+		make func(testing.TB) Builder
+	}{
+		{"classic", Classic},
+		{"buildkit", BuildKit},
+		{"buildah-docker", func(t testing.TB) Builder { return Buildah(t, "docker") }},
+		{"buildah-oci", func(t testing.TB) Builder { return Buildah(t, "oci") }},
+	} {
+		if !slices.Contains(except, kind.name) {
+			t.Run(kind.name, func(t *testing.T) {
+				wanted(t, kind.name)
+				test(t, kind.make(t))
+			})
+		}
+	}
+}
+
+// A Build says what to build.
+type Build struct {
+	Context    string            // the directory
+	Dockerfile string            // its text
+	Args       map[string]string // for its ARG lines
+	Network    string            // Docker's network for the RUN lines: none unless set, or host. buildah has the host's
+}
+
+// file writes the Dockerfile to a place outside the context, so that one context serves several builds at once.
+func (b Build) file(t testing.TB) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "Dockerfile")
+	require.NoError(t, os.WriteFile(path, []byte(b.Dockerfile), 0o644))
+	return path
+}
+
+func (b Build) flags() []string {
+	var flags []string
+	for name, value := range b.Args {
+		flags = append(flags, "--build-arg", name+"="+value)
+	}
+	return flags
+}
+
+// A Result is what a build said and came to.
+type Result struct {
+	Log    string // both streams
+	Steps  []Step // the instructions that were reached, in order
+	Image  string // "" where the build failed
+	Status int    // of the failed RUN line, as the builder tells it; 0 for a build that came to its end
+}
+
+// A Step is an instruction of the Dockerfile as the builder shows it, and the output of its RUN line.
+type Step struct{ Instruction, Output string }
+
+// Runs are the steps that are RUN lines.
+func (r Result) Runs() []Step {
+	var runs []Step
+	for _, step := range r.Steps {
+		if strings.HasPrefix(step.Instruction, "RUN ") {
+			runs = append(runs, step)
+		}
+	}
+	return runs
+}
+
+// MustBuild ends the test where the build fails.
+func MustBuild(t testing.TB, builder Builder, b Build) Result {
+	t.Helper()
+	r := builder.Build(t, b)
+	if r.Image == "" {
+		t.Fatalf("%s: the build failed with status %d:\n%s", builder.Name(), r.Status, r.Log)
+	}
+	return r
+}
+
+// finish runs the build's command, whose last argument is the context, and reads what it said.
+func finish(t testing.TB, cmd *exec.Cmd, parse func(log string) []Step) Result {
+	t.Helper()
+	idFile := filepath.Join(t.TempDir(), "id")
+	cmd.Args = slices.Insert(cmd.Args, len(cmd.Args)-1, "--iidfile", idFile)
+	log, status := combined(t, cmd)
+	r := Result{Log: log, Steps: parse(log)}
+	if status != 0 {
+		r.Status = failedStatus(log, status)
+		return r
+	}
+	id, err := os.ReadFile(idFile)
+	require.NoError(t, err, log)
+	r.Image = strings.TrimSpace(string(id))
+	return r
+}
+
+// failedStatus finds the status of the RUN line that failed in the builder's words; builders do not all end with it themselves.
+func failedStatus(log string, status int) int {
+	said := regexp.MustCompile(`(?:non-zero code:|exit code:|exit status) (\d+)`)
+	for _, m := range said.FindAllStringSubmatch(log, -1) {
+		status, _ = strconv.Atoi(m[1])
+	}
+	return status
+}
+
+// combined runs the command and gives both streams, without colours, and the exit status.
+func combined(t testing.TB, cmd *exec.Cmd) (string, int) {
+	t.Helper()
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	err := cmd.Run()
+	if cmd.ProcessState == nil {
+		t.Fatal(err)
+	}
+	colour := regexp.MustCompile("\x1b\\[[0-9;]*m")
+	return colour.ReplaceAllString(out.String(), ""), cmd.ProcessState.ExitCode()
+}
+
+// ran runs the command and gives its standard output and exit status; what it says on stderr is logged.
+func ran(t testing.TB, cmd *exec.Cmd) (string, int) {
+	t.Helper()
+	var out, diagnostics bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &diagnostics
+	err := cmd.Run()
+	if cmd.ProcessState == nil {
+		t.Fatal(err)
+	}
+	t.Logf("%s: %v\n%s", cmd, err, &diagnostics)
+	return out.String(), cmd.ProcessState.ExitCode()
+}
+
+// steps reads a log in which each step begins with a line that start matches, the instruction being its first group; its output follows,
+// but for the lines that noise matches.
+func steps(log string, start, noise *regexp.Regexp) []Step {
+	var found []Step
+	for line := range strings.Lines(log) {
+		if m := start.FindStringSubmatch(line); m != nil {
+			found = append(found, Step{Instruction: strings.TrimSpace(m[1])})
+		} else if len(found) > 0 && !noise.MatchString(line) {
+			found[len(found)-1].Output += line
+		}
+	}
+	return found
+}
+
+// buildKitSteps reads BuildKit's plain log, in which steps are numbered and may be mingled. Output lines carry a time.
+func buildKitSteps(log string) []Step {
+	start := regexp.MustCompile(`^#(\d+) \[(?:[^\]]* )?\d+/\d+\] (.*)`)
+	said := regexp.MustCompile(`^#(\d+) \d+\.\d+ ?(.*)`)
+	var found []Step
+	at := map[string]int{}
+	for line := range strings.Lines(log) {
+		if m := start.FindStringSubmatch(line); m != nil {
+			if _, again := at[m[1]]; !again {
+				at[m[1]] = len(found)
+				found = append(found, Step{Instruction: m[2]})
+			}
+		} else if m := said.FindStringSubmatch(line); m != nil {
+			if i, ok := at[m[1]]; ok {
+				found[i].Output += m[2] + "\n"
+			}
+		}
+	}
+	return found
+}
+
+// background outlives the test: for what Cleanup functions run.
+func background() context.Context { return context.Background() }

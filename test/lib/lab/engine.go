@@ -1,0 +1,192 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"binproxy/test/lib/need"
+)
+
+// An Engine is a Docker engine: one that was running, or a private one that lives as long as this process.
+type Engine struct {
+	Private bool
+	Version string // the server's
+
+	client   string // a docker client
+	buildkit string // one that can build with BuildKit, "" where none can
+	host     string // DOCKER_HOST, "" for the user's own
+	close    func()
+	bases    bases
+}
+
+//go:embed engine.sh
+var engineScript string
+
+// startUp is how long a private engine may take until it answers.
+const startUp = 60 * time.Second
+
+// StartEngine finds a Docker engine that answers, or starts a private one: a data root, an exec root and a socket of its own, no
+// bridge, no iptables. Close ends it; so does the end of this process, whatever ends it. A private one needs root.
+func StartEngine(ctx context.Context, progress io.Writer) (*Engine, error) {
+	clients := clients()
+	if len(clients) == 0 {
+		return nil, fmt.Errorf("no docker in PATH (package docker.io): %w", exec.ErrNotFound)
+	}
+	e := &Engine{client: clients[0], close: func() {}}
+	if e.probe(ctx) != nil {
+		if err := e.startPrivate(ctx, progress); err != nil {
+			return nil, err
+		}
+	}
+	for _, client := range clients {
+		if e.buildkit == "" && buildsWithBuildKit(ctx, client) {
+			e.buildkit = client
+		}
+	}
+	return e, nil
+}
+
+// Close ends a private engine, and leaves any other alone.
+func (e *Engine) Close() { e.close() }
+
+var engineOnce = sync.OnceValues(func() (*Engine, error) {
+	e, err := StartEngine(context.Background(), os.Stderr)
+	if err == nil {
+		atEnd(e.Close)
+	}
+	return e, err
+})
+
+// SharedEngine is one engine for all tests of the package, ended by Main.
+func SharedEngine(t testing.TB) *Engine {
+	t.Helper()
+	need.Program(t, "docker", "docker.io")
+	e, err := engineOnce()
+	if errors.Is(err, errNotRoot) {
+		need.Given(t, false, "a Docker engine that answers, or root to start one")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+var errNotRoot = errors.New("no Docker engine answers, and only root can start a private one")
+
+// clients lists the docker clients of PATH. There may be several, and not each can do everything.
+func clients() []string {
+	var found []string
+	for _, dir := range append(filepath.SplitList(os.Getenv("PATH")), "/usr/bin") {
+		path, err := exec.LookPath(filepath.Join(dir, "docker"))
+		if err == nil && !strings.Contains(strings.Join(found, "\n"), path) {
+			found = append(found, path)
+		}
+	}
+	return found
+}
+
+// buildsWithBuildKit tells whether the client can: older ones do it themselves, from 23 on it is the work of a plugin.
+func buildsWithBuildKit(ctx context.Context, client string) bool {
+	version, err := output(exec.CommandContext(ctx, client, "--version"))
+	if err != nil {
+		return false
+	}
+	_, version, _ = strings.Cut(version, "version ")
+	major, _, _ := strings.Cut(version, ".")
+	if n, err := strconv.Atoi(major); err == nil && n < 23 {
+		return true
+	}
+	return exec.CommandContext(ctx, client, "buildx", "version").Run() == nil
+}
+
+// Command is a docker command for this engine.
+func (e *Engine) Command(ctx context.Context, args ...string) *exec.Cmd {
+	return e.with(ctx, e.client, args...)
+}
+
+func (e *Engine) with(ctx context.Context, client string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, client, args...)
+	cmd.Env = os.Environ()
+	if e.host != "" {
+		cmd.Env = append(cmd.Env, "DOCKER_HOST="+e.host, "DOCKER_CONTEXT=")
+	}
+	return cmd
+}
+
+func (e *Engine) probe(ctx context.Context) error {
+	version, err := output(e.Command(ctx, "version", "--format", "{{.Server.Version}}"))
+	e.Version = strings.TrimSpace(version)
+	return err
+}
+
+func (e *Engine) startPrivate(ctx context.Context, progress io.Writer) error {
+	if os.Geteuid() != 0 {
+		return errNotRoot
+	}
+	dir, err := os.MkdirTemp("", "engine-")
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(progress, "lab: no Docker engine answers; starting a private one")
+	cmd := exec.Command("unshare", "--mount", "--propagation", "slave", "--pid", "--fork", "--kill-child", "--mount-proc",
+		"bash", "-c", engineScript, "engine.sh", dir)
+	cmd.Env = append(os.Environ(), "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // Ctrl-C is for us to handle
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	alive, err := cmd.StdinPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	ended := make(chan struct{})
+	go func() {
+		_ = cmd.Wait()
+		close(ended)
+	}()
+	e.Private, e.host = true, "unix://"+dir+"/sock"
+	e.close = func() {
+		alive.Close()
+		<-ended
+	}
+	if err := e.await(ctx, ended); err != nil {
+		e.Close()
+		return fmt.Errorf("the private Docker engine does not answer: %w\n%s", err, said.String())
+	}
+	return nil
+}
+
+// await returns when the engine answers, has ended, or has had its time.
+func (e *Engine) await(ctx context.Context, ended <-chan struct{}) error {
+	timeout := time.After(startUp)
+	for {
+		err := e.probe(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ended:
+			return errors.New("it ended by itself")
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-timeout:
+			return err
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
