@@ -1,4 +1,6 @@
-# binproxy: `make` alone says what there is. Needs Go and a POSIX shell; what else a target needs, it says or installs.
+# binproxy: `make` alone lists the targets. Needs Go and a POSIX shell; what else a target
+# needs, it says or installs.
+# it says or installs.
 .DEFAULT_GOAL := help
 .PHONY: help preload build demo test test-all bench lint clean clean-cache install
 

@@ -1,10 +1,12 @@
-// A shim lives for a millisecond: it does not look through its cgroups for how many processors it may use.
+// A shim lives for a millisecond: it does not look through its cgroups for how many processors it
+// may use.
 //
 //go:debug containermaxprocs=0
 //go:debug updatemaxprocs=0
 
-// Binproxy makes container images of another architecture run on a host that has nothing registered and grants nothing. It
-// answers to the name it is called by: through a link it is a shim in a guest command's place, by its own name an applet.
+// Binproxy makes container images of another architecture run on a host that has nothing
+// registered and grants nothing. It answers to the name it is called by: through a link it is a
+// shim in a guest command's place, by its own name an applet.
 package main
 
 import (

@@ -1,5 +1,5 @@
-// Package applets is the table of what a user can call: one sorted row for each applet, one room for each row. A room reads its
-// flags, makes one call into emu or shim, and hands the error out.
+// Package applets is the table of what a user can call: one sorted row for each applet, one room
+// for each row. A room reads its flags, makes one call into emu or shim, and hands the error out.
 package applets
 
 import (
@@ -51,7 +51,8 @@ var Table = []applet.Applet{
 	version.Applet,
 }
 
-// Main runs the applet that the arguments name: argv[0] where it is an applet's name, else argv[1].
+// Main runs the applet that the arguments name: argv[0] where it is an applet's name, else
+// argv[1].
 func Main(argv []string) error {
 	if len(argv) == 0 {
 		argv = []string{"binproxy"}
@@ -95,7 +96,8 @@ func Find(name string) (applet.Applet, bool) {
 
 func start(a applet.Applet, args []string) error {
 	err := flag.ErrHelp
-	if len(args) == 0 || args[0] != "--help" && args[0] != "-h" { // before an applet takes it for a verb
+	// before an applet takes it for a verb
+	if len(args) == 0 || args[0] != "--help" && args[0] != "-h" {
 		err = a.Run(args)
 	}
 	if errors.Is(err, flag.ErrHelp) {

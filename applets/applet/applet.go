@@ -1,4 +1,5 @@
-// Package applet is what the rooms of the applets share: the row of the table, and how flags are read.
+// Package applet is what the rooms of the applets share: the row of the table, and how flags are
+// read.
 package applet
 
 import (
@@ -12,8 +13,8 @@ import (
 	"binproxy/emu/identity"
 )
 
-// Applet is one row of the table. Usage holds the lines after "Usage: binproxy NAME ": the synopsis of the arguments first, then
-// an empty line and the text.
+// Applet is one row of the table. Usage holds the lines after "Usage: binproxy NAME ": the
+// synopsis of the arguments first, then an empty line and the text.
 type Applet struct {
 	Name, Synopsis, Usage string
 	Run                   func(args []string) error
@@ -36,7 +37,8 @@ func NewFlags(name string) Flags {
 	return Flags{set}
 }
 
-// Parse reads the flags and returns the operands. What it does not know ends with status 125 and a hint.
+// Parse reads the flags and returns the operands. What it does not know ends with status 125 and a
+// hint.
 func (f Flags) Parse(args []string) ([]string, error) {
 	var operands []string
 	for {
@@ -54,7 +56,8 @@ func (f Flags) Parse(args []string) ([]string, error) {
 	}
 }
 
-// ParseCommand reads the flags up to the first operand or "--", where a COMMAND with arguments of its own begins.
+// ParseCommand reads the flags up to the first operand or "--", where a COMMAND with arguments of
+// its own begins.
 func (f Flags) ParseCommand(args []string) ([]string, error) {
 	err := f.parse(args)
 	return f.Args(), err
@@ -79,7 +82,8 @@ func (f Flags) Identity(i *identity.Identity) {
 	f.StringVar(&i.Machine, "machine", "", "")
 }
 
-// Names adds a flag for a list with commas that may be given several times: what each adds is joined.
+// Names adds a flag for a list with commas that may be given several times: what each adds is
+// joined.
 func (f Flags) Names(name string) *string {
 	var all string
 	f.Func(name, "", func(s string) error {

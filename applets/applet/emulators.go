@@ -8,8 +8,9 @@ import (
 	"binproxy/emu/arch"
 )
 
-// Emulators reads the values of --emulator, [ARCH=]FILE each, into a map from QEMU's name of an architecture to the file. ABIs are the ones that the
-// command is about; with one of them, ARCH may be left out.
+// Emulators reads the values of --emulator, [ARCH=]FILE each, into a map from QEMU's name of an
+// architecture to the file. ABIs are the ones that the command is about; with one of them, ARCH
+// may be left out.
 func Emulators(values []string, abis []*arch.ABI) (map[string]string, error) {
 	files := map[string]string{}
 	for _, value := range values {

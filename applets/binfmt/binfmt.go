@@ -147,7 +147,8 @@ func show(args []string) error {
 	return nil
 }
 
-// called finds the entry of that name, or those that take the programs of the architecture of that name.
+// called finds the entry of that name, or those that take the programs of the architecture of that
+// name.
 func called(registry binfmt.Registry, name string) ([]binfmt.Entry, error) {
 	e, err := registry.Get(name)
 	if err == nil {

@@ -102,7 +102,8 @@ func run(args []string) error {
 	return nil
 }
 
-// warnOfRelease says on standard error which calls a spoofed release promises that the running kernel lacks.
+// warnOfRelease says on standard error which calls a spoofed release promises that the running
+// kernel lacks.
 func warnOfRelease(release string, abis []*arch.ABI) {
 	var u unix.Utsname
 	if release == "" || unix.Uname(&u) != nil {

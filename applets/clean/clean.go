@@ -1,4 +1,5 @@
-// Package clean is the applet that takes everything away that install made, and the bundle itself last.
+// Package clean is the applet that takes everything away that install made, and the bundle itself
+// last.
 package clean
 
 import (

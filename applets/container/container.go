@@ -138,7 +138,8 @@ func enter(args []string) error {
 	return container.Enter(before[0], v)
 }
 
-// told finishes the identity that the flags set, and warns of a release that promises calls which the kernel lacks.
+// told finishes the identity that the flags set, and warns of a release that promises calls which
+// the kernel lacks.
 func told(set identity.Identity, guest *arch.ABI) (identity.Identity, error) {
 	i := identity.Chosen(set)
 	if err := i.Check(); err != nil || i.Release == "" {

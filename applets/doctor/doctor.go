@@ -1,4 +1,5 @@
-// Package doctor is the applet that tells which routes work on this machine, and why others do not.
+// Package doctor is the applet that tells which routes work on this machine, and why others do
+// not.
 package doctor
 
 import (

@@ -1,5 +1,5 @@
-// Package env prints the line that puts the farm first in a shell's PATH: for shells that no shim started, such as a login
-// shell in a container that shares its home directory with the host.
+// Package env prints the line that puts the farm first in a shell's PATH: for shells that no shim
+// started, such as a login shell in a container that shares its home directory with the host.
 package env
 
 import (
@@ -71,8 +71,9 @@ func run(args []string) error {
 	return err
 }
 
-// Path is PATH with the farms' counterpart of each directory in front of it, or with the directory of the fake uname first. An empty PATH stays
-// empty: what a shell then takes for it is the shell's own affair.
+// Path is PATH with the farms' counterpart of each directory in front of it, or with the directory
+// of the fake uname first. An empty PATH stays empty: what a shell then takes for it is the
+// shell's own affair.
 func Path(c farm.Call, path string) (string, error) {
 	if path == "" {
 		return "", nil

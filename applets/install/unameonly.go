@@ -17,9 +17,10 @@ import (
 // unameName is the one command that the directory offers besides binproxy itself.
 const unameName = "uname"
 
-// UnameOnly makes dir the directory of a fake uname: a copy of the running binproxy, the link uname, and the configuration. It tells
-// the release in containers and the truth outside, and so may lie in a home directory that both share. An empty dir is
-// ~/.local/fakeuname; an empty release keeps the running kernel's release and version.
+// UnameOnly makes dir the directory of a fake uname: a copy of the running binproxy, the link
+// uname, and the configuration. It tells the release in containers and the truth outside, and so
+// may lie in a home directory that both share. An empty dir is ~/.local/fakeuname; an empty
+// release keeps the running kernel's release and version.
 func UnameOnly(dir, release string) error {
 	self, err := os.Executable()
 	if err != nil {
@@ -43,7 +44,8 @@ func unameOnly(self, dir, release string) error {
 	if err := foreign(self, cfg.Dir); err != nil {
 		return exit.Errorf(exit.Failed, "install: %w", err)
 	}
-	// uname comes last: a directory that an interrupted start left has no command in it that could answer wrongly.
+	// uname comes last: a directory that an interrupted start left has no command in it that could
+	// answer wrongly.
 	for _, step := range []func() error{
 		func() error { return os.MkdirAll(cfg.Dir, 0o755) },
 		cfg.Save,
@@ -78,7 +80,8 @@ func fakeIdentity(dir, release string) (config.Config, error) {
 	return cfg, cfg.Check()
 }
 
-// foreign refuses a directory that has other people's files under our names: nothing of theirs is overwritten.
+// foreign refuses a directory that has other people's files under our names: nothing of theirs is
+// overwritten.
 func foreign(self, dir string) error {
 	cfg, err := config.Load(dir)
 	if err != nil {

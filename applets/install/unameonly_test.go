@@ -20,8 +20,9 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// TestUnameOnlyScripts runs the scripts as the user that runs the tests. Their command uname-only DIR [RELEASE] is
-// `binproxy install --uname-only --farm DIR --release RELEASE` on the real program.
+// TestUnameOnlyScripts runs the scripts as the user that runs the tests. Their command uname-only
+// DIR [RELEASE] is `binproxy install --uname-only --farm DIR --release RELEASE` on the real
+// program.
 func TestUnameOnlyScripts(t *testing.T) {
 	program := built.Binproxy(t)
 	testscript.Run(t, testscript.Params{

@@ -12,7 +12,8 @@ import (
 	"binproxy/emu/kernel/check"
 )
 
-// couldNotTell is the exit status of a check that has no answer, also where a path could not be read.
+// couldNotTell is the exit status of a check that has no answer, also where a path could not be
+// read.
 const couldNotTell = 2
 
 func checkPaths(w io.Writer, args []string) error {
@@ -60,7 +61,8 @@ func checkPaths(w io.Writer, args []string) error {
 	return exit.Silent(report.Verdict())
 }
 
-// kernelToCheck is a release's promise; for "host", what a probe of the running kernel found goes before it.
+// kernelToCheck is a release's promise; for "host", what a probe of the running kernel found goes
+// before it.
 func kernelToCheck(text string) (check.Kernel, error) {
 	r, err := release(text)
 	if err != nil {

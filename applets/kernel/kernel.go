@@ -1,5 +1,6 @@
-// Package kernel tells what a kernel release has, what the running kernel answers, and what a program needs of either. Each
-// sub-command is a file: flags in, one call into emu/kernel, a table or JSON out.
+// Package kernel tells what a kernel release has, what the running kernel answers, and what a
+// program needs of either. Each sub-command is a file: flags in, one call into emu/kernel, a table
+// or JSON out.
 package kernel
 
 import (

@@ -28,8 +28,9 @@ type recordJSON struct {
 	Command []string   `json:"command"`
 	Status  int        `json:"status"`
 	Needs   []needJSON `json:"needs"`
-	Oldest  string     `json:"oldest"`      // the oldest release that has all calls
-	Without string     `json:"oldest_hard"` // the oldest release that has the calls it cannot do without; "" where that is not known
+	Oldest  string     `json:"oldest"` // the oldest release that has all calls
+	// the oldest release that has the calls it cannot do without; "" where that is not known
+	Without string `json:"oldest_hard"`
 }
 
 type needJSON struct {
@@ -95,7 +96,8 @@ func needs(uses map[record.Key]*record.Use) []needJSON {
 	return list
 }
 
-// callOf finds the call of a number in the tables of this host: of several with that number, the newest.
+// callOf finds the call of a number in the tables of this host: of several with that number, the
+// newest.
 func callOf(key record.Key) (facts.Call, bool) {
 	const x32Bit = 0x40000000
 	nr := key.Nr

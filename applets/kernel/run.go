@@ -71,7 +71,8 @@ func runAs(args []string) error {
 	return c.startAs(r)
 }
 
-// warnOfRelease says on standard error which calls a release promises to the command that the running kernel lacks.
+// warnOfRelease says on standard error which calls a release promises to the command that the
+// running kernel lacks.
 func (c command) warnOfRelease(r facts.Release, running string) {
 	tables := facts.Family(arch.Host())
 	if c.guest != nil {
@@ -87,8 +88,9 @@ const toldFlag = "told"
 
 var errUntold = errors.New("no supervisor")
 
-// tell runs `kernel run` once more, under a supervisor that tells the release to every program; the filter stops nothing for it. It
-// gives errUntold, and a line on stderr, where the machine allows no supervisor or another one is there already.
+// tell runs `kernel run` once more, under a supervisor that tells the release to every program;
+// the filter stops nothing for it. It gives errUntold, and a line on stderr, where the machine
+// allows no supervisor or another one is there already.
 func tell(r facts.Release, args []string) error {
 	release := r.Uname(arch.Host().Machine)
 	err := error(&supervise.Refused{Route: "supervise", Err: errors.New("there is a supervisor already")})
@@ -116,15 +118,19 @@ func tell(r facts.Release, args []string) error {
 	return errUntold
 }
 
-// command is what is to be run. Guest is the table of a guest's ABI where an emulator runs it, else nil.
+// command is what is to be run. Guest is the table of a guest's ABI where an emulator runs it,
+// else nil.
 type command struct {
-	path     string
-	argv     []string
-	guest    *facts.ABI
-	emulator bool // path is an emulator that we put before the guest's program, and whose options are ours to add
+	path  string
+	argv  []string
+	guest *facts.ABI
+	// path is an emulator that we put before the guest's program, and whose options are ours to
+	// add
+	emulator bool
 }
 
-// findCommand looks a command up in PATH as a shell does, and finds the emulator of a guest's program.
+// findCommand looks a command up in PATH as a shell does, and finds the emulator of a guest's
+// program.
 func findCommand(argv []string) (command, error) {
 	path, err := exec.LookPath(argv[0])
 	if errors.Is(err, exec.ErrDot) {
@@ -145,7 +151,8 @@ func findCommand(argv []string) (command, error) {
 	}
 	info, err := elfinfo.Header(head)
 	if err != nil || info.ABI() == nil || info.ABI().Native(arch.Host()) {
-		return c, nil // a script, or a program of the host's; or the kernel says better what is wrong with it
+		// a script, or a program of the host's; or the kernel says better what is wrong with it
+		return c, nil
 	}
 	return c.underEmulator(info.ABI())
 }
@@ -162,7 +169,8 @@ func lookupErrno(err error) syscall.Errno {
 	return syscall.ENOENT
 }
 
-// byEmulatorName is the guest of a program that is called as qemu-user is: qemu-ARCH or qemu-ARCH-static.
+// byEmulatorName is the guest of a program that is called as qemu-user is: qemu-ARCH or
+// qemu-ARCH-static.
 func byEmulatorName(path string) *arch.ABI {
 	name, ok := strings.CutPrefix(filepath.Base(path), "qemu-")
 	if !ok {
@@ -228,8 +236,8 @@ func newerThanHost(r facts.Release) (string, error) {
 	return host.Text, nil
 }
 
-// Filter is the seccomp filter that gives ENOSYS to every call that a release does not have, on this host. With a guest's table it
-// judges the calls that an emulator makes for a guest, by name.
+// Filter is the seccomp filter that gives ENOSYS to every call that a release does not have, on
+// this host. With a guest's table it judges the calls that an emulator makes for a guest, by name.
 func Filter(r facts.Release, guest *facts.ABI) ([]unix.SockFilter, error) {
 	var denials []seccomp.Denial
 	for _, abi := range facts.Family(arch.Host()) {
@@ -259,8 +267,8 @@ func auditOf(a *facts.ABI) uint32 {
 	panic("binproxy: no row of emu/arch for the table of " + a.Name)
 }
 
-// execAs becomes the command, under the filter (none where nil). An emulator is told the release by its option -r; a native program's
-// uname is the business of tell.
+// execAs becomes the command, under the filter (none where nil). An emulator is told the release
+// by its option -r; a native program's uname is the business of tell.
 func execAs(r facts.Release, c command, filter []unix.SockFilter) error {
 	if c.emulator {
 		c.argv = append([]string{c.argv[0], "-r", r.Uname(guestMachine(c.guest))}, c.argv[1:]...)

@@ -91,8 +91,8 @@ func lookup(a *facts.ABI, call string) []facts.Call {
 	return a.ByName(call)
 }
 
-// interval tells which calls lie between two releases: until is what the release has, since what came with it or later (for a
-// vendor's release: what its mainline base lacks).
+// interval tells which calls lie between two releases: until is what the release has, since what
+// came with it or later (for a vendor's release: what its mainline base lacks).
 func interval(since, until string) (func(facts.Call) bool, error) {
 	var from, to facts.Release
 	var err error
@@ -208,7 +208,8 @@ func changesBetween(a *facts.ABI, sides [2]facts.Release) []change {
 	return changes
 }
 
-// cell says since when a release has a call: the mainline release, or the vendor's that carried it back.
+// cell says since when a release has a call: the mainline release, or the vendor's that carried it
+// back.
 func cell(c facts.Call, a facts.Answer) string {
 	switch {
 	case !a.Has && a.Profile != "":

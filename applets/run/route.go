@@ -142,7 +142,8 @@ func (f *flagsOf) ask(c supervise.Config) (a route.Ask, err error) {
 	a.Hooks = f.root == "" && (own != nil && f.bundle.Preloads(own) || own == nil && slices.ContainsFunc(a.ABIs, f.bundle.Preloads))
 	var needs []string
 	if !f.identity.IsZero() {
-		needs = append(needs, "an identity asked for by an option") // one of a bundle's may hold in part
+		// one of a bundle's may hold in part
+		needs = append(needs, "an identity asked for by an option")
 	}
 	if f.report.trace != "" {
 		needs = append(needs, "--trace")
@@ -157,7 +158,8 @@ func (f *flagsOf) ask(c supervise.Config) (a route.Ask, err error) {
 	return a, nil
 }
 
-// farm becomes the command by way of the farm, as a shim does; become is what execs it, with or without the preload libraries.
+// farm becomes the command by way of the farm, as a shim does; become is what execs it, with or
+// without the preload libraries.
 func (f *flagsOf) farm(c supervise.Config, become func(farm.Call, string, []string, []string) error) error {
 	if c.Root != "" {
 		return exit.Errorf(exit.Failed, "run: --root %s: the farm's links and the preload libraries lead to a binproxy and an emulator in the root itself; put a bundle there and chroot", c.Root)

@@ -49,7 +49,8 @@ func TestCommandABI(t *testing.T) {
 		{supervise.Config{Root: root, Command: "none", Env: path}, nil},
 		{supervise.Config{Command: root + "/opt/outside"}, guest},
 		{supervise.Config{Command: "./outside", Dir: root + "/opt"}, guest},
-		{supervise.Config{Command: root + "/usr/bin/tool"}, nil}, // its link means the machine's own root
+		// its link means the machine's own root
+		{supervise.Config{Command: root + "/usr/bin/tool"}, nil},
 	} {
 		assert.Equal(t, c.want, commandABI(c.config), "%+v", c.config)
 	}

@@ -137,7 +137,8 @@ func (f *flagsOf) config(command []string) (supervise.Config, error) {
 	return c, err
 }
 
-// spoof sets the identity that the command is told. What the command line says goes before the environment, and that before the bundle's file.
+// spoof sets the identity that the command is told. What the command line says goes before the
+// environment, and that before the bundle's file.
 func (f *flagsOf) spoof(c *supervise.Config, cfg config.Config) error {
 	if cfg.Truthful(os.Getenv) {
 		c.Identity = identity.Chosen(f.identity)
@@ -159,7 +160,8 @@ func (f *flagsOf) spoof(c *supervise.Config, cfg config.Config) error {
 	return f.warnOfRelease(release)
 }
 
-// warnOfRelease says on standard error which calls a spoofed release promises, to native programs and to guests, that the running kernel lacks.
+// warnOfRelease says on standard error which calls a spoofed release promises, to native programs
+// and to guests, that the running kernel lacks.
 func (f *flagsOf) warnOfRelease(release string) error {
 	running, err := identity.Kernel()
 	if err != nil {
@@ -179,7 +181,8 @@ func (f *flagsOf) warnOfRelease(release string) error {
 	return nil
 }
 
-// behind is the path of the file that a link to binproxy stands for, by the names that farms give. What fakes uname stays.
+// behind is the path of the file that a link to binproxy stands for, by the names that farms give.
+// What fakes uname stays.
 func behind(cfg config.Config, path string) string {
 	if filepath.Base(path) == "uname" {
 		return ""
@@ -192,7 +195,8 @@ func behind(cfg config.Config, path string) string {
 	return farm.Aside(path)
 }
 
-// emulators reads the values of --emulator: ARCH=FILE, or FILE for the one architecture of --arch, or for that which its name says.
+// emulators reads the values of --emulator: ARCH=FILE, or FILE for the one architecture of --arch,
+// or for that which its name says.
 func emulators(values []string, archs string) ([]config.Emulator, error) {
 	var list []config.Emulator
 	for _, value := range values {
@@ -218,7 +222,8 @@ func emulators(values []string, archs string) ([]config.Emulator, error) {
 	return list, nil
 }
 
-// named is the architecture in the name of an emulator's file, as QEMU calls it: qemu-ARCH, qemu-ARCH-static. "" if it has no such name.
+// named is the architecture in the name of an emulator's file, as QEMU calls it: qemu-ARCH,
+// qemu-ARCH-static. "" if it has no such name.
 func named(file string) string {
 	name, ok := strings.CutPrefix(filepath.Base(file), "qemu-")
 	if name = strings.TrimSuffix(name, "-static"); !ok {

@@ -17,7 +17,8 @@ const TwinsEnv = "BINPROXY_TWINS"
 // noTwins is the value of --twins for none.
 const noTwins = "off"
 
-// twinsOf are the twins for a run, nil for none. Where a report is asked for, what could have had a twin is found out all the same.
+// twinsOf are the twins for a run, nil for none. Where a report is asked for, what could have had
+// a twin is found out all the same.
 func (f *flagsOf) twinsOf(cfg config.Config) (*supervise.Twins, error) {
 	dir := f.twins
 	if dir == "" {

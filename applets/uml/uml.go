@@ -1,4 +1,5 @@
-// Package uml is the applet that runs a command under a User Mode Linux kernel, and that makes and lists such kernels.
+// Package uml is the applet that runs a command under a User Mode Linux kernel, and that makes and
+// lists such kernels.
 package uml
 
 import (
@@ -179,7 +180,8 @@ func publish(s string) (uml.Publish, error) {
 	return p, nil
 }
 
-// isIPv4 tells whether s is an address of four decimal numbers. (Package net/netip costs every start of the program.)
+// isIPv4 tells whether s is an address of four decimal numbers. (Package net/netip costs every
+// start of the program.)
 func isIPv4(s string) bool {
 	parts := strings.Split(s, ".")
 	for _, part := range parts {

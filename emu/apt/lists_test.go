@@ -253,7 +253,8 @@ func TestMachine(t *testing.T) {
 	need.Program(t, "apt-get", "apt")
 	state := t.TempDir()
 	l := Machine(state, "amd64")
-	require.NoError(t, os.WriteFile(filepath.Join(state, "updated"), nil, 0o644)) // no network here
+	// no network here
+	require.NoError(t, os.WriteFile(filepath.Join(state, "updated"), nil, 0o644))
 	_, err := l.Version(t.Context(), "apt")
 	assert.ErrorIs(t, err, ErrNoPackage, "the machine's lists have it")
 }

@@ -1,9 +1,10 @@
-// Package arch has one row for each ABI that binproxy can be a guest or a host of: what an ELF header
-// says of it, what the kernel, QEMU, Debian, GNU and OCI call it, and the binfmt_misc magic and mask that follow.
+// Package arch has one row for each ABI that binproxy can be a guest or a host of: what an ELF
+// header says of it, what the kernel, QEMU, Debian, GNU and OCI call it, and the binfmt_misc magic
+// and mask that follow.
 //
-// Sources: the machine numbers are elf.h's, the machine words those of uname(2) under each kernel, the emulators'
-// names qemu-user's, the triplets and ports Debian's dpkg tables, the platforms those of the OCI image index
-// (GOOS/GOARCH and variant).
+// Sources: the machine numbers are elf.h's, the machine words those of uname(2) under each kernel,
+// the emulators' names qemu-user's, the triplets and ports Debian's dpkg tables, the platforms
+// those of the OCI image index (GOOS/GOARCH and variant).
 package arch
 
 import (
@@ -12,10 +13,11 @@ import (
 	"strings"
 )
 
-// An ABI is one row. Class is 32 or 64 (bits); Flags and FlagsMask pick ABIs of the same machine apart by
-// the ELF header's e_flags.
+// An ABI is one row. Class is 32 or 64 (bits); Flags and FlagsMask pick ABIs of the same machine
+// apart by the ELF header's e_flags.
 type ABI struct {
-	Name             string   // our key, and QEMU's name unless QEMU has one emulator for several ABIs
+	// our key, and QEMU's name unless QEMU has one emulator for several ABIs
+	Name             string
 	QEMU             string   // the emulator is qemu-QEMU
 	GOARCH           string   // "" where Go has none
 	Machine          string   // utsname.machine
@@ -89,7 +91,8 @@ func Get(name string) *ABI {
 	return nil
 }
 
-// ByELF finds the ABI of an ELF header: class 32 or 64, its endianness, e_machine and e_flags; nil for an unknown one.
+// ByELF finds the ABI of an ELF header: class 32 or 64, its endianness, e_machine and e_flags; nil
+// for an unknown one.
 func ByELF(class int, big bool, machine uint16, flags uint32) *ABI {
 	for i := range table {
 		a := &table[i]
@@ -110,8 +113,9 @@ func Host() *ABI {
 	panic(fmt.Sprintf("binproxy: no row for GOARCH %s", runtime.GOARCH))
 }
 
-// Native tells whether a kernel of host's architecture can itself load programs of a: its own ABI and the 32-bit ones
-// of its family. Whether this kernel was configured to is for a probe to find out.
+// Native tells whether a kernel of host's architecture can itself load programs of a: its own ABI
+// and the 32-bit ones of its family. Whether this kernel was configured to is for a probe to find
+// out.
 func (a *ABI) Native(host *ABI) bool {
 	switch {
 	case a == host:
@@ -135,7 +139,8 @@ func (a *ABI) Audit() uint32 {
 	const is64, isLE, n32 = 0x80000000, 0x40000000, 0x20000000
 	v := uint32(a.EMachine)
 	if a.Name == "x32" {
-		return v | is64 | isLE // x32 calls come with the AUDIT_ARCH of x86_64 and bit 30 set in their number
+		// x32 calls come with the AUDIT_ARCH of x86_64 and bit 30 set in their number
+		return v | is64 | isLE
 	}
 	if a.Class == 64 {
 		v |= is64
@@ -149,8 +154,9 @@ func (a *ABI) Audit() uint32 {
 	return v
 }
 
-// HeaderKey is what tells the ABI's programs from others in their ELF header, for readers that have no table: the bytes of class (with
-// N32's bit of e_flags), data and e_machine, in the file's order; each half of a byte is one of the letters a to p.
+// HeaderKey is what tells the ABI's programs from others in their ELF header, for readers that
+// have no table: the bytes of class (with N32's bit of e_flags), data and e_machine, in the file's
+// order; each half of a byte is one of the letters a to p.
 func (a *ABI) HeaderKey() string {
 	magic, _ := a.Magic()
 	var b strings.Builder

@@ -2,12 +2,13 @@ package arch
 
 import "encoding/binary"
 
-// Magic and mask have the layout of the first 20 bytes of an ELF header, in the file's byte order: e_ident (class, data and
-// version compared, the OS ABI and what follows it left open), e_type (EXEC or DYN: the lowest bit is masked out), e_machine.
+// Magic and mask have the layout of the first 20 bytes of an ELF header, in the file's byte order:
+// e_ident (class, data and version compared, the OS ABI and what follows it left open), e_type
+// (EXEC or DYN: the lowest bit is masked out), e_machine.
 const magicLen = 20
 
-// Magic is what the kernel compares the start of a file with, and the mask it ands the file with first.
-// ABIs that only e_flags tell apart have the flags (bytes 36 to 39) compared too.
+// Magic is what the kernel compares the start of a file with, and the mask it ands the file with
+// first. ABIs that only e_flags tell apart have the flags (bytes 36 to 39) compared too.
 func (a *ABI) Magic() (magic, mask []byte) {
 	n := magicLen
 	if a.FlagsMask != 0 && a.EMachine == emMIPS {
@@ -44,7 +45,8 @@ func (a *ABI) order() binary.ByteOrder {
 	return binary.LittleEndian
 }
 
-// ELFStart is how a program of the ABI starts: the first 64 bytes of an ELF header with all that Magic looks at.
+// ELFStart is how a program of the ABI starts: the first 64 bytes of an ELF header with all that
+// Magic looks at.
 func (a *ABI) ELFStart() []byte {
 	head := make([]byte, 64)
 	magic, _ := a.Magic()

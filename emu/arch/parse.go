@@ -6,13 +6,15 @@ import (
 	"strings"
 )
 
-// Parse finds the ABI that people mean by name: QEMU's (aarch64), Debian's (arm64), GNU's machine or triplet
-// (aarch64-linux-gnu), uname's machine (armv7l) or an OCI platform (linux/arm64, linux/arm/v7). Case does not count.
-// The error for an unknown name lists the known ones, nearest first.
+// Parse finds the ABI that people mean by name: QEMU's (aarch64), Debian's (arm64), GNU's machine
+// or triplet (aarch64-linux-gnu), uname's machine (armv7l) or an OCI platform (linux/arm64,
+// linux/arm/v7). Case does not count. The error for an unknown name lists the known ones, nearest
+// first.
 func Parse(name string) (*ABI, error) {
 	want := strings.TrimPrefix(strings.ToLower(strings.TrimSpace(name)), "linux/")
 	if want != "" {
-		// Two passes: our own names win over another row's further names ("arm" is QEMU's word for armel, too).
+		// Two passes: our own names win over another row's further names ("arm" is QEMU's word for
+		// armel, too).
 		for i := range table {
 			if a := &table[i]; want == a.Name || want == a.Debian {
 				return a, nil
@@ -62,7 +64,8 @@ func (a *ABI) Names() []string {
 	return names
 }
 
-// nearest lists one name of each row (Debian's, or else ours) by edit distance of its closest name.
+// nearest lists one name of each row (Debian's, or else ours) by edit distance of its closest
+// name.
 func nearest(want string) []string {
 	type row struct {
 		name     string

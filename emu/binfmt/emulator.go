@@ -10,9 +10,10 @@ import (
 	"binproxy/emu/config"
 )
 
-// Emulator finds the emulator that an entry for the ABI can have: explicit where that is not "", else the one of the bundle that this program is
-// in, else one under a distribution's name beside the program or in PATH. It is a static program of the host: a dynamic one would look for
-// its loader and libraries in the guest's root.
+// Emulator finds the emulator that an entry for the ABI can have: explicit where that is not "",
+// else the one of the bundle that this program is in, else one under a distribution's name beside
+// the program or in PATH. It is a static program of the host: a dynamic one would look for its
+// loader and libraries in the guest's root.
 func Emulator(abi *arch.ABI, explicit string) (string, error) {
 	path, err := find(abi, explicit)
 	if err != nil {
@@ -47,11 +48,13 @@ func find(abi *arch.ABI, explicit string) (string, error) {
 	return bundle.FindEmulator(abi, bundle.SearchDirs(self))
 }
 
-// Default is the flags of an entry that nobody chose others for: the guest's argv[0] is kept, and the emulator works in every root.
+// Default is the flags of an entry that nobody chose others for: the guest's argv[0] is kept, and
+// the emulator works in every root.
 const Default = "PF"
 
-// Entries is one entry for each emulator that the ABIs need, with Default flags. Emulators maps QEMU's name of an architecture to a file; the others are
-// searched for. ABIs that the host runs itself need none.
+// Entries is one entry for each emulator that the ABIs need, with Default flags. Emulators maps
+// QEMU's name of an architecture to a file; the others are searched for. ABIs that the host runs
+// itself need none.
 func Entries(abis []*arch.ABI, emulators map[string]string) ([]Entry, error) {
 	var entries []Entry
 	have := map[string]bool{}

@@ -1,10 +1,11 @@
-// Package binfmt is the kernel's registry of foreign program formats, binfmt_misc: its entries as values, the line that registers one, and
-// the files that list them.
+// Package binfmt is the kernel's registry of foreign program formats, binfmt_misc: its entries as
+// values, the line that registers one, and the files that list them.
 //
-// An entry pairs a pattern (magic and mask at an offset of the file's start) with an interpreter. The kernel keeps one registry for each
-// user namespace that mounted one (Linux 6.7 and later; before, one for all), walks it from the newest entry to the oldest, and
-// runs the interpreter of the first that matches. One write(2) of one line registers an entry; each entry is then a file that tells what the
-// kernel understood.
+// An entry pairs a pattern (magic and mask at an offset of the file's start) with an interpreter.
+// The kernel keeps one registry for each user namespace that mounted one (Linux 6.7 and later;
+// before, one for all), walks it from the newest entry to the oldest, and runs the interpreter of
+// the first that matches. One write(2) of one line registers an entry; each entry is then a file
+// that tells what the kernel understood.
 //
 // Source: the kernel's Documentation/admin-guide/binfmt-misc.rst and fs/binfmt_misc.c.
 package binfmt
@@ -20,21 +21,23 @@ import (
 // The flags of an entry, by the kernel's letters.
 const (
 	PreserveArgv0 = 'P' // the interpreter is told the guest's argv[0]
-	OpenBinary    = 'O' // the kernel opens the program for the interpreter, so that it need not be readable
-	Credentials   = 'C' // setuid bits and file capabilities of the program count; brings O
-	FixBinary     = 'F' // the interpreter is opened at registration: it works in every root
+	// the kernel opens the program for the interpreter, so that it need not be readable
+	OpenBinary  = 'O'
+	Credentials = 'C' // setuid bits and file capabilities of the program count; brings O
+	FixBinary   = 'F' // the interpreter is opened at registration: it works in every root
 )
 
-// The kernel's limits (fs/binfmt_misc.c): of a line in bytes, of the interpreter's path without its NUL, and of the part of a file that is
-// compared.
+// The kernel's limits (fs/binfmt_misc.c): of a line in bytes, of the interpreter's path without
+// its NUL, and of the part of a file that is compared.
 const (
 	MaxLine        = 1920
 	MaxInterpreter = 127
 	maxHead        = 256
 )
 
-// Entry is one entry. Extension is set for one that goes by the file's name; Offset, Magic and Mask (as long as Magic, nil where every bit
-// counts) for one that goes by its start. Flags holds letters that newer kernels have, too.
+// Entry is one entry. Extension is set for one that goes by the file's name; Offset, Magic and
+// Mask (as long as Magic, nil where every bit counts) for one that goes by its start. Flags holds
+// letters that newer kernels have, too.
 type Entry struct {
 	Name        string
 	Disabled    bool
@@ -45,13 +48,15 @@ type Entry struct {
 	Flags       string
 }
 
-// ForABI is the entry that runs programs of the ABI with the emulator. Debian's name of it, qemu-ARCH, is what other programs look for.
+// ForABI is the entry that runs programs of the ABI with the emulator. Debian's name of it,
+// qemu-ARCH, is what other programs look for.
 func ForABI(abi *arch.ABI, emulator, flags string) Entry {
 	magic, mask := abi.Magic()
 	return Entry{Name: Name(abi), Magic: magic, Mask: mask, Interpreter: emulator, Flags: flags}
 }
 
-// Name is what the entry of the ABI is called; "" where QEMU has no emulator for it. ABIs that share an emulator share the entry.
+// Name is what the entry of the ABI is called; "" where QEMU has no emulator for it. ABIs that
+// share an emulator share the entry.
 func Name(abi *arch.ABI) string {
 	if abi.QEMU == "" {
 		return ""
@@ -62,8 +67,8 @@ func Name(abi *arch.ABI) string {
 // Has tells whether the entry has a flag.
 func (e Entry) Has(flag rune) bool { return strings.ContainsRune(e.Flags, flag) }
 
-// Matches tells whether the kernel would take the entry, were it enabled, for a file that starts with head (at least 256 bytes, or all of a
-// shorter file) and is called name.
+// Matches tells whether the kernel would take the entry, were it enabled, for a file that starts
+// with head (at least 256 bytes, or all of a shorter file) and is called name.
 func (e Entry) Matches(head []byte, name string) bool {
 	if e.Extension != "" {
 		dot := strings.LastIndexByte(name, '.')
@@ -96,8 +101,8 @@ func (e Entry) Serves(abi *arch.ABI) bool {
 	return e.Matches(abi.ELFStart(), "")
 }
 
-// Line is what to write into the register file, and a line of /etc/binfmt.d: :NAME:M:OFFSET:MAGIC:MASK:INTERPRETER:FLAGS with each byte of
-// magic and mask as a literal \xNN.
+// Line is what to write into the register file, and a line of /etc/binfmt.d:
+// :NAME:M:OFFSET:MAGIC:MASK:INTERPRETER:FLAGS with each byte of magic and mask as a literal \xNN.
 func (e Entry) Line() (string, error) {
 	if err := e.check(); err != nil {
 		return "", err

@@ -69,7 +69,8 @@ func TestParse(t *testing.T) {
 	assert.False(t, e.Matches(nil, "exe"))
 }
 
-// Entries that others make differ in mask and flags: Debian's aarch64, and one with a narrower mask; both are seen to take the programs.
+// Entries that others make differ in mask and flags: Debian's aarch64, and one with a narrower
+// mask; both are seen to take the programs.
 func TestServesWhatOthersMade(t *testing.T) {
 	for _, mask := range []string{"ffffffffffffff00fffffffffffffffffeffffff", "ffffffffffffff000000000000000000feffffff", "ffffffff00000000000000000000000000" + "00ffff"} {
 		e, err := binfmt.Parse("theirs", "enabled\ninterpreter /usr/libexec/qemu-binfmt/aarch64-binfmt-P\nflags: POF\noffset 0\n"+

@@ -29,8 +29,9 @@ func Host() (Registry, error) {
 	return r, nil
 }
 
-// Mount mounts the binfmt_misc of the caller's user namespace on the usual place; from Linux 6.7 on that is a registry of the namespace's own,
-// empty at first. The caller has CAP_SYS_ADMIN and a mount namespace to do it in.
+// Mount mounts the binfmt_misc of the caller's user namespace on the usual place; from Linux 6.7
+// on that is a registry of the namespace's own, empty at first. The caller has CAP_SYS_ADMIN and a
+// mount namespace to do it in.
 func Mount() (Registry, error) {
 	err := sys.Mount("binfmt_misc", Dir, "binfmt_misc", syscall.MS_NOSUID|syscall.MS_NODEV|syscall.MS_NOEXEC, "")
 	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EINVAL) {

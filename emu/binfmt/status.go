@@ -76,7 +76,8 @@ func Explain(flag rune) string {
 	return "unknown to this binproxy"
 }
 
-// Foreign is every ABI that the host does not run itself and QEMU has an emulator for, once per emulator.
+// Foreign is every ABI that the host does not run itself and QEMU has an emulator for, once per
+// emulator.
 func Foreign() []*arch.ABI {
 	var abis []*arch.ABI
 	for _, abi := range arch.All() {

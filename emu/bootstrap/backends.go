@@ -20,7 +20,8 @@ type command struct {
 	files map[string]string
 }
 
-// backend is a distribution's bootstrapper. packages says what distributions call the package that has it.
+// backend is a distribution's bootstrapper. packages says what distributions call the package that
+// has it.
 type backend struct {
 	name, packages string
 	arch           func(*arch.ABI) string // its name of the architecture, "" for none
@@ -64,7 +65,8 @@ func commands(o Options, root string) ([]command, error) {
 	return b.commands(o, name, root)
 }
 
-// find looks in the directories of root's programs, too, which an ordinary user may not have in PATH.
+// find looks in the directories of root's programs, too, which an ordinary user may not have in
+// PATH.
 func find(program string) (string, error) {
 	path, err := exec.LookPath(program)
 	for _, dir := range []string{"/usr/sbin", "/sbin"} {
@@ -75,8 +77,8 @@ func find(program string) (string, error) {
 	return path, err
 }
 
-// run runs the command with that home and that directory for temporary files, which goes with the partial directory; what it says goes to stderr, as
-// progress.
+// run runs the command with that home and that directory for temporary files, which goes with the
+// partial directory; what it says goes to stderr, as progress.
 func (c command) run(home, temp string) error {
 	for path, text := range c.files {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -152,7 +154,8 @@ func (o Options) suite(usual string) string {
 	return o.Suite
 }
 
-// debootstrap is told that it is in LXC: then it makes no device nodes, which nobody can in a user namespace, but binds the host's.
+// debootstrap is told that it is in LXC: then it makes no device nodes, which nobody can in a user
+// namespace, but binds the host's.
 func debootstrap(o Options, arch, root string) ([]command, error) {
 	argv := withKeyring([]string{"debootstrap", "--arch=" + arch, "--variant=" + o.variant()}, "--keyring", o.Keyring)
 	if o.Keyring != "" {

@@ -1,8 +1,11 @@
-// Package bootstrap makes roots of other architectures, by the distributions' own bootstrappers or from container images.
+// Package bootstrap makes roots of other architectures, by the distributions' own bootstrappers or
+// from container images.
 //
-// All the work is done in a user and a mount namespace (emu/userns) in which the architecture's programs run: the bootstrapper thinks that it is root and
-// that the machine is registered, and what it mounts ends with it. The root grows beside its place, in a directory that says what it is, and is
-// moved there when it is whole: a run that was interrupted leaves no root that looks like one.
+// All the work is done in a user and a mount namespace (emu/userns) in which the architecture's
+// programs run: the bootstrapper thinks that it is root and that the machine is registered, and
+// what it mounts ends with it. The root grows beside its place, in a directory that says what it
+// is, and is moved there when it is whole: a run that was interrupted leaves no root that looks
+// like one.
 package bootstrap
 
 import (
@@ -66,7 +69,8 @@ func Run(o Options) error {
 	return inside(o, job{Options: o, ABI: o.ABI.Name})
 }
 
-// Remove removes what an interrupted run for the directory left, and a root there that was made by this user.
+// Remove removes what an interrupted run for the directory left, and a root there that was made by
+// this user.
 func Remove(dir string) error {
 	o := Options{Dir: dir}
 	path, err := filepath.Abs(dir)
@@ -114,7 +118,8 @@ func (j job) argv() ([]string, error) {
 	return []string{"binproxy", "bootstrap", Entrypoint, string(text)}, err
 }
 
-// checkDir refuses a directory that is something already, and makes the paths absolute: bootstrappers differ in where relative ones begin.
+// checkDir refuses a directory that is something already, and makes the paths absolute:
+// bootstrappers differ in where relative ones begin.
 func checkDir(o *Options) error {
 	path, err := filepath.Abs(o.Dir)
 	if err != nil {
@@ -266,7 +271,8 @@ func (j job) finish(root string) error {
 	return os.RemoveAll(j.partial())
 }
 
-// plainProc replaces the symbolic link that debootstrap makes of proc where it takes this for a container: it would lead to itself.
+// plainProc replaces the symbolic link that debootstrap makes of proc where it takes this for a
+// container: it would lead to itself.
 func plainProc(root string) error {
 	proc := filepath.Join(root, "proc")
 	if fi, err := os.Lstat(proc); err != nil || fi.Mode().Type() != fs.ModeSymlink {
@@ -278,7 +284,8 @@ func plainProc(root string) error {
 	return os.Mkdir(proc, 0o555)
 }
 
-// noPlainNull removes what was written to /dev/null while there was no such device: debootstrap binds the host's for a while only.
+// noPlainNull removes what was written to /dev/null while there was no such device: debootstrap
+// binds the host's for a while only.
 func noPlainNull(root string) error {
 	null := filepath.Join(root, "dev/null")
 	if fi, err := os.Lstat(null); err != nil || !fi.Mode().IsRegular() {

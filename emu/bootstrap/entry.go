@@ -16,7 +16,8 @@ import (
 	"binproxy/emu/sys"
 )
 
-// make makes what the entry is, in the place of what is there. A directory stays, with new attributes.
+// make makes what the entry is, in the place of what is there. A directory stays, with new
+// attributes.
 func (u *unpacker) make(at string, h *tar.Header, contents io.Reader) error {
 	there, err := u.root.Lstat(at)
 	switch {
@@ -118,7 +119,8 @@ func special(mode int64) (m fs.FileMode) {
 	return m
 }
 
-// setTimes sets the directories' times when nothing is made in them any more; those that are gone have none.
+// setTimes sets the directories' times when nothing is made in them any more; those that are gone
+// have none.
 func (u *unpacker) setTimes() error {
 	for _, d := range u.dirs {
 		if fi, err := u.root.Lstat(d.name); err != nil || !fi.IsDir() {

@@ -13,8 +13,9 @@ import (
 	"binproxy/emu/oci"
 )
 
-// unpackLayers applies the layers one over the other. Whatever they hold, nothing outside the root is read or written: all of it goes through an
-// os.Root, and links in the way are followed as if the root were "/".
+// unpackLayers applies the layers one over the other. Whatever they hold, nothing outside the root
+// is read or written: all of it goes through an os.Root, and links in the way are followed as if
+// the root were "/".
 func unpackLayers(dir string, layers []oci.Layer, progress io.Writer) error {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -128,8 +129,9 @@ func (u *unpacker) empty(dir string) error {
 // maxLinks is how many symbolic links the kernel follows in one path.
 const maxLinks = 40
 
-// makeDirs gives the directory without links in it, relative to the root, making what is missing. A link in the way is followed inside the root, also an
-// absolute one; a file in the way is replaced.
+// makeDirs gives the directory without links in it, relative to the root, making what is missing.
+// A link in the way is followed inside the root, also an absolute one; a file in the way is
+// replaced.
 func (u *unpacker) makeDirs(dir string) (string, error) {
 	rest := strings.Split(strings.Trim(dir, "/"), "/")
 	at, links := ".", 0

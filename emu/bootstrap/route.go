@@ -28,8 +28,8 @@ func CheckRoute(name string) error {
 	return fmt.Errorf("--route %s: it is %s or %s", name, RouteUserns, RouteSupervise)
 }
 
-// open makes programs of the root run. Where the kernel is to do that, the caller goes on with the job; else the job is over: it was done
-// under a supervisor, which this process was.
+// open makes programs of the root run. Where the kernel is to do that, the caller goes on with the
+// job; else the job is over: it was done under a supervisor, which this process was.
 func (j *job) open() (over bool, err error) {
 	if j.Route != RouteSupervise {
 		err := userns.Register(j.Entries)

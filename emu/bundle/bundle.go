@@ -1,8 +1,9 @@
-// Package bundle makes the directory that a Dockerfile ADDs: the program, an emulator for each guest architecture, the links sh and
-// uname, and the configuration file.
+// Package bundle makes the directory that a Dockerfile ADDs: the program, an emulator for each
+// guest architecture, the links sh and uname, and the configuration file.
 //
-// It is written beside its destination and put in place in one step, so that a bundle is whole or not there. Nothing in it depends on
-// when or where it was made: modes are set, times are SOURCE_DATE_EPOCH or a constant, names are our own.
+// It is written beside its destination and put in place in one step, so that a bundle is whole or
+// not there. Nothing in it depends on when or where it was made: modes are set, times are
+// SOURCE_DATE_EPOCH or a constant, names are our own.
 package bundle
 
 import (
@@ -26,7 +27,8 @@ import (
 	"binproxy/emu/twin/pack"
 )
 
-// Links are the names in a bundle that lead to the program: shims that answer under a name of their own.
+// Links are the names in a bundle that lead to the program: shims that answer under a name of
+// their own.
 var Links = []string{"sh", "uname"}
 
 // libDir holds the loader and the libraries of dynamic emulators.
@@ -34,8 +36,9 @@ const libDir = "lib"
 
 // Options say what goes into a bundle.
 type Options struct {
-	ABIs      []*arch.ABI
-	Emulators map[string]string // QEMU's name of an architecture to an emulator's file; the others are searched for
+	ABIs []*arch.ABI
+	// QEMU's name of an architecture to an emulator's file; the others are searched for
+	Emulators map[string]string
 	Identity  identity.Identity
 	Proc      identity.Proc // how the kernel's files tell it
 	Self      string        // the program's own file
@@ -43,7 +46,8 @@ type Options struct {
 	Twins     *pack.Options // which twins go in; nil for none
 }
 
-// Extra is a further file of the bundle: a regular one with Data, or a symbolic link. Its name is relative to the bundle.
+// Extra is a further file of the bundle: a regular one with Data, or a symbolic link. Its name is
+// relative to the bundle.
 type Extra struct {
 	Name string
 	Data []byte
@@ -57,7 +61,8 @@ type File struct {
 	From string // the file that it is a copy of, or what a link leads to
 }
 
-// Make writes the bundle to dir, which may not exist, be empty, or hold an earlier bundle (which is replaced). It returns what it put in.
+// Make writes the bundle to dir, which may not exist, be empty, or hold an earlier bundle (which
+// is replaced). It returns what it put in.
 func Make(dir string, o Options) ([]File, error) {
 	if err := o.Identity.Check(); err != nil {
 		return nil, err
@@ -186,7 +191,8 @@ func (b *builder) emulator(abi *arch.ABI, o Options) (config.Emulator, error) {
 	return e, err
 }
 
-// libraries copies what the dynamic program at path needs, and returns the loader's name in the bundle.
+// libraries copies what the dynamic program at path needs, and returns the loader's name in the
+// bundle.
 func (b *builder) libraries(path string) (loader string, err error) {
 	interp, err := ldd.GetInterp(path)
 	if err != nil {
@@ -244,7 +250,8 @@ func (b *builder) extra(e Extra) error {
 		return err
 	}
 	if e.Link != "" {
-		return os.Symlink(e.Link, to) // not worth a line of the listing: there are many, and they lead to what is in it
+		// not worth a line of the listing: there are many, and they lead to what is in it
+		return os.Symlink(e.Link, to)
 	}
 	b.files = append(b.files, File{Name: e.Name, Size: int64(len(e.Data))})
 	return os.WriteFile(to, e.Data, 0o755)
@@ -280,7 +287,8 @@ func (b *builder) settle() error {
 	return err
 }
 
-// timestamp is SOURCE_DATE_EPOCH, or 1980-01-01, the earliest date that every archive format can hold.
+// timestamp is SOURCE_DATE_EPOCH, or 1980-01-01, the earliest date that every archive format can
+// hold.
 func timestamp() (time.Time, error) {
 	epoch := os.Getenv("SOURCE_DATE_EPOCH")
 	if epoch == "" {

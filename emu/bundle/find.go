@@ -12,8 +12,9 @@ import (
 	"binproxy/emu/elfinfo"
 )
 
-// FindEmulator looks for the ABI's emulator in the directories, in their order, under the names that distributions give it. The
-// error says which architecture it is about, where it looked, and which package has it.
+// FindEmulator looks for the ABI's emulator in the directories, in their order, under the names
+// that distributions give it. The error says which architecture it is about, where it looked, and
+// which package has it.
 func FindEmulator(abi *arch.ABI, dirs []string) (string, error) {
 	names := config.FileNames(abi)
 	if len(names) == 0 {
@@ -37,7 +38,8 @@ func SearchDirs(self string) []string {
 	return append([]string{filepath.Dir(self)}, filepath.SplitList(os.Getenv("PATH"))...)
 }
 
-// CheckEmulator refuses a file that cannot be an emulator for this host; dynamic tells that it needs its loader and libraries.
+// CheckEmulator refuses a file that cannot be an emulator for this host; dynamic tells that it
+// needs its loader and libraries.
 func CheckEmulator(path string) (dynamic bool, err error) {
 	f, err := os.Open(path)
 	if err != nil {

@@ -1,7 +1,8 @@
-// Package config reads and writes the one configuration file of a bundle: the uname identity, and where the emulators are.
+// Package config reads and writes the one configuration file of a bundle: the uname identity, and
+// where the emulators are.
 //
-// The file is lines of "key value"; empty lines and lines that start with # do not count. It is read at every exec through a
-// farm, so its form is one that a few string operations take apart:
+// The file is lines of "key value"; empty lines and lines that start with # do not count. It is
+// read at every exec through a farm, so its form is one that a few string operations take apart:
 //
 //	release 4.15.0-112-generic
 //	emulator aarch64 qemu-aarch64
@@ -12,9 +13,11 @@
 //	proc trace
 //	only container
 //
-// Of a key that comes twice the last counts, but for emulator and farm, which make lists. An emulator's paths are relative to the
-// bundle; the third word is the loader of a dynamic one, with its libraries beside it. The lines elf repeat the emulators for the preload route's
-// hook, which has no table of architectures: they say by which bytes of a program's header it is one of theirs (arch.HeaderKey).
+// Of a key that comes twice the last counts, but for emulator and farm, which make lists. An
+// emulator's paths are relative to the bundle; the third word is the loader of a dynamic one, with
+// its libraries beside it. The lines elf repeat the emulators for the preload route's hook, which
+// has no table of architectures: they say by which bytes of a program's header it is one of theirs
+// (arch.HeaderKey).
 package config
 
 import (
@@ -46,8 +49,9 @@ const ExecHook = "exec.so"
 // DefaultDir is where the docs put a bundle into an image.
 const DefaultDir = "/binproxy"
 
-// Config is a bundle's configuration. Dir is the bundle; Farms lists the farms made with it besides Dir/farm. OnlyContainer is for a
-// directory that containers share with their host: there the identity is told in containers only.
+// Config is a bundle's configuration. Dir is the bundle; Farms lists the farms made with it
+// besides Dir/farm. OnlyContainer is for a directory that containers share with their host: there
+// the identity is told in containers only.
 type Config struct {
 	Dir           string
 	Identity      identity.Identity
@@ -57,12 +61,14 @@ type Config struct {
 	OnlyContainer bool
 }
 
-// Emulator is one qemu-user. Path and Loader are absolute, or relative to the bundle; a static emulator has no Loader.
+// Emulator is one qemu-user. Path and Loader are absolute, or relative to the bundle; a static
+// emulator has no Loader.
 type Emulator struct {
 	QEMU, Path, Loader string
 }
 
-// Load reads the bundle's file. A bundle without one is an empty Config and no error: emulators are then looked for by name.
+// Load reads the bundle's file. A bundle without one is an empty Config and no error: emulators
+// are then looked for by name.
 func Load(dir string) (Config, error) {
 	c := Config{Dir: dir}
 	path := filepath.Join(dir, Name)
@@ -162,7 +168,8 @@ func (e Emulator) line(key, what string) string {
 	return strings.TrimSpace(strings.Join([]string{key, what, e.Path, e.Loader}, " "))
 }
 
-// headerKeys tell the programs that the emulator runs. The host's own need none, whatever the bundle has.
+// headerKeys tell the programs that the emulator runs. The host's own need none, whatever the
+// bundle has.
 func (e Emulator) headerKeys() []string {
 	var keys []string
 	for _, abi := range arch.All() {
@@ -174,8 +181,8 @@ func (e Emulator) headerKeys() []string {
 	return keys
 }
 
-// Check refuses what the file cannot hold: an identity that uname(2) could not answer, a farm with a newline in its name, an
-// emulator with white space in it.
+// Check refuses what the file cannot hold: an identity that uname(2) could not answer, a farm with
+// a newline in its name, an emulator with white space in it.
 func (c Config) Check() error {
 	for _, e := range c.Emulators {
 		if oneWord(e.QEMU) && oneWord(e.Path) && (e.Loader == "" || oneWord(e.Loader)) {
@@ -208,8 +215,8 @@ func (c Config) Save() error {
 	return os.Rename(path+".new", path)
 }
 
-// Truthful tells that the kernel's own identity is the one to tell, whatever is configured: outside of containers, where
-// the file says "only container".
+// Truthful tells that the kernel's own identity is the one to tell, whatever is configured:
+// outside of containers, where the file says "only container".
 func (c Config) Truthful(getenv func(string) string) bool {
 	return c.OnlyContainer && !identity.InContainer("/", getenv)
 }
@@ -236,8 +243,9 @@ func (c Config) Preloads(abi *arch.ABI) bool {
 	return err == nil
 }
 
-// Emulator finds the emulator for the ABI: the one that the file names, else one under a distribution's name in the bundle or in
-// the directories of PATH. The error (fs.ErrNotExist) says where it looked.
+// Emulator finds the emulator for the ABI: the one that the file names, else one under a
+// distribution's name in the bundle or in the directories of PATH. The error (fs.ErrNotExist) says
+// where it looked.
 func (c Config) Emulator(abi *arch.ABI) (Emulator, error) {
 	for _, e := range c.Emulators {
 		if e.QEMU == abi.QEMU {
@@ -272,7 +280,8 @@ func isFile(path string) bool {
 	return err == nil && fi.Mode().IsRegular()
 }
 
-// FileNames lists the names that distributions give to the ABI's emulator, the static one first; none where QEMU has none.
+// FileNames lists the names that distributions give to the ABI's emulator, the static one first;
+// none where QEMU has none.
 func FileNames(abi *arch.ABI) []string {
 	if abi.QEMU == "" {
 		return nil

@@ -127,7 +127,8 @@ func TestEmulator(t *testing.T) {
 	require.Equal(t, Emulator{QEMU: "aarch64", Path: c.Dir + "/qemu-aarch64"}, e)
 }
 
-// TestTruthful: "only container" is silent where no container is to be seen. The other answer needs the environment alone.
+// TestTruthful: "only container" is silent where no container is to be seen. The other answer
+// needs the environment alone.
 func TestTruthful(t *testing.T) {
 	inside := func(name string) string { return map[string]string{"container": "oci"}[name] }
 	outside := func(string) string { return "" }

@@ -20,21 +20,24 @@ import (
 	"binproxy/emu/userns"
 )
 
-// The private modes of the applet container: Entrypoint makes one, AnchorEntrypoint holds one for a user who is alone in it.
+// The private modes of the applet container: Entrypoint makes one, AnchorEntrypoint holds one for
+// a user who is alone in it.
 const (
 	Entrypoint       = "make-inside"
 	AnchorEntrypoint = "hold-inside"
 )
 
-// The child's descriptors: where it answers, where it hears whether to stay, and for the route supervise the emulator. An anchor keeps the last open
-// as long as it lives: that is what those who enter get.
+// The child's descriptors: where it answers, where it hears whether to stay, and for the route
+// supervise the emulator. An anchor keeps the last open as long as it lives: that is what those
+// who enter get.
 const (
 	answerFD   = 4
 	staysFD    = 5
 	emulatorFD = 6
 )
 
-// Make is the child's side of Create: it makes the container around itself, answers, and stays as its anchor if it is told to.
+// Make is the child's side of Create: it makes the container around itself, answers, and stays as
+// its anchor if it is told to.
 func Make() error {
 	var p plan
 	if err := userns.Arrive(&p); err != nil {
@@ -91,7 +94,8 @@ func Hold() error {
 	return hold(stays)
 }
 
-// hold ends when the creator does without a word (it was killed, or has pinned the namespaces), and stays for ever when it says so.
+// hold ends when the creator does without a word (it was killed, or has pinned the namespaces),
+// and stays for ever when it says so.
 func hold(stays *os.File) error {
 	word, err := io.ReadAll(io.LimitReader(stays, 16))
 	if err != nil || strings.TrimSpace(string(word)) != "stay" {
@@ -109,7 +113,8 @@ type step struct {
 	do   func() error
 }
 
-// make takes the steps. What they mounted ends with the namespace; what they made in the root is removed again if one fails.
+// make takes the steps. What they mounted ends with the namespace; what they made in the root is
+// removed again if one fails.
 func (p plan) make() error {
 	b := builder{plan: p}
 	defer b.close()
@@ -208,7 +213,8 @@ func (b *builder) mount(m mount) error {
 	return sys.Bind(m.Source, sys.FDPath(at))
 }
 
-// register makes the namespace's entries, which then come into the root with /proc. Read-only: packages that bring emulators would register theirs.
+// register makes the namespace's entries, which then come into the root with /proc. Read-only:
+// packages that bring emulators would register theirs.
 func (b *builder) register() error {
 	if err := userns.Register(b.Entries); err != nil {
 		return &noBinfmt{err}

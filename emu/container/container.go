@@ -1,14 +1,17 @@
-// Package container makes, keeps and enters architecture emulation containers: a mount namespace whose root is a foreign one, with the host's /proc, /sys,
-// /dev and home directories in it.
+// Package container makes, keeps and enters architecture emulation containers: a mount namespace
+// whose root is a foreign one, with the host's /proc, /sys, /dev and home directories in it.
 //
-// Create starts a child in a new mount namespace (and a user namespace, where the entries are to be its own). The child does all there is to
-// do by system calls: it cuts its mounts from all others, binds the root on itself and the host's directories into it, proves that a program of the
-// architecture runs, and pivots. Then the namespace is held: for root by a bind mount of the namespace itself on /run/build-container/NAME
-// (nsenter --mount= works on it), for an ordinary user by the child, which stays as the anchor. Nothing is mounted in the
-// creator's namespace before that, so a failure leaves nothing.
+// Create starts a child in a new mount namespace (and a user namespace, where the entries are to
+// be its own). The child does all there is to do by system calls: it cuts its mounts from all
+// others, binds the root on itself and the host's directories into it, proves that a program of
+// the architecture runs, and pivots. Then the namespace is held: for root by a bind mount of the
+// namespace itself on /run/build-container/NAME (nsenter --mount= works on it), for an ordinary
+// user by the child, which stays as the anchor. Nothing is mounted in the creator's namespace
+// before that, so a failure leaves nothing.
 //
-// The emulator is held open by the kernel (flag F); by route supervise, where there is no entry and each Enter starts a supervisor, by one more pin or by
-// the anchor. No package inside can overwrite it, and no rm on the host can break the container.
+// The emulator is held open by the kernel (flag F); by route supervise, where there is no entry
+// and each Enter starts a supervisor, by one more pin or by the anchor. No package inside can
+// overwrite it, and no rm on the host can break the container.
 package container
 
 import (
@@ -41,23 +44,27 @@ const (
 // Container is what is kept of one, in the store.
 type Container struct {
 	Name, Arch, Location, Route string
-	Mounts                      []string          // the places in it where something of the host is
-	Identity                    identity.Identity // as it is told in there
-	MountNS                     uint64            // the inode of its mount namespace
-	Anchor                      Anchor            // of an ordinary user's
-	Single                      bool              // only the creator's own id exists in there
+	// the places in it where something of the host is
+	Mounts   []string
+	Identity identity.Identity // as it is told in there
+	MountNS  uint64            // the inode of its mount namespace
+	Anchor   Anchor            // of an ordinary user's
+	Single   bool              // only the creator's own id exists in there
 }
 
-// Anchor is the process that holds an ordinary user's container: pid, and when it was started, by which another process with that pid is told from it.
+// Anchor is the process that holds an ordinary user's container: pid, and when it was started, by
+// which another process with that pid is told from it.
 type Anchor struct {
 	PID   int
 	Start uint64 // clock ticks since boot
 }
 
-// RootStore is where root's containers are pinned: the place of James Bottomley's build-container script, which other tools know.
+// RootStore is where root's containers are pinned: the place of James Bottomley's build-container
+// script, which other tools know.
 const RootStore = "/run/build-container"
 
-// Store is where containers are kept: a directory with a record for each, and for root the pins. It is locked while it is open.
+// Store is where containers are kept: a directory with a record for each, and for root the pins.
+// It is locked while it is open.
 type Store struct {
 	Dir  string
 	root bool
@@ -188,7 +195,8 @@ func (s *Store) put(c Container) error {
 	return os.Rename(temp, s.record(c.Name))
 }
 
-// namespaces opens the container's namespaces, in the order in which they are to be entered. fs.ErrNotExist tells that nothing holds them any more.
+// namespaces opens the container's namespaces, in the order in which they are to be entered.
+// fs.ErrNotExist tells that nothing holds them any more.
 func (s *Store) namespaces(c Container) ([]*os.File, error) {
 	var paths []string
 	if s.root {
@@ -249,7 +257,8 @@ func (a Anchor) alive() bool {
 	return err == nil && start == a.Start
 }
 
-// startTime is field 22 of /proc/PID/stat; the second field may hold anything, up to the last parenthesis.
+// startTime is field 22 of /proc/PID/stat; the second field may hold anything, up to the last
+// parenthesis.
 func startTime(pid int) (uint64, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {

@@ -48,7 +48,8 @@ func end(err error) {
 	os.Exit(exit.Code(err))
 }
 
-// as runs the test that calls it as root, as the ordinary user with subordinate ids, and as one without.
+// as runs the test that calls it as root, as the ordinary user with subordinate ids, and as one
+// without.
 func as(t *testing.T, test func(t *testing.T)) {
 	if os.Getenv(asUser) != "" {
 		test(t)
@@ -64,7 +65,8 @@ func as(t *testing.T, test func(t *testing.T)) {
 			home := host.Home(t)
 			require.NoError(t, os.Chown(home, int(id), int(id)))
 			require.NoError(t, os.Chown(home+"/run", int(id), int(id)))
-			require.NoError(t, os.Chmod("/proc/self/exe", 0o755)) // whatever umask it was built under
+			// whatever umask it was built under
+			require.NoError(t, os.Chmod("/proc/self/exe", 0o755))
 			cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()[:strings.IndexByte(t.Name(), '/')]+"$", "-test.v")
 			host.As(cmd, home)
 			cmd.SysProcAttr.Credential.Uid, cmd.SysProcAttr.Credential.Gid = id, id
@@ -142,7 +144,8 @@ func everyStepFails(t *testing.T, route string) {
 	assert.FileExists(t, location+"/bin/sh")
 }
 
-// By the host's entry, which the root cannot see: a package in there would register its emulators with the host.
+// By the host's entry, which the root cannot see: a package in there would register its emulators
+// with the host.
 func TestKernelRoute(t *testing.T) {
 	host.Need(t)
 	location := foreignRoot(t)

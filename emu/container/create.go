@@ -23,13 +23,16 @@ import (
 // Options say what container to make.
 type Options struct {
 	ABI      *arch.ABI
-	Location string            // the root
-	Name     string            // "" for the ABI's own
-	Binds    []string          // SRC[:DST]
-	NoHome   bool              // without the home directories
-	Route    string            // "" for the one that works: the host's entry, where it has F, else a namespace's own, else a supervisor
-	Emulator string            // "" to search for it
-	Identity identity.Identity // what uname(2) and the kernel's files tell in it; empty fields are the kernel's
+	Location string   // the root
+	Name     string   // "" for the ABI's own
+	Binds    []string // SRC[:DST]
+	NoHome   bool     // without the home directories
+	// "" for the one that works: the host's entry, where it has F, else a namespace's own, else a
+	// supervisor
+	Route    string
+	Emulator string // "" to search for it
+	// what uname(2) and the kernel's files tell in it; empty fields are the kernel's
+	Identity identity.Identity
 	Warn     func(format string, args ...any)
 
 	failAt int // a test's: this step of the child fails instead, counted from 1
@@ -56,7 +59,8 @@ type report struct {
 	PID      int  // of the one who holds the namespaces
 }
 
-// Create makes a container. Where nobody chose a route and the kernel takes no entry of the namespace's own, it takes another one.
+// Create makes a container. Where nobody chose a route and the kernel takes no entry of the
+// namespace's own, it takes another one.
 func Create(o Options) (Container, error) {
 	c, err := create(o)
 	if errors.Is(err, errNoBinfmt) && o.Route == "" {
@@ -107,8 +111,10 @@ func create(o Options) (Container, error) {
 	return c, store.make(&c, ids, p)
 }
 
-// make starts the child and holds what it made. From Linux 6.18 on a mount namespace can only be pinned in one that has a smaller number, and numbers are
-// handed out per processor, in batches: the child's is sure to be the greater one only on the processor where ours was made. So each is tried.
+// make starts the child and holds what it made. From Linux 6.18 on a mount namespace can only be
+// pinned in one that has a smaller number, and numbers are handed out per processor, in batches:
+// the child's is sure to be the greater one only on the processor where ours was made. So each is
+// tried.
 func (s *Store) make(c *Container, ids userns.IDs, p plan) error {
 	attempt := func() error {
 		holder, err := start(ids, p)
@@ -131,7 +137,8 @@ func (s *Store) make(c *Container, ids userns.IDs, p plan) error {
 	return errors.Join(err, listErr)
 }
 
-// errCannotPin is mount(2)'s EINVAL for a namespace that the kernel takes for an older one than ours.
+// errCannotPin is mount(2)'s EINVAL for a namespace that the kernel takes for an older one than
+// ours.
 var errCannotPin = errors.New("the kernel does not let the mount namespace be pinned")
 
 // prepare looks at everything that can be looked at before something is done.
@@ -168,7 +175,8 @@ func prepare(o *Options) (Container, plan, error) {
 			p.emulator, err = os.Open(emulator)
 			return c, p, err
 		}
-		// With C, for sudo and su: whoever misuses the emulator gets no further than this namespace's root.
+		// With C, for sudo and su: whoever misuses the emulator gets no further than this
+		// namespace's root.
 		p.Entries = []binfmt.Entry{binfmt.ForABI(o.ABI, emulator, "POCF")}
 	}
 	return c, p, nil
@@ -244,8 +252,8 @@ func checkRoot(o *Options, path string) error {
 	return nil
 }
 
-// pickRoute picks how programs reach the emulator. Only an entry with F is one for a container: another emulator's path would have to be in the root, where
-// a package can overwrite it.
+// pickRoute picks how programs reach the emulator. Only an entry with F is one for a container:
+// another emulator's path would have to be in the root, where a package can overwrite it.
 func pickRoute(o *Options) (string, error) {
 	if o.ABI.Native(arch.Host()) {
 		return RouteNative, nil
@@ -279,8 +287,8 @@ func hostEntries(abi *arch.ABI) ([]binfmt.Entry, error) {
 	return registry.Serving(abi)
 }
 
-// ids: root's container needs a user namespace for entries of its own only. An ordinary user's has his subordinate ids; if he has none, it is he alone,
-// made by a root that is him, too.
+// ids: root's container needs a user namespace for entries of its own only. An ordinary user's has
+// his subordinate ids; if he has none, it is he alone, made by a root that is him, too.
 func ids(c *Container, p *plan) (userns.IDs, error) {
 	if os.Geteuid() == 0 && c.Route != RouteUserns {
 		return userns.IDs{None: true}, nil
@@ -355,7 +363,8 @@ func start(ids userns.IDs, p plan) (*holder, error) {
 // release lets the child end, unless it was told to stay.
 func (h *holder) release() { h.stays.Close() }
 
-// hold keeps the namespaces, by pins or by the child, and writes the record. The record comes before the pin: what has no pin is nothing yet.
+// hold keeps the namespaces, by pins or by the child, and writes the record. The record comes
+// before the pin: what has no pin is nothing yet.
 func (s *Store) hold(c *Container, h *holder, emulator *os.File) error {
 	dir := "/proc/" + strconv.Itoa(h.pid) + "/ns/"
 	f, err := os.Open(dir + "mnt")

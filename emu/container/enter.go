@@ -16,7 +16,8 @@ import (
 	"binproxy/emu/userns"
 )
 
-// InsideEntrypoint is the private mode of the applet container in which Enter's child starts, inside.
+// InsideEntrypoint is the private mode of the applet container in which Enter's child starts,
+// inside.
 const InsideEntrypoint = "enter-inside"
 
 // Visit is what is to run in a container, and as whom.
@@ -29,7 +30,8 @@ type Visit struct {
 	Proc     identity.Proc `json:",omitempty"`
 }
 
-// visit is what whoever lands in the container is told: also who the caller is outside, and which directory he is in.
+// visit is what whoever lands in the container is told: also who the caller is outside, and which
+// directory he is in.
 type visit struct {
 	Visit
 	Single bool
@@ -37,7 +39,8 @@ type visit struct {
 	Dir    string
 	Is     sys.FileIdentity // the directory
 
-	// For a supervisor that routes: the container's ABI, and its emulator by a path in the container, or by a descriptor.
+	// For a supervisor that routes: the container's ABI, and its emulator by a path in the
+	// container, or by a descriptor.
 	ABI, Emulator string
 	EmulatorFD    int
 }
@@ -47,8 +50,9 @@ func (v visit) isSupervised() bool {
 	return !v.Identity.IsZero() || v.Emulator != "" || v.EmulatorFD != 0
 }
 
-// Enter runs the visit in the container, and ends with its exit status. A deputy joins the namespaces, finds out in there who the user is, becomes him, and
-// then the command: nothing of ours is started inside, but for a supervisor where an identity is told or no entry routes.
+// Enter runs the visit in the container, and ends with its exit status. A deputy joins the
+// namespaces, finds out in there who the user is, becomes him, and then the command: nothing of
+// ours is started inside, but for a supervisor where an identity is told or no entry routes.
 func Enter(name string, v Visit) error {
 	signals := userns.Catch()
 	defer signals.Stop()
@@ -114,8 +118,8 @@ func join(name string, v Visit) (pid int, err error) {
 	return pid, err
 }
 
-// arrive has the deputy go into the namespaces, become root of the user namespace there if it is to, and there the command or the supervisor, which
-// is self.
+// arrive has the deputy go into the namespaces, become root of the user namespace there if it is
+// to, and there the command or the supervisor, which is self.
 func (v visit) arrive(d *sys.Deputy, self *os.File, namespaces []*os.File, root bool) (int, error) {
 	for _, ns := range namespaces {
 		if err := d.Enter(ns); err != nil {
@@ -142,8 +146,9 @@ func (v visit) arrive(d *sys.Deputy, self *os.File, namespaces []*os.File, root 
 	return d.ExecFile(self, argv, os.Environ())
 }
 
-// emulator has the visit told of the container's emulator: root's is pinned, another's is held by the anchor. Whose anchor is root in there, which for
-// us is another user, leaves the opening to the container's root.
+// emulator has the visit told of the container's emulator: root's is pinned, another's is held by
+// the anchor. Whose anchor is root in there, which for us is another user, leaves the opening to
+// the container's root.
 func (s *Store) emulator(c Container, v *visit) (*os.File, error) {
 	v.ABI = c.Arch
 	path := s.emulatorPin(c.Name)
@@ -167,7 +172,8 @@ func (v visit) argv() ([]string, error) {
 	return []string{"binproxy", "container", InsideEntrypoint, string(text)}, err
 }
 
-// land has the deputy, which is in the container, become the user, go to his directory, and become the command.
+// land has the deputy, which is in the container, become the user, go to his directory, and become
+// the command.
 func (v visit) land(d *sys.Deputy) (int, error) {
 	a, err := v.account(d.Open)
 	if err != nil {
@@ -180,7 +186,8 @@ func (v visit) land(d *sys.Deputy) (int, error) {
 	return v.exec(d, a)
 }
 
-// here notes the current directory: its path, and the file that it is, since the container may have another one of that path.
+// here notes the current directory: its path, and the file that it is, since the container may
+// have another one of that path.
 func (v *visit) here() {
 	dir, err := os.Getwd()
 	if err != nil {
@@ -211,8 +218,8 @@ func caller() (account, error) {
 	return a, err
 }
 
-// Inside is what starts in the container where there has to be a supervisor: it supervises itself, started once more, which then lands. It returns only with an error
-// or the command's end.
+// Inside is what starts in the container where there has to be a supervisor: it supervises itself,
+// started once more, which then lands. It returns only with an error or the command's end.
 func Inside(text string) error {
 	var v visit
 	if err := json.Unmarshal([]byte(text), &v); err != nil {
@@ -229,7 +236,8 @@ func Inside(text string) error {
 	return err
 }
 
-// account finds the user in the container's own passwd(5), whose shell is one that is there. A caller who is not in it is who he is outside.
+// account finds the user in the container's own passwd(5), whose shell is one that is there. A
+// caller who is not in it is who he is outside.
 func (v visit) account(open opener) (account, error) {
 	if v.User == "" {
 		a, ok, err := lookUp(open, "/etc/passwd", func(a account) bool { return a.UID == v.Caller.UID })
@@ -269,7 +277,8 @@ func (v visit) become(d *sys.Deputy, a account) error {
 	return err
 }
 
-// goHome goes to the directory that the caller is in, where that is in the container; else home; else to the root.
+// goHome goes to the directory that the caller is in, where that is in the container; else home;
+// else to the root.
 func (v visit) goHome(d *sys.Deputy, a account) {
 	if v.Dir != "" {
 		if _, is, err := d.Stat(v.Dir); err == nil && is == v.Is && d.Chdir(v.Dir) == nil {

@@ -144,7 +144,8 @@ var hostOnly = [...]string{"LD_LIBRARY_PATH", "LD_PRELOAD", "SUDO_UID", "SUDO_GI
 // tempNames are variables that name a directory for temporary files.
 var tempNames = [...]string{"TMPDIR", "TMP", "TEMP", "TEMPDIR"}
 
-// environment is the caller's, with the login's variables as the container has them. isDir tells whether there is such a directory in it.
+// environment is the caller's, with the login's variables as the container has them. isDir tells
+// whether there is such a directory in it.
 func environment(env []string, login map[string]string, isDir func(string) bool) []string {
 	var out []string
 	for _, v := range env {
@@ -154,7 +155,8 @@ func environment(env []string, login map[string]string, isDir func(string) bool)
 			drop = drop || name == h
 		}
 		for _, t := range tempNames {
-			drop = drop || name == t && !isDir(v[len(t)+1:]) // one of the host's that is not in here
+			// one of the host's that is not in here
+			drop = drop || name == t && !isDir(v[len(t)+1:])
 		}
 		if _, ours := login[name]; !ours && !drop {
 			out = append(out, v)

@@ -19,7 +19,8 @@ type mount struct {
 	File       bool
 }
 
-// usual are the host's directories that every container has; those that the host lacks are left out.
+// usual are the host's directories that every container has; those that the host lacks are left
+// out.
 var usual = [...]string{"/proc", "/sys", "/dev", "/var/tmp"}
 
 const resolvConf = "/etc/resolv.conf"
@@ -50,7 +51,8 @@ func mounts(o *Options) ([]mount, error) {
 	return all, nil
 }
 
-// homes is /home, and the caller's own home where that is elsewhere. Root's home is the container's own.
+// homes is /home, and the caller's own home where that is elsewhere. Root's home is the
+// container's own.
 func homes() []string {
 	var dirs []string
 	if isDir("/home") {
@@ -92,7 +94,8 @@ func parseBind(bind string) (mount, error) {
 	return mount{Source: source, At: at, File: !fi.IsDir()}, nil
 }
 
-// place opens the mount's place in the root, making it where it is missing; links in the root do not lead out of it. What it makes it notes in made.
+// place opens the mount's place in the root, making it where it is missing; links in the root do
+// not lead out of it. What it makes it notes in made.
 func (m mount) place(root *os.File, made *[]string) (*os.File, error) {
 	f, err := sys.OpenIn(root, m.At, unix.O_PATH)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -119,7 +122,8 @@ func (m mount) place(root *os.File, made *[]string) (*os.File, error) {
 	return f, nil
 }
 
-// make makes the place and the directories that lead to it. A link that leads nowhere is followed within the root.
+// make makes the place and the directories that lead to it. A link that leads nowhere is followed
+// within the root.
 func (m mount) make(root *os.File, made *[]string) error {
 	dir := filepath.Dir(m.At)
 	parent, err := mount{Source: m.Source, At: dir}.place(root, made)
@@ -151,7 +155,8 @@ func (m mount) make(root *os.File, made *[]string) error {
 	return belongLike(root, path)
 }
 
-// belongLike gives the file to whom the root belongs: an ordinary user's root may be all his, and who makes places in it is another there.
+// belongLike gives the file to whom the root belongs: an ordinary user's root may be all his, and
+// who makes places in it is another there.
 func belongLike(root *os.File, path string) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(root.Fd()), &st); err != nil {
@@ -170,7 +175,8 @@ func unmake(root *os.File, made []string) {
 		if err != nil {
 			continue
 		}
-		_ = os.Remove(sys.FDPath(parent) + "/" + filepath.Base(made[i])) // only if it is still empty
+		// only if it is still empty
+		_ = os.Remove(sys.FDPath(parent) + "/" + filepath.Base(made[i]))
 		parent.Close()
 	}
 }

@@ -54,7 +54,8 @@ func List() ([]State, error) {
 	return all, nil
 }
 
-// Remove lets go of a container in which nothing runs. Its root, and what of the host was mounted in it, stay as they are.
+// Remove lets go of a container in which nothing runs. Its root, and what of the host was mounted
+// in it, stay as they are.
 func Remove(name string) error {
 	if err := CheckName(name); err != nil {
 		return err
@@ -94,7 +95,8 @@ func listed(processes []Process) string {
 	return strings.Join(names, ", ")
 }
 
-// processes finds the processes in the container's mount namespace, but for its anchor. Those that the caller may not look at are not his.
+// processes finds the processes in the container's mount namespace, but for its anchor. Those that
+// the caller may not look at are not his.
 func (c Container) processes() ([]Process, error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
@@ -116,7 +118,8 @@ func (c Container) processes() ([]Process, error) {
 	return running, nil
 }
 
-// end ends the anchor and waits until it is gone. It goes by a pidfd: the process that is looked at is the one that is ended.
+// end ends the anchor and waits until it is gone. It goes by a pidfd: the process that is looked
+// at is the one that is ended.
 func (a Anchor) end() error {
 	fd, err := unix.PidfdOpen(a.PID, 0)
 	if err != nil {

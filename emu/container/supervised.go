@@ -18,7 +18,8 @@ import (
 	"binproxy/emu/supervise"
 )
 
-// ProveEntrypoint is the private mode of the applet container in which a supervisor proves that it can run the smallest program.
+// ProveEntrypoint is the private mode of the applet container in which a supervisor proves that it
+// can run the smallest program.
 const ProveEntrypoint = "prove-inside"
 
 // proveSupervised starts the proof: whoever supervises does nothing else ever.
@@ -46,7 +47,8 @@ func Prove(abi string) error {
 	return supervised(supervise.Config{Command: program, Argv: []string{program}}, abi, "/proc/self/fd/4")
 }
 
-// supervised runs the command under a supervisor, which routes programs of the ABI to the emulator; "" where the kernel does.
+// supervised runs the command under a supervisor, which routes programs of the ABI to the
+// emulator; "" where the kernel does.
 func supervised(c supervise.Config, abi, emulator string) error {
 	c.Env = os.Environ()
 	c.Guest = func(a *arch.ABI) bool { return emulator != "" && a.QEMU == arch.Get(abi).QEMU }
@@ -60,8 +62,8 @@ func supervised(c supervise.Config, abi, emulator string) error {
 	return exit.Ended(status)
 }
 
-// superviseLanding starts the landing under a supervisor that tells the identity, or routes, or both. It is the container's root that supervises: setuid
-// programs get their rights then.
+// superviseLanding starts the landing under a supervisor that tells the identity, or routes, or
+// both. It is the container's root that supervises: setuid programs get their rights then.
 func (v visit) superviseLanding() error {
 	c := supervise.Config{Command: "/proc/self/exe", Identity: v.Identity, Proc: v.Proc}
 	abi, emulator := v.ABI, v.Emulator

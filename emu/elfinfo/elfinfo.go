@@ -1,8 +1,8 @@
 // Package elfinfo describes an ELF file by reading it, never by running it.
 //
-// Two depths: Header takes the identity (which ABI, which type) from the first bytes of a file, as an exec needs it; Read adds
-// the program headers (interpreter, static or not). Nothing that a file says is trusted: every offset and count is checked
-// against a bound before it is used.
+// Two depths: Header takes the identity (which ABI, which type) from the first bytes of a file, as
+// an exec needs it; Read adds the program headers (interpreter, static or not). Nothing that a
+// file says is trusted: every offset and count is checked against a bound before it is used.
 package elfinfo
 
 import (
@@ -27,7 +27,8 @@ const (
 	ptInterp  = 3
 )
 
-// The kernel refuses program header tables over 64 KiB (fs/binfmt_elf.c) and interpreters over PATH_MAX.
+// The kernel refuses program header tables over 64 KiB (fs/binfmt_elf.c) and interpreters over
+// PATH_MAX.
 const (
 	maxProgramHeaders = 64 << 10
 	maxInterp         = 4096
@@ -46,7 +47,9 @@ type Info struct {
 	Flags   uint32
 	Interp  string // PT_INTERP, "" where there is none
 	Dynamic bool   // has a PT_DYNAMIC
-	End     uint64 // where in the file the last byte that is loaded ends; a shorter file is damaged. Only Read knows
+	// where in the file the last byte that is loaded ends; a shorter file is damaged. Only Read
+	// knows
+	End uint64
 
 	phoff            uint64
 	phentsize, phnum int

@@ -23,7 +23,8 @@ func TestReadAgainstDebugELF(t *testing.T) {
 	require.NoError(t, os.WriteFile(source, []byte("package main\n\nfunc main() {}\n"), 0o644))
 	for _, goarch := range []string{"amd64", "arm64", "arm", "mips", "s390x"} {
 		t.Run(goarch, func(t *testing.T) {
-			if goarch == "mips" || goarch == "s390x" { // the standard library is to be compiled for them
+			// the standard library is to be compiled for them
+			if goarch == "mips" || goarch == "s390x" {
 				need.Long(t)
 			}
 			path := filepath.Join(dir, goarch)
@@ -54,7 +55,8 @@ func againstDebugELF(t *testing.T, goarch, path string) {
 	}
 	assert.Equal(t, end, info.End)
 	assert.True(t, info.Executable())
-	if abi := info.ABI(); assert.NotNil(t, abi) && goarch != "arm" { // Go's arm is armel by its e_flags
+	// Go's arm is armel by its e_flags
+	if abi := info.ABI(); assert.NotNil(t, abi) && goarch != "arm" {
 		assert.Equal(t, goarch, abi.GOARCH)
 	}
 }

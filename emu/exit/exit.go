@@ -71,7 +71,8 @@ func Message(err error) string {
 	return err.Error()
 }
 
-// Ended is the error for a program's end: nil for status 0, else what a shell would say it ended with.
+// Ended is the error for a program's end: nil for status 0, else what a shell would say it ended
+// with.
 func Ended(status interface {
 	Signaled() bool
 	Signal() syscall.Signal

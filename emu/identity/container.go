@@ -5,12 +5,13 @@ import "os"
 // containerFiles are what Docker, and Podman and Buildah, leave in a container's root.
 var containerFiles = [...]string{"/.dockerenv", "/run/.containerenv"}
 
-// containerEnv is what Singularity, Apptainer, and (by the convention of systemd's container interface) Podman, nspawn, LXC and others
-// set in a container's environment.
+// containerEnv is what Singularity, Apptainer, and (by the convention of systemd's container
+// interface) Podman, nspawn, LXC and others set in a container's environment.
 var containerEnv = [...]string{"SINGULARITY_NAME", "APPTAINER_NAME", "container"}
 
-// InContainer tells whether the process runs in a container, as far as the root directory and the environment show it. BuildKit
-// and plain containerd show nothing: there a `container` variable has to be set.
+// InContainer tells whether the process runs in a container, as far as the root directory and the
+// environment show it. BuildKit and plain containerd show nothing: there a `container` variable
+// has to be set.
 func InContainer(root string, getenv func(string) string) bool {
 	for _, name := range containerEnv {
 		if getenv(name) != "" {

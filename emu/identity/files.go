@@ -9,14 +9,15 @@ import (
 	"strings"
 )
 
-// File is one of the kernel's files that show the identity. Text is what it is to say instead: the whole of it.
+// File is one of the kernel's files that show the identity. Text is what it is to say instead: the
+// whole of it.
 type File struct {
 	Path string
 	Text func() ([]byte, error)
 }
 
-// Files lists the files that show the fields that are set. read gives a file of the running kernel as it is; what the kernel
-// does not have, a spoofed one has not either.
+// Files lists the files that show the fields that are set. read gives a file of the running kernel
+// as it is; what the kernel does not have, a spoofed one has not either.
 func (i Identity) Files(read func(path string) ([]byte, error)) []File {
 	var list []File
 	add := func(path string, text func(truth []byte) ([]byte, error)) {
@@ -49,8 +50,8 @@ func (i Identity) Files(read func(path string) ([]byte, error)) []File {
 	return list
 }
 
-// banner is /proc/version: "SYSNAME version RELEASE (who built it) (with what) VERSION" (linux/init/version.c). Who built it and with what
-// are no fields of uname(2), and stay.
+// banner is /proc/version: "SYSNAME version RELEASE (who built it) (with what) VERSION"
+// (linux/init/version.c). Who built it and with what are no fields of uname(2), and stay.
 func (i Identity) banner(truth []byte) ([]byte, error) {
 	kernel, err := Kernel()
 	if err != nil {
@@ -69,7 +70,8 @@ func (i Identity) bannerOf(truth string, kernel Identity) []byte {
 	return fmt.Appendf(nil, "%s version %s %s%s\n", i.Sysname, i.Release, builder, i.Version)
 }
 
-// signature is Ubuntu's /proc/version_signature: the release, then the version that it was made from (libbpf and libuv read the latter).
+// signature is Ubuntu's /proc/version_signature: the release, then the version that it was made
+// from (libbpf and libuv read the latter).
 func (i Identity) signature() string {
 	n, ok := numbers(i.Release)
 	if !ok {
@@ -89,8 +91,8 @@ const (
 	configSalt  = "CONFIG_BUILD_SALT="
 )
 
-// kernelConfig is /proc/config.gz: what the kernel has stays true, but for the release that it gives itself. It is not compressed again;
-// the form (RFC 1952) allows that.
+// kernelConfig is /proc/config.gz: what the kernel has stays true, but for the release that it
+// gives itself. It is not compressed again; the form (RFC 1952) allows that.
 func (i Identity) kernelConfig(truth []byte) ([]byte, error) {
 	z, err := gzip.NewReader(bytes.NewReader(truth))
 	if err != nil {

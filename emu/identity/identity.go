@@ -1,9 +1,10 @@
-// Package identity is the uname identity: the five strings of uname(2) that a program is told, where each is configured, and
-// what follows when only some of them are.
+// Package identity is the uname identity: the five strings of uname(2) that a program is told,
+// where each is configured, and what follows when only some of them are.
 //
-// A field comes, in this order, from the environment (BINPROXY_RELEASE and its siblings), from the bundle's configuration file,
-// or from the running kernel; the machine's default is the guest's. Fields that nobody set stay what the kernel says. Release and
-// version belong together: a version never comes with the release of another source.
+// A field comes, in this order, from the environment (BINPROXY_RELEASE and its siblings), from the
+// bundle's configuration file, or from the running kernel; the machine's default is the guest's.
+// Fields that nobody set stay what the kernel says. Release and version belong together: a version
+// never comes with the release of another source.
 package identity
 
 import (
@@ -22,7 +23,8 @@ type Identity struct {
 	Sysname, Nodename, Release, Version, Machine string
 }
 
-// A Field names one of the five for the configuration file and the environment, and finds it in an Identity.
+// A Field names one of the five for the configuration file and the environment, and finds it in an
+// Identity.
 type Field struct {
 	Key string // in the configuration file
 	Env string // in the environment
@@ -38,9 +40,9 @@ var Fields = [...]Field{
 	{"machine", "BINPROXY_MACHINE", func(i *Identity) *string { return &i.Machine }},
 }
 
-// FollowingVersion is the version of a spoofed release that came without one. The kernel's own would contradict it: Debian's
-// carries the true release ("Debian 6.1.137-1"), which libuv and libbpf read. That it names no build keeps what a Dockerfile line
-// prints the same on every host.
+// FollowingVersion is the version of a spoofed release that came without one. The kernel's own
+// would contradict it: Debian's carries the true release ("Debian 6.1.137-1"), which libuv and
+// libbpf read. That it names no build keeps what a Dockerfile line prints the same on every host.
 const FollowingVersion = "#1 SMP"
 
 // IsZero tells whether no field is set.
@@ -65,8 +67,8 @@ func FromEnv(getenv func(string) string) Identity {
 	return i
 }
 
-// Into gives env with the variables of the fields that are set, for those that read them later (FromEnv). With a release the version of
-// another release goes.
+// Into gives env with the variables of the fields that are set, for those that read them later
+// (FromEnv). With a release the version of another release goes.
 func (i Identity) Into(env []string) []string {
 	if i.Release != "" && i.Version == "" {
 		env = without(env, "BINPROXY_VERSION")
@@ -93,16 +95,19 @@ func Kernel() (Identity, error) {
 	return i, err
 }
 
-// Recorded is what is kept of a machine's identity to be told elsewhere: release and version. The others name that machine.
+// Recorded is what is kept of a machine's identity to be told elsewhere: release and version. The
+// others name that machine.
 func (i Identity) Recorded() Identity { return Identity{Release: i.Release, Version: i.Version} }
 
-// Spoofed is the identity that programs are to be told where it is configured: by the environment, else by the file.
+// Spoofed is the identity that programs are to be told where it is configured: by the environment,
+// else by the file.
 func Spoofed(configured Identity, getenv func(string) string) Identity {
 	return Chosen(FromEnv(getenv), configured)
 }
 
-// Chosen is the identity that programs are to be told, from the places where it is set, the one that counts most first, with what follows
-// from it: a release drops the version that a later place has for another release, and one without a version brings FollowingVersion.
+// Chosen is the identity that programs are to be told, from the places where it is set, the one
+// that counts most first, with what follows from it: a release drops the version that a later
+// place has for another release, and one without a version brings FollowingVersion.
 func Chosen(places ...Identity) Identity {
 	var i Identity
 	for _, p := range places {
@@ -117,7 +122,8 @@ func Chosen(places ...Identity) Identity {
 	return i
 }
 
-// Check refuses what uname(2) could not answer: a field that is too long, or with a byte that is no printable text.
+// Check refuses what uname(2) could not answer: a field that is too long, or with a byte that is
+// no printable text.
 func (i Identity) Check() error {
 	for _, f := range Fields {
 		v := *f.Of(&i)

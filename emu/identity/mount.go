@@ -14,12 +14,14 @@ import (
 	"binproxy/emu/sys"
 )
 
-// scratch is a directory that every /proc has (linux/fs/proc/root.c). The files lie there while they are mounted to their places.
+// scratch is a directory that every /proc has (linux/fs/proc/root.c). The files lie there while
+// they are mounted to their places.
 const scratch = "/proc/fs"
 
-// Mount gives this thread (lock it) a mount namespace of its own, in which the files say what they are to say, in every /proc and /sys
-// that is mounted. It needs CAP_SYS_ADMIN. Mounts that are made later still reach the other namespace and come from there, where they
-// did: only /proc and /sys are made private. After an error everything looks as it did.
+// Mount gives this thread (lock it) a mount namespace of its own, in which the files say what they
+// are to say, in every /proc and /sys that is mounted. It needs CAP_SYS_ADMIN. Mounts that are
+// made later still reach the other namespace and come from there, where they did: only /proc and
+// /sys are made private. After an error everything looks as it did.
 func Mount(files []File) error {
 	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
 		return fmt.Errorf("unshare(CLONE_NEWNS): %w", err)
@@ -27,7 +29,8 @@ func Mount(files []File) error {
 	return Cover(files, "/")
 }
 
-// Cover is Mount in the mount namespace that the thread is in already, which is to be nobody else's yet, for what is mounted within top.
+// Cover is Mount in the mount namespace that the thread is in already, which is to be nobody
+// else's yet, for what is mounted within top.
 func Cover(files []File, top string) error {
 	table, err := os.ReadFile("/proc/thread-self/mountinfo")
 	if err != nil {
@@ -58,7 +61,8 @@ func within(path, dir string) bool {
 	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
 }
 
-// write puts the files into scratch, and gives their names there: "" for one that the kernel does not have.
+// write puts the files into scratch, and gives their names there: "" for one that the kernel does
+// not have.
 func write(files []File) ([]string, error) {
 	names := make([]string, len(files))
 	for i, f := range files {
@@ -113,7 +117,8 @@ func cover(files []File, names []string, places []kernelMount) (err error) {
 // kernelMount is a mounted /proc or /sys; top tells which.
 type kernelMount struct{ at, top string }
 
-// kernelMounts finds them in a /proc/PID/mountinfo (proc(5)): "36 35 98:0 ROOT MOUNTPOINT OPTIONS [TAG...] - TYPE SOURCE OPTIONS".
+// kernelMounts finds them in a /proc/PID/mountinfo (proc(5)): "36 35 98:0 ROOT MOUNTPOINT OPTIONS
+// [TAG...] - TYPE SOURCE OPTIONS".
 func kernelMounts(mountinfo string) []kernelMount {
 	var list []kernelMount
 	for line := range strings.Lines(mountinfo) {

@@ -5,16 +5,18 @@ import (
 	"encoding/binary"
 )
 
-// The owner and the types of the ELF notes that tell the release: the vDSO has both, /sys/kernel/notes the second
-// (linux/include/linux/elfnote-lto.h, linux/include/linux/build-salt.h).
+// The owner and the types of the ELF notes that tell the release: the vDSO has both,
+// /sys/kernel/notes the second (linux/include/linux/elfnote-lto.h,
+// linux/include/linux/build-salt.h).
 const (
 	noteOwner     = "Linux\x00"
 	noteVersion   = 0     // LINUX_VERSION_CODE, 4 bytes
 	noteBuildSalt = 0x100 // CONFIG_BUILD_SALT, a string: distributions set it to the release
 )
 
-// RewriteNotes changes ELF notes, which lie one after the other in b, to what a kernel of the release would have, in place and without
-// moving anything: a salt that is too short for the release has its beginning. It tells whether anything changed.
+// RewriteNotes changes ELF notes, which lie one after the other in b, to what a kernel of the
+// release would have, in place and without moving anything: a salt that is too short for the
+// release has its beginning. It tells whether anything changed.
 func RewriteNotes(b []byte, release string) bool {
 	changed := false
 	for len(b) >= 12 {

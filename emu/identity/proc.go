@@ -6,9 +6,11 @@ import "fmt"
 type Proc string
 
 const (
-	// ProcAuto is covering the files with mounts, where the kernel lets us, and ProcTrace elsewhere.
+	// ProcAuto is covering the files with mounts, where the kernel lets us, and ProcTrace
+	// elsewhere.
 	ProcAuto Proc = "auto"
-	// ProcTrace looks at every open for reading. That needs no privilege, and costs every open of every program.
+	// ProcTrace looks at every open for reading. That needs no privilege, and costs every open of
+	// every program.
 	ProcTrace Proc = "trace"
 	// ProcNo leaves the files alone.
 	ProcNo Proc = "no"

@@ -1,6 +1,7 @@
 package identity
 
-// numbers reads the numbers that a release starts with, "4.15.0-112-generic" as 4, 15, 0. What is missing is 0; there has to be a first.
+// numbers reads the numbers that a release starts with, "4.15.0-112-generic" as 4, 15, 0. What is
+// missing is 0; there has to be a first.
 func numbers(release string) (n [3]uint32, ok bool) {
 	for i := range n {
 		digits := 0
@@ -20,14 +21,16 @@ func numbers(release string) (n [3]uint32, ok bool) {
 	return n, true
 }
 
-// versionCode is a release's LINUX_VERSION_CODE, whose last number stops at 255 (linux/Makefile); false for a release without numbers.
+// versionCode is a release's LINUX_VERSION_CODE, whose last number stops at 255 (linux/Makefile);
+// false for a release without numbers.
 func versionCode(release string) (uint32, bool) {
 	n, ok := numbers(release)
 	return n[0]<<16 | min(n[1], 255)<<8 | min(n[2], 255), ok
 }
 
-// Above tells whether a release is above the kernel's own by its first two numbers: programs that go by it may take system calls to be there
-// that are not. Where one of them has no numbers the answer is no.
+// Above tells whether a release is above the kernel's own by its first two numbers: programs that
+// go by it may take system calls to be there that are not. Where one of them has no numbers the
+// answer is no.
 func Above(release, kernel string) bool {
 	a, ok := numbers(release)
 	k, known := numbers(kernel)

@@ -11,16 +11,18 @@ type Range struct{ First, Last uint32 }
 // x32Bit marks an x32 call in the number that a program passes, and that seccomp sees.
 const x32Bit = 0x40000000
 
-// Unfiltered are the calls that seccomp never sees, since they are the kernel's own means to return from a probe (x86_64, Linux 6.11 and
-// 6.18; the kernel lets them through before any filter): no filter can deny them.
+// Unfiltered are the calls that seccomp never sees, since they are the kernel's own means to
+// return from a probe (x86_64, Linux 6.11 and 6.18; the kernel lets them through before any
+// filter): no filter can deny them.
 var Unfiltered = [...]string{"uretprobe", "uprobe"}
 
-// noCall is the number -1. The kernel answers ENOSYS to it by itself, and a tracer uses it to skip a call: a filter that judged
-// it would overwrite the tracer's answer.
+// noCall is the number -1. The kernel answers ENOSYS to it by itself, and a tracer uses it to skip
+// a call: a filter that judged it would overwrite the tracer's answer.
 const noCall = 0xffffffff
 
-// Absent gives the numbers that the release answers ENOSYS to, in the space of numbers that seccomp sees for the first ABI of a family
-// (see Family): for x86_64 that space holds x32 too. Ranges ascend and do not touch; -1 is in none.
+// Absent gives the numbers that the release answers ENOSYS to, in the space of numbers that
+// seccomp sees for the first ABI of a family (see Family): for x86_64 that space holds x32 too.
+// Ranges ascend and do not touch; -1 is in none.
 func (r Release) Absent(a *ABI) []Range {
 	present := r.present(a, 0)
 	if a.Name == "x86_64" {
@@ -52,10 +54,11 @@ func complement(present []uint32) []Range {
 	return gaps
 }
 
-// AbsentUnder gives the numbers of the host ABI that must be denied so that a guest under an emulator, which turns each call of the
-// guest into the host's call of the same name, sees what the release has in the guest's ABI. Only calls that the guest's table names
-// are judged: what only the host has (open, for an aarch64 guest) is the emulator's own means. Nothing else is denied, so that
-// the emulator's own calls go on. See Undeniable for what is left.
+// AbsentUnder gives the numbers of the host ABI that must be denied so that a guest under an
+// emulator, which turns each call of the guest into the host's call of the same name, sees what
+// the release has in the guest's ABI. Only calls that the guest's table names are judged: what
+// only the host has (open, for an aarch64 guest) is the emulator's own means. Nothing else is
+// denied, so that the emulator's own calls go on. See Undeniable for what is left.
 func (r Release) AbsentUnder(host, guest *ABI) []Range {
 	var ranges []Range
 	for _, c := range host.Calls() {
@@ -71,9 +74,9 @@ func (r Release) AbsentUnder(host, guest *ABI) []Range {
 	return ranges
 }
 
-// Undeniable names the calls that the release lacks and that qemu-user gives a guest all the same, because it makes them out of
-// older calls of the host: statx, faccessat2, and the time64 calls of 32-bit guests. Measured with qemu-user 7.2, by asking for every
-// call of the guest's table.
+// Undeniable names the calls that the release lacks and that qemu-user gives a guest all the same,
+// because it makes them out of older calls of the host: statx, faccessat2, and the time64 calls of
+// 32-bit guests. Measured with qemu-user 7.2, by asking for every call of the guest's table.
 func (r Release) Undeniable(host, guest *ABI) []string {
 	var list []string
 	for _, c := range guest.Calls() {
@@ -85,8 +88,8 @@ func (r Release) Undeniable(host, guest *ABI) []string {
 	return list
 }
 
-// Beyond names the calls of an ABI that the release promises and host lacks: what a program misses that is told the release while host
-// runs it. Calls that mainline has dropped since do not count.
+// Beyond names the calls of an ABI that the release promises and host lacks: what a program misses
+// that is told the release while host runs it. Calls that mainline has dropped since do not count.
 func (r Release) Beyond(host Release, a *ABI) []string {
 	var list []string
 	for _, c := range a.Calls() {
@@ -97,8 +100,9 @@ func (r Release) Beyond(host Release, a *ABI) []string {
 	return list
 }
 
-// SpoofWarning is one line on a release that programs of some ABIs are told while host runs them: which calls it promises that host lacks. Where
-// it promises none that the tables know, but is above host's by its first two numbers, the line says that. Else it is empty.
+// SpoofWarning is one line on a release that programs of some ABIs are told while host runs them:
+// which calls it promises that host lacks. Where it promises none that the tables know, but is
+// above host's by its first two numbers, the line says that. Else it is empty.
 func SpoofWarning(spoofed, host string, abis ...*ABI) string {
 	if list := beyond(spoofed, host, abis); len(list) > 0 {
 		return "release " + spoofed + " promises calls that the running kernel (" + host + ") lacks: " + strings.Join(list, " ")
@@ -111,8 +115,8 @@ func SpoofWarning(spoofed, host string, abis ...*ABI) string {
 	return ""
 }
 
-// beyond is Release.Beyond over several ABIs, each name once. It is empty where either release is not one that Parse knows: programs may be told
-// anything.
+// beyond is Release.Beyond over several ABIs, each name once. It is empty where either release is
+// not one that Parse knows: programs may be told anything.
 func beyond(spoofed, host string, abis []*ABI) []string {
 	told, err := Parse(spoofed)
 	if err != nil {

@@ -1,9 +1,11 @@
-// Package kernel knows what a kernel release has: which system calls, under which number of which ABI, since when, and what vendors
-// carried back to older kernels.
+// Package kernel knows what a kernel release has: which system calls, under which number of which
+// ABI, since when, and what vendors carried back to older kernels.
 //
-// The facts are tables that scripts/gen-kernel makes from scripts/kernel-facts: arrays of small integers, sorted by number, that
-// point into lists of words. They are data of the binary; a lookup is a binary search, and nothing runs at start-up. Every fact names
-// its source. What a table says is a promise of a release; what the running kernel does is for a probe to find out (emu/kernel/answers).
+// The facts are tables that scripts/gen-kernel makes from scripts/kernel-facts: arrays of small
+// integers, sorted by number, that point into lists of words. They are data of the binary; a
+// lookup is a binary search, and nothing runs at start-up. Every fact names its source. What a
+// table says is a promise of a release; what the running kernel does is for a probe to find out
+// (emu/kernel/answers).
 package kernel
 
 import (
@@ -30,14 +32,15 @@ func (v Version) String() string { return releases[v].name }
 // Date is the month of the release, as in 2009-12.
 func (v Version) Date() string { return releases[v].date }
 
-// ABI is the table of one ABI: aarch64, arm, i386, loongarch64, m68k, mips_n64, mips_o32, ppc, ppc64, riscv64, s390x, sparc64, x32
-// and x86_64.
+// ABI is the table of one ABI: aarch64, arm, i386, loongarch64, m68k, mips_n64, mips_o32, ppc,
+// ppc64, riscv64, s390x, sparc64, x32 and x86_64.
 type ABI struct {
 	Name string
 	rows []row
 }
 
-// row is one system call. Numbers are as uname's documentation of the ABI has them: mips with its base, x32 without bit 30.
+// row is one system call. Numbers are as uname's documentation of the ABI has them: mips with its
+// base, x32 without bit 30.
 type row struct {
 	nr          uint32
 	name        uint16 // in names
@@ -65,7 +68,8 @@ func Get(name string) *ABI {
 	return &abis[i]
 }
 
-// Of is the table of an ABI of emu/arch; nil where the facts do not cover it. Tables do not differ by byte order.
+// Of is the table of an ABI of emu/arch; nil where the facts do not cover it. Tables do not differ
+// by byte order.
 func Of(a *arch.ABI) *ABI {
 	if a == nil {
 		return nil
@@ -85,7 +89,8 @@ func Of(a *arch.ABI) *ABI {
 	return Get(a.Name)
 }
 
-// Family lists the tables of the ABIs that one kernel of host's architecture can serve, its own first.
+// Family lists the tables of the ABIs that one kernel of host's architecture can serve, its own
+// first.
 func Family(host *arch.ABI) []*ABI {
 	own := Of(host)
 	if own == nil {
@@ -184,7 +189,8 @@ func (c Call) Last() (v Version, ok bool) {
 // Source names what the fact was read from; scripts/kernel-facts/README.md explains the words.
 func (c Call) Source() string { return sources[c.row.source] }
 
-// Gate tells, for a call whose number was wired before it could work, since when it was and why it could not.
+// Gate tells, for a call whose number was wired before it could work, since when it was and why it
+// could not.
 func (c Call) Gate() (wired Version, why string, ok bool) {
 	for i := range gates {
 		if g := &gates[i]; g.abi == c.ABI.Name && g.nr == c.Nr && g.name == c.row.name {

@@ -21,9 +21,9 @@ type Release struct {
 // maxRelease is the longest release in bytes; struct utsname has room for no more.
 const maxRelease = 64
 
-// Parse understands a release as people write it: a version (3.10, v6.1.5), what uname -r says (3.10.0-1160.71.1.el7.x86_64), or a
-// release of a distribution (el7, rhel8.4, alma9, ubuntu-22.04, debian:12, bookworm); a distribution without a minor version
-// means its newest.
+// Parse understands a release as people write it: a version (3.10, v6.1.5), what uname -r says
+// (3.10.0-1160.71.1.el7.x86_64), or a release of a distribution (el7, rhel8.4, alma9,
+// ubuntu-22.04, debian:12, bookworm); a distribution without a minor version means its newest.
 func Parse(text string) (Release, error) {
 	t := strings.ToLower(strings.TrimSpace(text))
 	if t == "" || len(t) > maxRelease || strings.ContainsFunc(t, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
@@ -192,8 +192,8 @@ func ofDistro(text, name, version string) (Release, error) {
 	return r, nil
 }
 
-// Uname is the release as uname -r would say it on a machine: as it was written where that was a whole release, else the best that is
-// known of it (el7: 3.10.0-1160.el7.x86_64).
+// Uname is the release as uname -r would say it on a machine: as it was written where that was a
+// whole release, else the best that is known of it (el7: 3.10.0-1160.el7.x86_64).
 func (r Release) Uname(machine string) string {
 	if r.Distro == nil {
 		if numbers, rest := leadingNumbers(r.Text); rest == "" && len(numbers) == 2 {
@@ -215,7 +215,8 @@ func (r Release) Uname(machine string) string {
 	return build
 }
 
-// Profile names the vendor profile that counts for an ABI, and what it was read from; "" where mainline's table alone does.
+// Profile names the vendor profile that counts for an ABI, and what it was read from; "" where
+// mainline's table alone does.
 func (r Release) Profile(a *ABI) (name, evidence string) {
 	if p := r.profileFor(a.Name); p != nil {
 		return p.name, p.evidence

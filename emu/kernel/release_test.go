@@ -204,7 +204,8 @@ func TestSpoofWarning(t *testing.T) {
 	} {
 		require.Empty(t, kernel.SpoofWarning(quiet[0], quiet[1], a), "%v", quiet)
 	}
-	// Nothing came between them that the tables know, or there was no such release; Go's runtime goes by the number alone.
+	// Nothing came between them that the tables know, or there was no such release; Go's runtime
+	// goes by the number alone.
 	for _, above := range [][2]string{{"4.10", "4.9.1"}, {"99.1", "98.1"}, {"3.99", "3.10"}} {
 		require.Equal(t, "release "+above[0]+" is above the running kernel's ("+above[1]+"): programs that go by it may use what is not there",
 			kernel.SpoofWarning(above[0], above[1], a))

@@ -2,7 +2,8 @@ package kernel
 
 import "slices"
 
-// profile is what a vendor's build has beyond its mainline base, for one ABI. Profiles are sorted by base and build.
+// profile is what a vendor's build has beyond its mainline base, for one ABI. Profiles are sorted
+// by base and build.
 type profile struct {
 	name        string
 	abi         string
@@ -12,8 +13,9 @@ type profile struct {
 	evidence    string
 }
 
-// Distro is a release of a distribution, with the kernel and the libc that it came with. Build is the kernel's release as far as it
-// is known, Evidence where the row was seen ("known" is general knowledge).
+// Distro is a release of a distribution, with the kernel and the libc that it came with. Build is
+// the kernel's release as far as it is known, Evidence where the row was seen ("known" is general
+// knowledge).
 type Distro struct {
 	Name, Version, Date string
 	Kernel              Version
@@ -22,10 +24,12 @@ type Distro struct {
 	Evidence            string
 }
 
-// Distros lists all of them, oldest first within each distribution. They are shared: do not change them.
+// Distros lists all of them, oldest first within each distribution. They are shared: do not change
+// them.
 func Distros() []Distro { return distros[:] }
 
-// parent names the ABI whose backports count for an ABI that has none of its own: both are entries of one source tree.
+// parent names the ABI whose backports count for an ABI that has none of its own: both are entries
+// of one source tree.
 func parent(abi string) string {
 	switch abi {
 	case "x32":
@@ -38,7 +42,8 @@ func parent(abi string) string {
 	return ""
 }
 
-// profileFor finds what a vendor's build is known to have: the profile of the highest build up to its own that was read for the ABI.
+// profileFor finds what a vendor's build is known to have: the profile of the highest build up to
+// its own that was read for the ABI.
 func (r Release) profileFor(abi string) *profile {
 	if r.vendor == "" {
 		return nil
@@ -72,7 +77,8 @@ type Answer struct {
 	Source  string // what the fact was read from
 }
 
-// Has tells whether the release has the call: by the vendor's profile where one says so, else by mainline's table.
+// Has tells whether the release has the call: by the vendor's profile where one says so, else by
+// mainline's table.
 func (r Release) Has(c Call) Answer {
 	if p := r.profileFor(c.ABI.Name); p != nil && c.isCurrent() {
 		if _, ok := slices.BinarySearch(p.drops, c.row.name); ok {
@@ -85,7 +91,8 @@ func (r Release) Has(c Call) Answer {
 	return Answer{Has: c.In(r.Base), Source: c.Source()}
 }
 
-// isCurrent tells whether the number is the one that the name has today: what was carried back has the new number.
+// isCurrent tells whether the number is the one that the name has today: what was carried back has
+// the new number.
 func (c Call) isCurrent() bool { return c.row.last == still }
 
 // HasName tells whether the release has a call of the name in the ABI, under any number.

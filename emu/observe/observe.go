@@ -1,8 +1,11 @@
-// Package observe makes a report of what ran: a trace of every program, written while it runs, and a summary of the costliest.
+// Package observe makes a report of what ran: a trace of every program, written while it runs, and
+// a summary of the costliest.
 //
-// The supervisor tells a Log of each new process, each exec and each end, and how much CPU time the process had used by then. A process is a chain of
-// programs: what it runs after its fork (its parent's program) up to its first exec, then each exec's up to the next or to its end. The Log
-// keeps the one link that each living process is at; what has ended is written or added up, and forgotten.
+// The supervisor tells a Log of each new process, each exec and each end, and how much CPU time
+// the process had used by then. A process is a chain of programs: what it runs after its fork (its
+// parent's program) up to its first exec, then each exec's up to the next or to its end. The Log
+// keeps the one link that each living process is at; what has ended is written or added up, and
+// forgotten.
 package observe
 
 import (
@@ -21,7 +24,8 @@ type Program struct {
 	Arch string   // the guest ABI's name; "" for a host-native program
 	Twin string   // the name of the twin that runs in the guest program's place; "" for none
 	Why  string   // of an emulated program that a rule allows a twin: why it has none
-	// Speed is how many times faster a twin runs than the emulated program, about; 0 where no rule says.
+	// Speed is how many times faster a twin runs than the emulated program, about; 0 where no rule
+	// says.
 	Speed int
 }
 
@@ -70,7 +74,8 @@ type link struct {
 	cpu         time.Duration // used before it began
 }
 
-// New starts a Log that writes a trace to trace unless that is nil, and adds up a summary if asked.
+// New starts a Log that writes a trace to trace unless that is nil, and adds up a summary if
+// asked.
 func New(trace io.Writer, summarise bool) *Log {
 	start := time.Now()
 	l := &Log{living: map[int]*link{}, clock: func() time.Duration { return time.Since(start) }}
@@ -92,7 +97,8 @@ func (l *Log) Forked(pid, parent int) {
 	l.living[pid] = k
 }
 
-// Execed notes that pid runs another program from now on. cpu is what the process has used until now, or Unknown.
+// Execed notes that pid runs another program from now on. cpu is what the process has used until
+// now, or Unknown.
 func (l *Log) Execed(pid int, program Program, cpu time.Duration) {
 	now := l.clock()
 	k := &link{pid: pid, program: &program, begin: now, cpu: max(cpu, 0)}
@@ -114,7 +120,8 @@ func (l *Log) Exited(pid int, status unix.WaitStatus, cpu time.Duration) {
 	}
 }
 
-// Close ends what still runs, and writes the trace's end. The error is the first that writing met; nothing was written after it.
+// Close ends what still runs, and writes the trace's end. The error is the first that writing met;
+// nothing was written after it.
 func (l *Log) Close() error {
 	now := l.clock()
 	for _, pid := range slices.Sorted(maps.Keys(l.living)) {

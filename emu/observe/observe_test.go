@@ -15,7 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// script plays a small build: a shell forks make, which runs a compiler twice, and a subshell; one process is left behind.
+// script plays a small build: a shell forks make, which runs a compiler twice, and a subshell; one
+// process is left behind.
 func script(l *Log, tick func(time.Duration)) {
 	const ms = time.Millisecond
 	l.Forked(10, 0)
@@ -127,7 +128,8 @@ func TestWriteError(t *testing.T) {
 	require.ErrorIs(t, l.Close(), errFull)
 }
 
-// What ran as twin, and what could have, is added up by its reason; what the one saved and the other would save by the rule's factor.
+// What ran as twin, and what could have, is added up by its reason; what the one saved and the
+// other would save by the rule's factor.
 func TestTwins(t *testing.T) {
 	l := New(nil, true)
 	var now time.Duration

@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// The summary lists this many commands, and tells this many apart; whatever comes after them counts as one.
+// The summary lists this many commands, and tells this many apart; whatever comes after them
+// counts as one.
 const (
 	shown    = 10
 	distinct = 4096
@@ -39,7 +40,8 @@ func newSummary() *summary {
 	return &summary{costs: map[command]*cost{}, twins: twinCosts{could: map[command]*could{}}}
 }
 
-// add adds the link's cost. A fork without an exec costs its program CPU time; its wall time is its parent's, most often.
+// add adds the link's cost. A fork without an exec costs its program CPU time; its wall time is
+// its parent's, most often.
 func (s *summary) add(k *link, e ending) {
 	if k.program == nil {
 		return

@@ -6,9 +6,10 @@ import (
 	"time"
 )
 
-// trace writes the events of the Trace Event Format (its JSON array form, which Perfetto, chrome://tracing and speedscope read). A program
-// is a pair of events, B and E, on the row of its process; what a fork did without an exec is one event X. Each event is
-// written whole, at once: if we are killed, the file lacks only what the format lets it lack, the end of the array.
+// trace writes the events of the Trace Event Format (its JSON array form, which Perfetto,
+// chrome://tracing and speedscope read). A program is a pair of events, B and E, on the row of its
+// process; what a fork did without an exec is one event X. Each event is written whole, at once:
+// if we are killed, the file lacks only what the format lets it lack, the end of the array.
 //
 // Source: "Trace Event Format", the document of the Chromium project.
 type trace struct {

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// twinCosts are what programs cost that ran as twins, and those that could have. What the one saved and the other would save is
-// estimated by the rule's factor.
+// twinCosts are what programs cost that ran as twins, and those that could have. What the one
+// saved and the other would save is estimated by the rule's factor.
 type twinCosts struct {
 	execs        int
 	spent, saved time.Duration

@@ -47,8 +47,9 @@ const (
 // Entry is one change of a layer.
 type Entry struct {
 	*tar.Header
-	Kind     Kind
-	Path     string // what is added, removed or emptied: without a slash before it, "" for the root
+	Kind Kind
+	// what is added, removed or emptied: without a slash before it, "" for the root
+	Path     string
 	Contents io.Reader
 }
 
@@ -58,16 +59,16 @@ type work struct {
 	bytes          int64
 }
 
-// Bounds on the layers of an image: they may be as large as a disk, but what is kept of them has to
-// fit into memory.
+// Bounds on the layers of an image: they may be as large as a disk, but what is kept of them has
+// to fit into memory.
 const (
 	maxEntries = 8 << 20
 	maxNames   = 512 << 20 // bytes of all names
 )
 
-// Walk hands out the layer's entries in their order. When it returns nil, all of the layer has been
-// read and was what its digest says; a wrong digest is preferred, as the reason, to whatever else a
-// damaged layer led to.
+// Walk hands out the layer's entries in their order. When it returns nil, all of the layer has
+// been read and was what its digest says; a wrong digest is preferred, as the reason, to whatever
+// else a damaged layer led to.
 func (l Layer) Walk(visit func(Entry) error) error {
 	b, err := l.open()
 	if err != nil {

@@ -2,10 +2,10 @@
 // plain or compressed.
 //
 // A layout is files by path (files.go): a directory, or an archive of which only the places of its
-// files are noted. index.json, or docker's manifest.json, leads to images, an image to its layers. A
-// blob that is named by its digest is hashed while it is read, and is an error at its end if it is
-// another's (blob.go). A layer is handed out entry by entry (layer.go). Nothing that an image says
-// is trusted: names stay inside it, and what is kept or unpacked of it has a bound.
+// files are noted. index.json, or docker's manifest.json, leads to images, an image to its layers.
+// A blob that is named by its digest is hashed while it is read, and is an error at its end if it
+// is another's (blob.go). A layer is handed out entry by entry (layer.go). Nothing that an image
+// says is trusted: names stay inside it, and what is kept or unpacked of it has a bound.
 package oci
 
 import (

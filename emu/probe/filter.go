@@ -29,7 +29,8 @@ func noNewPrivs() Result {
 	return yes("a filter needs it here, without CAP_SYS_ADMIN: setuid programs then run without their rights, so sudo and su do not work")
 }
 
-// installFilter puts a filter that traces execve on this thread; "free" without no_new_privs, "bound" with it.
+// installFilter puts a filter that traces execve on this thread; "free" without no_new_privs,
+// "bound" with it.
 func installFilter(args []string) error {
 	runtime.LockOSThread()
 	if len(args) == 0 || args[0] != "free" {
@@ -45,7 +46,8 @@ func installFilter(args []string) error {
 	return err
 }
 
-// useListener puts a filter with a listener on this thread; another thread serves it, and gives this one a descriptor.
+// useListener puts a filter with a listener on this thread; another thread serves it, and gives
+// this one a descriptor.
 func useListener([]string) error {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("prctl(PR_SET_NO_NEW_PRIVS): %w", err)
@@ -62,7 +64,8 @@ func useListener([]string) error {
 		return err
 	}
 	listeners <- listener
-	// Neither this call nor the listener's may keep the one processor of a small machine, as unix.Getppid does.
+	// Neither this call nor the listener's may keep the one processor of a small machine, as
+	// unix.Getppid does.
 	if got, _, _ := unix.Syscall(unix.SYS_GETPPID, 0, 0, 0); got != answer {
 		return errors.Join(<-served, fmt.Errorf("getppid gave %d, not the listener's %d", got, answer))
 	}

@@ -44,7 +44,8 @@ type Guest struct {
 	Why      string   `json:"why"`
 }
 
-// Probe probes each route for programs of the ABI, with the emulators and the bundle of the configuration.
+// Probe probes each route for programs of the ABI, with the emulators and the bundle of the
+// configuration.
 func Probe(abi *arch.ABI, cfg config.Config) Guest {
 	g := Guest{Arch: abi.Name}
 	emulator, found := emulatorOf(abi, cfg)
@@ -158,8 +159,8 @@ func superviseRoute(abi *arch.ABI, e config.Emulator) Result {
 	return r
 }
 
-// superviseTiny runs the program of descriptor 3 under supervision: as it is, and if that cannot be (without a listener a program must have a
-// path), as a file.
+// superviseTiny runs the program of descriptor 3 under supervision: as it is, and if that cannot
+// be (without a listener a program must have a path), as a file.
 func superviseTiny(args []string) error {
 	if len(args) != 3 || arch.Get(args[0]) == nil {
 		return exit.Errorf(exit.Failed, "an architecture, an emulator and its loader")

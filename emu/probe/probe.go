@@ -1,7 +1,9 @@
-// Package probe finds out what the machine allows, by doing it: each probe does in earnest, in a process of its own, what a route needs.
+// Package probe finds out what the machine allows, by doing it: each probe does in earnest, in a
+// process of its own, what a route needs.
 //
-// A probe has three answers. Yes means that it was done. No means that the kernel refused, with its errno, and what is known to change that. What
-// kept the question from being put is neither: the answer then is "could not tell".
+// A probe has three answers. Yes means that it was done. No means that the kernel refused, with
+// its errno, and what is known to change that. What kept the question from being put is neither:
+// the answer then is "could not tell".
 package probe
 
 import (
@@ -30,7 +32,8 @@ const (
 	Unknown Answer = "could not tell"
 )
 
-// Result is what a probe found. Reason says why, Change what would make a No a Yes; either may be empty.
+// Result is what a probe found. Reason says why, Change what would make a No a Yes; either may be
+// empty.
 type Result struct {
 	Name   string `json:"name"`
 	Answer Answer `json:"answer"`
@@ -51,7 +54,8 @@ func unknown(err error) Result { return Result{Answer: Unknown, Reason: err.Erro
 // EntryName is the argv[0] of the entrypoint in which the probes' processes start.
 const EntryName = "binproxy-probe"
 
-// refusedStatus is how a probe's process says that it was refused; what it says on stdout is the errno's text.
+// refusedStatus is how a probe's process says that it was refused; what it says on stdout is the
+// errno's text.
 const refusedStatus = 3
 
 // entries are the probes' processes, by their first argument.

@@ -19,7 +19,8 @@ func waitForEnd([]string) error {
 	return nil
 }
 
-// traced starts a process, seizes it as the supervisor does, and reads its memory: the results of ptrace and of process_vm_readv.
+// traced starts a process, seizes it as the supervisor does, and reads its memory: the results of
+// ptrace and of process_vm_readv.
 func traced() (seize, read Result) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

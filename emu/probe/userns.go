@@ -47,7 +47,8 @@ func userNamespaces() Result {
 	return r
 }
 
-// usernsRoute registers the emulator in a binfmt_misc of a new user namespace, and executes the smallest program there.
+// usernsRoute registers the emulator in a binfmt_misc of a new user namespace, and executes the
+// smallest program there.
 func usernsRoute(abi *arch.ABI, emulator config.Emulator) Result {
 	r := ask(command(inUserns(), nil, "userns-binfmt", abi.Name, resolve.Program(emulator)),
 		"Linux 6.7 or later with CONFIG_BINFMT_MISC, in which a user namespace can have a binfmt_misc of its own")

@@ -1,9 +1,12 @@
-// Package resolve answers one question, and changes nothing: which exec must happen when a program calls execve on a file?
+// Package resolve answers one question, and changes nothing: which exec must happen when a program
+// calls execve on a file?
 //
-// It follows the kernel (fs/exec.c, fs/binfmt_script.c): the file is looked up as the caller sees it, `#!` lines lead on to their
-// interpreter, at most five deep, and the ELF header that ends the chain says whose program it is. A host-native program is left
-// to the kernel, a guest's goes to its emulator; what cannot be run is the errno that the kernel would give. How files are
-// looked up is the caller's business (FS): a farm's shim reads its own root, a supervisor the root of its tracee.
+// It follows the kernel (fs/exec.c, fs/binfmt_script.c): the file is looked up as the caller sees
+// it, `#!` lines lead on to their interpreter, at most five deep, and the ELF header that ends the
+// chain says whose program it is. A host-native program is left to the kernel, a guest's goes to
+// its emulator; what cannot be run is the errno that the kernel would give. How files are looked
+// up is the caller's business (FS): a farm's shim reads its own root, a supervisor the root of its
+// tracee.
 package resolve
 
 import (
@@ -14,7 +17,8 @@ import (
 	"binproxy/emu/elfinfo"
 )
 
-// HeadSize is how much of a file the kernel looks at (BINPRM_BUF_SIZE), and so how much an FS has to read.
+// HeadSize is how much of a file the kernel looks at (BINPRM_BUF_SIZE), and so how much an FS has
+// to read.
 const HeadSize = 256
 
 // maxScripts is how deep `#!` may nest: the fifth interpreter may not be a script itself.
@@ -22,8 +26,8 @@ const maxScripts = 5
 
 // FS shows files as the caller of execve sees them.
 type FS interface {
-	// Open finds the file that execve of path would load, and checks what the kernel checks before it reads it: the
-	// errno is ENOENT, EACCES, ELOOP, ENOTDIR, ENAMETOOLONG and the like.
+	// Open finds the file that execve of path would load, and checks what the kernel checks before
+	// it reads it: the errno is ENOENT, EACCES, ELOOP, ENOTDIR, ENAMETOOLONG and the like.
 	Open(path string) (File, syscall.Errno)
 }
 
@@ -43,13 +47,15 @@ type Request struct {
 	Twin func(Plan) *Twin // finds the twin for a guest's plan; nil for none
 }
 
-// Plan is the exec that must happen. The new argument vector is Prefix followed by the caller's argv[1:].
+// Plan is the exec that must happen. The new argument vector is Prefix followed by the caller's
+// argv[1:].
 type Plan struct {
-	ABI    *arch.ABI // the guest's; nil for a host-native program
-	File   File      // the ELF file that ends the chain
-	Prefix []string  // the guest's own argv up to the caller's argv[1]; its [0] is the guest's argv[0]
-	Script bool      // reached through a #! line
-	Twin   *Twin     // stands in for the guest's program; nil for its emulator
+	ABI  *arch.ABI // the guest's; nil for a host-native program
+	File File      // the ELF file that ends the chain
+	// the guest's own argv up to the caller's argv[1]; its [0] is the guest's argv[0]
+	Prefix []string
+	Script bool  // reached through a #! line
+	Twin   *Twin // stands in for the guest's program; nil for its emulator
 }
 
 // Native tells that the kernel runs the file itself.
@@ -57,7 +63,8 @@ func (p Plan) Native() bool { return p.ABI == nil }
 
 // Resolver holds what does not change from one exec to the next.
 type Resolver struct {
-	// Guest tells whether programs of the ABI go to an emulator. The others are left to the kernel.
+	// Guest tells whether programs of the ABI go to an emulator. The others are left to the
+	// kernel.
 	Guest func(*arch.ABI) bool
 }
 
@@ -83,7 +90,8 @@ func (r Resolver) Resolve(fs FS, req Request) (Plan, syscall.Errno) {
 			return plan, errno
 		}
 		if script.Interpreter == "" {
-			return Plan{}, syscall.EACCES // the kernel opens the empty name, which is its working directory
+			// the kernel opens the empty name, which is its working directory
+			return Plan{}, syscall.EACCES
 		}
 		if depth == maxScripts {
 			return Plan{}, tooDeep(fs, script)
@@ -98,7 +106,8 @@ func (r Resolver) Resolve(fs FS, req Request) (Plan, syscall.Errno) {
 	}
 }
 
-// tooDeep is ELOOP; but as the kernel opens the interpreter before it counts, what is wrong with that comes first.
+// tooDeep is ELOOP; but as the kernel opens the interpreter before it counts, what is wrong with
+// that comes first.
 func tooDeep(fs FS, script Script) syscall.Errno {
 	if _, errno := fs.Open(script.Interpreter); errno != 0 {
 		return errno
@@ -106,8 +115,9 @@ func tooDeep(fs FS, script Script) syscall.Errno {
 	return syscall.ELOOP
 }
 
-// classify tells whose program an ELF file is: nil for the kernel's own. What is no ELF, or one that neither the kernel nor an
-// emulator takes, is left to the kernel too, so that its answer (ENOEXEC, or a binfmt_misc entry of the host's) stands.
+// classify tells whose program an ELF file is: nil for the kernel's own. What is no ELF, or one
+// that neither the kernel nor an emulator takes, is left to the kernel too, so that its answer
+// (ENOEXEC, or a binfmt_misc entry of the host's) stands.
 func (r Resolver) classify(head []byte) (*arch.ABI, syscall.Errno) {
 	info, err := elfinfo.Header(head)
 	if err != nil || !info.Executable() {
@@ -120,8 +130,8 @@ func (r Resolver) classify(head []byte) (*arch.ABI, syscall.Errno) {
 	return abi, 0
 }
 
-// EmulatorArgv is the emulator's own argument vector for the plan, up to the caller's argv[1]: the loader of a dynamic emulator,
-// the emulator, the guest's argv[0], options, the guest's file.
+// EmulatorArgv is the emulator's own argument vector for the plan, up to the caller's argv[1]: the
+// loader of a dynamic emulator, the emulator, the guest's argv[0], options, the guest's file.
 func (p Plan) EmulatorArgv(e config.Emulator, options ...string) []string {
 	var argv []string
 	if e.Loader != "" {
@@ -133,7 +143,8 @@ func (p Plan) EmulatorArgv(e config.Emulator, options ...string) []string {
 	return append(argv, p.Prefix[1:]...)
 }
 
-// Program is the file that an exec through the emulator has to load: the emulator, or the loader of a dynamic one.
+// Program is the file that an exec through the emulator has to load: the emulator, or the loader
+// of a dynamic one.
 func Program(e config.Emulator) string {
 	if e.Loader != "" {
 		return e.Loader

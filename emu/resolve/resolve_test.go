@@ -94,7 +94,8 @@ func TestResolve(t *testing.T) {
 		{"/farm/arm", "x", `aarch64 /bin/.binproxy.arm ["x"]`},
 		{"/n/5", "x", `aarch64 /n/0 ["/n/0" "-1" "/n/1" "-2" "/n/2" "-3" "/n/3" "-4" "/n/4" "-5" "/n/5"]`},
 		{"/n/6", "x", "too many levels of symbolic links"},
-		{"/m/6", "x", "no such file or directory"}, // the sixth interpreter is opened before the depth is counted
+		// the sixth interpreter is opened before the depth is counted
+		{"/m/6", "x", "no such file or directory"},
 	} {
 		plan, errno := guestsOf("aarch64").Resolve(fs, resolve.Request{Path: c.path, Argv0: c.argv0})
 		got := errno.Error()

@@ -12,9 +12,9 @@ type Script struct {
 	HasArg      bool   // an argument may be there and empty
 }
 
-// ParseScript reads the `#!` line from the first HeadSize bytes of a file, step by step as load_script of
-// fs/binfmt_script.c does. ok is false where the file is no script; ENOEXEC is for a line without an interpreter, and for
-// one whose interpreter the end of the buffer may have cut.
+// ParseScript reads the `#!` line from the first HeadSize bytes of a file, step by step as
+// load_script of fs/binfmt_script.c does. ok is false where the file is no script; ENOEXEC is for
+// a line without an interpreter, and for one whose interpreter the end of the buffer may have cut.
 func ParseScript(head []byte) (s Script, ok bool, errno syscall.Errno) {
 	if len(head) < 2 || head[0] != '#' || head[1] != '!' {
 		return Script{}, false, 0
@@ -24,7 +24,8 @@ func ParseScript(head []byte) (s Script, ok bool, errno syscall.Errno) {
 	const last = HeadSize - 1
 	end := newline(buf[:])
 	if end < 0 {
-		// The file ends, or a NUL or the buffer's end comes before a newline: fine if the interpreter surely ends before that.
+		// The file ends, or a NUL or the buffer's end comes before a newline: fine if the
+		// interpreter surely ends before that.
 		name := nonBlank(buf[:], 2, last)
 		if name < 0 || terminator(buf[:], name, last) < 0 {
 			return Script{}, false, syscall.ENOEXEC
@@ -62,7 +63,8 @@ func newline(buf []byte) int {
 	return i
 }
 
-// nonBlank finds the first byte of buf[from..to] that is neither a space nor a tab, -1 where there is none.
+// nonBlank finds the first byte of buf[from..to] that is neither a space nor a tab, -1 where there
+// is none.
 func nonBlank(buf []byte, from, to int) int {
 	for i := from; i <= to; i++ {
 		if !blank(buf[i]) {
@@ -90,7 +92,8 @@ func text(buf []byte) string {
 	return string(buf)
 }
 
-// prefix is the argument vector that the interpreter gets: its own path, the argument, the script's name, the rest.
+// prefix is the argument vector that the interpreter gets: its own path, the argument, the
+// script's name, the rest.
 func (s Script) prefix(script string, rest []string) []string {
 	argv := []string{s.Interpreter}
 	if s.HasArg {

@@ -19,7 +19,8 @@ import (
 
 const asInterpreter = "RESOLVE_TEST_PRINT_ARGV"
 
-// TestMain: the test binary is also the interpreter of the scripts that the kernel runs; it prints how it was called.
+// TestMain: the test binary is also the interpreter of the scripts that the kernel runs; it prints
+// how it was called.
 func TestMain(m *testing.M) {
 	if os.Getenv(asInterpreter) != "" {
 		fmt.Printf("%q", os.Args)
@@ -99,7 +100,8 @@ func TestScriptsAsTheKernel(t *testing.T) {
 	}
 }
 
-// TestNestedAsTheKernel: how deep interpreters may be scripts themselves, and which error comes first.
+// TestNestedAsTheKernel: how deep interpreters may be scripts themselves, and which error comes
+// first.
 func TestNestedAsTheKernel(t *testing.T) {
 	dir, i := interpreter(t)
 	for _, end := range []string{i, "/nonexistent", dir} {

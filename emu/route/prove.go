@@ -23,11 +23,13 @@ var (
 	ErrDenied  = errors.New("permission denied: the emulator cannot be executed, or /proc/sys/vm/memfd_noexec forbids the proof")
 )
 
-// patience is how long the smallest program may take; an interpreter that waits for something is none.
+// patience is how long the smallest program may take; an interpreter that waits for something is
+// none.
 const patience = 10 * time.Second
 
-// Prove is nil where the kernel runs programs of the ABI by itself, with root as their root directory ("" for our own): it runs the smallest one, from
-// memory. Nothing is written; /proc has to be there.
+// Prove is nil where the kernel runs programs of the ABI by itself, with root as their root
+// directory ("" for our own): it runs the smallest one, from memory. Nothing is written; /proc has
+// to be there.
 func Prove(abi *arch.ABI, root string) error {
 	program, err := InMemory(abi)
 	if err != nil {

@@ -1,8 +1,10 @@
 // Package route chooses how an execve reaches the emulator.
 //
-// The choice costs next to nothing where it is clear: a route that was asked for is taken, and the supervisor is taken wherever only that will do.
-// Otherwise one question is put to the kernel, by doing: does it run the smallest program of the guest's ABI? If its binfmt_misc has an entry
-// for it, nothing of ours need take part. That the machine refuses to be supervised shows when it is tried; Fallback says what then.
+// The choice costs next to nothing where it is clear: a route that was asked for is taken, and the
+// supervisor is taken wherever only that will do. Otherwise one question is put to the kernel, by
+// doing: does it run the smallest program of the guest's ABI? If its binfmt_misc has an entry for
+// it, nothing of ours need take part. That the machine refuses to be supervised shows when it is
+// tried; Fallback says what then.
 package route
 
 import (
@@ -45,19 +47,22 @@ type Ask struct {
 	ABIs  []*arch.ABI // the guests, as far as they are known
 	Root  string      // the directory that they run in as their root; "" for our own
 	Needs string      // what only the supervisor can do for them, in words; "" for nothing
-	Spoof bool        // they are to be told an identity: the kernel's route cannot, the supervisor does it wholly, the others in part
-	Hooks bool        // there are the libraries that the preload route needs for them
+	// they are to be told an identity: the kernel's route cannot, the supervisor does it wholly,
+	// the others in part
+	Spoof bool
+	Hooks bool // there are the libraries that the preload route needs for them
 }
 
-// Choice is a route, and why it is that one. Outer tells that a supervisor of ours already routes what this process executes: there is nothing
-// to be set up.
+// Choice is a route, and why it is that one. Outer tells that a supervisor of ours already routes
+// what this process executes: there is nothing to be set up.
 type Choice struct {
 	Route Route
 	Why   string
 	Outer bool
 }
 
-// Choose chooses. Userns is never chosen: a program sees that it is in a user namespace, by its ids, its rights and its mounts.
+// Choose chooses. Userns is never chosen: a program sees that it is in a user namespace, by its
+// ids, its rights and its mounts.
 func Choose(a Ask) Choice {
 	switch {
 	case sys.Supervised():
@@ -79,11 +84,13 @@ func Choose(a Ask) Choice {
 	return Choice{Route: Kernel, Why: "the host already runs the programs by itself"}
 }
 
-// Fallback is the route to take when the machine refuses to be supervised, unless the supervisor was asked for or nothing else will do: that of the
-// libraries where there are some, or the farm. Its Why is a warning for the user.
+// Fallback is the route to take when the machine refuses to be supervised, unless the supervisor
+// was asked for or nothing else will do: that of the libraries where there are some, or the farm.
+// Its Why is a warning for the user.
 func Fallback(a Ask, refusal error) (Choice, bool) {
 	if a.Route != Auto || a.Needs != "" || a.Root != "" {
-		return Choice{}, false // in another root there is no bundle that links and libraries could lead to
+		// in another root there is no bundle that links and libraries could lead to
+		return Choice{}, false
 	}
 	if a.Hooks {
 		return Choice{Route: Preload, Why: fmt.Sprintf("%v; going by preload: what static and set-user-id programs execute does not reach the emulator (see binproxy doctor)", refusal)}, true

@@ -22,15 +22,17 @@ const maxJump = 255
 // Range is the call numbers First to Last.
 type Range struct{ First, Last uint32 }
 
-// Denial is the calls of one AUDIT_ARCH to refuse. Ranges ascend and do not meet. An x32 call is one of x86_64 with bit 30 set.
+// Denial is the calls of one AUDIT_ARCH to refuse. Ranges ascend and do not meet. An x32 call is
+// one of x86_64 with bit 30 set.
 type Denial struct {
 	Audit  uint32
 	Ranges []Range
 }
 
-// Deny compiles a filter that answers errno to the calls of the denials and lets every other call go, those of other architectures too.
-// It looks at the number and the architecture only, so that the kernel (since 5.11) keeps the verdict "goes" in a bitmap and runs no
-// filter for it. The program searches the ranges by halves.
+// Deny compiles a filter that answers errno to the calls of the denials and lets every other call
+// go, those of other architectures too. It looks at the number and the architecture only, so that
+// the kernel (since 5.11) keeps the verdict "goes" in a bitmap and runs no filter for it. The
+// program searches the ranges by halves.
 func Deny(errno uint16, denials ...Denial) ([]unix.SockFilter, error) {
 	program := []unix.SockFilter{loadWord(denyArch)}
 	for _, d := range denials {
@@ -66,8 +68,8 @@ func denyRanges(ranges []Range, deny unix.SockFilter) ([]unix.SockFilter, error)
 	return halve(bounds, 0, verdicts), nil
 }
 
-// halve compares with the middle bound and goes on in the lower half, which follows, or behind it in the upper half. Parity tells the
-// verdict below the first bound.
+// halve compares with the middle bound and goes on in the lower half, which follows, or behind it
+// in the upper half. Parity tells the verdict below the first bound.
 func halve(bounds []uint32, parity int, verdicts [2]unix.SockFilter) []unix.SockFilter {
 	if len(bounds) == 0 {
 		return []unix.SockFilter{verdicts[parity]}

@@ -18,7 +18,8 @@ const (
 	refused = unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS)
 )
 
-// machine runs a seccomp filter as the kernel's classic BPF does, on a call's number and architecture.
+// machine runs a seccomp filter as the kernel's classic BPF does, on a call's number and
+// architecture.
 func machine(t *testing.T, program []unix.SockFilter, nr, audit uint32) uint32 {
 	t.Helper()
 	var a uint32
@@ -52,7 +53,8 @@ func branch(in unix.SockFilter, yes bool) int {
 
 var hosts = []string{"x86_64", "aarch64", "riscv64", "s390x"}
 
-// Every (ABI, number) pair of a host, for ten releases: the filter refuses what the release has not.
+// Every (ABI, number) pair of a host, for ten releases: the filter refuses what the release has
+// not.
 func TestDenyByRelease(t *testing.T) {
 	for _, text := range []string{"2.6.32", "3.10", "3.10.0-1160.71.1.el7.x86_64", "4.4", "4.18", "rhel8.7", "5.4", "el9.3", "6.1", "7.1"} {
 		r, err := kernel.Parse(text)

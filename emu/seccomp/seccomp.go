@@ -1,8 +1,9 @@
 // Package seccomp makes seccomp filters: a pure function from rules to classic BPF.
 //
-// The kernel runs a filter at every system call of a process, so the way to "allow" must be short. A program is one block for each
-// ABI, picked by AUDIT_ARCH; within a block a binary search over the numbers of the rules leads to the rules of one call, which
-// look at its arguments if they have conditions. What no rule names is allowed. (Since Linux 5.11 the kernel knows which numbers
+// The kernel runs a filter at every system call of a process, so the way to "allow" must be short.
+// A program is one block for each ABI, picked by AUDIT_ARCH; within a block a binary search over
+// the numbers of the rules leads to the rules of one call, which look at its arguments if they
+// have conditions. What no rule names is allowed. (Since Linux 5.11 the kernel knows which numbers
 // are always allowed and skips the filter for them.)
 package seccomp
 
@@ -14,7 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An Action is what the kernel does with a call: one of the SECCOMP_RET_ values, with 16 bits of data.
+// An Action is what the kernel does with a call: one of the SECCOMP_RET_ values, with 16 bits of
+// data.
 type Action uint32
 
 // Allow lets the call through.
@@ -29,7 +31,8 @@ func Trace(data uint16) Action { return unix.SECCOMP_RET_TRACE | Action(data) }
 // Fail makes the call fail with the errno.
 func Fail(errno uint16) Action { return unix.SECCOMP_RET_ERRNO | Action(errno) }
 
-// A Rule gives one system call of one ABI an action. Where several rules name the same call, the first whose condition holds counts.
+// A Rule gives one system call of one ABI an action. Where several rules name the same call, the
+// first whose condition holds counts.
 type Rule struct {
 	Arch   uint32 // AUDIT_ARCH_*
 	Number uint32 // with bit 30 set for x32
@@ -37,7 +40,8 @@ type Rule struct {
 	Action Action
 }
 
-// Equal is a condition: the argument (0 to 5) has the value, in the bits of the mask if there is one.
+// Equal is a condition: the argument (0 to 5) has the value, in the bits of the mask if there is
+// one.
 type Equal struct {
 	Arg   int
 	Value uint64
@@ -63,8 +67,9 @@ const (
 // maxLen is the kernel's limit for one filter (BPF_MAXINSNS).
 const maxLen = 4096
 
-// Assemble gives the filter for the rules. The ABI of the first rule is looked for first: name the most frequent one first. The
-// arguments' halves lie as they do on a little-endian host, which every host of ours is.
+// Assemble gives the filter for the rules. The ABI of the first rule is looked for first: name the
+// most frequent one first. The arguments' halves lie as they do on a little-endian host, which
+// every host of ours is.
 func Assemble(rules []Rule) ([]unix.SockFilter, error) {
 	p := []unix.SockFilter{{Code: load, K: offArch}}
 	for _, arch := range archs(rules) {
@@ -116,7 +121,8 @@ func search(rules []Rule) []unix.SockFilter {
 	return slices.Concat(code, low, high)
 }
 
-// leaf is the code for rules that begin with those of one number; there may be others behind, of higher numbers.
+// leaf is the code for rules that begin with those of one number; there may be others behind, of
+// higher numbers.
 func leaf(rules []Rule, number uint32) []unix.SockFilter {
 	n := 0
 	for n < len(rules) && rules[n].Number == number {
@@ -153,7 +159,8 @@ func conditional(r Rule) []unix.SockFilter {
 	return append(code, action)
 }
 
-// half compares the lower (0) or the upper (1) 32 bits of an argument. The jump of what differs is still to be set.
+// half compares the lower (0) or the upper (1) 32 bits of an argument. The jump of what differs is
+// still to be set.
 func half(c *Equal, n int) []unix.SockFilter {
 	shift := 32 * n
 	value, mask := uint32(c.Value>>shift), uint32(c.Mask>>shift)

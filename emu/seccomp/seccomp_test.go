@@ -16,8 +16,9 @@ type call struct {
 	args     [6]uint64
 }
 
-// run runs the filter in a BPF machine. That one reads the packet big-endian, as the network has it, so the data is laid out word by
-// word as it will read it: the halves of an argument low first, as on a little-endian host.
+// run runs the filter in a BPF machine. That one reads the packet big-endian, as the network has
+// it, so the data is laid out word by word as it will read it: the halves of an argument low
+// first, as on a little-endian host.
 func run(t *testing.T, filter []unix.SockFilter, c call) Action {
 	t.Helper()
 	raw := make([]bpf.RawInstruction, len(filter))

@@ -26,8 +26,8 @@ func Enter(c Config) error { return launch.Enter(c.command()) }
 // Candidates lists the paths that a command may be found at, by the PATH of the environment.
 func Candidates(name string, env []string) []string { return launch.Candidates(name, env) }
 
-// Head is how the file starts that the command is, found in its root and from its working directory
-// as Enter's exec would; nil where there is none, or no /proc to look it up by.
+// Head is how the file starts that the command is, found in its root and from its working
+// directory as Enter's exec would; nil where there is none, or no /proc to look it up by.
 func Head(c Config) []byte {
 	proc, err := sys.OpenProc()
 	if err != nil {

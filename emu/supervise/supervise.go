@@ -45,7 +45,8 @@ type Config struct {
 	Guest    func(*arch.ABI) bool                     // which programs go to an emulator
 	Emulator func(*arch.ABI) (config.Emulator, error) // which emulator
 	Options  []string                                 // the emulator's further options
-	Behind   func(path string) string                 // what stands behind a path to binproxy; nil for nothing
+	// what stands behind a path to binproxy; nil for nothing
+	Behind func(path string) string
 
 	Identity identity.Identity // what every program is told; empty fields are the kernel's
 	Proc     identity.Proc     // how the kernel's files tell it

@@ -8,8 +8,8 @@ import (
 
 const atExecfn = 31 // AT_EXECFN
 
-// Execfn is the path that the kernel was asked to execute, as the caller of execve wrote it (AT_EXECFN); for a `#!`
-// script the script's. "" where the kernel did not say. It needs no /proc.
+// Execfn is the path that the kernel was asked to execute, as the caller of execve wrote it
+// (AT_EXECFN); for a `#!` script the script's. "" where the kernel did not say. It needs no /proc.
 func Execfn() string {
 	auxv, err := unix.Auxv()
 	if err != nil {

@@ -9,9 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Confine puts a seccomp filter on the calling thread, for good: every program that it executes and every child that it starts
-// inherits it. It locks the goroutine to the thread. Without CAP_SYS_ADMIN the kernel wants no_new_privs, which is then set: setuid
-// programs no longer gain anything.
+// Confine puts a seccomp filter on the calling thread, for good: every program that it executes
+// and every child that it starts inherits it. It locks the goroutine to the thread. Without
+// CAP_SYS_ADMIN the kernel wants no_new_privs, which is then set: setuid programs no longer gain
+// anything.
 func Confine(program []unix.SockFilter) error {
 	runtime.LockOSThread()
 	if len(program) == 0 {

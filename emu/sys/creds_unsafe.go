@@ -13,7 +13,8 @@ type FileIDs struct {
 	Effective uint64 // capabilities
 }
 
-// SetFileIDs sets them for the calling thread, and no other of the process (lock it to its goroutine first). What it may not set stays.
+// SetFileIDs sets them for the calling thread, and no other of the process (lock it to its
+// goroutine first). What it may not set stays.
 func SetFileIDs(ids FileIDs) {
 	list := make([]uint32, len(ids.Groups)+1)
 	for i, g := range ids.Groups {
@@ -22,11 +23,13 @@ func SetFileIDs(ids FileIDs) {
 	raise(^uint64(0)) // to be allowed to set the rest
 	_, _, _ = unix.RawSyscall(unix.SYS_SETGROUPS, uintptr(len(ids.Groups)), uintptr(unsafe.Pointer(&list[0])), 0)
 	_, _, _ = unix.RawSyscall(unix.SYS_SETFSGID, uintptr(ids.GID), 0, 0)
-	_, _, _ = unix.RawSyscall(unix.SYS_SETFSUID, uintptr(ids.UID), 0, 0) // takes the file system's capabilities away, or gives them back
+	// takes the file system's capabilities away, or gives them back
+	_, _, _ = unix.RawSyscall(unix.SYS_SETFSUID, uintptr(ids.UID), 0, 0)
 	raise(ids.Effective)
 }
 
-// raise makes those of the thread's permitted capabilities effective that are in set, and no others.
+// raise makes those of the thread's permitted capabilities effective that are in set, and no
+// others.
 func raise(set uint64) {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData

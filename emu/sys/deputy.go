@@ -19,7 +19,8 @@ func (d *Deputy) Enter(namespace *os.File) error {
 	return os.NewSyscallError("setns", err)
 }
 
-// Become becomes another user, for good, with those groups and no others. The error names the call.
+// Become becomes another user, for good, with those groups and no others. The error names the
+// call.
 func (d *Deputy) Become(uid, gid int, groups []int) error {
 	list, at, err := d.take(4 * len(groups))
 	if err != nil {
@@ -38,7 +39,8 @@ func (d *Deputy) Become(uid, gid int, groups []int) error {
 	return os.NewSyscallError("setresuid", err)
 }
 
-// pathCall makes a call whose second argument is a path; the first is the directory that it starts from.
+// pathCall makes a call whose second argument is a path; the first is the directory that it starts
+// from.
 func (d *Deputy) pathCall(name string, nr uintptr, path string, rest ...uintptr) (uintptr, error) {
 	at, err := d.text(path)
 	r := uintptr(0)
@@ -127,7 +129,8 @@ func (d *Deputy) Executable(path string) error {
 	return err
 }
 
-// KeepOpen has a descriptor, which was open when the deputy was sent, stay open in what the deputy executes.
+// KeepOpen has a descriptor, which was open when the deputy was sent, stay open in what the deputy
+// executes.
 func (d *Deputy) KeepOpen(fd int) error {
 	_, err := d.call(unix.SYS_FCNTL, uintptr(fd), unix.F_SETFD, 0)
 	return os.NewSyscallError("fcntl", err)
@@ -145,7 +148,8 @@ func (d *Deputy) Chdir(path string) error {
 	return nil
 }
 
-// Exec replaces the deputy by a program, as the function Exec does it, and gives its process id. The deputy is of no use any more then.
+// Exec replaces the deputy by a program, as the function Exec does it, and gives its process id.
+// The deputy is of no use any more then.
 func (d *Deputy) Exec(path string, argv, env []string) (int, error) {
 	if d.pid == 0 {
 		return 0, Exec(path, argv, env)
@@ -153,7 +157,8 @@ func (d *Deputy) Exec(path string, argv, env []string) (int, error) {
 	return d.exec(path, unix.SYS_EXECVE, argv, env, path)
 }
 
-// ExecFile is Exec for a program by its file, which was open when the deputy was sent: no path may lead to it where the deputy is.
+// ExecFile is Exec for a program by its file, which was open when the deputy was sent: no path may
+// lead to it where the deputy is.
 func (d *Deputy) ExecFile(f *os.File, argv, env []string) (int, error) {
 	return d.exec(f.Name(), unix.SYS_EXECVEAT, argv, env, "", f.Fd())
 }
@@ -188,7 +193,8 @@ func (d *Deputy) execve(nr uintptr, argv, env []string, path string, dir []uintp
 	return err
 }
 
-// restoreStart gives the deputy what the Go runtime has changed since the program's start: the limit of open files, and standard files that were closed.
+// restoreStart gives the deputy what the Go runtime has changed since the program's start: the
+// limit of open files, and standard files that were closed.
 func (d *Deputy) restoreStart() error {
 	for fd := range 3 {
 		if WasClosed(fd) {
@@ -216,7 +222,8 @@ func (d *Deputy) Recall() {
 	}
 }
 
-// Release lets go of a deputy, and gives the process id that is to be waited for; 0 for one that is the calling thread.
+// Release lets go of a deputy, and gives the process id that is to be waited for; 0 for one that
+// is the calling thread.
 func (d *Deputy) Release() int {
 	pid := d.pid
 	if pid != 0 {

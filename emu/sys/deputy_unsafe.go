@@ -10,11 +10,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Deputy makes system calls for us where, or as whom, we cannot go ourselves. A process with threads cannot enter a user namespace, and a Go program has
-// threads. So the deputy is a child that has one thread and never runs Go code again: it takes each call out of memory that it shares with us, makes it,
-// and puts the result there. In the end it executes a program. What it does is decided by us, in Go, with the answers that it got.
+// Deputy makes system calls for us where, or as whom, we cannot go ourselves. A process with
+// threads cannot enter a user namespace, and a Go program has threads. So the deputy is a child
+// that has one thread and never runs Go code again: it takes each call out of memory that it
+// shares with us, makes it, and puts the result there. In the end it executes a program. What it
+// does is decided by us, in Go, with the answers that it got.
 //
-// The room for a call's arguments is the Deputy's own, so that pointers mean the same to both. A Deputy is one goroutine's at a time.
+// The room for a call's arguments is the Deputy's own, so that pointers mean the same to both. A
+// Deputy is one goroutine's at a time.
 type Deputy struct {
 	pid          int // 0 for one that is the calling thread itself
 	order, reply int // our ends of its two pipes
@@ -30,11 +33,12 @@ type request struct {
 	err  uintptr
 }
 
-// deputyRoom is more than an exec's arguments and environment can take (6 MiB, linux/fs/exec.c). Pages that nobody touches do not exist.
+// deputyRoom is more than an exec's arguments and environment can take (6 MiB, linux/fs/exec.c).
+// Pages that nobody touches do not exist.
 const deputyRoom = 8 << 20
 
-// The runtime's own preparations for a fork: signals blocked, no preemption, handlers gone in the child. Their linknames are kept for gVisor, which does
-// what we do.
+// The runtime's own preparations for a fork: signals blocked, no preemption, handlers gone in the
+// child. Their linknames are kept for gVisor, which does what we do.
 //
 //go:linkname beforeFork syscall.runtime_BeforeFork
 func beforeFork()
@@ -45,9 +49,10 @@ func afterFork()
 //go:linkname afterForkInChild syscall.runtime_AfterForkInChild
 func afterForkInChild()
 
-// Send starts a deputy, with our standard files and all else that is not close-on-exec, and the signals ignored that we were started with. It is a child of
-// ours to wait for, even after an error of its calls: Recall does that. (An os.Process would start a process of its own first, to find out what pidfds
-// can do here.)
+// Send starts a deputy, with our standard files and all else that is not close-on-exec, and the
+// signals ignored that we were started with. It is a child of ours to wait for, even after an
+// error of its calls: Recall does that. (An os.Process would start a process of its own first, to
+// find out what pidfds can do here.)
 func Send() (*Deputy, error) {
 	d, err := newDeputy()
 	if err != nil {
@@ -76,7 +81,8 @@ func Send() (*Deputy, error) {
 	return d, nil
 }
 
-// Here gives a Deputy that is the calling thread, which it locks to the goroutine, for good: what has become another user is of no use to others.
+// Here gives a Deputy that is the calling thread, which it locks to the goroutine, for good: what
+// has become another user is of no use to others.
 func Here() (*Deputy, error) {
 	runtime.LockOSThread()
 	return newDeputy()
@@ -159,7 +165,8 @@ func (d *Deputy) vector(list []string) (uintptr, error) {
 // ErrGone tells that the deputy has ended before its call was made: a signal ended it.
 var ErrGone = errors.New("the process that was to make the call has ended")
 
-// call has the deputy make a call, and frees the room. It is ErrGone after an exec that succeeded, too.
+// call has the deputy make a call, and frees the room. It is ErrGone after an exec that succeeded,
+// too.
 func (d *Deputy) call(nr uintptr, args ...uintptr) (uintptr, error) {
 	defer d.free()
 	q := d.request()
@@ -204,8 +211,9 @@ func (d *Deputy) ask() error {
 type deputyLoop struct {
 	r            *request
 	order, reply uintptr
-	ours         [2]uintptr // the parent's ends, which the child must not keep: it is to see the parent's end
-	ignored      uint64
+	// the parent's ends, which the child must not keep: it is to see the parent's end
+	ours    [2]uintptr
+	ignored uint64
 }
 
 // ignoredAction is the start of the kernel's struct: all but the handler stays zero.
@@ -214,7 +222,8 @@ type ignoredAction struct {
 	_       [7]uintptr
 }
 
-// fork returns in the parent. The child never does: no code that allocates, locks or grows its stack may run there.
+// fork returns in the parent. The child never does: no code that allocates, locks or grows its
+// stack may run there.
 //
 //go:noinline
 //go:norace

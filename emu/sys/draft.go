@@ -11,13 +11,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Draft is a directory under way, on the file system of the one that it is to become. A signal that ends the program removes it first; the
-// program then dies of it as ever. Signals that were ignored stay so.
+// A Draft is a directory under way, on the file system of the one that it is to become. A signal
+// that ends the program removes it first; the program then dies of it as ever. Signals that were
+// ignored stay so.
 type Draft struct {
 	Dir     string
 	path    string
 	signals chan os.Signal
-	lock    sync.Mutex // whoever removes it for a signal keeps the lock: what fails meanwhile, since it is gone, is not said
+	// whoever removes it for a signal keeps the lock: what fails meanwhile, since it is gone, is
+	// not said
+	lock sync.Mutex
 }
 
 // NewDraft makes one for the directory that is to be at path.
@@ -51,7 +54,8 @@ func (d *Draft) endOnSignal() {
 	_ = unix.Kill(os.Getpid(), s.(unix.Signal))
 }
 
-// Place puts it in its place, and in that of a directory that is there. A signal waits until either the old or the new one is whole.
+// Place puts it in its place, and in that of a directory that is there. A signal waits until
+// either the old or the new one is whole.
 func (d *Draft) Place() error {
 	d.lock.Lock()
 	defer d.lock.Unlock()

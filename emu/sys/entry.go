@@ -2,16 +2,18 @@
 
 package sys
 
-// ignored has bit N-1 set for each signal N that was ignored when the kernel started us. The Go runtime takes most signals over
-// before any Go code runs and so forgets it, and what a program ignores its children must ignore too; entry (in
-// assembly, made the program's entry by the linker flag -E binproxy/emu/sys.entry) notes it first.
+// ignored has bit N-1 set for each signal N that was ignored when the kernel started us. The Go
+// runtime takes most signals over before any Go code runs and so forgets it, and what a program
+// ignores its children must ignore too; entry (in assembly, made the program's entry by the linker
+// flag -E binproxy/emu/sys.entry) notes it first.
 var ignored uint64
 
-// closed has bit N set for each descriptor N of 0, 1 and 2 that was closed when the kernel started us. The Go runtime opens /dev/null in
-// their places, and then nobody can tell.
+// closed has bit N set for each descriptor N of 0, 1 and 2 that was closed when the kernel started
+// us. The Go runtime opens /dev/null in their places, and then nobody can tell.
 var closed uint64
 
-// nofile is RLIMIT_NOFILE, soft and hard, when the kernel started us: the Go runtime raises the soft one.
+// nofile is RLIMIT_NOFILE, soft and hard, when the kernel started us: the Go runtime raises the
+// soft one.
 var nofile [2]uint64
 
 // action is entry's struct kernel_sigaction; its first word is the handler.

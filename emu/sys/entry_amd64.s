@@ -1,8 +1,9 @@
 #include "textflag.h"
 
-// entry is where the kernel starts the program (the linker's -E flag): it asks rt_sigaction (13) for each of the 64 signals
-// whether it is ignored, and sets its bit in ·ignored; asks fcntl (72) of the descriptors 0 to 2 whether they are closed, and sets
-// their bits in ·closed; puts the limit of open files into ·nofile by prlimit64 (302); and goes on to the Go runtime's own entry.
+// entry is where the kernel starts the program (the linker's -E flag): it asks rt_sigaction (13)
+// for each of the 64 signals whether it is ignored, and sets its bit in ·ignored; asks fcntl (72)
+// of the descriptors 0 to 2 whether they are closed, and sets their bits in ·closed; puts the
+// limit of open files into ·nofile by prlimit64 (302); and goes on to the Go runtime's own entry.
 TEXT ·entry(SB),NOSPLIT|NOFRAME,$0
 	MOVQ $1, R12
 next:

@@ -43,13 +43,15 @@ func ReadAt(fd int, b []byte, offset int64) (n int, err error) {
 	return n, nil
 }
 
-// Reopen opens the file that an O_PATH descriptor stands for. self is a descriptor of /proc/self/fd.
+// Reopen opens the file that an O_PATH descriptor stands for. self is a descriptor of
+// /proc/self/fd.
 func Reopen(self, fd, flags int) (int, error) {
 	return Openat(self, strconv.Itoa(fd), flags)
 }
 
-// Access checks a permission on the file that an O_PATH descriptor stands for, by the thread's effective ids; for X_OK that its
-// mount lets programs run, too. Before Linux 5.8, or behind a filter that does not know the call, it is errors.ErrUnsupported.
+// Access checks a permission on the file that an O_PATH descriptor stands for, by the thread's
+// effective ids; for X_OK that its mount lets programs run, too. Before Linux 5.8, or behind a
+// filter that does not know the call, it is errors.ErrUnsupported.
 func Access(fd int, mode uint32) error {
 	err := retry(func() error { return unix.Faccessat2(fd, "", mode, unix.AT_EACCESS|unix.AT_EMPTY_PATH) })
 	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EINVAL) {
@@ -63,8 +65,8 @@ func AccessReal(self, fd int, mode uint32) error {
 	return retry(func() error { return unix.Faccessat(self, strconv.Itoa(fd), mode, 0) })
 }
 
-// Written tells whether anybody has the file open for writing, so that execve would answer ETXTBSY: a read lease is refused then.
-// Where no lease can be had the answer is no.
+// Written tells whether anybody has the file open for writing, so that execve would answer
+// ETXTBSY: a read lease is refused then. Where no lease can be had the answer is no.
 func Written(fd int) bool {
 	_, err := unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, unix.F_RDLCK)
 	if err == nil {
@@ -73,8 +75,9 @@ func Written(fd int) bool {
 	return errors.Is(err, unix.EAGAIN)
 }
 
-// LetGoInherited gives up what the process inherited open, but for stderr, now that a child has it: a pipe's reader is to see its end when the
-// child closes it. What the process opened itself is close-on-exec, and stays. self is a descriptor of /proc/self/fd.
+// LetGoInherited gives up what the process inherited open, but for stderr, now that a child has
+// it: a pipe's reader is to see its end when the child closes it. What the process opened itself
+// is close-on-exec, and stays. self is a descriptor of /proc/self/fd.
 func LetGoInherited(self int) {
 	if null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0); err == nil {
 		for fd := range 2 {
@@ -103,8 +106,8 @@ func LetGoInherited(self int) {
 	}
 }
 
-// OpenProc gives a descriptor (O_PATH) of a /proc: the one that is mounted, or, where none is, one that is mounted nowhere (Linux 5.2, with
-// CAP_SYS_ADMIN).
+// OpenProc gives a descriptor (O_PATH) of a /proc: the one that is mounted, or, where none is, one
+// that is mounted nowhere (Linux 5.2, with CAP_SYS_ADMIN).
 func OpenProc() (int, error) {
 	fd, err := Openat(unix.AT_FDCWD, "/proc", unix.O_PATH|unix.O_DIRECTORY)
 	if err == nil {

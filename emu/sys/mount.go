@@ -43,10 +43,12 @@ func mountFlags(flags uintptr) string {
 // Bind makes what is at source appear at the place, with all that is mounted below it.
 func Bind(source, at string) error { return Mount(source, at, "", unix.MS_BIND|unix.MS_REC, "") }
 
-// MakePrivate cuts the mount at the place, and all below it, from every other namespace: no mount or unmount there is seen elsewhere.
+// MakePrivate cuts the mount at the place, and all below it, from every other namespace: no mount
+// or unmount there is seen elsewhere.
 func MakePrivate(at string) error { return Mount("none", at, "", unix.MS_REC|unix.MS_PRIVATE, "") }
 
-// Detach unmounts what is at the place now, and lets go of it when nothing uses it any more (MNT_DETACH). It never follows a link at the end.
+// Detach unmounts what is at the place now, and lets go of it when nothing uses it any more
+// (MNT_DETACH). It never follows a link at the end.
 func Detach(at string) error {
 	err := retry(func() error { return unix.Unmount(at, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW) })
 	if err != nil {
@@ -55,8 +57,9 @@ func Detach(at string) error {
 	return nil
 }
 
-// PivotHere makes the current directory, which is a mount, the root of this mount namespace, and detaches the old root. With the
-// same directory as new root and as the place for the old one, nothing has to exist in it (pivot_root(2), "pivot_root(".", ".")").
+// PivotHere makes the current directory, which is a mount, the root of this mount namespace, and
+// detaches the old root. With the same directory as new root and as the place for the old one,
+// nothing has to exist in it (pivot_root(2), "pivot_root(".", ".")").
 func PivotHere() error {
 	if err := retry(func() error { return unix.PivotRoot(".", ".") }); err != nil {
 		return &os.SyscallError{Syscall: "pivot_root", Err: err}
@@ -68,8 +71,8 @@ func PivotHere() error {
 	return os.Chdir("/")
 }
 
-// OpenIn opens path below the directory, as if that were the root: links, absolute ones too, and ".." do not leave it
-// (openat2 with RESOLVE_IN_ROOT, Linux 5.6 and later).
+// OpenIn opens path below the directory, as if that were the root: links, absolute ones too, and
+// ".." do not leave it (openat2 with RESOLVE_IN_ROOT, Linux 5.6 and later).
 func OpenIn(root *os.File, path string, flags int) (*os.File, error) {
 	var fd int
 	err := retry(func() (err error) {
@@ -88,10 +91,12 @@ func OpenIn(root *os.File, path string, flags int) (*os.File, error) {
 // FDPath is the path by which this thread names an open file to the kernel.
 func FDPath(f *os.File) string { return fmt.Sprintf("/proc/thread-self/fd/%d", f.Fd()) }
 
-// Memory is a file in memory only, with those contents, that can be executed by way of /proc/self/fd.
+// Memory is a file in memory only, with those contents, that can be executed by way of
+// /proc/self/fd.
 func Memory(name string, contents []byte) (*os.File, error) {
 	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_EXEC)
-	if err == unix.EINVAL { // before Linux 6.3, which has no MFD_EXEC and makes every one executable
+	// before Linux 6.3, which has no MFD_EXEC and makes every one executable
+	if err == unix.EINVAL {
 		fd, err = unix.MemfdCreate(name, unix.MFD_CLOEXEC)
 	}
 	if err != nil {
@@ -105,7 +110,8 @@ func Memory(name string, contents []byte) (*os.File, error) {
 	return f, nil
 }
 
-// OwnMount makes the directory a private mount of its own: what is mounted in it is seen in no other namespace.
+// OwnMount makes the directory a private mount of its own: what is mounted in it is seen in no
+// other namespace.
 func OwnMount(dir string) error {
 	if err := Mount(dir, dir, "", unix.MS_BIND, ""); err != nil {
 		return err

@@ -5,7 +5,8 @@ import (
 	"strings"
 )
 
-// Unescape undoes what /proc/PID/mountinfo writes for white space and backslashes: "\040" is a space (proc(5)).
+// Unescape undoes what /proc/PID/mountinfo writes for white space and backslashes: "\040" is a
+// space (proc(5)).
 func Unescape(field string) string {
 	var b strings.Builder
 	for i := 0; i < len(field); i++ {

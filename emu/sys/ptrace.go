@@ -14,10 +14,12 @@ type Stop struct {
 	Status unix.WaitStatus
 }
 
-// Wait waits for any child or tracee (tid -1), or for one thread, of every kind (__WALL). The error is ECHILD where there is none.
+// Wait waits for any child or tracee (tid -1), or for one thread, of every kind (__WALL). The
+// error is ECHILD where there is none.
 //
-// After TraceQuietly the Go runtime does not hear of a wait at first: telling it, at every stop of every tracee, costs more than the
-// stop. Once it wants the thread back, after 10 ms or for a garbage collection, its signal ends the wait, which is then made as it likes.
+// After TraceQuietly the Go runtime does not hear of a wait at first: telling it, at every stop of
+// every tracee, costs more than the stop. Once it wants the thread back, after 10 ms or for a
+// garbage collection, its signal ends the wait, which is then made as it likes.
 func Wait(tid int) (Stop, error) {
 	s, err := waitUnheard(tid)
 	if err == unix.EINTR {
@@ -48,14 +50,16 @@ func (s Stop) IsSyscall() bool {
 // Seize attaches to a thread without stopping it.
 func Seize(tid, options int) error { return ptrace(unix.PTRACE_SEIZE, tid, 0, uintptr(options)) }
 
-// StartSeized starts a program that the calling thread traces from its first instruction on, seized (so that a stop by job control is one
-// for it too). The goroutine must be locked to its thread.
+// StartSeized starts a program that the calling thread traces from its first instruction on,
+// seized (so that a stop by job control is one for it too). The goroutine must be locked to its
+// thread.
 func StartSeized(path string, argv []string, attr *syscall.ProcAttr, options int) (pid int, err error) {
 	attr.Sys = &syscall.SysProcAttr{Ptrace: true}
 	if pid, err = syscall.ForkExec(path, argv, attr); err != nil {
 		return 0, fmt.Errorf("exec %s: %w", path, err)
 	}
-	// It stands behind its execve, traced as a child that asked for it. To seize it, let it go into a stop first.
+	// It stands behind its execve, traced as a child that asked for it. To seize it, let it go
+	// into a stop first.
 	for _, step := range []func() error{
 		func() error { return waitFor(pid, 0) },
 		func() error { return ptrace(unix.PTRACE_DETACH, pid, 0, uintptr(unix.SIGSTOP)) },
@@ -93,7 +97,8 @@ func Listen(tid int) error { return ptrace(unix.PTRACE_LISTEN, tid, 0, 0) }
 // Interrupt stops a running tracee.
 func Interrupt(tid int) error { return ptrace(unix.PTRACE_INTERRUPT, tid, 0, 0) }
 
-// EventMessage is what the kernel has to say on the tracee's last event: a new thread's id, a seccomp filter's data.
+// EventMessage is what the kernel has to say on the tracee's last event: a new thread's id, a
+// seccomp filter's data.
 func EventMessage(tid int) (uint, error) { return unix.PtraceGetEventMsg(tid) }
 
 // Gone tells that a ptrace call failed because the tracee is no more: killed, at any moment.

@@ -37,7 +37,8 @@ func SetBlocked(tid int, mask uint64) error {
 	return ptrace(unix.PTRACE_SETSIGMASK, tid, sigsetSize, uintptr(unsafe.Pointer(&mask)))
 }
 
-// ReadProcess reads another process's memory in one call (process_vm_readv). It may read less than asked, up to a page that is not there.
+// ReadProcess reads another process's memory in one call (process_vm_readv). It may read less than
+// asked, up to a page that is not there.
 func ReadProcess(pid int, addr uint64, b []byte) (int, error) {
 	if len(b) == 0 {
 		return 0, nil
@@ -57,7 +58,8 @@ func WriteProcess(pid int, addr uint64, b []byte) (int, error) {
 	return unix.ProcessVMWritev(pid, local, []unix.RemoteIovec{{Base: uintptr(addr), Len: len(b)}}, 0)
 }
 
-// Peek reads a stopped tracee's memory word by word, and Poke writes it: slow, but no filter or capability is in their way.
+// Peek reads a stopped tracee's memory word by word, and Poke writes it: slow, but no filter or
+// capability is in their way.
 func Peek(tid int, addr uint64, b []byte) (int, error) {
 	return unix.PtracePeekData(tid, uintptr(addr), b)
 }
@@ -73,7 +75,8 @@ const (
 	SyscallExit  = 2
 )
 
-// SyscallStop is what the kernel says of a stopped tracee (struct ptrace_syscall_info): at an entry Nr and Args, at an exit Result.
+// SyscallStop is what the kernel says of a stopped tracee (struct ptrace_syscall_info): at an
+// entry Nr and Args, at an exit Result.
 type SyscallStop struct {
 	Op     uint8
 	Arch   uint32 // AUDIT_ARCH

@@ -10,9 +10,10 @@ import (
 // Listen is for InstallFilter: the filter has a listener.
 const Listener = unix.SECCOMP_FILTER_FLAG_NEW_LISTENER
 
-// InstallFilter puts a seccomp filter on the calling thread (lock it to its goroutine first). With flags Listener it gives the
-// listener's descriptor, else 0. The mitigation of speculative store bypass, which kernels before 5.16 turn on with a filter and which
-// slows an emulator much, is left off where the kernel can (4.17).
+// InstallFilter puts a seccomp filter on the calling thread (lock it to its goroutine first). With
+// flags Listener it gives the listener's descriptor, else 0. The mitigation of speculative store
+// bypass, which kernels before 5.16 turn on with a filter and which slows an emulator much, is
+// left off where the kernel can (4.17).
 func InstallFilter(filter []unix.SockFilter, flags uintptr) (int, error) {
 	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
 	fd, errno := seccomp(unix.SECCOMP_SET_MODE_FILTER, flags|unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW, unsafe.Pointer(&program))
@@ -36,8 +37,9 @@ type Notification struct {
 	TID int
 }
 
-// struct seccomp_notif, seccomp_notif_resp and seccomp_notif_addfd of linux/seccomp.h. A kernel may know longer ones (their size
-// is asked by SECCOMP_GET_NOTIF_SIZES); it has none yet, and the room behind is for it.
+// struct seccomp_notif, seccomp_notif_resp and seccomp_notif_addfd of linux/seccomp.h. A kernel
+// may know longer ones (their size is asked by SECCOMP_GET_NOTIF_SIZES); it has none yet, and the
+// room behind is for it.
 type seccompNotif struct {
 	id         uint64
 	pid, flags uint32
@@ -58,9 +60,11 @@ type seccompAddFD struct {
 	flags, srcfd, newfd, newfdFlag uint32
 }
 
-const ioctlNotifAddFD = 0x40182103 // SECCOMP_IOCTL_NOTIF_ADDFD: _IOW('!', 3, struct seccomp_notif_addfd)
+// SECCOMP_IOCTL_NOTIF_ADDFD: _IOW('!', 3, struct seccomp_notif_addfd)
+const ioctlNotifAddFD = 0x40182103
 
-// ReceiveNotification takes one waiting call from the listener. Where there is none it blocks, and lets other goroutines have the processor.
+// ReceiveNotification takes one waiting call from the listener. Where there is none it blocks, and
+// lets other goroutines have the processor.
 func ReceiveNotification(listener int) (Notification, error) {
 	var n seccompNotif
 	if _, err := ioctl(listener, unix.SECCOMP_IOCTL_NOTIF_RECV, unsafe.Pointer(&n)); err != nil {
@@ -76,7 +80,8 @@ func AnswerNotification(listener int, id uint64, value int64, errno unix.Errno) 
 	return err
 }
 
-// GiveDescriptor puts fd into the process that makes the waiting call, as its lowest free descriptor, and returns its number there (Linux 5.9).
+// GiveDescriptor puts fd into the process that makes the waiting call, as its lowest free
+// descriptor, and returns its number there (Linux 5.9).
 func GiveDescriptor(listener int, id uint64, fd int, cloexec bool) (int, error) {
 	a := seccompAddFD{id: id, srcfd: uint32(fd)}
 	if cloexec {

@@ -12,7 +12,8 @@ import (
 // CanTakeSignals tells whether TakeSignals works in this build.
 const CanTakeSignals = true
 
-// relayFD is where relay (in assembly) writes: a signal's number, its si_code and its si_pid, 4 bytes each.
+// relayFD is where relay (in assembly) writes: a signal's number, its si_code and its si_pid, 4
+// bytes each.
 //
 //lint:ignore U1000 relay uses it.
 var relayFD uint64
@@ -20,8 +21,8 @@ var relayFD uint64
 // takeSignal makes relay the handler of a signal, and gives rt_sigaction's result.
 func takeSignal(signal uint64) int64
 
-// TakeSignals takes the signals away from the Go runtime, for the rest of the process, and gives a file to read them from by NextSignal.
-// Other than os/signal it tells who sent one.
+// TakeSignals takes the signals away from the Go runtime, for the rest of the process, and gives a
+// file to read them from by NextSignal. Other than os/signal it tells who sent one.
 func TakeSignals(signals []unix.Signal) (*os.File, error) {
 	var pipe [2]int
 	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {

@@ -1,6 +1,7 @@
 #include "textflag.h"
 
-// relay is a signal handler (signal in DI, siginfo in SI): it writes number, si_code and si_pid to ·relayFD.
+// relay is a signal handler (signal in DI, siginfo in SI): it writes number, si_code and si_pid to
+// ·relayFD.
 TEXT ·relay(SB),NOSPLIT|NOFRAME,$0
 	SUBQ $16, SP
 	MOVL DI, 0(SP)

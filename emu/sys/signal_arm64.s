@@ -1,7 +1,7 @@
 #include "textflag.h"
 
-// relay is a signal handler (signal in R0, siginfo in R1): it writes number, si_code and si_pid to ·relayFD. The kernel has put
-// its return address, the vDSO's sigreturn, into R30.
+// relay is a signal handler (signal in R0, siginfo in R1): it writes number, si_code and si_pid to
+// ·relayFD. The kernel has put its return address, the vDSO's sigreturn, into R30.
 TEXT ·relay(SB),NOSPLIT|NOFRAME,$0
 	SUB   $16, RSP
 	MOVW  R0, 0(RSP)

@@ -13,8 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Exec replaces the process by path, and returns only if that fails. Signals that were ignored when binproxy was started are
-// ignored again, and the standard descriptors that were closed are closed, so that a shim in the middle leaves no trace of itself.
+// Exec replaces the process by path, and returns only if that fails. Signals that were ignored
+// when binproxy was started are ignored again, and the standard descriptors that were closed are
+// closed, so that a shim in the middle leaves no trace of itself.
 func Exec(path string, argv, env []string) error {
 	for fd := range 3 {
 		if WasClosed(fd) {
@@ -37,11 +38,12 @@ func KeepIgnored() {
 	}
 }
 
-// WasClosed tells whether the descriptor (0, 1 or 2) was closed when the program was started; it is /dev/null since.
+// WasClosed tells whether the descriptor (0, 1 or 2) was closed when the program was started; it
+// is /dev/null since.
 func WasClosed(fd int) bool { return closed&(1<<fd) != 0 }
 
-// StartState is what the process inherited and the Go runtime has hidden since: the ignored signals (bit N-1 for signal N) and the closed
-// descriptors (bit N).
+// StartState is what the process inherited and the Go runtime has hidden since: the ignored
+// signals (bit N-1 for signal N) and the closed descriptors (bit N).
 func StartState() (ignoredSignals, closedDescriptors uint64) { return ignored, closed }
 
 // SetStartState makes Exec pass on another process's start state.
@@ -61,8 +63,8 @@ func Uname() (fields [5]string, err error) {
 	return fields, nil
 }
 
-// Exchange swaps the names a and b in one step (renameat2 with RENAME_EXCHANGE). It is errors.ErrUnsupported
-// where the file system or the kernel (before 3.15) cannot.
+// Exchange swaps the names a and b in one step (renameat2 with RENAME_EXCHANGE). It is
+// errors.ErrUnsupported where the file system or the kernel (before 3.15) cannot.
 func Exchange(a, b string) error {
 	err := retry(func() error { return unix.Renameat2(unix.AT_FDCWD, a, unix.AT_FDCWD, b, unix.RENAME_EXCHANGE) })
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) {
@@ -79,7 +81,8 @@ func Executable(path string) error {
 	return retry(func() error { return unix.Faccessat(unix.AT_FDCWD, path, unix.X_OK, unix.AT_EACCESS) })
 }
 
-// Writable is nil where the process may change the entries of the directory, by its effective ids and by how it is mounted.
+// Writable is nil where the process may change the entries of the directory, by its effective ids
+// and by how it is mounted.
 func Writable(dir string) error {
 	if err := retry(func() error { return unix.Faccessat(unix.AT_FDCWD, dir, unix.W_OK|unix.X_OK, unix.AT_EACCESS) }); err != nil {
 		return &os.PathError{Op: "write in", Path: dir, Err: err}
@@ -87,7 +90,8 @@ func Writable(dir string) error {
 	return nil
 }
 
-// Lock opens a file or directory and takes its exclusive lock (flock), waiting for it. To close the file gives the lock back.
+// Lock opens a file or directory and takes its exclusive lock (flock), waiting for it. To close
+// the file gives the lock back.
 func Lock(path string) (*os.File, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -108,8 +112,9 @@ func retry(call func() error) error {
 	}
 }
 
-// ReadExecutable checks that execve would load the file at path (a regular file that the process may execute) and reads its first
-// n bytes. It never blocks: what is no regular file is refused before it is opened.
+// ReadExecutable checks that execve would load the file at path (a regular file that the process
+// may execute) and reads its first n bytes. It never blocks: what is no regular file is refused
+// before it is opened.
 func ReadExecutable(path string, n int) ([]byte, syscall.Errno) {
 	var st unix.Stat_t
 	if err := retry(func() error { return unix.Stat(path, &st) }); err != nil {

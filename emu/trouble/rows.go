@@ -24,7 +24,8 @@ import (
 // rows is the table, by how likely the trouble is.
 var rows = [...]row{
 	{
-		// What every beginner sees first. The kernel's answer to a native program is ENOENT; QEMU starts, finds no loader, and ends with 255.
+		// What every beginner sees first. The kernel's answer to a native program is ENOENT; QEMU
+		// starts, finds no loader, and ends with 255.
 		name: "loader",
 		suspects: func(d supervise.Death) bool {
 			return d.Status.Exited() && d.Status.ExitStatus() == 255 && !slices.ContainsFunc(d.Env, isPrefix) && missingLoader(d) != ""
@@ -35,7 +36,8 @@ var rows = [...]row{
 		},
 	},
 	{
-		// tonistiigi/binfmt issues 215, 231, 240 and 298: the emulator and the guest's heap are placed on top of each other.
+		// tonistiigi/binfmt issues 215, 231, 240 and 298: the emulator and the guest's heap are
+		// placed on top of each other.
 		name: "heap",
 		suspects: func(d supervise.Death) bool {
 			return d.Status.Signaled() && d.Status.Signal() == unix.SIGSEGV && (base(d) == "ldconfig" || base(d) == "ldconfig.real" || staticPIE(d.File) && !isGo(d.File))
@@ -46,7 +48,8 @@ var rows = [...]row{
 		},
 	},
 	{
-		// balena-io/qemu issue 21. QEMU maps all of a 32-bit guest's address space when it starts, and ends with status 1 if it cannot.
+		// balena-io/qemu issue 21. QEMU maps all of a 32-bit guest's address space when it starts,
+		// and ends with status 1 if it cannot.
 		name: "reserve",
 		suspects: func(d supervise.Death) bool {
 			return d.ABI.Class == 32 && d.Status.Exited() && d.Status.ExitStatus() == 1 && memoryIsLimited()
@@ -70,7 +73,8 @@ var rows = [...]row{
 		},
 	},
 	{
-		// docker/docker-ce-packaging pull request 1007: a filter of before Linux 6.6 answers EPERM instead of ENOSYS.
+		// docker/docker-ce-packaging pull request 1007: a filter of before Linux 6.6 answers EPERM
+		// instead of ENOSYS.
 		name: "fchmodat2",
 		suspects: func(d supervise.Death) bool {
 			return d.Status.Exited() && d.Status.ExitStatus() == 2 && slices.Contains([]string{"tar", "rpmuncompress"}, base(d))
@@ -106,8 +110,8 @@ func staticPIE(file string) bool {
 
 func isPrefix(entry string) bool { return strings.HasPrefix(entry, "QEMU_LD_PREFIX=") }
 
-// missingLoader is the loader of a dynamic program for which there is none, neither at its path nor in a directory above the program, which may
-// have been the root of whoever ran it.
+// missingLoader is the loader of a dynamic program for which there is none, neither at its path
+// nor in a directory above the program, which may have been the root of whoever ran it.
 func missingLoader(d supervise.Death) string {
 	f, err := os.Open(d.Path) // not d.File, which has gone by the time that this is said
 	if err != nil {
@@ -146,7 +150,8 @@ func isGo(file string) bool {
 	return false
 }
 
-// memoryIsLimited tells whether anything is set that could refuse to map 4 GiB from a low address on.
+// memoryIsLimited tells whether anything is set that could refuse to map 4 GiB from a low address
+// on.
 func memoryIsLimited() bool {
 	var limit unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_AS, &limit) == nil && limit.Cur != unix.RLIM_INFINITY {
@@ -174,5 +179,6 @@ func trial(d supervise.Death) string {
 	return string(out)
 }
 
-// fchmodat2 is the errno of a call of fchmodat2 on no file: EBADF or the like where it is known, ENOSYS where it is not.
+// fchmodat2 is the errno of a call of fchmodat2 on no file: EBADF or the like where it is known,
+// ENOSYS where it is not.
 func fchmodat2() error { return unix.Fchmodat(-1, "x", 0, unix.AT_SYMLINK_NOFOLLOW) }

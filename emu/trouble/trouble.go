@@ -1,8 +1,10 @@
-// Package trouble knows the ways in which emulators are known to fail, and says so when a guest program ends in one of them: in one line, with the
-// remedy.
+// Package trouble knows the ways in which emulators are known to fail, and says so when a guest
+// program ends in one of them: in one line, with the remedy.
 //
-// A row of the table suspects an end by what is known of it at once, which is cheap: most programs that end badly do so for reasons of their own. What
-// can be confirmed by doing is confirmed, but only when the command has ended: the supervisor waits for every child of this process until then.
+// A row of the table suspects an end by what is known of it at once, which is cheap: most programs
+// that end badly do so for reasons of their own. What can be confirmed by doing is confirmed, but
+// only when the command has ended: the supervisor waits for every child of this process until
+// then.
 package trouble
 
 import (
@@ -46,7 +48,8 @@ func (w *Watch) Died(d supervise.Death) {
 	}
 }
 
-// Print says what the trouble was: a line for each that is confirmed. It is for the time after the command's end.
+// Print says what the trouble was: a line for each that is confirmed. It is for the time after the
+// command's end.
 func (w *Watch) Print(out io.Writer) {
 	for _, s := range w.seen {
 		if s.row.confirms == nil || s.row.confirms(s.death) {

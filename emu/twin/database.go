@@ -18,7 +18,8 @@ import (
 	"binproxy/emu/arch"
 )
 
-// Root shows the files of a root directory as seen from within: an absolute symbolic link stays in it.
+// Root shows the files of a root directory as seen from within: an absolute symbolic link stays in
+// it.
 type Root interface {
 	Open(name string) (*os.File, error)
 }
@@ -41,8 +42,9 @@ var (
 // owned is what a database says of a file.
 type owned struct {
 	database, pkg, version string
-	sum                    hash.Hash // what the checksum is made with; nil where the database has none
-	want                   string    // the checksum
+	// what the checksum is made with; nil where the database has none
+	sum  hash.Hash
+	want string // the checksum
 }
 
 // errUnknown tells that no database knows a file.
@@ -77,7 +79,8 @@ func ask(root Root, database, file string, packages []string, abi *arch.ABI) (ow
 	return owned{}, errUnknown
 }
 
-// askDpkg reads the lists of the packages, and the status file for the version of the one that has the file.
+// askDpkg reads the lists of the packages, and the status file for the version of the one that has
+// the file.
 func askDpkg(root Root, file string, packages []string, abi *arch.ABI) (owned, error) {
 	for _, name := range packages {
 		for _, entry := range []string{name, name + ":" + abi.Debian} {
@@ -87,7 +90,8 @@ func askDpkg(root Root, file string, packages []string, abi *arch.ABI) (owned, e
 			}
 			version, err := dpkgVersion(root, name, abi.Debian)
 			if err != nil {
-				version = debootstrapVersion(root, name) // which has it unpacked by dpkg, whose status tells at the end of that
+				// which has it unpacked by dpkg, whose status tells at the end of that
+				version = debootstrapVersion(root, name)
 			}
 			if version == "" {
 				return owned{}, errUnknown
@@ -105,8 +109,9 @@ func askDpkg(root Root, file string, packages []string, abi *arch.ABI) (owned, e
 	return askDebootstrap(root, packages)
 }
 
-// askDebootstrap finds the package among those that debootstrap's first stage has unpacked, and dpkg does not know yet: lines of a package's name
-// and its archive's path, .../NAME_VERSION_ARCH.deb with %3a for a colon.
+// askDebootstrap finds the package among those that debootstrap's first stage has unpacked, and
+// dpkg does not know yet: lines of a package's name and its archive's path,
+// .../NAME_VERSION_ARCH.deb with %3a for a colon.
 func askDebootstrap(root Root, packages []string) (owned, error) {
 	for _, name := range packages {
 		if _, listed := firstLine(root, dpkgDir+"info/"+name+".list", func(string) bool { return true }); listed {
@@ -119,7 +124,8 @@ func askDebootstrap(root Root, packages []string) (owned, error) {
 	return owned{}, errUnknown
 }
 
-// debootstrapVersion is the version of a package in debootstrap's list, "" where there is no such list.
+// debootstrapVersion is the version of a package in debootstrap's list, "" where there is no such
+// list.
 func debootstrapVersion(root Root, name string) string {
 	line, ok := firstLine(root, "/debootstrap/debpaths", func(line string) bool { return strings.HasPrefix(line, name+" ") })
 	if parts := strings.Split(path.Base(line), "_"); ok && len(parts) == 3 {
@@ -128,8 +134,9 @@ func debootstrapVersion(root Root, name string) string {
 	return ""
 }
 
-// dpkgVersion is the version of a package whose files are there: by the status file, and by the journal that dpkg keeps beside it
-// while it works, a file for each change, before it writes the status file anew (deb-internals of dpkg: lib/dpkg/dbmodify.c).
+// dpkgVersion is the version of a package whose files are there: by the status file, and by the
+// journal that dpkg keeps beside it while it works, a file for each change, before it writes the
+// status file anew (deb-internals of dpkg: lib/dpkg/dbmodify.c).
 func dpkgVersion(root Root, name, port string) (string, error) {
 	version := ""
 	for _, file := range append([]string{"status"}, journal(root)...) {
@@ -164,7 +171,8 @@ func journal(root Root) []string {
 	return names
 }
 
-// stanzaVersion reads a package's version from stanzas like those of the status file; "" where one says that it is not there.
+// stanzaVersion reads a package's version from stanzas like those of the status file; "" where one
+// says that it is not there.
 func stanzaVersion(r io.Reader, name, port string) (version string, found bool) {
 	var inside, gone, foreign bool
 	end := func() (string, bool) {
@@ -187,7 +195,8 @@ func stanzaVersion(r io.Reader, name, port string) (version string, found bool) 
 			}
 		case strings.HasPrefix(line, "Status: "):
 			state := line[strings.LastIndexByte(line, ' ')+1:]
-			gone = isOneOf(state, []string{"not-installed", "config-files", "half-installed"}) // the last: old files or new ones
+			// the last: old files or new ones
+			gone = isOneOf(state, []string{"not-installed", "config-files", "half-installed"})
 		case strings.HasPrefix(line, "Architecture: "):
 			foreign = !isOneOf(line[len("Architecture: "):], []string{port, "all"})
 		case strings.HasPrefix(line, "Version: "):
@@ -197,8 +206,8 @@ func stanzaVersion(r io.Reader, name, port string) (version string, found bool) 
 	return end()
 }
 
-// askApk reads the one file that apk keeps: a block for each package, with P: its name, V: its version, F: a directory, R: a file in it, and
-// Z: that file's SHA-1 in base64 behind "Q1".
+// askApk reads the one file that apk keeps: a block for each package, with P: its name, V: its
+// version, F: a directory, R: a file in it, and Z: that file's SHA-1 in base64 behind "Q1".
 func askApk(root Root, file string, packages []string) (owned, error) {
 	for _, database := range apkFiles {
 		f, err := root.Open(database)

@@ -22,7 +22,8 @@ type Edit struct {
 	First   []string       // before them
 	Replace map[int]string // by index in Args
 	Last    []string       // behind them
-	Env     []string       // entries that take the place of the guest's of the same name, or come behind all
+	// entries that take the place of the guest's of the same name, or come behind all
+	Env []string
 }
 
 // builtIn tells whether the C library has a locale in itself, without data of the guest's.
@@ -34,7 +35,8 @@ func builtIn(locale string) bool {
 	return false
 }
 
-// Fit tells what to change in a call for the verdict's twin, or why the twin would not do what the guest's program does.
+// Fit tells what to change in a call for the verdict's twin, or why the twin would not do what the
+// guest's program does.
 func (v *Verdict) Fit(c Call) (e Edit, why string) {
 	if why := v.environment(c, &e); why != "" {
 		return e, why
@@ -101,7 +103,8 @@ func (v *Verdict) environment(c Call, e *Edit) string {
 	return ""
 }
 
-// config is the path of the guest architecture's file of configuration, as the caller sees it; "" where the rule has none.
+// config is the path of the guest architecture's file of configuration, as the caller sees it; ""
+// where the rule has none.
 func (v *Verdict) config(c Call) string {
 	if v.Rule.config.variable == "" {
 		return ""
@@ -113,7 +116,8 @@ func (s *Set) has(file string) bool {
 	return slices.ContainsFunc(s.Files, func(f File) bool { return f.Path == file })
 }
 
-// fits compares an argument with a pattern: "x*" is all that begins with x; "-*x" is a bundle of one-letter options with x in it.
+// fits compares an argument with a pattern: "x*" is all that begins with x; "-*x" is a bundle of
+// one-letter options with x in it.
 func fits(pattern, arg string) bool {
 	if pattern == arg {
 		return true
@@ -126,8 +130,9 @@ func fits(pattern, arg string) bool {
 	return ok && strings.HasPrefix(arg, start)
 }
 
-// headers are arguments that make a cross compiler's pass look for headers where the guest's own does, in the same order. The directories that it has
-// built in do not exist in the guest but for the last two, /usr/include/TRIPLET and /usr/include; -iprefix stands for those of the compiler.
+// headers are arguments that make a cross compiler's pass look for headers where the guest's own
+// does, in the same order. The directories that it has built in do not exist in the guest but for
+// the last two, /usr/include/TRIPLET and /usr/include; -iprefix stands for those of the compiler.
 func (v *Verdict) headers(c Call) []string {
 	var list []string
 	system := func(dirs ...string) {
@@ -146,7 +151,8 @@ func (v *Verdict) headers(c Call) []string {
 	return append(list, "-iprefix", v.dir+"/")
 }
 
-// PluginName is the file name of the plug-in by which linkers and ar understand gcc's intermediate code.
+// PluginName is the file name of the plug-in by which linkers and ar understand gcc's intermediate
+// code.
 const PluginName = "liblto_plugin.so"
 
 // plugin puts the twin of gcc's plug-in in its place.
@@ -186,7 +192,8 @@ func (v *Verdict) plugin(c Call, e *Edit) string {
 	return ""
 }
 
-// pluginFor finds the plug-in of an ABI's compiler; without a major version, the only one there is.
+// pluginFor finds the plug-in of an ABI's compiler; without a major version, the only one there
+// is.
 func (s *Set) pluginFor(abi, major string) string {
 	found := ""
 	for _, f := range s.Files {

@@ -7,13 +7,15 @@ import (
 	"binproxy/emu/arch"
 )
 
-// HostFile is a program on the host that a rule allows to be a twin. Path has no symbolic link in it.
+// HostFile is a program on the host that a rule allows to be a twin. Path has no symbolic link in
+// it.
 type HostFile struct{ Path, Major string }
 
 // HostPaths lists where the host may have the twin of a program, as patterns.
 func (r *Rule) HostPaths(name string, abi *arch.ABI) []string { return r.hosts(name, abi) }
 
-// OnHost finds the files that could be the twin of a program for an ABI: one for each major version.
+// OnHost finds the files that could be the twin of a program for an ABI: one for each major
+// version.
 func (r *Rule) OnHost(name string, abi *arch.ABI) []HostFile {
 	var list []HostFile
 	seen := map[string]bool{}
@@ -38,7 +40,8 @@ func (r *Rule) OnHost(name string, abi *arch.ABI) []HostFile {
 	return list
 }
 
-// Compare says why no program of the guest matches a twin, "" where one does. It goes by the guest's package database alone.
+// Compare says why no program of the guest matches a twin, "" where one does. It goes by the
+// guest's package database alone.
 func (s *Set) Compare(t Twin, root Root, abis []*arch.ABI) string {
 	r := ByName(t.Name)
 	if vendor := Vendor(root); vendor != s.Vendor {

@@ -10,7 +10,8 @@ import (
 	"strings"
 )
 
-// ManifestName is the file in a directory of twins that describes it; DirName that directory's usual name in a bundle.
+// ManifestName is the file in a directory of twins that describes it; DirName that directory's
+// usual name in a bundle.
 const (
 	ManifestName = "twins.list"
 	DirName      = "twins"

@@ -16,7 +16,8 @@ type ID struct {
 	Size, Changed, Mtime int64 // bytes; nanoseconds
 }
 
-// Verdict is what the Matcher found out about a guest's file. The zero Verdict is that of a file no rule speaks of.
+// Verdict is what the Matcher found out about a guest's file. The zero Verdict is that of a file
+// no rule speaks of.
 type Verdict struct {
 	Rule  *Rule
 	Name  string // the program's
@@ -29,8 +30,8 @@ type Verdict struct {
 	major string
 }
 
-// Matcher finds twins for the guest's files. It remembers what it found for as long as it lives, which is one run: no database is read
-// twice for one file.
+// Matcher finds twins for the guest's files. It remembers what it found for as long as it lives,
+// which is one run: no database is read twice for one file.
 type Matcher struct {
 	set      *Set // nil: there are no twins, only what could have some is told
 	off      map[string]bool
@@ -41,8 +42,9 @@ type Matcher struct {
 // facts are what matters of a guest's root besides its packages.
 type facts struct {
 	vendor, database string
-	preload          bool // /etc/ld.so.preload names something, which no loader but the guest's own could load
-	services         bool // users and groups may come from more than files
+	// /etc/ld.so.preload names something, which no loader but the guest's own could load
+	preload  bool
+	services bool // users and groups may come from more than files
 }
 
 // NewMatcher makes a Matcher for a set, without the twins of the programs in off. set may be nil.
@@ -113,7 +115,8 @@ func (m *Matcher) choose(v *Verdict, g Guest) (*Twin, string) {
 	return t, ""
 }
 
-// sameVersion says why the guest's file is not the twin's program in the twin's version, "" where it is.
+// sameVersion says why the guest's file is not the twin's program in the twin's version, "" where
+// it is.
 func (m *Matcher) sameVersion(v *Verdict, g Guest, t *Twin) string {
 	want := upstream(m.set.Database, t.Version)
 	o, err := ask(g.Root, v.facts.database, g.Path, v.Rule.packageNames(v.Name, v.major, g.ABI), g.ABI)
@@ -132,7 +135,8 @@ func (m *Matcher) sameVersion(v *Verdict, g Guest, t *Twin) string {
 	return ""
 }
 
-// tells tells whether a program has its version in it, as a string of its own or at the end of one.
+// tells tells whether a program has its version in it, as a string of its own or at the end of
+// one.
 func tells(r io.Reader, version string) bool {
 	const chunk = 64 << 10
 	want := append([]byte(version), 0)

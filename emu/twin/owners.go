@@ -12,7 +12,8 @@ import (
 // Owner is the package that a file came with.
 type Owner struct{ Package, Version string }
 
-// Owners finds the packages of files on this host, by its package database. What none brought is left out.
+// Owners finds the packages of files on this host, by its package database. What none brought is
+// left out.
 func Owners(root Root, files []string) (map[string]Owner, error) {
 	owners := map[string]Owner{}
 	database := DatabaseOf(root)

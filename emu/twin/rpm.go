@@ -10,8 +10,8 @@ import (
 	"os"
 )
 
-// askRpm reads the header of each package, which is a row of the table Packages in rpm's database, in the form that rpm has had since 4.16. The older
-// forms, Berkeley's and ndb, tell nothing here.
+// askRpm reads the header of each package, which is a row of the table Packages in rpm's database,
+// in the form that rpm has had since 4.16. The older forms, Berkeley's and ndb, tell nothing here.
 func askRpm(root Root, file string, packages []string) (owned, error) {
 	f, err := openFirst(root, rpmFiles[:])
 	if err != nil {
@@ -48,7 +48,8 @@ func openFirst(root Root, names []string) (f *os.File, err error) {
 	return nil, err
 }
 
-// rpmHeader is a package's header: the number of entries, the size of the data, the entries (tag, type, offset, count), the data.
+// rpmHeader is a package's header: the number of entries, the size of the data, the entries (tag,
+// type, offset, count), the data.
 type rpmHeader []byte
 
 // The tags (rpmtag.h), and the types of their values.

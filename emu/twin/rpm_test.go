@@ -32,7 +32,8 @@ echo program >%%{buildroot}/usr/bin/%s
 /usr/bin/*
 `
 
-// TestAskRpm reads a database that rpm itself has made, of packages that rpmbuild has made. Their headers are longer than a page.
+// TestAskRpm reads a database that rpm itself has made, of packages that rpmbuild has made. Their
+// headers are longer than a page.
 func TestAskRpm(t *testing.T) {
 	rpmbuild, rpmProgram := need.Program(t, "rpmbuild", "rpm"), need.Program(t, "rpm", "rpm")
 	dir := t.TempDir()

@@ -27,23 +27,29 @@ type Rule struct {
 
 	guest, host []string // patterns of paths
 	packages    []string // patterns of names
-	unless      []string // arguments, "x*" for all that begin with x, "-*x" for a bundle of one-letter options with x in it
-	unlike      []string // the same, for guests whose words are not the host's: of 32 bits, or of another byte order
-	only        []string // one of them has to be an argument
-	without     []string // variables of the environment
-	config      config
-	order       bool   // it writes words in the machine's byte order: the guest's has to be the host's
-	bits        int    // the guest's ABI has to be of this class; 0 for any
-	headers     string // "c" or "c++": the guest's directories of headers are to be named
-	plugin      string // gcc's plug-in for linkers: "named" by an argument, or to be named "first"
-	linker      bool   // it is to be told where the guest's ld is
-	users       bool   // it looks up users and groups
+	// arguments, "x*" for all that begin with x, "-*x" for a bundle of one-letter options with x
+	// in it
+	unless []string
+	// the same, for guests whose words are not the host's: of 32 bits, or of another byte order
+	unlike  []string
+	only    []string // one of them has to be an argument
+	without []string // variables of the environment
+	config  config
+	// it writes words in the machine's byte order: the guest's has to be the host's
+	order   bool
+	bits    int    // the guest's ABI has to be of this class; 0 for any
+	headers string // "c" or "c++": the guest's directories of headers are to be named
+	plugin  string // gcc's plug-in for linkers: "named" by an argument, or to be named "first"
+	linker  bool   // it is to be told where the guest's ld is
+	users   bool   // it looks up users and groups
 }
 
-// config is a file of configuration that is packed for each guest architecture, and the variable that names it to the twin.
+// config is a file of configuration that is packed for each guest architecture, and the variable
+// that names it to the twin.
 type config struct{ variable, text string }
 
-// Config is what a guest architecture's file of configuration has in it, "" where the twins take none.
+// Config is what a guest architecture's file of configuration has in it, "" where the twins take
+// none.
 func (r *Rule) Config(abi *arch.ABI) string {
 	if r.config.variable == "" {
 		return ""
@@ -204,7 +210,8 @@ func expandAll(patterns []string, name string, abi *arch.ABI) []string {
 	return list
 }
 
-// PerArch tells whether the twin for one guest architecture is another program than that for the next.
+// PerArch tells whether the twin for one guest architecture is another program than that for the
+// next.
 func (r *Rule) PerArch() bool {
 	return slices.ContainsFunc(r.host, func(p string) bool { return strings.Contains(p, "{triplet}") })
 }
@@ -257,7 +264,8 @@ func ByName(name string) *Rule {
 	return nil
 }
 
-// Programs gives the programs that names stand for: of programs, of sets, and of compilers' drivers, which have no twins but start what has.
+// Programs gives the programs that names stand for: of programs, of sets, and of compilers'
+// drivers, which have no twins but start what has.
 func Programs(names []string) ([]string, error) {
 	var list []string
 	for _, name := range names {

@@ -201,7 +201,8 @@ func TestFitUnlike(t *testing.T) {
 	}
 }
 
-// Where the set has no configuration for a guest's architecture there is no twin: it would take the host's.
+// Where the set has no configuration for a guest's architecture there is no twin: it would take
+// the host's.
 func TestFitUnconfigured(t *testing.T) {
 	v := verdict(t, "apt-get", "/usr/bin", "")
 	v.abi = arch.Get("s390x")

@@ -6,8 +6,9 @@ import (
 	"io"
 )
 
-// sqlite reads a database file of SQLite 3: the records of one table, in no order of interest, and nothing else. What is only in a
-// write-ahead log, as while a package is being installed, is not seen.
+// sqlite reads a database file of SQLite 3: the records of one table, in no order of interest, and
+// nothing else. What is only in a write-ahead log, as while a package is being installed, is not
+// seen.
 //
 // Source: "Database File Format", sqlite.org.
 type sqlite struct {
@@ -162,7 +163,8 @@ func (d *sqlite) cell(page []byte, at int) ([]byte, error) {
 	return record, nil
 }
 
-// varint reads SQLite's: big-endian groups of seven bits, the ninth byte whole. n is 0 where the bytes end in it.
+// varint reads SQLite's: big-endian groups of seven bits, the ninth byte whole. n is 0 where the
+// bytes end in it.
 func varint(b []byte) (v uint64, n int) {
 	for n < len(b) && n < 9 {
 		c := b[n]

@@ -1,15 +1,18 @@
 // Package twin knows which host-native programs may stand in for programs of the guest, and when.
 //
-// Most of what a build runs (compilers' passes, compressors, text tools) gives the same bytes whatever it runs on. Its twin is the host's
-// program of the same name and upstream version, kept in a directory with its loader and libraries (package pack makes it, the file
-// twins.list describes it). Three things decide, each only when the one before it says yes:
+// Most of what a build runs (compilers' passes, compressors, text tools) gives the same bytes
+// whatever it runs on. Its twin is the host's program of the same name and upstream version, kept
+// in a directory with its loader and libraries (package pack makes it, the file twins.list
+// describes it). Three things decide, each only when the one before it says yes:
 //
 //   - the rule (rules.txt): may this program have a twin at all?
-//   - the Matcher: is the guest's file that program, of the twin's upstream version? Asked of the guest's package database, once for
-//     each file in a run;
-//   - the exec: do its arguments and its environment ask for nothing that the twin would do otherwise (Verdict.Fit)?
+//   - the Matcher: is the guest's file that program, of the twin's upstream version? Asked of the
+//     guest's package database, once for each file in a run;
+//   - the exec: do its arguments and its environment ask for nothing that the twin would do
+//     otherwise (Verdict.Fit)?
 //
-// The twin is started by its own loader, from its own libraries, and reads the guest's files by the guest's paths.
+// The twin is started by its own loader, from its own libraries, and reads the guest's files by
+// the guest's paths.
 package twin
 
 import (
@@ -55,7 +58,8 @@ func matches(pattern, file string) (major string, ok bool) {
 // withMajor puts a major version into a pattern.
 func withMajor(pattern, major string) string { return strings.ReplaceAll(pattern, majorMark, major) }
 
-// aliases are the other names that a path may have in a package's list: /bin and its like are links to the directories in /usr, or not.
+// aliases are the other names that a path may have in a package's list: /bin and its like are
+// links to the directories in /usr, or not.
 func aliases(file string) []string {
 	if short, ok := strings.CutPrefix(file, "/usr"); ok {
 		return []string{file, short}

@@ -6,14 +6,16 @@ import (
 	"errors"
 )
 
-// A twin's loader obeys variables that are meant for the guest's: LD_LIBRARY_PATH, LD_PRELOAD, GLIBC_TUNABLES and their like. They are hidden from it by
-// another first character, and shown again, in place, by the smallest library there can be, which the loader is told to preload: its
+// A twin's loader obeys variables that are meant for the guest's: LD_LIBRARY_PATH, LD_PRELOAD,
+// GLIBC_TUNABLES and their like. They are hidden from it by another first character, and shown
+// again, in place, by the smallest library there can be, which the loader is told to preload: its
 // initialiser is called with the environment, before anything of the twin runs.
 
 // UnhideName is that library's name in a set. It is loaded only where something is hidden.
 const UnhideName = "lib/unhide.so"
 
-// Hidden gives the character that stands for the first of a variable's entry; not ok for what no loader obeys.
+// Hidden gives the character that stands for the first of a variable's entry; not ok for what no
+// loader obeys.
 func Hidden(entry string) (first byte, ok bool) {
 	switch {
 	case len(entry) > 3 && entry[:3] == "LD_":
@@ -24,7 +26,8 @@ func Hidden(entry string) (first byte, ok bool) {
 	return 0, false
 }
 
-// The initialisers: for each string of the environment, their third argument: 1 becomes L, 2 becomes G.
+// The initialisers: for each string of the environment, their third argument: 1 becomes L, 2
+// becomes G.
 const (
 	unhideAMD64 = "" +
 		"\x48\x8b\x02" + // loop: mov rax, [rdx]
@@ -71,7 +74,8 @@ func Unhide(machine uint16) ([]byte, error) {
 	if code == "" {
 		return nil, errors.New("there is no initialiser for this host's machine code")
 	}
-	// One readable and executable segment with everything, the dynamic section in another that may be written, as loaders do.
+	// One readable and executable segment with everything, the dynamic section in another that may
+	// be written, as loaders do.
 	const header, segment, symbol, page = 64, 56, 24, 0x1000
 	const (
 		ptLoad, ptDynamic, ptStack = 1, 2, 0x6474e551

@@ -2,7 +2,8 @@ package twin
 
 import "strings"
 
-// upstream cuts the distribution's part off a package's version: the epoch before it, the revision behind it.
+// upstream cuts the distribution's part off a package's version: the epoch before it, the revision
+// behind it.
 func upstream(database, version string) string {
 	if _, rest, ok := strings.Cut(version, ":"); ok {
 		version = rest
@@ -20,7 +21,8 @@ func upstream(database, version string) string {
 	return version
 }
 
-// plain is an upstream version without what a distribution says of its tar archive (1.34+dfsg): what a program itself would tell.
+// plain is an upstream version without what a distribution says of its tar archive (1.34+dfsg):
+// what a program itself would tell.
 func plain(version string) string {
 	for _, mark := range []string{"+dfsg", "+ds", "~dfsg", ".dfsg"} {
 		version, _, _ = strings.Cut(version, mark)

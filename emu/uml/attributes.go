@@ -14,9 +14,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// attributes is what a line of a kept layer's file says of an entry: KIND MODE UID:GID "NAME" and, for each extended attribute, two more
-// quoted words. Kinds are dir, file, link, fifo, socket (which is not kept), char:MAJOR:MINOR and block:MAJOR:MINOR; "gone" is an entry of the
-// root that the guest removed. What an overlay notes of itself stands in extended attributes.
+// attributes is what a line of a kept layer's file says of an entry: KIND MODE UID:GID "NAME" and,
+// for each extended attribute, two more quoted words. Kinds are dir, file, link, fifo, socket
+// (which is not kept), char:MAJOR:MINOR and block:MAJOR:MINOR; "gone" is an entry of the root that
+// the guest removed. What an overlay notes of itself stands in extended attributes.
 type attributes struct {
 	kind         string
 	major, minor uint32
@@ -68,8 +69,9 @@ func attributesOf(path, name string, fi fs.FileInfo) (a attributes, err error) {
 	return a, err
 }
 
-// overlayNotes are extended attributes that overlayfs finds again by itself, or that are true of one mount only
-// (linux/fs/overlayfs/overlayfs.h, overlayfs.rst). Of its others, opaque is needed: a directory that hides what is below it.
+// overlayNotes are extended attributes that overlayfs finds again by itself, or that are true of
+// one mount only (linux/fs/overlayfs/overlayfs.h, overlayfs.rst). Of its others, opaque is needed:
+// a directory that hides what is below it.
 var overlayNotes = [...]string{"trusted.overlay.impure", "trusted.overlay.nlink", "trusted.overlay.origin", "trusted.overlay.upper", "trusted.overlay.uuid"}
 
 // xattrs reads a file's extended attributes: names and values in turn.
@@ -157,8 +159,8 @@ func quotedWords(s string) (words []string, err error) {
 	}
 }
 
-// apply gives an entry of the tree its attributes, and makes one that no tree of the host has. An entry that is not there, or whose directory
-// is not, was taken away.
+// apply gives an entry of the tree its attributes, and makes one that no tree of the host has. An
+// entry that is not there, or whose directory is not, was taken away.
 func (a attributes) apply(dir string) error {
 	path := below(dir, a.name)
 	if bits, _ := nodeBits(a.kind); bits != 0 {

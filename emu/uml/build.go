@@ -47,8 +47,8 @@ type builder struct {
 	progress func(format string, args ...any)
 }
 
-// Build makes a kernel and returns its path in the cache; one that is there already, of the same source and configuration, is not
-// made again.
+// Build makes a kernel and returns its path in the cache; one that is there already, of the same
+// source and configuration, is not made again.
 func Build(o BuildOptions) (string, error) {
 	return locked(o, func(b *builder) (string, error) {
 		if err := haveTools(tools); err != nil {
@@ -107,7 +107,8 @@ func haveTools(tools [][2]string) error {
 // workPrefix begins the name of a build's directory.
 const workPrefix = "build-"
 
-// sweep removes the directories of builds that were killed; who calls it has the lock, so that none is at work.
+// sweep removes the directories of builds that were killed; who calls it has the lock, so that
+// none is at work.
 func sweep(cache string) error {
 	dead, err := filepath.Glob(filepath.Join(cache, workPrefix+"*"))
 	for _, dir := range dead {
@@ -210,13 +211,15 @@ func (b *builder) compile() error {
 	return b.command(src, "strip", "linux")
 }
 
-// command runs a program with its output in the log, tells how many files it has compiled, and puts the log's end into its error.
+// command runs a program with its output in the log, tells how many files it has compiled, and
+// puts the log's end into its error.
 func (b *builder) command(dir, name string, args ...string) error {
 	cmd := exec.CommandContext(b.ctx, name, args...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "MAKEFLAGS=", "MAKELEVEL=")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) } // make, and what make started
+	// make, and what make started
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return err
@@ -273,7 +276,8 @@ func (b *builder) install() (string, error) {
 	return filepath.Join(dir, "linux"), nil
 }
 
-// replace gives a directory another's place, in one step where the file system can; what was there goes to the other's.
+// replace gives a directory another's place, in one step where the file system can; what was there
+// goes to the other's.
 func replace(made, dir string) error {
 	err := os.Rename(made, dir)
 	if errors.Is(err, fs.ErrExist) { // there is one, and it is not empty

@@ -19,8 +19,8 @@ import (
 	"binproxy/emu/exit"
 )
 
-// Guest is PID 1 of the UML kernel: it makes the root that the job describes, runs the command, and powers off with its status.
-// It does not return.
+// Guest is PID 1 of the UML kernel: it makes the root that the job describes, runs the command,
+// and powers off with its status. It does not return.
 func Guest() {
 	g := &guest{absent: map[string]bool{}}
 	err := g.prepare()
@@ -30,15 +30,17 @@ func Guest() {
 	g.powerOff(err)
 }
 
-// guest is what PID 1 knows. The paths are those of its first root, the jail's /boot, until enter has changed it.
+// guest is what PID 1 knows. The paths are those of its first root, the jail's /boot, until enter
+// has changed it.
 type guest struct {
 	job      job
 	control  *control
 	exitcode *os.File // /proc/exitcode of the kernel
 	streams  streams
 
-	absent      map[string]bool // what of system is not mounted, for want of a directory
-	keep, upper string          // the directory that keeps the layer, and the layer; "" where it is not kept
+	absent map[string]bool // what of system is not mounted, for want of a directory
+	// the directory that keeps the layer, and the layer; "" where it is not kept
+	keep, upper string
 }
 
 // newRoot is where the guest's root is put together.
@@ -59,7 +61,8 @@ func (g *guest) prepare() error {
 		return err
 	}
 	os.WriteFile("/proc/sys/vm/overcommit_memory", []byte("0"), 0) // it is 1 for us only
-	if _, err := os.Stat("/dev/tty1"); err != nil {                // a kernel that does not mount it by itself
+	// a kernel that does not mount it by itself
+	if _, err := os.Stat("/dev/tty1"); err != nil {
 		if err := mount("devtmpfs", "/dev", "devtmpfs", 0, ""); err != nil {
 			return err
 		}
@@ -91,8 +94,9 @@ func (g *guest) loadModules() error {
 	return nil
 }
 
-// mountRoot mounts the root: the directory itself, or an overlay of it and a tmpfs. A read-only root that lacks a directory to
-// mount on gets the overlay too, made read-only once they are there.
+// mountRoot mounts the root: the directory itself, or an overlay of it and a tmpfs. A read-only
+// root that lacks a directory to mount on gets the overlay too, made read-only once they are
+// there.
 func (g *guest) mountRoot() error {
 	flags := uintptr(g.job.NoSuid) * unix.MS_NOSUID
 	switch {
@@ -140,7 +144,8 @@ func (g *guest) complete() bool {
 	return true
 }
 
-// system is what a Linux program expects to be mounted. on names the entry that brings the mount point, "" for the root.
+// system is what a Linux program expects to be mounted. on names the entry that brings the mount
+// point, "" for the root.
 var system = [...]struct{ at, fstype, data, on string }{
 	{"proc", "proc", "", ""},
 	{"sys", "sysfs", "", ""},
@@ -151,8 +156,9 @@ var system = [...]struct{ at, fstype, data, on string }{
 	{"run", "tmpfs", "mode=755", ""},
 }
 
-// mountSystem mounts them. In a root that the host's user may write, a missing directory is not made: that mount is left out. The
-// caller's directory stays reachable where one of the mounts would cover it.
+// mountSystem mounts them. In a root that the host's user may write, a missing directory is not
+// made: that mount is left out. The caller's directory stays reachable where one of the mounts
+// would cover it.
 func (g *guest) mountSystem() error {
 	here, err := unix.Open(filepath.Join(newRoot, g.job.Dir), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err == nil {
@@ -201,7 +207,8 @@ func bindFD(fd int, at string) error {
 	return mount("/proc/self/fd/"+strconv.Itoa(fd), at, "", unix.MS_BIND, "")
 }
 
-// mountBinds mounts what --bind names; a file's directory first, out of the way, and the file from there.
+// mountBinds mounts what --bind names; a file's directory first, out of the way, and the file from
+// there.
 func (g *guest) mountBinds() error {
 	for n, b := range slices.Collect(slices.Chunk(g.job.Binds, 3)) {
 		src, dst := jailBind+"/"+strconv.Itoa(n), filepath.Join(newRoot, b[1])
@@ -239,7 +246,8 @@ func bindFrom(dst string) error {
 	return mount(src, dst, "", unix.MS_BIND, "")
 }
 
-// register makes the kernel run the programs of --arch by the emulator: flag F has it opened now, so that the root need not have it.
+// register makes the kernel run the programs of --arch by the emulator: flag F has it opened now,
+// so that the root need not have it.
 func (g *guest) register() error {
 	if g.job.Arch == "" {
 		return nil
@@ -350,8 +358,8 @@ func (g *guest) command() (path string, argv []string, err error) {
 	return path, argv, nil
 }
 
-// reap waits until the process has ended, and for every other that ends meanwhile; it returns the status as a shell gives it.
-// With -1 it waits until nobody is left.
+// reap waits until the process has ended, and for every other that ends meanwhile; it returns the
+// status as a shell gives it. With -1 it waits until nobody is left.
 func reap(pid int) int {
 	for {
 		var ws syscall.WaitStatus

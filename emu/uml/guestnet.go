@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The network that slirp4netns and slirp both show their guest: its router is the host, whose loopback is reached by that address,
-// and its resolver is the host's.
+// The network that slirp4netns and slirp both show their guest: its router is the host, whose
+// loopback is reached by that address, and its resolver is the host's.
 var (
 	vectorAddress = [4]byte{10, 0, 2, 100}
 	slirpAddress  = [4]byte{10, 0, 2, 15}
@@ -27,7 +27,8 @@ const (
 	slirpNIC  = "eth0"
 )
 
-// network brings up the loopback interface, and with --net the other one, with an address and a default route.
+// network brings up the loopback interface, and with --net the other one, with an address and a
+// default route.
 func (g *guest) network() error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -107,8 +108,9 @@ func addDefaultRoute(gateway [4]byte) error {
 
 const resolvConf = "/etc/resolv.conf"
 
-// resolver makes /etc/resolv.conf name the network's resolver: by a mount, so that the root's own file stays. Where it is a link to
-// nowhere (/run is an empty one), the file is made there. The root is entered already.
+// resolver makes /etc/resolv.conf name the network's resolver: by a mount, so that the root's own
+// file stays. Where it is a link to nowhere (/run is an empty one), the file is made there. The
+// root is entered already.
 func (g *guest) resolver() error {
 	if g.job.Net == "" {
 		return nil

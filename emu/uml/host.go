@@ -19,7 +19,8 @@ import (
 	"binproxy/emu/exit"
 )
 
-// bootLimit is how long a kernel may take to its PID 1; a boot takes a second at most, on a busy machine a few.
+// bootLimit is how long a kernel may take to its PID 1; a boot takes a second at most, on a busy
+// machine a few.
 const bootLimit = 90 * time.Second
 
 // logLines is how much of its log a kernel that failed is shown with.
@@ -63,7 +64,8 @@ func (h *host) run() error {
 	return h.follow(messages, signals)
 }
 
-// forwarded are the signals that the command gets. SIGPIPE is here so that a write to a pipe that nobody reads is an error.
+// forwarded are the signals that the command gets. SIGPIPE is here so that a write to a pipe that
+// nobody reads is an error.
 var forwarded = []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2,
 	syscall.SIGALRM, syscall.SIGCONT, syscall.SIGWINCH, syscall.SIGPIPE}
 
@@ -78,7 +80,8 @@ func (h *host) start() (<-chan message, error) {
 	pipe := func(input bool) *os.File {
 		r, w, err := os.Pipe()
 		if err != nil {
-			return nil // the process has no more file descriptors: the jail's start fails and says it
+			// the process has no more file descriptors: the jail's start fails and says it
+			return nil
 		}
 		if !input {
 			r, w = w, r
@@ -115,8 +118,9 @@ func (h *host) start() (<-chan message, error) {
 	return messages, nil
 }
 
-// setKernelArgs is the kernel's command line. In a small memory the Go runtime starts only with overcommit. What RAID needs, and takes most of the
-// boot of a distribution's kernel to find out the fastest way of, is left out.
+// setKernelArgs is the kernel's command line. In a small memory the Go runtime starts only with
+// overcommit. What RAID needs, and takes most of the boot of a distribution's kernel to find out
+// the fastest way of, is left out.
 func (h *host) setKernelArgs() {
 	j := h.job
 	fd := func(n int) string { return "fd:" + strconv.Itoa(n) }
@@ -136,15 +140,16 @@ func (h *host) setKernelArgs() {
 	j.KernelArgs = append(j.KernelArgs, "--", GuestWord)
 }
 
-// GuestWord is what the kernel calls its PID 1 with, JailWord and NetWord the first word of the other private entrypoints.
+// GuestWord is what the kernel calls its PID 1 with, JailWord and NetWord the first word of the
+// other private entrypoints.
 const (
 	GuestWord = "guest"
 	JailWord  = "jail"
 	NetWord   = "slirp4netns"
 )
 
-// startJail starts the jail in its namespaces: as root with the privileges it has, else, or where those do not suffice, in a user
-// namespace.
+// startJail starts the jail in its namespaces: as root with the privileges it has, else, or where
+// those do not suffice, in a user namespace.
 func (h *host) startJail(theirs []*os.File) error {
 	start := func(userns bool) error {
 		h.jail = exec.Command(h.job.Self, "uml", JailWord)
@@ -153,7 +158,8 @@ func (h *host) startJail(theirs []*os.File) error {
 		h.jail.SysProcAttr = namespaces(userns)
 		h.jail.SysProcAttr.Setsid = true
 		h.jail.SysProcAttr.Cloneflags |= unix.CLONE_NEWPID | unix.CLONE_NEWIPC
-		if h.options.Net != Slirp { // slirp is started by the kernel, and is to reach the host's network
+		// slirp is started by the kernel, and is to reach the host's network
+		if h.options.Net != Slirp {
 			h.jail.SysProcAttr.Cloneflags |= unix.CLONE_NEWNET
 		}
 		return h.jail.Start()
@@ -194,7 +200,8 @@ func whyNoNamespaces() string {
 	return "a container's seccomp profile may forbid them (docker run --security-opt seccomp=unconfined)"
 }
 
-// pump copies one output of the command to the caller's, and tells the guest when nobody reads it any more.
+// pump copies one output of the command to the caller's, and tells the guest when nobody reads it
+// any more.
 func (h *host) pump(fd int, to io.Writer, from *os.File) {
 	if _, err := io.Copy(to, from); err != nil {
 		fmt.Fprintf(h.control, "closed %d\n", fd)
@@ -202,7 +209,8 @@ func (h *host) pump(fd int, to io.Writer, from *os.File) {
 	}
 }
 
-// feed copies the caller's standard input to the guest, a file of the jail for each piece, once the guest is ready for it.
+// feed copies the caller's standard input to the guest, a file of the jail for each piece, once
+// the guest is ready for it.
 func (h *host) feed() {
 	buf := make([]byte, chunk)
 	for n := 0; ; n++ {
@@ -296,7 +304,8 @@ func (h *host) forward(s syscall.Signal) {
 	}
 }
 
-// settle waits for the kernel's own end, and for the rest of the output. The guest has sent all of it, and powers off.
+// settle waits for the kernel's own end, and for the rest of the output. The guest has sent all of
+// it, and powers off.
 func (h *host) settle(err error) error {
 	select {
 	case <-h.ended:
@@ -355,7 +364,8 @@ func window() (rows, cols int) {
 	return 0, 0
 }
 
-// makeRaw hands every key of the caller's terminal to the guest's, which does the editing; restore undoes it.
+// makeRaw hands every key of the caller's terminal to the guest's, which does the editing; restore
+// undoes it.
 func (h *host) makeRaw() {
 	if h.job.TTY&1 == 0 {
 		return

@@ -18,8 +18,9 @@ import (
 	"binproxy/emu/sys"
 )
 
-// File descriptors of the jail and of the kernel. The jail's standard input brings the job and then stays open: its end is the end
-// of the host side. Standard output and error are the kernel's log.
+// File descriptors of the jail and of the kernel. The jail's standard input brings the job and
+// then stays open: its end is the end of the host side. Standard output and error are the kernel's
+// log.
 const (
 	fdControlIn = 3 + iota
 	fdControlOut
@@ -38,13 +39,13 @@ const (
 	jailKeep = "/layer"
 )
 
-// kept are the capabilities of a kernel that root starts: those that files of several owners need. Without the others it cannot
-// leave the jail.
+// kept are the capabilities of a kernel that root starts: those that files of several owners need.
+// Without the others it cannot leave the jail.
 var kept = []uintptr{unix.CAP_CHOWN, unix.CAP_DAC_OVERRIDE, unix.CAP_FOWNER, unix.CAP_FSETID, unix.CAP_MKNOD}
 
-// Jail is PID 1 of the namespaces that a kernel runs in: it builds their root from what the job names, leaves the host's
-// behind, runs the kernel, and returns its exit status. When it ends, by itself or because the host side has gone, everything in
-// the namespaces ends.
+// Jail is PID 1 of the namespaces that a kernel runs in: it builds their root from what the job
+// names, leaves the host's behind, runs the kernel, and returns its exit status. When it ends, by
+// itself or because the host side has gone, everything in the namespaces ends.
 func Jail() int {
 	status, err := jail()
 	if err != nil {
@@ -95,8 +96,8 @@ func readJob(in *bufio.Reader) (*job, error) {
 	return j, j.unmarshal(string(text))
 }
 
-// enterRoot makes a tmpfs the root, with the host at jailOld. It is mounted over /proc, which every host has; nobody but
-// us sees it there.
+// enterRoot makes a tmpfs the root, with the host at jailOld. It is mounted over /proc, which
+// every host has; nobody but us sees it there.
 func (j *job) enterRoot() error {
 	if err := mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return err
@@ -149,7 +150,8 @@ func (j *job) fillRoot() error {
 	return os.Mkdir(jailTemp, 0o700)
 }
 
-// bindFiles binds what the kernel needs, none of it to be written: a guest of root's would write to the host's files.
+// bindFiles binds what the kernel needs, none of it to be written: a guest of root's would write
+// to the host's files.
 func (j *job) bindFiles() error {
 	files := [][2]string{{j.Kernel, "/linux"}, {j.Self, jailBoot + "/uml"}, {"/dev/null", "/dev/null"}, {"/dev/random", "/dev/random"}}
 	libs := j.Libs
@@ -203,8 +205,8 @@ func bindFile(src, dst string, readOnly bool) error {
 	return makeReadOnly(dst)
 }
 
-// bindTree binds a directory with all that is mounted in it, and hides every proc file system: its links lead to the roots and files
-// of other processes, and so out of here.
+// bindTree binds a directory with all that is mounted in it, and hides every proc file system: its
+// links lead to the roots and files of other processes, and so out of here.
 func bindTree(src, dst string, readOnly bool) error {
 	if err := os.MkdirAll(dst, 0o755); err != nil {
 		return err
@@ -221,7 +223,8 @@ func bindTree(src, dst string, readOnly bool) error {
 			continue
 		}
 		err := mount("tmpfs", m.point, "tmpfs", unix.MS_RDONLY, "size=4k,mode=555")
-		if err != nil && !errors.Is(err, unix.EACCES) && !errors.Is(err, unix.ENOENT) { // where we do not get, the guest does not either
+		// where we do not get, the guest does not either
+		if err != nil && !errors.Is(err, unix.EACCES) && !errors.Is(err, unix.ENOENT) {
 			return err
 		}
 	}
@@ -231,7 +234,8 @@ func bindTree(src, dst string, readOnly bool) error {
 	return makeReadOnly(dst)
 }
 
-// makeReadOnly makes a mount and those below it read-only, one by one where the kernel (before 5.12) cannot in one step.
+// makeReadOnly makes a mount and those below it read-only, one by one where the kernel (before
+// 5.12) cannot in one step.
 func makeReadOnly(path string) error {
 	err := unix.MountSetattr(-1, path, unix.AT_RECURSIVE, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY})
 	if !errors.Is(err, unix.ENOSYS) {
@@ -288,15 +292,17 @@ func leaveHost() error {
 		if slices.Contains(kept, c) {
 			continue
 		}
-		if err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0); err != nil && !errors.Is(err, unix.EINVAL) { // EINVAL: an older kernel's last is lower
+		// EINVAL: an older kernel's last is lower
+		if err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0); err != nil && !errors.Is(err, unix.EINVAL) {
 			return fmt.Errorf("drop capability %d: %w", c, err)
 		}
 	}
 	return wrap(unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl PR_SET_NO_NEW_PRIVS")
 }
 
-// runKernel runs it at fixed addresses: a heap that the host has put far from the program counts as memory of the guest, and its pages
-// want to be described. A host that refuses that costs some memory.
+// runKernel runs it at fixed addresses: a heap that the host has put far from the program counts
+// as memory of the guest, and its pages want to be described. A host that refuses that costs some
+// memory.
 func (j *job) runKernel() (int, error) {
 	sys.FixAddresses()
 	cmd := exec.Command("/linux", j.KernelArgs...)

@@ -7,8 +7,9 @@ import (
 	"strings"
 )
 
-// A job is what the host side tells the jail and the guest's PID 1. It travels as text, one `key "value"` a line, so that any
-// byte can be in a word; arguments on a kernel's command line cannot hold a space.
+// A job is what the host side tells the jail and the guest's PID 1. It travels as text, one
+// `key "value"` a line, so that any byte can be in a word; arguments on a kernel's command line
+// cannot hold a space.
 type job struct {
 	// for the jail
 	Kernel     string   // the kernel's file
@@ -47,7 +48,8 @@ const (
 	modeRW      = "rw"
 )
 
-// jobField is one key of the text, and where its value lies: a *string, an *int, or a *[]string with a line for each word.
+// jobField is one key of the text, and where its value lies: a *string, an *int, or a *[]string
+// with a line for each word.
 type jobField struct {
 	key string
 	ptr any

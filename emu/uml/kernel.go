@@ -33,7 +33,8 @@ type Kernel struct {
 	modules string   // where its modules are, in a directory for each release
 }
 
-// debianKernel is the file of Debian's package user-mode-linux, and debianModules where it has its modules.
+// debianKernel is the file of Debian's package user-mode-linux, and debianModules where it has its
+// modules.
 const (
 	debianKernel  = "/usr/bin/linux.uml"
 	debianModules = "/usr/lib/uml/modules"
@@ -146,7 +147,8 @@ func CacheDir() (string, error) {
 	return filepath.Join(cache, "binproxy", "uml"), nil
 }
 
-// Open looks at a kernel's file: that it is one, what release it is, and that a kernel may trace its processes here.
+// Open looks at a kernel's file: that it is one, what release it is, and that a kernel may trace
+// its processes here.
 func Open(path string) (*Kernel, error) {
 	if err := checkKernelFile(path); err != nil {
 		return nil, err
@@ -183,9 +185,9 @@ func notKernel(path, out, said string) error {
 	return fmt.Errorf("kernel %s: not a User Mode Linux kernel: asked for its version, it says %.40q", path, out)
 }
 
-// findNeeds finds the loader, the libraries and the modules: beside the kernel where its loader lies
-// there (a kernel's source has a directory lib, too), else the machine's. In the jail, libraries of
-// its own lie where every loader looks.
+// findNeeds finds the loader, the libraries and the modules: beside the kernel where its loader
+// lies there (a kernel's source has a directory lib, too), else the machine's. In the jail,
+// libraries of its own lie where every loader looks.
 func (k *Kernel) findNeeds() error {
 	k.modules = debianModules
 	interp, err := interpreter(k.Path)
@@ -264,7 +266,8 @@ func (k *Kernel) start(args []string, run func(cmd *exec.Cmd) error) error {
 	argv := append([]string{k.Path}, args...)
 	if k.loader != "" {
 		argv = append([]string{k.loader, "--library-path", filepath.Dir(k.loader)}, argv...)
-		if restore, err := sys.FixAddresses(); err == nil { // where that is refused, it is to the kernel, too
+		// where that is refused, it is to the kernel, too
+		if restore, err := sys.FixAddresses(); err == nil {
 			defer restore()
 		}
 	}
@@ -304,7 +307,8 @@ func (k *Kernel) traced(args ...string) (stdout, stderr string, err error) {
 	return out.String(), said.String(), err
 }
 
-// libraries lists the loader and the libraries of a dynamic program: for each the file, and the name it is asked for by.
+// libraries lists the loader and the libraries of a dynamic program: for each the file, and the
+// name it is asked for by.
 func libraries(path string) ([]string, error) {
 	f, err := os.Open(path)
 	if err != nil {

@@ -16,10 +16,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A kept layer is a directory in that of --upper: a tree of what the guest made or changed, for people to look at and to edit, and beside it a
-// file of attributes. The layer itself always lies in a tmpfs of the guest, where chown, mknod and extended attributes are a root's: on the
-// host's file system, by hostfs as an ordinary user, they are not, and there a file of a guest's root with its set-user-ID bit would be one
-// of the caller's. So the tree has contents, links, times and plain modes, and a line of attributes tells the rest of each entry (attributes.go).
+// A kept layer is a directory in that of --upper: a tree of what the guest made or changed, for
+// people to look at and to edit, and beside it a file of attributes. The layer itself always lies
+// in a tmpfs of the guest, where chown, mknod and extended attributes are a root's: on the host's
+// file system, by hostfs as an ordinary user, they are not, and there a file of a guest's root
+// with its set-user-ID bit would be one of the caller's. So the tree has contents, links, times
+// and plain modes, and a line of attributes tells the rest of each entry (attributes.go).
 const (
 	layerName      = "layer"
 	treeName       = "tree"
@@ -29,8 +31,8 @@ const (
 // upperDir is the overlay's layer in the guest.
 const upperDir = "/layer/upper"
 
-// restoreLayer brings back a layer that was kept, and notes where to keep this one: both directories stay open, beyond the change of
-// the root.
+// restoreLayer brings back a layer that was kept, and notes where to keep this one: both
+// directories stay open, beyond the change of the root.
 func (g *guest) restoreLayer() error {
 	if g.job.LayerDir == "" {
 		return nil
@@ -55,7 +57,8 @@ func (g *guest) restoreLayer() error {
 	return wrap(readLayer(kept, g.upper), "restore the layer of --upper %s", g.job.LayerDir)
 }
 
-// openDir opens a directory and returns a path to it that no mount and no change of the root can take away.
+// openDir opens a directory and returns a path to it that no mount and no change of the root can
+// take away.
 func openDir(path string) (string, error) {
 	fd, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -64,7 +67,8 @@ func openDir(path string) (string, error) {
 	return "/proc/self/fd/" + strconv.Itoa(fd), nil
 }
 
-// saveLayer keeps the layer, where it is to be kept. It is written beside the one before and takes its place in one step.
+// saveLayer keeps the layer, where it is to be kept. It is written beside the one before and takes
+// its place in one step.
 func (g *guest) saveLayer() error {
 	if g.keep == "" {
 		return nil
@@ -107,8 +111,9 @@ func writeLayer(upper, kept string) error {
 	return errors.Join(err, out.Flush(), f.Close())
 }
 
-// readLayer makes the layer below upper, which is empty, of a directory that writeLayer made and people may have changed since: what
-// they put in belongs to root, what they took away is not made.
+// readLayer makes the layer below upper, which is empty, of a directory that writeLayer made and
+// people may have changed since: what they put in belongs to root, what they took away is not
+// made.
 func readLayer(kept, upper string) error {
 	if err := copyTree(filepath.Join(kept, treeName), upper, nil); err != nil {
 		return err
@@ -134,9 +139,10 @@ func readLayer(kept, upper string) error {
 	}
 }
 
-// copyTree copies directories, files, symbolic and hard links from one directory to another, which is there, with their times and plain modes. The owner can
-// read and write all of it. The entries that are none of these are left out; each is told of every one, and whether it is a
-// further link to a file that was copied.
+// copyTree copies directories, files, symbolic and hard links from one directory to another, which
+// is there, with their times and plain modes. The owner can read and write all of it. The entries
+// that are none of these are left out; each is told of every one, and whether it is a further link
+// to a file that was copied.
 func copyTree(from, to string, each func(name string, fi fs.FileInfo, linked bool) error) error {
 	first := map[uint64]string{} // inode -> the name of its first link
 	type stamp struct {
@@ -158,7 +164,8 @@ func copyTree(from, to string, each func(name string, fi fs.FileInfo, linked boo
 		}
 		st := fi.Sys().(*syscall.Stat_t)
 		before, linked := first[st.Ino]
-		linked = linked && copied(fi.Mode()) && !fi.IsDir() // an overlay's marks of removals are links to one device
+		// an overlay's marks of removals are links to one device
+		linked = linked && copied(fi.Mode()) && !fi.IsDir()
 		if st.Nlink > 1 && !linked {
 			first[st.Ino] = name
 		}
@@ -185,7 +192,8 @@ func copyTree(from, to string, each func(name string, fi fs.FileInfo, linked boo
 	return err
 }
 
-// below is a path in a directory, which may be a magic link: unlike one of filepath.Join it leads through that link also for ".".
+// below is a path in a directory, which may be a magic link: unlike one of filepath.Join it leads
+// through that link also for ".".
 func below(dir, name string) string { return dir + "/" + name }
 
 // copied tells whether copyTree copies an entry of the kind.

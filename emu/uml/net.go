@@ -65,7 +65,8 @@ func (o *Options) setNet(j *job, k *Kernel) error {
 	if len(o.Publish) > 0 {
 		return errors.New("--publish does not work with the slirp transport; use a kernel with CONFIG_UML_NET_VECTOR")
 	}
-	path, err := program("slirp-fullbolt", "slirp") // Debian's slirp proper works on a terminal only
+	// Debian's slirp proper works on a terminal only
+	path, err := program("slirp-fullbolt", "slirp")
 	if err != nil {
 		return err
 	}
@@ -99,14 +100,15 @@ type slirp4netns struct {
 	lifeline *os.File
 }
 
-// The helper's sockets lie in a tmpfs of a mount namespace of its own, over /proc: they are reached through the root of its process, and no end
-// of ours, however sudden, leaves a file.
+// The helper's sockets lie in a tmpfs of a mount namespace of its own, over /proc: they are
+// reached through the root of its process, and no end of ours, however sudden, leaves a file.
 const (
 	netSocket = "/proc/net.sock"
 	apiSocket = "/proc/api.sock"
 )
 
-// startNet starts slirp4netns, publishes the ports, and returns the socket that carries the guest's frames.
+// startNet starts slirp4netns, publishes the ports, and returns the socket that carries the
+// guest's frames.
 func (h *host) startNet() (*os.File, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -118,7 +120,8 @@ func (h *host) startNet() (*os.File, error) {
 		h.net.cmd.ExtraFiles = []*os.File{r}
 		h.net.cmd.SysProcAttr = namespaces(userns)
 		h.net.cmd.SysProcAttr.Setsid = true
-		h.net.cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWPID // slirp4netns forks: what it forked ends with it
+		// slirp4netns forks: what it forked ends with it
+		h.net.cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWPID
 		return h.net.cmd.Start()
 	}
 	err = start(os.Geteuid() != 0)
@@ -142,7 +145,8 @@ func (h *host) startNet() (*os.File, error) {
 	return socket, nil
 }
 
-// NetHelper makes the place for the sockets and becomes slirp4netns. Standard error stays the caller's for its messages.
+// NetHelper makes the place for the sockets and becomes slirp4netns. Standard error stays the
+// caller's for its messages.
 func NetHelper() error {
 	if err := mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return err
@@ -154,8 +158,9 @@ func NetHelper() error {
 	if err != nil {
 		return err
 	}
-	// slirp4netns does not look at its lifeline before somebody has connected. The signal for the parent's death belongs to a thread:
-	// it was set for the one that Go started with, and is wanted for the one that execs.
+	// slirp4netns does not look at its lifeline before somebody has connected. The signal for the
+	// parent's death belongs to a thread: it was set for the one that Go started with, and is
+	// wanted for the one that execs.
 	runtime.LockOSThread()
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(syscall.SIGKILL), 0, 0, 0); err != nil {
 		return fmt.Errorf("prctl PR_SET_PDEATHSIG: %w", err)

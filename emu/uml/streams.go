@@ -13,18 +13,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The kernel's consoles. Each is a raw byte stream to or from a pipe of the host side; the command never sees them: it has pipes
-// of the guest, or a pseudo-terminal. A console takes its input from the host a byte at a time, a system call each, so
-// standard input comes in files of the jail, and the control stream says when there is one.
+// The kernel's consoles. Each is a raw byte stream to or from a pipe of the host side; the command
+// never sees them: it has pipes of the guest, or a pseudo-terminal. A console takes its input from
+// the host a byte at a time, a system call each, so standard input comes in files of the jail, and
+// the control stream says when there is one.
 const (
 	ttyControl = "/dev/tty1"
 	ttyStdout  = "/dev/tty2"
 	ttyStderr  = "/dev/tty3"
 )
 
-// Messages of the control stream, a line each. To the guest: "signal N", "size ROWS COLS", "input N" (the file N of inputDir is the
-// next of standard input), "eof", "closed FD" (nobody reads the caller's FD any more). From the guest: "ready", "took N",
-// "exit CODE", "error CODE "TEXT"".
+// Messages of the control stream, a line each. To the guest: "signal N", "size ROWS COLS", "input
+// N" (the file N of inputDir is the next of standard input), "eof", "closed FD" (nobody reads the
+// caller's FD any more). From the guest: "ready", "took N", "exit CODE", "error CODE "TEXT"".
 type control struct {
 	tty *os.File
 }
@@ -44,7 +45,8 @@ func (c *control) end(code int, message string) {
 	drain(c.tty)
 }
 
-// openRaw opens a console and takes all line editing from it. The file blocks: each has a reader or writer of its own.
+// openRaw opens a console and takes all line editing from it. The file blocks: each has a reader
+// or writer of its own.
 func openRaw(path string, flags int) (*os.File, error) {
 	fd, err := unix.Open(path, flags|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -73,7 +75,8 @@ func makeRaw(fd int) error {
 // drain waits until a console has handed out what was written to it.
 func drain(tty *os.File) { unix.IoctlSetInt(int(tty.Fd()), unix.TCSBRK, 1) }
 
-// streams carries the command's standard input, output and error between its files and the consoles.
+// streams carries the command's standard input, output and error between its files and the
+// consoles.
 type streams struct {
 	consoles [3]*os.File // the kernel's, of 1 and 2
 	ours     [3]*os.File // our ends of the command's files
@@ -88,7 +91,8 @@ type streams struct {
 // inputDir is where standard input comes, in the guest's first root.
 const inputDir = "/stdin"
 
-// inputWindow is how many files of standard input, of at most a chunk each, may be there at a time.
+// inputWindow is how many files of standard input, of at most a chunk each, may be there at a
+// time.
 const inputWindow = 8
 
 // openHost opens what leads to the host, before the first root is left.
@@ -103,7 +107,8 @@ func (s *streams) openHost() (err error) {
 	return err
 }
 
-// open makes the command's files. Those that are the caller's terminal are a pseudo-terminal of the guest, the others pipes.
+// open makes the command's files. Those that are the caller's terminal are a pseudo-terminal of
+// the guest, the others pipes.
 func (s *streams) open(j *job) ([]uintptr, *syscall.SysProcAttr, error) {
 	s.input = make(chan int, inputWindow)
 	attr := &syscall.SysProcAttr{Setsid: true}
@@ -141,8 +146,8 @@ func (s *streams) open(j *job) ([]uintptr, *syscall.SysProcAttr, error) {
 	return fds, attr, nil
 }
 
-// openPTY makes the pseudo-terminal. Where the caller's terminal does not give the input, it still does the output's line ends and
-// the echo, and the guest's must not do them a second time.
+// openPTY makes the pseudo-terminal. Where the caller's terminal does not give the input, it still
+// does the output's line ends and the echo, and the guest's must not do them a second time.
 func (s *streams) openPTY(j *job) (*os.File, error) {
 	fd, err := unix.Open("/dev/pts/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -175,7 +180,8 @@ func (s *streams) resize(rows, cols int) {
 	}
 }
 
-// blockingPipe is a pipe that Go does not poll: a poll is two more system calls for each read, and they are what costs here.
+// blockingPipe is a pipe that Go does not poll: a poll is two more system calls for each read, and
+// they are what costs here.
 func blockingPipe() (r, w *os.File, err error) {
 	var p [2]int
 	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
@@ -194,14 +200,16 @@ func (s *streams) start(c *control, pid int) {
 	for fd := 1; fd <= 2; fd++ {
 		from := s.ours[fd]
 		if from == nil && s.master != nil && !(fd == 2 && s.ours[1] == nil) {
-			from = s.master // stdout's console carries it, stderr's only where stdout is no terminal
+			// stdout's console carries it, stderr's only where stdout is no terminal
+			from = s.master
 		}
 		if from != nil {
 			s.output.Go(func() { s.pumpOutput(fd, from) })
 		}
 	}
 	if s.master != nil && s.ours[1] != nil && s.ours[2] != nil {
-		go io.Copy(io.Discard, s.master) // only the input is a terminal: its echo has nowhere to go
+		// only the input is a terminal: its echo has nowhere to go
+		go io.Copy(io.Discard, s.master)
 	}
 	fmt.Fprintln(c.tty, "ready")
 }
@@ -227,7 +235,8 @@ func (s *streams) pumpOutput(fd int, from *os.File) {
 	}
 }
 
-// pumpInput hands the files on as standard input. What a command that has closed its input is sent is lost, as in a pipe.
+// pumpInput hands the files on as standard input. What a command that has closed its input is sent
+// is lost, as in a pipe.
 func (s *streams) pumpInput(c *control) {
 	to := s.ours[0]
 	if to == nil {

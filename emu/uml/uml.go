@@ -1,14 +1,19 @@
-// Package uml runs a command under a kernel of its own: User Mode Linux, as an ordinary user, on a directory of the host.
+// Package uml runs a command under a kernel of its own: User Mode Linux, as an ordinary user, on a
+// directory of the host.
 //
-// Three processes of binproxy take part. The host side (Run) holds the caller's standard input, output, error and terminal. It starts the
-// jail (Jail), PID 1 of a mount, PID, network and IPC namespace, in a user namespace where the caller is not root: its root is a
-// tmpfs with the kernel, its libraries, the guest's root and what is bound, and nothing else of the host, for a guest can mount by
-// hostfs whatever its kernel's process can open. The kernel boots on a directory of that tmpfs, where init is binproxy
-// again (Guest): it mounts the guest's root and what programs expect, runs the command, reaps, and powers off with the
-// status. The command's words travel in a file; its bytes over raw consoles of the kernel, each a pipe of the host side, with one more
-// for control: signals, the window's size, the end of the input, and the status back.
+// Three processes of binproxy take part. The host side (Run) holds the caller's standard input,
+// output, error and terminal. It starts the jail (Jail), PID 1 of a mount, PID, network and IPC
+// namespace, in a user namespace where the caller is not root: its root is a tmpfs with the
+// kernel, its libraries, the guest's root and what is bound, and nothing else of the host, for a
+// guest can mount by hostfs whatever its kernel's process can open. The kernel boots on a
+// directory of that tmpfs, where init is binproxy again (Guest): it mounts the guest's root and
+// what programs expect, runs the command, reaps, and powers off with the status. The command's
+// words travel in a file; its bytes over raw consoles of the kernel, each a pipe of the host side,
+// with one more for control: signals, the window's size, the end of the input, and the status
+// back.
 //
-// Nothing is left behind: all that was mounted goes with the namespaces, and they go with the host side.
+// Nothing is left behind: all that was mounted goes with the namespaces, and they go with the host
+// side.
 package uml
 
 import (
@@ -46,8 +51,10 @@ type Options struct {
 	Command  []string // default: a shell
 }
 
-// DefaultMem is the guest's memory, MinMem the least that it boots in, in MiB. In 32, which has some 5 free at the end of its boot, one boot in 50
-// of Debian's kernel ended for want of memory: it keeps back 4 more once it has had to mix movable pages with others (vm.watermark_boost_factor).
+// DefaultMem is the guest's memory, MinMem the least that it boots in, in MiB. In 32, which has
+// some 5 free at the end of its boot, one boot in 50 of Debian's kernel ended for want of memory:
+// it keeps back 4 more once it has had to mix movable pages with others
+// (vm.watermark_boost_factor).
 const (
 	DefaultMem = 64
 	MinMem     = 40
@@ -70,7 +77,8 @@ type Bind struct {
 	ReadOnly bool
 }
 
-// Run boots the kernel, runs the command and returns its status as an error of emu/exit: nil for 0.
+// Run boots the kernel, runs the command and returns its status as an error of emu/exit: nil for
+// 0.
 func Run(o Options) error {
 	if runtime.GOARCH != "amd64" {
 		return exit.Errorf(exit.Failed, "uml: User Mode Linux is a kernel for x86 hosts; this one is %s", arch.Host().Name)
@@ -217,8 +225,8 @@ func (o *Options) setRoot(j *job) error {
 		return errors.New("--upper keeps the layer of an overlay; it does not go with --ro or --rw")
 	}
 	j.Mode = [...]string{ReadOnly: modeRO, Overlay: modeOverlay, ReadWrite: modeRW}[mode]
-	// An ordinary user is the guest's root, and every other user of the host its nobody: a set-user-ID program of the host's root would
-	// make the guest's root a nobody.
+	// An ordinary user is the guest's root, and every other user of the host its nobody: a
+	// set-user-ID program of the host's root would make the guest's root a nobody.
 	var st unix.Stat_t
 	if err := unix.Stat(j.Root, &st); err == nil && os.Geteuid() != 0 && int(st.Uid) != os.Geteuid() {
 		j.NoSuid = 1
@@ -255,7 +263,8 @@ func (o *Options) setBinds(j *job) error {
 	return nil
 }
 
-// setArch finds the emulator for a foreign ABI. It runs inside, on its own: so it has to be static.
+// setArch finds the emulator for a foreign ABI. It runs inside, on its own: so it has to be
+// static.
 func (o *Options) setArch(j *job) error {
 	if o.Arch == nil || o.Arch == arch.Host() {
 		return nil
@@ -318,7 +327,8 @@ func (l *logTail) follow(r io.Reader) {
 	}
 }
 
-// last is the log's last n lines, after it has ended; those before the dump of stack and registers where the kernel panicked.
+// last is the log's last n lines, after it has ended; those before the dump of stack and registers
+// where the kernel panicked.
 func (l *logTail) last(n int) string {
 	<-l.done
 	lines := strings.Split(strings.TrimSpace(strings.ReplaceAll(string(l.text), "\r", "")), "\n")

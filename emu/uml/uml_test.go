@@ -89,7 +89,8 @@ func TestFragment(t *testing.T) {
 	}
 }
 
-// TestLayer keeps a tree of what any user can make and brings it back; owners, devices and attributes are tested in a guest.
+// TestLayer keeps a tree of what any user can make and brings it back; owners, devices and
+// attributes are tested in a guest.
 func TestLayer(t *testing.T) {
 	from, to, kept := t.TempDir(), t.TempDir(), filepath.Join(t.TempDir(), "kept")
 	require.NoError(t, os.MkdirAll(filepath.Join(from, "d/e"), 0o755))

@@ -16,7 +16,8 @@ import (
 // Range maps Count ids from Inside on to those from Outside on.
 type Range struct{ Inside, Outside, Count uint64 }
 
-// IDs is who is who in a new user namespace. None means no user namespace at all, only a mount namespace (for root).
+// IDs is who is who in a new user namespace. None means no user namespace at all, only a mount
+// namespace (for root).
 type IDs struct {
 	None     bool
 	Root     bool // the child becomes root in there
@@ -27,8 +28,9 @@ type IDs struct {
 // Single tells whether only the caller's own id exists in there.
 func (ids IDs) Single() bool { return len(ids.UID) == 1 && ids.UID[0].Count == 1 }
 
-// Self is how the caller stays himself where a namespace's root has to do something first: root with every id there is, anybody else as
-// the root of the outer namespace, who is himself again in the inner one.
+// Self is how the caller stays himself where a namespace's root has to do something first: root
+// with every id there is, anybody else as the root of the outer namespace, who is himself again in
+// the inner one.
 func Self() (outer IDs, inner *IDs, err error) {
 	if os.Geteuid() == 0 {
 		outer, err = everybody()
@@ -37,8 +39,9 @@ func Self() (outer IDs, inner *IDs, err error) {
 	return Alone(), &IDs{UID: own(os.Getuid(), 0), GID: own(os.Getgid(), 0)}, nil
 }
 
-// Household maps the caller to himself, and the other ids to his subordinate ones (subuid(5)), so that the namespace has a root, a daemon, and so on.
-// The child becomes that root. ok is false for a caller without subordinate ids.
+// Household maps the caller to himself, and the other ids to his subordinate ones (subuid(5)), so
+// that the namespace has a root, a daemon, and so on. The child becomes that root. ok is false for
+// a caller without subordinate ids.
 func Household() (ids IDs, ok bool, err error) {
 	if os.Geteuid() == 0 {
 		ids, err := everybody()
@@ -146,8 +149,8 @@ func subordinate(path string) ([]Range, error) {
 	return parseSubordinate(f, name, uid)
 }
 
-// parseSubordinate takes the lines NAME:START:COUNT of the user, who may be there by name or by number; what is no such line is passed over, as
-// newuidmap(1) does.
+// parseSubordinate takes the lines NAME:START:COUNT of the user, who may be there by name or by
+// number; what is no such line is passed over, as newuidmap(1) does.
 func parseSubordinate(r io.Reader, name, uid string) ([]Range, error) {
 	var ranges []Range
 	lines := bufio.NewScanner(r)
@@ -165,7 +168,8 @@ func parseSubordinate(r io.Reader, name, uid string) ([]Range, error) {
 	return ranges, lines.Err()
 }
 
-// write gives the process its maps. Several ranges of an ordinary user are what newuidmap(1) and newgidmap(1), which are setuid root, are for.
+// write gives the process its maps. Several ranges of an ordinary user are what newuidmap(1) and
+// newgidmap(1), which are setuid root, are for.
 func (ids IDs) write(pid int) error {
 	if ids.None {
 		return nil

@@ -19,8 +19,9 @@ import (
 // Entrypoint is the private mode of the applet binfmt in which the child of Run starts.
 const Entrypoint = "userns-inside"
 
-// Command is a program to run in namespaces of its own, with entries that no other sees. Inner, where it is set, is who the program is in one more
-// namespace inside: only a namespace's root can register entries, and a caller who is to stay himself is not root.
+// Command is a program to run in namespaces of its own, with entries that no other sees. Inner,
+// where it is set, is who the program is in one more namespace inside: only a namespace's root can
+// register entries, and a caller who is to stay himself is not root.
 type Command struct {
 	IDs     IDs `json:"-"`
 	Inner   *IDs
@@ -87,7 +88,8 @@ func Inside() error {
 	return exit.With(exit.OfExec(err), err)
 }
 
-// Register mounts a binfmt_misc of the namespace and puts the entries into it. Some kernels show none at all; so they are looked for.
+// Register mounts a binfmt_misc of the namespace and puts the entries into it. Some kernels show
+// none at all; so they are looked for.
 func Register(entries []binfmt.Entry) error {
 	registry, err := binfmt.Mount()
 	if err != nil {
@@ -104,7 +106,8 @@ func Register(entries []binfmt.Entry) error {
 	return nil
 }
 
-// Signals are those that came since Catch; whoever starts a child catches them first, so that none ends us and leaves the child.
+// Signals are those that came since Catch; whoever starts a child catches them first, so that none
+// ends us and leaves the child.
 type Signals chan os.Signal
 
 // Catch begins to hold back the signals that Wait hands on.
@@ -114,7 +117,8 @@ func Catch() Signals {
 	return signals
 }
 
-// Wait waits for the child, hands on the signals that a terminal does not send to both, and gives the child's exit status as the error's.
+// Wait waits for the child, hands on the signals that a terminal does not send to both, and gives
+// the child's exit status as the error's.
 func (signals Signals) Wait(child int) error {
 	done := make(chan struct{})
 	defer close(done)

@@ -1,9 +1,11 @@
-// Package userns starts programs in a user and a mount namespace of their own, with a binfmt_misc of their own: foreign programs run
-// there, and nothing is changed outside. It is the userns route, and what bootstraps and containers stand on.
+// Package userns starts programs in a user and a mount namespace of their own, with a binfmt_misc
+// of their own: foreign programs run there, and nothing is changed outside. It is the userns
+// route, and what bootstraps and containers stand on.
 //
-// A Go program has threads and cannot enter a user namespace itself. So Start clones a child into the new ones, and that is this program
-// again in a private mode. The child waits until its parent has written the id maps (a process has no id of its own before) and then learns over a
-// pipe what to do. Between the clone and the maps it holds its capabilities over the exec as ambient ones.
+// A Go program has threads and cannot enter a user namespace itself. So Start clones a child into
+// the new ones, and that is this program again in a private mode. The child waits until its parent
+// has written the id maps (a process has no id of its own before) and then learns over a pipe what
+// to do. Between the clone and the maps it holds its capabilities over the exec as ambient ones.
 package userns
 
 import (
@@ -29,12 +31,13 @@ type message struct {
 	Spec json.RawMessage
 }
 
-// setupCaps are what a child needs until its next exec: to mount, to chroot, to become root, to make files in a root, and to map an inner namespace's
-// ids to root (SETFCAP, since Linux 5.12).
+// setupCaps are what a child needs until its next exec: to mount, to chroot, to become root, to
+// make files in a root, and to map an inner namespace's ids to root (SETFCAP, since Linux 5.12).
 var setupCaps = [...]uintptr{unix.CAP_SYS_ADMIN, unix.CAP_SYS_CHROOT, unix.CAP_SETUID, unix.CAP_SETGID, unix.CAP_SETFCAP, unix.CAP_DAC_OVERRIDE, unix.CAP_CHOWN, unix.CAP_FOWNER}
 
-// Start starts this program anew with args, in namespaces of its own with the ids. The child calls Arrive with a pointer to a value like spec. Files are
-// the child's descriptors 4 and up. The child is killed when the calling thread ends, unless detached.
+// Start starts this program anew with args, in namespaces of its own with the ids. The child calls
+// Arrive with a pointer to a value like spec. Files are the child's descriptors 4 and up. The
+// child is killed when the calling thread ends, unless detached.
 func Start(args []string, ids IDs, spec any, detached bool, files ...*os.File) (*exec.Cmd, error) {
 	read, write, err := os.Pipe()
 	if err != nil {
@@ -94,8 +97,9 @@ func cloneError(err error) error {
 	return err
 }
 
-// Arrive is the first thing that the child does: it waits for the maps, becomes who it is to be, cuts its mounts from all others, and reads
-// what it was told into spec. An error that is io.EOF means that the parent has ended.
+// Arrive is the first thing that the child does: it waits for the maps, becomes who it is to be,
+// cuts its mounts from all others, and reads what it was told into spec. An error that is io.EOF
+// means that the parent has ended.
 func Arrive(spec any) error {
 	pipe := os.NewFile(pipeFD, "pipe")
 	defer pipe.Close()
@@ -117,7 +121,8 @@ func Arrive(spec any) error {
 
 // becomeRoot gives up the groups of outside, too.
 func becomeRoot() error {
-	if err := syscall.Setgroups(nil); err != nil && !errors.Is(err, syscall.EPERM) { // refused where only one id is mapped
+	// refused where only one id is mapped
+	if err := syscall.Setgroups(nil); err != nil && !errors.Is(err, syscall.EPERM) {
 		return os.NewSyscallError("setgroups", err)
 	}
 	if err := syscall.Setresgid(0, 0, 0); err != nil {

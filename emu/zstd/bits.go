@@ -5,7 +5,8 @@ import (
 	"math/bits"
 )
 
-// backward reads a bit stream from its end, the way that it was not written: the last byte's highest set bit marks the end.
+// backward reads a bit stream from its end, the way that it was not written: the last byte's
+// highest set bit marks the end.
 type backward struct {
 	data []byte
 	left int // bits; below 0 where more was read than there is

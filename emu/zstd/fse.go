@@ -1,6 +1,7 @@
 package zstd
 
-// fseTable is a finite-state entropy decoder: each state has a symbol, and says how many bits lead to the next state (RFC 8878, 4.1).
+// fseTable is a finite-state entropy decoder: each state has a symbol, and says how many bits lead
+// to the next state (RFC 8878, 4.1).
 type fseTable struct {
 	log    int
 	states []fseState
@@ -12,10 +13,12 @@ type fseState struct {
 	base   uint16
 }
 
-// mostSymbols bounds the symbols of every table here: match lengths have 53, Huffman weights fewer than 256.
+// mostSymbols bounds the symbols of every table here: match lengths have 53, Huffman weights fewer
+// than 256.
 const mostSymbols = 256
 
-// newFSE makes the table of a distribution: how many of the 1<<log states each symbol has; -1 is one state with a full reset.
+// newFSE makes the table of a distribution: how many of the 1<<log states each symbol has; -1 is
+// one state with a full reset.
 func newFSE(log int, shares []int16) (fseTable, error) {
 	size := 1 << log
 	t := fseTable{log, make([]fseState, size)}
@@ -81,7 +84,8 @@ func readFSE(data []byte, mostLog, symbols int) (t fseTable, used int, err error
 	return t, used, err
 }
 
-// share reads one symbol's share of what is left: as few bits as can tell left+2 values apart, the small values with one fewer.
+// share reads one symbol's share of what is left: as few bits as can tell left+2 values apart, the
+// small values with one fewer.
 func (f *forward) share(left int) int {
 	width := highest(left+1) + 1
 	value := f.peek(width)

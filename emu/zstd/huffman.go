@@ -5,7 +5,8 @@ import "math/bits"
 // mostCode is the longest Huffman code, in bits.
 const mostCode = 11
 
-// huffman is a table that the next log bits look up: the symbol that they begin with, and how many of them it takes.
+// huffman is a table that the next log bits look up: the symbol that they begin with, and how many
+// of them it takes.
 type huffman struct {
 	log     int
 	entries []huffmanEntry
@@ -68,7 +69,8 @@ func packedWeights(data []byte) ([]uint8, error) {
 	return nil, wrong("a Huffman table of too many symbols")
 }
 
-// newHuffman makes the table of the weights; the last symbol's is not written, since it fills the table up.
+// newHuffman makes the table of the weights; the last symbol's is not written, since it fills the
+// table up.
 func newHuffman(weights []uint8) (h huffman, err error) {
 	sum := 0
 	for _, w := range weights {
@@ -128,7 +130,8 @@ func (h *huffman) decode(out, stream []byte, n int) ([]byte, error) {
 	return out, nil
 }
 
-// decode4 appends n symbols of four streams behind one another; a table of three lengths goes before them.
+// decode4 appends n symbols of four streams behind one another; a table of three lengths goes
+// before them.
 func (h *huffman) decode4(out, data []byte, n int) ([]byte, error) {
 	const table = 6
 	if len(data) < table {

@@ -88,7 +88,8 @@ func (d *decoder) readLiterals(data []byte, most int) (used int, err error) {
 	return used, err
 }
 
-// kindOf describes one of the three numbers of a sequence: its codes, what code each stands for, and the distribution where none is sent.
+// kindOf describes one of the three numbers of a sequence: its codes, what code each stands for,
+// and the distribution where none is sent.
 type kindOf struct {
 	mostLog, symbols int
 	defaultLog       int
@@ -109,7 +110,8 @@ type lengthCode struct {
 	bits uint8
 }
 
-// The length codes of RFC 8878, 3.1.1.3.2.1.1, above those that stand for themselves: literal lengths from 16, match lengths (3 more) from 32.
+// The length codes of RFC 8878, 3.1.1.3.2.1.1, above those that stand for themselves: literal
+// lengths from 16, match lengths (3 more) from 32.
 var (
 	literalCodes = [...]lengthCode{{16, 1}, {18, 1}, {20, 1}, {22, 1}, {24, 2}, {28, 2}, {32, 3}, {40, 3}, {48, 4}, {64, 6}, {128, 7}, {256, 8}, {512, 9},
 		{1024, 10}, {2048, 11}, {4096, 12}, {8192, 13}, {16384, 14}, {32768, 15}, {65536, 16}}
@@ -133,7 +135,8 @@ func matchLength(code uint8, r *run) int {
 	return int(c.base) + r.take(c.bits)
 }
 
-// sequences appends what the sequences section makes of the literals; end is the most that out may grow to.
+// sequences appends what the sequences section makes of the literals; end is the most that out may
+// grow to.
 func (d *decoder) sequences(out, data []byte, end int) ([]byte, error) {
 	count, data, err := sequenceCount(data)
 	if err != nil {
@@ -168,7 +171,8 @@ func sequenceCount(data []byte) (count int, rest []byte, err error) {
 	return 0, nil, wrong("a block without the number of its sequences")
 }
 
-// readTables reads the three tables, each the default one, a single symbol, a distribution, or that of the block before.
+// readTables reads the three tables, each the default one, a single symbol, a distribution, or
+// that of the block before.
 func (d *decoder) readTables(data []byte) (rest []byte, err error) {
 	if len(data) == 0 || data[0]&3 != 0 {
 		return nil, wrong("sequences without their header")
@@ -252,7 +256,8 @@ func (d *decoder) execute(out, data []byte, count, end int) (_, literals []byte,
 	return out, literals, nil
 }
 
-// offset is how far back a sequence goes. The values 1 to 3 are offsets that came before (RFC 8878, 3.1.1.5).
+// offset is how far back a sequence goes. The values 1 to 3 are offsets that came before (RFC
+// 8878, 3.1.1.5).
 func (d *decoder) offset(value, literal int) int {
 	last := &d.offsets
 	if value > 3 {
@@ -281,8 +286,8 @@ func (d *decoder) offset(value, literal int) int {
 // stride is how much is copied at once where that may be too much: what follows overwrites it.
 const stride = 16
 
-// repeat puts n bytes from offset back at a place in out, which may be the ones that it puts there.
-// Behind them there has to be room for a stride.
+// repeat puts n bytes from offset back at a place in out, which may be the ones that it puts
+// there. Behind them there has to be room for a stride.
 func repeat(out []byte, at, offset, n int) {
 	if offset >= stride && n <= 2*stride {
 		*(*[stride]byte)(out[at:]) = [stride]byte(out[at-offset:])

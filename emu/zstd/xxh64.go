@@ -5,7 +5,8 @@ import (
 	"math/bits"
 )
 
-// xxh64 is the XXH64 hash with seed 0 (xxHash's specification), whose low half a frame may end with.
+// xxh64 is the XXH64 hash with seed 0 (xxHash's specification), whose low half a frame may end
+// with.
 type xxh64 struct {
 	lanes [4]uint64
 	tail  [32]byte

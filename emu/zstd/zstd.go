@@ -1,13 +1,14 @@
 // Package zstd unpacks Zstandard streams (RFC 8878), which image layers may be compressed with.
 //
-// A frame is a row of blocks of up to 128 KiB. A block holds literal bytes, mostly Huffman-coded (huffman.go), and sequences: so many literals, then
-// so many bytes from so far back in what was written, with numbers that three entropy coders share a bit stream for (fse.go, sequences.go).
-// What a frame may refer back to, its window, is kept; no frame may want more than 128 MiB of it, as with zstd(1). Dictionaries
-// are not supported; no image format has them.
+// A frame is a row of blocks of up to 128 KiB. A block holds literal bytes, mostly Huffman-coded
+// (huffman.go), and sequences: so many literals, then so many bytes from so far back in what was
+// written, with numbers that three entropy coders share a bit stream for (fse.go, sequences.go).
+// What a frame may refer back to, its window, is kept; no frame may want more than 128 MiB of it,
+// as with zstd(1). Dictionaries are not supported; no image format has them.
 //
 // That this is written here has two reasons. github.com/klauspost/compress builds a table of CRCs
-// before main, which makes an exec through a farm 4 % slower and a shim's start 15 %; and its decoder
-// is 230 KiB larger, twice what the program's budget has left.
+// before main, which makes an exec through a farm 4 % slower and a shim's start 15 %; and its
+// decoder is 230 KiB larger, twice what the program's budget has left.
 package zstd
 
 import (
@@ -241,7 +242,8 @@ func (z *Reader) block() error {
 	return nil
 }
 
-// slide forgets what lies before the window, once that is as much again, so that each byte is moved about once.
+// slide forgets what lies before the window, once that is as much again, so that each byte is
+// moved about once.
 func (z *Reader) slide() {
 	if extra := len(z.out) - z.window; extra > max(z.window, mostBlock) {
 		z.out = z.out[:copy(z.out, z.out[extra:])]

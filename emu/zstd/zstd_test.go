@@ -28,7 +28,8 @@ func compressed(t testing.TB, b []byte, options ...string) []byte {
 
 func unpacked(b []byte) ([]byte, error) { return io.ReadAll(NewReader(bytes.NewReader(b))) }
 
-// samples are bytes of different kinds: what compresses to every kind of block, of literals and of tables.
+// samples are bytes of different kinds: what compresses to every kind of block, of literals and of
+// tables.
 func samples(t testing.TB) map[string][]byte {
 	t.Helper()
 	random := rand.New(rand.NewPCG(1, 2))
@@ -70,7 +71,8 @@ func TestAgainstZstd(t *testing.T) {
 	}
 }
 
-// A frame of known size comes from a file; and frames may follow one another, with some between that are none.
+// A frame of known size comes from a file; and frames may follow one another, with some between
+// that are none.
 func TestFrames(t *testing.T) {
 	path := t.TempDir() + "/file"
 	require.NoError(t, os.WriteFile(path, []byte(strings.Repeat("sized ", 100)), 0o666))

@@ -8,7 +8,8 @@ import (
 	"path/filepath"
 )
 
-// enter is the smallest program through `binproxy container enter`, against the same under the emulator: what is between the two is entering.
+// enter is the smallest program through `binproxy container enter`, against the same under the
+// emulator: what is between the two is entering.
 func enter(ctx context.Context, dir string) (command, command, error) {
 	emulator, err := findEmulator()
 	if err != nil {

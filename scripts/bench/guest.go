@@ -12,7 +12,8 @@ import (
 	"binproxy/test/lib/lab"
 )
 
-// job is what a guest does in an arm64 Debian root of its own: a command, and what is done to the root before it.
+// job is what a guest does in an arm64 Debian root of its own: a command, and what is done to the
+// root before it.
 type job struct {
 	first bool   // the root is one that debootstrap's second stage has not configured
 	fresh bool   // each run has a root of its own; so it has with first
@@ -44,8 +45,8 @@ apt-get source -qq --download-only lua5.4
 tar -xf lua5.4_*.orig.tar.*
 `
 
-// againstKernel and againstPRoot are a job by the supervised route against the same by the kernel's binfmt_misc, that of a user
-// namespace, and under PRoot's QEMU.
+// againstKernel and againstPRoot are a job by the supervised route against the same by the
+// kernel's binfmt_misc, that of a user namespace, and under PRoot's QEMU.
 
 func (j job) againstKernel(ctx context.Context, dir string) (command, command, error) {
 	return j.against(ctx, dir, func(binproxy, root string) (command, error) {
@@ -68,7 +69,8 @@ func (j job) againstPRoot(ctx context.Context, dir string) (command, command, er
 	})
 }
 
-// guestEnv says to debootstrap that it makes no devices, which nobody may in a user namespace; in all that are compared alike.
+// guestEnv says to debootstrap that it makes no devices, which nobody may in a user namespace; in
+// all that are compared alike.
 var guestEnv = []string{"container=lxc", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C"}
 
 func (j job) against(ctx context.Context, dir string, reference func(binproxy, root string) (command, error)) (command, command, error) {
@@ -110,7 +112,8 @@ func (j job) before(ctx context.Context, binproxy, archive, root string) error {
 	return inGuest(ctx, binproxy, root, j.again)
 }
 
-// guestRoot is the archive of a root: the first stage of debootstrap, or one made from it that is whole, once for all rows.
+// guestRoot is the archive of a root: the first stage of debootstrap, or one made from it that is
+// whole, once for all rows.
 func guestRoot(ctx context.Context, shared, binproxy string, first bool) (string, error) {
 	unpacked, err := lab.MakeFirstStage(ctx, "arm64", os.Stderr)
 	if err != nil || first {

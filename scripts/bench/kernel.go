@@ -12,10 +12,12 @@ import (
 	"binproxy/emu/arch"
 )
 
-// The filter of `kernel run --as` on programs that live from system calls. Every filter, whatever it says, costs each call some tens of
-// nanoseconds in the kernel's entry: filterFloor sets ours against one of a single rule.
+// The filter of `kernel run --as` on programs that live from system calls. Every filter, whatever
+// it says, costs each call some tens of nanoseconds in the kernel's entry: filterFloor sets ours
+// against one of a single rule.
 
-// filterWalk is find, which asks for each file's size, under an older kernel, against the same without.
+// filterWalk is find, which asks for each file's size, under an older kernel, against the same
+// without.
 func filterWalk(ctx context.Context, dir string) (command, command, error) {
 	find, err := exec.LookPath("find")
 	if err != nil {
@@ -65,7 +67,8 @@ int main(int argc, char **argv)
 }
 `
 
-// filterFloor is the cheapest calls under an older kernel, against the same under a filter of one rule.
+// filterFloor is the cheapest calls under an older kernel, against the same under a filter of one
+// rule.
 func filterFloor(ctx context.Context, dir string) (command, command, error) {
 	loop := filepath.Join(dir, "loop")
 	if err := os.WriteFile(loop+".c", []byte(cheapest), 0o644); err != nil {

@@ -1,5 +1,6 @@
-// Command bench is `make bench`: it measures ratios, each of two programs that run in turn (A B A B ...) in the same minute on the same machine,
-// and shows the ratio of their medians beside the budget. Nothing asserts on it: a busy machine is no failure.
+// Command bench is `make bench`: it measures ratios, each of two programs that run in turn (A B A
+// B ...) in the same minute on the same machine, and shows the ratio of their medians beside the
+// budget. Nothing asserts on it: a busy machine is no failure.
 //
 // A row is added to the table of rows.go.
 package main
@@ -18,7 +19,8 @@ import (
 	"time"
 )
 
-// A row compares two commands. prepare makes them in dir; why says what is missing where they cannot be made.
+// A row compares two commands. prepare makes them in dir; why says what is missing where they
+// cannot be made.
 type row struct {
 	name    string
 	budget  float64 // of the ratio; 0 for a figure that has none
@@ -26,7 +28,8 @@ type row struct {
 	prepare func(ctx context.Context, dir string) (measured, reference command, why error)
 }
 
-// A command is started once for each measurement, after what has to be done before it, which is not measured. It must exit with status 0.
+// A command is started once for each measurement, after what has to be done before it, which is
+// not measured. It must exit with status 0.
 type command struct {
 	path   string
 	args   []string // argv[1:]
@@ -86,7 +89,8 @@ func bench(ctx context.Context, only string) error {
 			continue
 		}
 		if err := measure(ctx, r, measured, reference); err != nil {
-			fmt.Printf("%-62s failed: %v\n", r.name, err) // what a rival cannot do is a result, too
+			// what a rival cannot do is a result, too
+			fmt.Printf("%-62s failed: %v\n", r.name, err)
 		}
 	}
 	const memory = "the supervisor's peak memory"
@@ -100,13 +104,15 @@ func bench(ctx context.Context, only string) error {
 	return ctx.Err()
 }
 
-// cost is what one run took, in seconds: of the clock, and of the processor, its own and the kernel's for it.
+// cost is what one run took, in seconds: of the clock, and of the processor, its own and the
+// kernel's for it.
 type cost struct{ wall, cpu float64 }
 
 func wall(c cost) float64 { return c.wall }
 func cpu(c cost) float64  { return c.cpu }
 
-// minutes is the number of rounds of a row each of whose runs takes minutes: no cache that a first round would fill matters there.
+// minutes is the number of rounds of a row each of whose runs takes minutes: no cache that a first
+// round would fill matters there.
 const minutes = 3
 
 func measure(ctx context.Context, r row, measured, reference command) error {

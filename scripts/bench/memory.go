@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// supervisorMemory is the peak memory of the supervisor after few execs of a guest program and after many: it is to stay where it is.
+// supervisorMemory is the peak memory of the supervisor after few execs of a guest program and
+// after many: it is to stay where it is.
 func supervisorMemory(ctx context.Context, dir string) (string, error) {
 	if err := buildProgram(ctx, dir); err != nil {
 		return "", err

@@ -57,7 +57,8 @@ func shimStart(ctx context.Context, dir string) (command, command, error) {
 	return command{path: shim}, command{path: empty}, os.Symlink("binproxy", shim)
 }
 
-// farmExec is a small static guest program through a link of a farm, against the same under the emulator that the farm uses.
+// farmExec is a small static guest program through a link of a farm, against the same under the
+// emulator that the farm uses.
 func farmExec(ctx context.Context, dir string) (command, command, error) {
 	emulator, err := findEmulator()
 	if err != nil {
@@ -75,7 +76,8 @@ func farmExec(ctx context.Context, dir string) (command, command, error) {
 	if out, err := make.CombinedOutput(); err != nil {
 		return command{}, command{}, fmt.Errorf("%w\n%s", err, out)
 	}
-	// The link that install makes, without install, which would look through this machine's own PATH.
+	// The link that install makes, without install, which would look through this machine's own
+	// PATH.
 	link := filepath.Join(bundle, "farm", guest)
 	if err := os.MkdirAll(filepath.Dir(link), 0o755); err != nil {
 		return command{}, command{}, err

@@ -10,7 +10,8 @@ import (
 	"strings"
 )
 
-// spoofed is the release that programs are told; it is below every kernel's that PRoot and we run on.
+// spoofed is the release that programs are told; it is below every kernel's that PRoot and we run
+// on.
 const spoofed = "4.15.0-112-generic"
 
 // opener opens a file again and again: what a spoof costs most.
@@ -33,7 +34,8 @@ int main(int argc, char **argv)
 }
 `
 
-// spoofLoop and spoofCompile run a command by binproxy run with the files told as proc says, or under PRoot -k, against the command alone.
+// spoofLoop and spoofCompile run a command by binproxy run with the files told as proc says, or
+// under PRoot -k, against the command alone.
 
 func spoofLoop(proc, times string) func(context.Context, string) (command, command, error) {
 	return func(ctx context.Context, dir string) (command, command, error) {

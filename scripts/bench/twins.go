@@ -11,8 +11,9 @@ import (
 	"binproxy/test/lib/lab"
 )
 
-// A job with twins runs by the supervised route with twins of this host, or of a Debian root of the host's architecture and the guest's release,
-// as a build stage would have them, against the kernel's binfmt_misc alone.
+// A job with twins runs by the supervised route with twins of this host, or of a Debian root of
+// the host's architecture and the guest's release, as a build stage would have them, against the
+// kernel's binfmt_misc alone.
 
 var (
 	makeLua  = job{again: "make -s -C /srv/lua-* clean", argv: []string{"/bin/sh", "-c", "cd /srv/lua-* && make -s -j2 posix"}}
@@ -22,7 +23,8 @@ var (
 	}
 )
 
-// withTwins is the row of a job with the twins of the sets and programs in names, all where there are none.
+// withTwins is the row of a job with the twins of the sets and programs in names, all where there
+// are none.
 func (j job) withTwins(names ...string) func(context.Context, string) (command, command, error) {
 	return func(ctx context.Context, dir string) (command, command, error) {
 		measured, reference, err := j.againstKernel(ctx, dir)
@@ -49,7 +51,8 @@ func shares(said string) string {
 	return ""
 }
 
-// packTwins packs the programs of this host; those that have to be of the guest's own release, from a root of the host's architecture.
+// packTwins packs the programs of this host; those that have to be of the guest's own release,
+// from a root of the host's architecture.
 func packTwins(ctx context.Context, dir, binproxy string, names []string) (string, error) {
 	twins := filepath.Join(dir, "twins")
 	if len(names) == 0 {

@@ -1,5 +1,6 @@
-// Command demo is `make demo`: the main job from end to end. An arm64 Debian is made by debootstrap, and Dockerfile.example is built on it by a
-// Docker engine; binproxy is all that makes its RUN lines run.
+// Command demo is `make demo`: the main job from end to end. An arm64 Debian is made by
+// debootstrap, and Dockerfile.example is built on it by a Docker engine; binproxy is all that
+// makes its RUN lines run.
 package main
 
 import (
@@ -94,7 +95,8 @@ func build(ctx context.Context, engine *lab.Engine, root, dir string) error {
 	return nil
 }
 
-// registered tells whether the host's binfmt_misc has an entry that would run the guest's programs by itself.
+// registered tells whether the host's binfmt_misc has an entry that would run the guest's programs
+// by itself.
 func registered() string {
 	const dir = "/proc/sys/fs/binfmt_misc"
 	entries, err := os.ReadDir(dir)

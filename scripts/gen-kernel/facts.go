@@ -177,7 +177,8 @@ func (f *facts) index(name string) int {
 	return slices.IndexFunc(f.releases, func(r release) bool { return r.name == name })
 }
 
-// version is how a table writes a release: its place in the list, the first for "0", the constant's name for "never".
+// version is how a table writes a release: its place in the list, the first for "0", the
+// constant's name for "never".
 func (f *facts) version(name string) (string, error) {
 	switch name {
 	case "never":

@@ -188,7 +188,8 @@ func indexes(list []int) string {
 	return strings.ReplaceAll(strings.TrimPrefix(fmt.Sprintf("%#v", list), "[]int"), "{", "[]uint16{")
 }
 
-// build is the number behind the dash of a release prefix such as 3.10.0-1160; 0 where there is none.
+// build is the number behind the dash of a release prefix such as 3.10.0-1160; 0 where there is
+// none.
 func build(prefix string) int {
 	_, digits, _ := strings.Cut(prefix, "-")
 	n, _ := strconv.Atoi(digits)

@@ -36,7 +36,8 @@ func TestTablesAreFresh(t *testing.T) {
 	}
 }
 
-// A fact without a source, and every other damage to the facts, stops the generator and names the place.
+// A fact without a source, and every other damage to the facts, stops the generator and names the
+// place.
 func TestDamagedFacts(t *testing.T) {
 	good := copyFacts(t)
 	_, err := generate(good)

@@ -1,8 +1,10 @@
-// Gen-kernel writes the tables of emu/kernel from the facts in scripts/kernel-facts. Run it in the module's root:
+// Gen-kernel writes the tables of emu/kernel from the facts in scripts/kernel-facts. Run it in the
+// module's root:
 //
 //	go run ./scripts/gen-kernel
 //
-// The tables are arrays of small integers and of constant strings, so that they are data of the binary and cost no start-up.
+// The tables are arrays of small integers and of constant strings, so that they are data of the
+// binary and cost no start-up.
 package main
 
 import (

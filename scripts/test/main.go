@@ -1,5 +1,5 @@
-// Command test is `make test` and `make test-all`: it brings what the tests need, runs the packages'
-// tests, the fast ones first, and ends with one line that counts them.
+// Command test is `make test` and `make test-all`: it brings what the tests need, runs the
+// packages' tests, the fast ones first, and ends with one line that counts them.
 //
 //	go run ./scripts/test [-short] [ARGUMENT OF GO TEST...]
 //
@@ -124,7 +124,8 @@ func (r *runner) all(ctx context.Context, args []string) error {
 	return r.goTest(ctx, append([]string{"-count=1"}, slow...))
 }
 
-// packages lists the module's packages: those of the code, and those under test/ that need the whole program.
+// packages lists the module's packages: those of the code, and those under test/ that need the
+// whole program.
 func packages() (fast, slow []string, err error) {
 	out, err := exec.Command("go", "list", "./...").Output()
 	if err != nil {
@@ -246,7 +247,8 @@ type event struct {
 	FailedBuild string
 }
 
-// events decodes a stream of events; what is no event (go's own complaints) is handed on as output of no package.
+// events decodes a stream of events; what is no event (go's own complaints) is handed on as output
+// of no package.
 func events(r io.Reader, each func(event)) {
 	for line := range lines(r) {
 		var e event

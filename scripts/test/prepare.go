@@ -60,16 +60,16 @@ func (r *runner) timed(ctx context.Context, what string, w io.Writer, argv ...st
 	return nil
 }
 
-// endGroup gives a command a process group of its own, all of which gets the signal when the context
-// ends.
+// endGroup gives a command a process group of its own, all of which gets the signal when the
+// context ends.
 func endGroup(cmd *exec.Cmd, signal syscall.Signal) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, signal) }
 	cmd.WaitDelay = grace
 }
 
-// startMaker has another process make the fixtures while tests run; who needs one that is not there
-// yet waits for it. stop ends it.
+// startMaker has another process make the fixtures while tests run; who needs one that is not
+// there yet waits for it. stop ends it.
 func (r *runner) startMaker(ctx context.Context) (stop func(), err error) {
 	args := []string{makerMode}
 	if r.short {
@@ -93,8 +93,8 @@ func (r *runner) startMaker(ctx context.Context) (stop func(), err error) {
 	}, nil
 }
 
-// makeFixtures makes what takes time, most wanted first. What fails here fails again, and says why,
-// in the tests that need it.
+// makeFixtures makes what takes time, most wanted first. What fails here fails again, and says
+// why, in the tests that need it.
 func makeFixtures(ctx context.Context, program string, short bool) {
 	for _, f := range lab.Fixtures(short) {
 		if ctx.Err() != nil {

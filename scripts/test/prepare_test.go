@@ -14,7 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// When the run is interrupted, so are the commands that it has started, and what these have started.
+// When the run is interrupted, so are the commands that it has started, and what these have
+// started.
 func TestInterruptedEndsTheGroup(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "pid")
 	ctx, cancel := context.WithCancel(t.Context())

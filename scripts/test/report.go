@@ -22,8 +22,9 @@ const heartbeat = 30 * time.Second
 // progress is how lines begin that package test/lib/lab writes while something slow goes on.
 const progress = "lab: "
 
-// A report turns test events into lines for a reader, and counts. A test with subtests counts only for what it adds: its subtests
-// are counted one by one, and it itself if it failed without one of them failing.
+// A report turns test events into lines for a reader, and counts. A test with subtests counts only
+// for what it adds: its subtests are counted one by one, and it itself if it failed without one of
+// them failing.
 type report struct {
 	mu      sync.Mutex
 	w       io.Writer
@@ -118,7 +119,8 @@ func (r *report) test(pkg, name string) *test {
 	return r.tests[k]
 }
 
-// parent is the test that the subtest belongs to, nil for no subtest. A subtest's own name may have slashes.
+// parent is the test that the subtest belongs to, nil for no subtest. A subtest's own name may
+// have slashes.
 func (r *report) parent(pkg, name string) *test {
 	for {
 		i := strings.LastIndexByte(name, '/')
@@ -195,8 +197,8 @@ func (r *report) packageEnded(pkg string, t *test, e event) {
 	fmt.Fprintf(r.w, "%-4s  %-24s %s (%.1f s)\n", verdict, short(pkg), counts(t.passed, t.failed, t.skipped), e.Elapsed)
 }
 
-// neverEnded fails the tests that still ran when their package's program ended: by a panic, a timeout
-// or a kill.
+// neverEnded fails the tests that still ran when their package's program ended: by a panic, a
+// timeout or a kill.
 func (r *report) neverEnded(pkg string, whole *test) {
 	running := slices.DeleteFunc(r.running(), func(k key) bool { return k.pkg != pkg })
 	for i, k := range running {

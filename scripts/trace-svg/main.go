@@ -2,8 +2,9 @@
 //
 //	go run ./scripts/trace-svg TITLE=FILE... >docs/twins.svg
 //
-// A program is a bar, dark where it ran emulated, light where it ran as twin; the programs that a process ran one after another are in one row, and
-// rows are shared by processes that did not run at the same time.
+// A program is a bar, dark where it ran emulated, light where it ran as twin; the programs that a
+// process ran one after another are in one row, and rows are shared by processes that did not run
+// at the same time.
 package main
 
 import (

@@ -22,7 +22,8 @@ type Cleaned struct {
 	Remarks  []string
 }
 
-// ErrNoBundle tells that the program lies in no bundle: then there is nothing to install from, and it is not Clean's to remove.
+// ErrNoBundle tells that the program lies in no bundle: then there is nothing to install from, and
+// it is not Clean's to remove.
 var ErrNoBundle = errors.New("no " + config.Name + " beside it, so this is no bundle; nothing was changed")
 
 // Clean takes everything away that Install made, and then the bundle with the program itself.
@@ -106,8 +107,9 @@ func (m *image) takeOut(place string) error {
 	return remove(place)
 }
 
-// clearAside removes what lies under the name of the real file while the name itself does not lead to binproxy: a link that
-// was to be exchanged, a second name of the same file, or the file of a command that was replaced or removed since.
+// clearAside removes what lies under the name of the real file while the name itself does not lead
+// to binproxy: a link that was to be exchanged, a second name of the same file, or the file of a
+// command that was replaced or removed since.
 func (m *image) clearAside(place, becomes string) error {
 	for _, aside := range []string{Aside(Aside(place)), Aside(place)} {
 		if !exists(aside) {
@@ -136,8 +138,9 @@ func (m *image) clearAside(place, becomes string) error {
 // ownName tells names of links to binproxy that people make: no command's that was renamed.
 func ownName(name string) bool { return name == config.Binary || name == "sh" || name == "uname" }
 
-// moved puts the real file where its link was moved to. Where nothing tells which of several links that is, it is put back under its
-// old name, or stays where it is if that is taken, rather than being lost.
+// moved puts the real file where its link was moved to. Where nothing tells which of several links
+// that is, it is put back under its old name, or stays where it is if that is taken, rather than
+// being lost.
 func (m *image) moved(place, aside string) (bool, error) {
 	strays, err := m.strays(filepath.Dir(place))
 	if err != nil || len(strays) == 0 {
@@ -167,7 +170,8 @@ func (m *image) strays(dir string) (found []string, err error) {
 	return found, err
 }
 
-// alone tells that no other place in the directory has lost its link: a stray link is not that one's.
+// alone tells that no other place in the directory has lost its link: a stray link is not that
+// one's.
 func (m *image) alone(place string) bool {
 	return !slices.ContainsFunc(m.journal.places, func(other string) bool {
 		aside := Aside(other)
@@ -176,8 +180,8 @@ func (m *image) alone(place string) bool {
 	})
 }
 
-// renamed is the stray link that was once at place: the only one if that is alone, or the only one with an ending behind the old name
-// (date.orig, dash.distrib); "" where it cannot be told.
+// renamed is the stray link that was once at place: the only one if that is alone, or the only one
+// with an ending behind the old name (date.orig, dash.distrib); "" where it cannot be told.
 func renamed(place string, strays []string, alone bool) string {
 	if len(strays) == 1 && alone {
 		return strays[0]
@@ -200,7 +204,8 @@ func displayAll(names []string) string {
 	return strings.Join(shown, ", ")
 }
 
-// dropAsides ends what no link stands for any more: asides of commands that were removed or replaced since, second names for a hard link.
+// dropAsides ends what no link stands for any more: asides of commands that were removed or
+// replaced since, second names for a hard link.
 func (m *image) dropAsides() error {
 	for _, place := range slices.Concat(m.journal.places, sorted(m.journal.relinks)) {
 		if !leadsTo(place, m.cfg.Self()) {
@@ -261,7 +266,8 @@ func sameFile(a, b string) bool {
 	return errA == nil && errB == nil && os.SameFile(fa, fb)
 }
 
-// identical tells whether two files have the same bytes, owner, mode and time: what hard links parted by a copy have.
+// identical tells whether two files have the same bytes, owner, mode and time: what hard links
+// parted by a copy have.
 func identical(a, b string) (bool, error) {
 	fa, err := os.Lstat(a)
 	if err != nil {
@@ -287,8 +293,8 @@ func sameBytes(a, b string) (bool, error) {
 	return err == nil && bytes.Equal(ta, tb), err
 }
 
-// removeBundle removes the files of the bundle, the program and the configuration last, and the directory if nothing of others is in it.
-// The directory above keeps its time.
+// removeBundle removes the files of the bundle, the program and the configuration last, and the
+// directory if nothing of others is in it. The directory above keeps its time.
 func (m *image) removeBundle() error {
 	parent, err := os.Stat(filepath.Dir(m.cfg.Dir))
 	if err != nil {
@@ -325,7 +331,8 @@ func (m *image) removeBundle() error {
 	return setMtime(filepath.Dir(m.cfg.Dir), parent.ModTime())
 }
 
-// bundleFiles lists what belongs to the bundle besides program and configuration, each directory behind its files.
+// bundleFiles lists what belongs to the bundle besides program and configuration, each directory
+// behind its files.
 func (m *image) bundleFiles() []string {
 	var files []string
 	for _, e := range m.cfg.Emulators {

@@ -88,7 +88,8 @@ func TestEveryKind(t *testing.T) {
 		}
 	}
 	assert.NotContains(t, items, "/usr/bin/directory")
-	// An interpreter outside of what was named is in place: the kernel opens it by its path. A script stays where it is.
+	// An interpreter outside of what was named is in place: the kernel opens it by its path. A
+	// script stays where it is.
 	assert.True(t, leadsTo(root+"/opt/lang/lang", cfg.Self()))
 	assert.False(t, leadsTo(root+"/usr/local/bin/tool", cfg.Self()))
 	assert.False(t, exists(Aside(root+"/usr/local/bin/tool")))
@@ -108,7 +109,8 @@ func TestEveryKind(t *testing.T) {
 	snapshot.Same(t, before, snapshotOf(t, root))
 }
 
-// TestRelativeInterpreter installs from the directory in which a script's `#!usr/bin/mawk` is found: elsewhere it is another file, or none.
+// TestRelativeInterpreter installs from the directory in which a script's `#!usr/bin/mawk` is
+// found: elsewhere it is another file, or none.
 func TestRelativeInterpreter(t *testing.T) {
 	root := freshTree(t)
 	before := snapshotOf(t, root)
@@ -214,7 +216,8 @@ func TestRenamedCommand(t *testing.T) {
 	assert.Empty(t, asides(t, root))
 }
 
-// TestRenamedCommands: of several, too. An ending tells which is which; where none does, the old name is better than none.
+// TestRenamedCommands: of several, too. An ending tells which is which; where none does, the old
+// name is better than none.
 func TestRenamedCommands(t *testing.T) {
 	root, cfg, _ := installed(t)
 	move := func(from, to string) { require.NoError(t, os.Rename(root+"/usr/bin/"+from, root+"/usr/bin/"+to)) }
@@ -279,7 +282,8 @@ func TestInstallAfterReplaced(t *testing.T) {
 	assert.Equal(t, guest("date"), string(text))
 }
 
-// TestRemovedAndRenamed: the one stray link is not that of the first command that has lost its own.
+// TestRemovedAndRenamed: the one stray link is not that of the first command that has lost its
+// own.
 func TestRemovedAndRenamed(t *testing.T) {
 	root, cfg, _ := installed(t)
 	require.NoError(t, os.Remove(root+"/usr/bin/date"))
@@ -394,8 +398,8 @@ func TestForeignFileInTheWay(t *testing.T) {
 	assert.FileExists(t, Aside(root+"/usr/bin/date"))
 }
 
-// TestHardLinksOnOverlay: there a name that is exchanged becomes a file of its own, and clean has to join it with its sisters,
-// those that were not put in place too.
+// TestHardLinksOnOverlay: there a name that is exchanged becomes a file of its own, and clean has
+// to join it with its sisters, those that were not put in place too.
 func TestHardLinksOnOverlay(t *testing.T) {
 	inOverlay(t, func(fresh func(t *testing.T) string) {
 		root := fresh(t)
@@ -416,7 +420,8 @@ func TestHardLinksOnOverlay(t *testing.T) {
 	})
 }
 
-// TestFullFileSystem: with each number of free inodes, an install that fails takes back what it did.
+// TestFullFileSystem: with each number of free inodes, an install that fails takes back what it
+// did.
 func TestFullFileSystem(t *testing.T) {
 	inOverlay(t, func(fresh func(t *testing.T) string) {
 		fresh(t)
@@ -472,7 +477,8 @@ func TestOrdinaryUser(t *testing.T) {
 	root := freshTree(t)
 	cfg := bundle(t, root)
 	if os.Geteuid() == 0 {
-		// The directories stay root's: the thread that does this gives its capabilities up with its uid.
+		// The directories stay root's: the thread that does this gives its capabilities up with
+		// its uid.
 		asUser(t, cfg.Dir, func() {
 			_, err := Install(cfg, at(root))
 			assert.ErrorIs(t, err, syscall.EACCES)
@@ -534,7 +540,8 @@ func FuzzJournal(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		j := newJournal("")
 		j.load(text)
-		// What was read and is written again reads the same, and no record touches what is no absolute, clean path.
+		// What was read and is written again reads the same, and no record touches what is no
+		// absolute, clean path.
 		for _, line := range strings.Split(text, "\n") {
 			r, ok := parseRecord(line)
 			if !ok {

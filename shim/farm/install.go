@@ -34,7 +34,8 @@ type Installed struct {
 	NothingToChange bool
 }
 
-// image is a change of an image under way: the bundle, its lock and journal, and what takes this run's changes back.
+// image is a change of an image under way: the bundle, its lock and journal, and what takes this
+// run's changes back.
 type image struct {
 	cfg     config.Config
 	scan    *scanner
@@ -44,7 +45,8 @@ type image struct {
 	remarks []string
 }
 
-// open locks the bundle's image and reads its journal. Two changes never overlap: the lock is on the bundle's directory.
+// open locks the bundle's image and reads its journal. Two changes never overlap: the lock is on
+// the bundle's directory.
 func open(cfg config.Config, shell string) (*image, error) {
 	lock, err := sys.Lock(cfg.Dir)
 	if err != nil {
@@ -81,8 +83,8 @@ func (m *image) remark(format string, args ...any) {
 	m.remarks = append(m.remarks, fmt.Sprintf(format, args...))
 }
 
-// touch notes a directory's modification time before its first change, settle puts the times back: no program of the image
-// changed anything there.
+// touch notes a directory's modification time before its first change, settle puts the times back:
+// no program of the image changed anything there.
 func (m *image) touch(dir string) error {
 	if _, begun := m.journal.mtimes[dir]; begun {
 		return nil
@@ -108,16 +110,18 @@ func (m *image) settle() error {
 
 // plan is what an image is to get.
 type plan struct {
-	mirrors map[string]string  // directories of the image that are symbolic links, and what they lead to
-	links   []string           // names in the image that the farm has links for; their directories are no links
-	places  []string           // sorted
-	hard    map[inode][]string // the names of files with several, as far as they were seen
+	// directories of the image that are symbolic links, and what they lead to
+	mirrors map[string]string
+	// names in the image that the farm has links for; their directories are no links
+	links  []string
+	places []string           // sorted
+	hard   map[inode][]string // the names of files with several, as far as they were seen
 }
 
 type inode struct{ dev, ino uint64 }
 
-// Install makes the farm and puts links in place, or adds what is new since the last time. An error leaves nothing half done: what
-// this run changed is taken back.
+// Install makes the farm and puts links in place, or adds what is new since the last time. An
+// error leaves nothing half done: what this run changed is taken back.
 func Install(cfg config.Config, opts Options) (Installed, error) {
 	farm, err := chooseFarm(cfg, opts.Farm)
 	if err != nil {
@@ -224,7 +228,8 @@ func (m *image) cannotPlace(place string) string {
 	return ""
 }
 
-// planShell adds /bin/sh itself, a symbolic link or not: the shell behind it stays free to be called by its own name.
+// planShell adds /bin/sh itself, a symbolic link or not: the shell behind it stays free to be
+// called by its own name.
 func (m *image) planShell(shell string, places map[string]struct{}) {
 	if m.scan.shell == "" {
 		return
@@ -256,8 +261,8 @@ func split(paths []string) (dirs, files []string, err error) {
 	return dirs, files, nil
 }
 
-// mirror notes the symbolic links among a directory's own path, so that FARM/bin leads to FARM/usr/bin as /bin does to /usr/bin, and
-// returns the directory's path without them.
+// mirror notes the symbolic links among a directory's own path, so that FARM/bin leads to
+// FARM/usr/bin as /bin does to /usr/bin, and returns the directory's path without them.
 func (p *plan) mirror(dir string) (string, error) {
 	real := "/"
 	for name := range strings.SplitSeq(strings.Trim(dir, "/"), "/") {
@@ -374,14 +379,15 @@ func (m *image) makePlaces(p *plan, done *Installed) error {
 	return nil
 }
 
-// group is a file with several names, all of which clean has to make one file again: to exchange a name copies the file up on an
-// overlay file system, and parts it from the others.
+// group is a file with several names, all of which clean has to make one file again: to exchange a
+// name copies the file up on an overlay file system, and parts it from the others.
 type group struct {
 	n     int64
 	names []string
 }
 
-// groups finds the hard links of what is to be put in place. Names that belonged together before stay one group.
+// groups finds the hard links of what is to be put in place. Names that belonged together before
+// stay one group.
 func (m *image) groups(p *plan) map[string]*group {
 	groups := map[string]*group{}
 	for _, key := range slices.SortedFunc(maps.Keys(p.hard), func(a, b inode) int { return strings.Compare(p.hard[a][0], p.hard[b][0]) }) {
@@ -430,9 +436,10 @@ func (m *image) putInPlace(place string, groups map[string]*group) (bool, error)
 	return true, putLink(m.cfg.Self(), place)
 }
 
-// putLink makes path a link and keeps the file beside it. At no instant is there nothing under the name: the link is made under the
-// other name, and the two are exchanged. Where the file system cannot exchange, the file gets its second name first, and a new link is
-// then moved over the first.
+// putLink makes path a link and keeps the file beside it. At no instant is there nothing under the
+// name: the link is made under the other name, and the two are exchanged. Where the file system
+// cannot exchange, the file gets its second name first, and a new link is then moved over the
+// first.
 func putLink(self, path string) error {
 	aside, spare := Aside(path), Aside(Aside(path))
 	if err := symlink(self, aside); err != nil {

@@ -11,11 +11,12 @@ import (
 	"time"
 )
 
-// JournalName is the journal's name in the bundle. It lies there, and not in a farm, so that it exists before the first farm does,
-// and so that a bundle with several farms has one.
+// JournalName is the journal's name in the bundle. It lies there, and not in a farm, so that it
+// exists before the first farm does, and so that a bundle with several farms has one.
 const JournalName = ".journal"
 
-// The journal is a file of lines, only ever appended to, each written before the change that it announces:
+// The journal is a file of lines, only ever appended to, each written before the change that it
+// announces:
 //
 //	farm "DIR"               a farm is made at DIR
 //	mtime "DIR" NANOSECONDS  the directory DIR is changed; this was its modification time
@@ -26,8 +27,9 @@ const JournalName = ".journal"
 //	kept "PATH"              the link PATH in a farm, none of install's, makes way for one that is
 //	damaged "DIR"            the journal of the bundle DIR lacked what follows, and perhaps more
 //
-// Names are quoted as Go quotes strings, so that every byte of a name comes back. Records say what was begun, the file system what
-// became of it: a change is undone by looking at both. A last line without its newline was not written, and neither was its change.
+// Names are quoted as Go quotes strings, so that every byte of a name comes back. Records say what
+// was begun, the file system what became of it: a change is undone by looking at both. A last line
+// without its newline was not written, and neither was its change.
 type record struct {
 	verb string
 	path string
@@ -57,7 +59,8 @@ func (r record) String() string {
 	return line
 }
 
-// parseRecord reads one line. Only absolute, clean paths are taken: whatever a damaged journal says, nothing else is touched.
+// parseRecord reads one line. Only absolute, clean paths are taken: whatever a damaged journal
+// says, nothing else is touched.
 func parseRecord(line string) (record, bool) {
 	verb, rest, _ := strings.Cut(line, " ")
 	switch verb {

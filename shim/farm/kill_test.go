@@ -76,7 +76,8 @@ func killed(t *testing.T, what, root string, n int) bool {
 	return false
 }
 
-// killEverywhere stops install and clean before each of their changes. fresh makes a new image and returns its root.
+// killEverywhere stops install and clean before each of their changes. fresh makes a new image and
+// returns its root.
 func killEverywhere(t *testing.T, fresh func(t *testing.T) string) {
 	for n := 1; ; n++ {
 		root := fresh(t)
@@ -126,7 +127,8 @@ func killEverywhere(t *testing.T, fresh func(t *testing.T) string) {
 		}
 		after := snapshotOf(t, root)
 		if last && hit {
-			after[0] = before[0] // of the bundle's removal nothing is left that could tell the time of what held it
+			// of the bundle's removal nothing is left that could tell the time of what held it
+			after[0] = before[0]
 		}
 		snapshot.Same(t, before, after)
 		if !hit {
@@ -189,13 +191,15 @@ func TestKilledAtEachChangeWithoutExchange(t *testing.T) {
 	killEverywhere(t, freshTree)
 }
 
-// TestKilledAtEachChangeOnOverlay does it in a mount namespace of its own, on the kind of file system that images are built on:
-// there a file is copied up when its name is changed, and parted from its hard links.
+// TestKilledAtEachChangeOnOverlay does it in a mount namespace of its own, on the kind of file
+// system that images are built on: there a file is copied up when its name is changed, and parted
+// from its hard links.
 func TestKilledAtEachChangeOnOverlay(t *testing.T) {
 	inOverlay(t, func(overlay func(t *testing.T) string) { killEverywhere(t, overlay) })
 }
 
-// inOverlay runs the test that calls it again in a mount namespace, and there calls do with what mounts a fresh tree.
+// inOverlay runs the test that calls it again in a mount namespace, and there calls do with what
+// mounts a fresh tree.
 func inOverlay(t *testing.T, do func(fresh func(t *testing.T) string)) {
 	need.Root(t)
 	if os.Getenv(envMount) == "" {

@@ -70,7 +70,8 @@ func (m *image) touchFarm(dir string) error {
 	return m.touch(dir)
 }
 
-// makeLinks makes the farm's links: first the directories that are links in the image, then one for each command.
+// makeLinks makes the farm's links: first the directories that are links in the image, then one
+// for each command.
 func (m *image) makeLinks(farm string, p *plan, done *Installed) error {
 	for _, dir := range slices.Sorted(maps.Keys(p.mirrors)) {
 		to, err := filepath.Rel(filepath.Dir(farm+dir), farm+p.mirrors[dir])
@@ -177,7 +178,8 @@ func (m *image) farmLinks(farm string) (links []string, err error) {
 	return links, err
 }
 
-// removeFarm removes the farm's links and the directories that are empty then. What else lies there is not ours.
+// removeFarm removes the farm's links and the directories that are empty then. What else lies
+// there is not ours.
 func (m *image) removeFarm(farm string, done *Cleaned) error {
 	if !exists(farm) {
 		return nil

@@ -1,10 +1,12 @@
-// Package farm is the tree of links that lead guest commands to binproxy: how a call through a link finds the file that it
-// stands for, and how links are made, checked and removed, with a journal that can undo all of it.
+// Package farm is the tree of links that lead guest commands to binproxy: how a call through a
+// link finds the file that it stands for, and how links are made, checked and removed, with a
+// journal that can undo all of it.
 //
-// There are two kinds of links, both symbolic ones to the program in the bundle. A farm mirrors the image's directories:
-// FARM/usr/bin/date stands for /usr/bin/date, and a FARM/usr/bin early in PATH is found first. A link in a command's
-// own place catches absolute paths too: /usr/bin/date is then the link, and the real file is kept beside it under the name that
-// Aside gives. At exec time the names alone lead from one to the other; the journal is not read.
+// There are two kinds of links, both symbolic ones to the program in the bundle. A farm mirrors
+// the image's directories: FARM/usr/bin/date stands for /usr/bin/date, and a FARM/usr/bin early in
+// PATH is found first. A link in a command's own place catches absolute paths too: /usr/bin/date
+// is then the link, and the real file is kept beside it under the name that Aside gives. At exec
+// time the names alone lead from one to the other; the journal is not read.
 package farm
 
 import (
@@ -25,8 +27,9 @@ const asidePrefix = ".binproxy."
 // maxLinks is how many symbolic links the kernel follows in one path (MAXSYMLINKS).
 const maxLinks = 40
 
-// Aside is the name under which the real file of path is kept while a link is in its place: in the same directory, so that it is on
-// the same file system and what a program finds beside itself ($ORIGIN) stays true.
+// Aside is the name under which the real file of path is kept while a link is in its place: in the
+// same directory, so that it is on the same file system and what a program finds beside itself
+// ($ORIGIN) stays true.
 func Aside(path string) string {
 	dir, base := filepath.Split(path)
 	return dir + asidePrefix + base
@@ -47,11 +50,13 @@ type Call struct {
 	Config config.Config
 	Root   Root
 	Link   string // the path that led here; for a #! script the interpreter's
-	Guest  string // the file that the link stands for; "" when called by its own name or by a name of its own
+	// the file that the link stands for; "" when called by its own name or by a name of its own
+	Guest string
 }
 
-// Locate finds out what this start of binproxy is, from AT_EXECFN and argv[0]. Where the kernel ran us as the interpreter of a
-// `#!` script, AT_EXECFN is the script, and argv[0] the interpreter's path as the script has it.
+// Locate finds out what this start of binproxy is, from AT_EXECFN and argv[0]. Where the kernel
+// ran us as the interpreter of a `#!` script, AT_EXECFN is the script, and argv[0] the
+// interpreter's path as the script has it.
 func Locate(execfn, argv0 string) (Call, error) {
 	link := execfn
 	self := follow(link)
@@ -86,7 +91,8 @@ func follow(path string) string {
 	return path
 }
 
-// beside is the target of the link at path. The directories are not cleaned: a ".." behind a link is the kernel's to resolve.
+// beside is the target of the link at path. The directories are not cleaned: a ".." behind a link
+// is the kernel's to resolve.
 func beside(path, target string) string {
 	if strings.HasPrefix(target, "/") {
 		return target
@@ -95,7 +101,8 @@ func beside(path, target string) string {
 	return dir + target
 }
 
-// leadsHere tells that argv[0] is a path to binproxy: it decides for a script that may not be read.
+// leadsHere tells that argv[0] is a path to binproxy: it decides for a script that may not be
+// read.
 func leadsHere(argv0 string) bool {
 	return strings.Contains(argv0, "/") && filepath.Base(follow(argv0)) == config.Binary
 }
@@ -117,7 +124,8 @@ type Root struct {
 	Farms []string // the farms' directories
 }
 
-// Real is the path that path means without the farm: path itself unless its links lead to Self, else the file that the link stands for.
+// Real is the path that path means without the farm: path itself unless its links lead to Self,
+// else the file that the link stands for.
 func (r Root) Real(path string) (string, syscall.Errno) {
 	real, probe := path, path
 	for range maxLinks {
@@ -139,7 +147,8 @@ func (r Root) Real(path string) (string, syscall.Errno) {
 	return "", syscall.ELOOP
 }
 
-// standsFor is the file that a link to Self at path stands for; "" for a link that is none of ours.
+// standsFor is the file that a link to Self at path stands for; "" for a link that is none of
+// ours.
 func (r Root) standsFor(link string) string {
 	if guest := r.mirrored(link); guest != "" {
 		return guest
@@ -169,7 +178,8 @@ func (r Root) mirrored(link string) string {
 		return guest
 	}
 	if filepath.IsAbs(link) && filepath.Clean(link) == link && !strings.Contains(link, "/proc/") {
-		// The usual case: a clean path, no farm in it. A farm reached through a symbolic link of the image's own is not looked for.
+		// The usual case: a clean path, no farm in it. A farm reached through a symbolic link of
+		// the image's own is not looked for.
 		return ""
 	}
 	dir, err := filepath.EvalSymlinks(filepath.Dir(link))
@@ -191,9 +201,10 @@ func (r Root) cutFarm(link string) string {
 	return ""
 }
 
-// Path is a PATH with the farms' counterpart of each directory in front of that directory, where there is one that is not in it
-// yet. Directory by directory, so that a command is found where the image's own PATH finds it: what has no link, a script of
-// an unknown interpreter or a host-native program, still hides a command of the same name in a later directory.
+// Path is a PATH with the farms' counterpart of each directory in front of that directory, where
+// there is one that is not in it yet. Directory by directory, so that a command is found where the
+// image's own PATH finds it: what has no link, a script of an unknown interpreter or a host-native
+// program, still hides a command of the same name in a later directory.
 func (r Root) Path(path string) string {
 	dirs := filepath.SplitList(path)
 	var farmed []string
@@ -216,8 +227,8 @@ func (r Root) inFarm(dir string) bool {
 	return slices.ContainsFunc(r.Farms, func(farm string) bool { return strings.HasPrefix(dir, farm+"/") })
 }
 
-// Open finds the guest's file and reads its head, as resolve.FS asks. A file that may be executed but not read is EACCES: an
-// emulator has to read it.
+// Open finds the guest's file and reads its head, as resolve.FS asks. A file that may be executed
+// but not read is EACCES: an emulator has to read it.
 func (r Root) Open(path string) (resolve.File, syscall.Errno) {
 	real, errno := r.Real(path)
 	if errno != 0 {

@@ -10,8 +10,8 @@ import (
 	"binproxy/emu/sys"
 )
 
-// Every change of the file system goes through this file. Tests stop the process before each of them (step), and take the atomic
-// exchange away (exchange), as file systems do that have none.
+// Every change of the file system goes through this file. Tests stop the process before each of
+// them (step), and take the atomic exchange away (exchange), as file systems do that have none.
 var (
 	step     = func() {}
 	exchange = sys.Exchange

@@ -15,8 +15,9 @@ import (
 	"binproxy/test/lib/snapshot"
 )
 
-// TestDamagedJournal: whatever became of the journal, no command is left as a link that leads nowhere: those in the farm's directories are put
-// back, and the bundle stays for others. Only the directories' times, and which copies were one file, cannot be known then.
+// TestDamagedJournal: whatever became of the journal, no command is left as a link that leads
+// nowhere: those in the farm's directories are put back, and the bundle stays for others. Only the
+// directories' times, and which copies were one file, cannot be known then.
 func TestDamagedJournal(t *testing.T) {
 	for name, damage := range map[string]func([]byte) []byte{
 		"NULs":  func([]byte) []byte { return []byte("\x00\x00\x00") },
@@ -60,7 +61,8 @@ func TestDamagedJournal(t *testing.T) {
 	}
 }
 
-// TestLostJournal has its only place where no farm has a link: nothing tells of it but that the journal has gone.
+// TestLostJournal has its only place where no farm has a link: nothing tells of it but that the
+// journal has gone.
 func TestLostJournal(t *testing.T) {
 	root := freshTree(t)
 	cfg := bundle(t, root)
@@ -76,7 +78,8 @@ func TestLostJournal(t *testing.T) {
 	assert.FileExists(t, cfg.Self())
 }
 
-// A farm in a directory that was there leaves a journal, though nothing is in place: it is no lost one.
+// A farm in a directory that was there leaves a journal, though nothing is in place: it is no lost
+// one.
 func TestFarmAlone(t *testing.T) {
 	root := freshTree(t)
 	cfg := bundle(t, root)

@@ -19,10 +19,12 @@ import (
 // DefaultPath is the PATH of an image that sets none, as Docker has it.
 const DefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// maxName is the longest name that can be put in place: NAME_MAX less the prefix of the real file's name and of a temporary link's.
+// maxName is the longest name that can be put in place: NAME_MAX less the prefix of the real
+// file's name and of a temporary link's.
 const maxName = 255 - 2*len(asidePrefix)
 
-// Resolver tells guests from natives for a bundle: a guest is what the host's kernel cannot load, or what the bundle has an emulator for.
+// Resolver tells guests from natives for a bundle: a guest is what the host's kernel cannot load,
+// or what the bundle has an emulator for.
 func Resolver(cfg config.Config) resolve.Resolver {
 	host := arch.Host()
 	return resolve.Resolver{Guest: func(abi *arch.ABI) bool {
@@ -32,8 +34,10 @@ func Resolver(cfg config.Config) resolve.Resolver {
 
 // finding is what a name in a directory turned out to be.
 type finding struct {
-	path   string
-	place  string   // what a link has to stand in place of, so that a call by absolute path is routed: the ELF file, or a script's interpreter; "" for nothing
+	path string
+	// what a link has to stand in place of, so that a call by absolute path is routed: the ELF
+	// file, or a script's interpreter; "" for nothing
+	place  string
 	reason string   // why the name is not routed, "" where it is
 	notes  []string // what does not work as natively
 }
@@ -63,8 +67,8 @@ func (s *scanner) ours(path string) bool {
 // errStray is the answer for a link to binproxy that no file was kept for.
 var errStray = errors.New("leads to binproxy, but not by a link that install made")
 
-// follow follows path to the name that stands for the file (place, free of symbolic links) and to the name that has its bytes (file):
-// they differ where a link of ours is in place.
+// follow follows path to the name that stands for the file (place, free of symbolic links) and to
+// the name that has its bytes (file): they differ where a link of ours is in place.
 func (s *scanner) follow(path string) (place, file string, err error) {
 	for range maxLinks {
 		dir, err := filepath.EvalSymlinks(filepath.Dir(path))
@@ -95,7 +99,8 @@ func (s *scanner) follow(path string) (place, file string, err error) {
 	return "", "", syscall.ELOOP
 }
 
-// recorder notes which file ended a chain of `#!` lines, and whether one of them names its interpreter by a relative path.
+// recorder notes which file ended a chain of `#!` lines, and whether one of them names its
+// interpreter by a relative path.
 type recorder struct {
 	Root
 	last     string
@@ -110,7 +115,8 @@ func (r *recorder) Open(path string) (resolve.File, syscall.Errno) {
 	return r.Root.Open(path)
 }
 
-// look finds out what path is. ok is false for what is no command at all: a directory, a file of our own.
+// look finds out what path is. ok is false for what is no command at all: a directory, a file of
+// our own.
 func (s *scanner) look(path string) (f finding, ok bool) {
 	f.path = path
 	if IsAside(path) {
@@ -148,13 +154,15 @@ func (s *scanner) look(path string) (f finding, ok bool) {
 	return f, true
 }
 
-// classify follows `#!` lines to the program that runs, and tells what has to be in place for it or why it is not routed.
+// classify follows `#!` lines to the program that runs, and tells what has to be in place for it
+// or why it is not routed.
 func (s *scanner) classify(place, file string) (inPlace, reason string) {
 	rec := &recorder{Root: s.root}
 	plan, errno := Resolver(s.cfg).Resolve(rec, resolve.Request{Path: file})
 	switch {
 	case rec.relative != "":
-		// Which file that is depends on where the script is called; what happens to lie there now must not be put in place.
+		// Which file that is depends on where the script is called; what happens to lie there now
+		// must not be put in place.
 		return "", fmt.Sprintf("interpreter %s: a relative path", display(rec.relative))
 	case errno != 0 && rec.last != file:
 		return "", fmt.Sprintf("interpreter %s: %v", display(rec.last), errno)
@@ -206,8 +214,9 @@ func whyNative(head []byte) string {
 	return "the host's own program"
 }
 
-// isLibrary tells shared libraries and the loader by their name. They are opened by their path far more than they are executed, so
-// no link may stand in their place; Debian's /usr/bin/ld.so and Alpine's ldd are links to the loader.
+// isLibrary tells shared libraries and the loader by their name. They are opened by their path far
+// more than they are executed, so no link may stand in their place; Debian's /usr/bin/ld.so and
+// Alpine's ldd are links to the loader.
 func isLibrary(path string) bool {
 	name := filepath.Base(path)
 	return strings.HasSuffix(name, ".so") || strings.Contains(name, ".so.")
@@ -223,7 +232,8 @@ func notes(fi fs.FileInfo) (notes []string) {
 	return notes
 }
 
-// list is every name of a directory that could be a command, sorted; nothing for a directory that is not there.
+// list is every name of a directory that could be a command, sorted; nothing for a directory that
+// is not there.
 func (s *scanner) list(dir string) ([]finding, error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {

@@ -14,7 +14,8 @@ import (
 	"binproxy/emu/sys"
 )
 
-// Item is one name of the image. It is routed if it is in the farm or in place; if it is neither, Reason says why.
+// Item is one name of the image. It is routed if it is in the farm or in place; if it is neither,
+// Reason says why.
 type Item struct {
 	Path    string
 	Farm    bool // a farm has a link for it
@@ -31,7 +32,8 @@ type Status struct {
 	Remarks []string // what the next install or clean will put right
 }
 
-// Inspect looks at an image and changes nothing: the directories of path (a PATH; "" for DefaultPath), and those that install changed.
+// Inspect looks at an image and changes nothing: the directories of path (a PATH; "" for
+// DefaultPath), and those that install changed.
 func Inspect(cfg config.Config, path string) (Status, error) {
 	j, err := readJournal(cfg.Dir)
 	if err != nil {
@@ -96,7 +98,8 @@ func (m *image) item(f finding, farmed bool) Item {
 	return item
 }
 
-// routedByPath tells whether an exec of the path itself reaches binproxy: the name leads to it, or the interpreter of the script does.
+// routedByPath tells whether an exec of the path itself reaches binproxy: the name leads to it, or
+// the interpreter of the script does.
 func (m *image) routedByPath(f finding) bool {
 	return follow(f.path) == m.cfg.Self() || f.place != f.path && follow(f.place) == m.cfg.Self()
 }

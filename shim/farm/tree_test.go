@@ -42,7 +42,8 @@ const oddName = "odd\xff\xfe"
 // longName can be a name, but with the prefix of a kept file it would be too long for one.
 var longName = strings.Repeat("n", 250)
 
-// tree makes a small image at dir, to be seen at root: merged /usr, a chain of alternatives, hard links, one of every kind of file.
+// tree makes a small image at dir, to be seen at root: merged /usr, a chain of alternatives, hard
+// links, one of every kind of file.
 func tree(t testing.TB, dir, root string) {
 	for _, d := range []string{"usr/bin", "usr/sbin", "usr/local/bin", "usr/bin/directory", "etc/alternatives", "opt/lang", "opt/own"} {
 		require.NoError(t, os.MkdirAll(filepath.Join(dir, d), 0o755))

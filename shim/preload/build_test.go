@@ -40,7 +40,8 @@ func compileFor(t *testing.T, abi *arch.ABI, source string, flags ...string) str
 	return out
 }
 
-// newBundle makes a bundle whose program and emulators all are the program that shows how it was called.
+// newBundle makes a bundle whose program and emulators all are the program that shows how it was
+// called.
 func newBundle(t *testing.T, dir string, c config.Config) config.Config {
 	t.Helper()
 	c.Dir = dir
@@ -66,7 +67,8 @@ func newBundle(t *testing.T, dir string, c config.Config) config.Config {
 
 func entry(c config.Config, library string) string { return preload.Entry(c.Dir, arch.Host(), library) }
 
-// What is kept in lib/ is what was made of the sources as they are: SHA256SUMS has both. No compiler is needed to find a change.
+// What is kept in lib/ is what was made of the sources as they are: SHA256SUMS has both. No
+// compiler is needed to find a change.
 func TestLibrariesAreFresh(t *testing.T) {
 	root, err := built.Root()
 	require.NoError(t, err)
@@ -95,7 +97,8 @@ func TestLibrariesAreFresh(t *testing.T) {
 	assert.Empty(t, sums, "the libraries are stale, these are gone: make preload")
 }
 
-// The version of the compiler that they were made with makes the same bytes, wherever the sources are.
+// The version of the compiler that they were made with makes the same bytes, wherever the sources
+// are.
 func TestReproducible(t *testing.T) {
 	root, err := built.Root()
 	require.NoError(t, err)
@@ -124,7 +127,8 @@ func TestReproducible(t *testing.T) {
 	}
 }
 
-// maxSize is the libraries' budget in bytes. The code of MIPS and PowerPC is as large as that: see docs/preload.md.
+// maxSize is the libraries' budget in bytes. The code of MIPS and PowerPC is as large as that: see
+// docs/preload.md.
 func maxSize(abi *arch.ABI) int {
 	switch abi.Name {
 	case "mipsel", "mips64el", "ppc64le":
@@ -156,7 +160,8 @@ func TestLibraries(t *testing.T) {
 	}
 }
 
-// checkSymbols reads the dynamic section as a loader does: without the section headers, that is what there is.
+// checkSymbols reads the dynamic section as a loader does: without the section headers, that is
+// what there is.
 func checkSymbols(t *testing.T, library []byte, name string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "library.so")

@@ -26,7 +26,8 @@ import (
 	"binproxy/shim/proxy"
 )
 
-// One set of cases for the two that have to agree: emu/resolve, as shim/proxy uses it, and the exec hook in C.
+// One set of cases for the two that have to agree: emu/resolve, as shim/proxy uses it, and the
+// exec hook in C.
 func TestCases(t *testing.T) {
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	require.NoError(t, err)
@@ -160,7 +161,8 @@ func TestEveryABI(t *testing.T) {
 	}
 }
 
-// byHook has the driver call execve under the hook. The emulators and the native program all print their argv.
+// byHook has the driver call execve under the hook. The emulators and the native program all print
+// their argv.
 func byHook(t *testing.T, bundle config.Config, driver, path string, argv []string) string {
 	t.Helper()
 	cmd := exec.Command(driver, append([]string{"execve", path}, argv...)...)

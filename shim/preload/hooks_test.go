@@ -31,7 +31,8 @@ type world struct {
 	glibc  bool
 }
 
-// native is the host's own ABI: guests are aarch64 files that no one runs, as the emulator only shows how it was called.
+// native is the host's own ABI: guests are aarch64 files that no one runs, as the emulator only
+// shows how it was called.
 func native(t *testing.T, compiler string) world {
 	dir := filepath.Join(t.TempDir(), "b")
 	bundle := newBundle(t, dir, config.Config{Emulators: []config.Emulator{{QEMU: "aarch64", Path: "qemu-aarch64"}}})
@@ -71,7 +72,8 @@ func (w world) argv(path string, argv ...string) string {
 // byFD is argv's line of the program that the driver execs by its first descriptor.
 func (w world) byFD(argv ...string) string { return w.argv("/dev/fd/3", argv...) }
 
-// usual are the ABIs of the short run: the guests that most people have, and one of the other byte order.
+// usual are the ABIs of the short run: the guests that most people have, and one of the other byte
+// order.
 var usual = []string{"aarch64", "armhf", "s390x"}
 
 func TestHooks(t *testing.T) {
@@ -151,7 +153,8 @@ func (w world) testFiles(t *testing.T) {
 	assert.Equal(t, "errno 8\n", w.call(t, nil, "execve", text, "zero", "one"))
 	refused := "errno 8\n"
 	if !w.bare {
-		// QEMU forks where a vfork is asked for, so that glibc does not hear of a failed exec. What the hook itself refuses is heard of.
+		// QEMU forks where a vfork is asked for, so that glibc does not hear of a failed exec.
+		// What the hook itself refuses is heard of.
 		refused = "status 127\n"
 	}
 	assert.Equal(t, refused, w.call(t, nil, "posix_spawnp", text, "zero", "one"))
@@ -198,7 +201,8 @@ func TestLDPreload(t *testing.T) {
 	}
 }
 
-// A guest whose emulator cannot be reached is told of in words: the errno alone would send the user after a missing loader.
+// A guest whose emulator cannot be reached is told of in words: the errno alone would send the
+// user after a missing loader.
 func TestWithoutEmulator(t *testing.T) {
 	w := native(t, "gcc")
 	require.NoError(t, os.Remove(w.bundle.Dir+"/qemu-aarch64"))
@@ -221,8 +225,8 @@ func names(t *testing.T, path string, run []string, env ...string) string {
 	return string(out)
 }
 
-// The uname hook tells the configured fields wherever the program looks, and the kernel's own where nothing is configured; under every
-// libc and ABI that the kernel runs, and in guests.
+// The uname hook tells the configured fields wherever the program looks, and the kernel's own
+// where nothing is configured; under every libc and ABI that the kernel runs, and in guests.
 func TestNames(t *testing.T) {
 	c := config.Config{Identity: identity.Identity{Release: "4.15.0-112-generic", Nodename: "builder"}}
 	bundle := newBundle(t, filepath.Join(t.TempDir(), "b"), c)
@@ -279,7 +283,8 @@ func compile32(t *testing.T, source string) string {
 	return compileFor(t, i386, source, cross.SelfContained(t, i386)...)
 }
 
-// A build that runs programs of both classes hears nothing of ld.so: each finds a library of its own.
+// A build that runs programs of both classes hears nothing of ld.so: each finds a library of its
+// own.
 func TestBothClasses(t *testing.T) {
 	need.Given(t, arch.Host().Name == "x86_64", "an x86_64 host")
 	bundle := newBundle(t, filepath.Join(t.TempDir(), "b"), config.Config{Identity: identity.Identity{Release: "4.4.0"}})

@@ -1,13 +1,17 @@
-// Package preload is the route through LD_PRELOAD: two small libraries that the guest's own loader puts into each program.
+// Package preload is the route through LD_PRELOAD: two small libraries that the guest's own loader
+// puts into each program.
 //
-// exec.so answers for the exec functions of libc, and prefixes a guest's file with its emulator: emu/resolve once more, in C. uname.so
-// answers for uname(2) and for the files of /proc that repeat it. No kernel facility is needed: that is the route for where ptrace is
-// refused and the farm is not enough. What no loader loads (static programs), it cannot reach.
+// exec.so answers for the exec functions of libc, and prefixes a guest's file with its emulator:
+// emu/resolve once more, in C. uname.so answers for uname(2) and for the files of /proc that
+// repeat it. No kernel facility is needed: that is the route for where ptrace is refused and the
+// farm is not enough. What no loader loads (static programs), it cannot reach.
 //
-// The libraries are kept in lib/ beside their sources, c/, of which `make preload` makes them anew after a change (clang and lld of one version:
-// scripts/preload-build); lib/SHA256SUMS says what they were made of. They are embedded, and laid into a bundle by Tree; Environment names them to the
-// loader. The path in LD_PRELOAD has $LIB or $PLATFORM in it, which ld.so expands for each ABI in another way: links of all these
-// names lead to the directory of the ABI, and so every program finds a library of its own class. musl expands nothing, and finds links of those very names.
+// The libraries are kept in lib/ beside their sources, c/, of which `make preload` makes them anew
+// after a change (clang and lld of one version: scripts/preload-build); lib/SHA256SUMS says what
+// they were made of. They are embedded, and laid into a bundle by Tree; Environment names them to
+// the loader. The path in LD_PRELOAD has $LIB or $PLATFORM in it, which ld.so expands for each ABI
+// in another way: links of all these names lead to the directory of the ABI, and so every program
+// finds a library of its own class. musl expands nothing, and finds links of those very names.
 package preload
 
 import (
@@ -54,8 +58,8 @@ type File struct {
 	Link string // what a link leads to
 }
 
-// Tree is what a bundle for the guests holds of the libraries: those of the guests, of the host, and of the ABIs that their kernels run
-// beside them, as far as they are there.
+// Tree is what a bundle for the guests holds of the libraries: those of the guests, of the host,
+// and of the ABIs that their kernels run beside them, as far as they are there.
 func Tree(libraries fs.FS, host *arch.ABI, guests []*arch.ABI) ([]File, error) {
 	var files []File
 	var there []*arch.ABI
@@ -103,7 +107,8 @@ func withFamily(host *arch.ABI, guests []*arch.ABI) []*arch.ABI {
 	return all
 }
 
-// platforms are the words that glibc has for $PLATFORM on x86: the kernel's (AT_PLATFORM), or its own for some processors.
+// platforms are the words that glibc has for $PLATFORM on x86: the kernel's (AT_PLATFORM), or its
+// own for some processors.
 func platforms(abi *arch.ABI) []string {
 	switch abi.Name {
 	case "x86_64":
@@ -114,8 +119,9 @@ func platforms(abi *arch.ABI) []string {
 	return nil
 }
 
-// token is the word in the ABI's path that ld.so expands: on x86 $PLATFORM tells 32 from 64 bits in every distribution, which "lib" does
-// not; elsewhere $PLATFORM is not always set, or differs from one processor to the next.
+// token is the word in the ABI's path that ld.so expands: on x86 $PLATFORM tells 32 from 64 bits
+// in every distribution, which "lib" does not; elsewhere $PLATFORM is not always set, or differs
+// from one processor to the next.
 func token(abi *arch.ABI) string {
 	if platforms(abi) != nil {
 		return "$PLATFORM"
@@ -123,7 +129,8 @@ func token(abi *arch.ABI) string {
 	return "$LIB"
 }
 
-// links lead from what the token becomes (lib64, lib/aarch64-linux-gnu, haswell) to the directory of the ABI whose loader says so.
+// links lead from what the token becomes (lib64, lib/aarch64-linux-gnu, haswell) to the directory
+// of the ABI whose loader says so.
 func links(abi *arch.ABI, all []*arch.ABI) []File {
 	dir := config.PreloadDir + "/" + abi.Name + "/"
 	files := []File{{Name: dir + token(abi), Link: "."}} // musl's
@@ -153,9 +160,10 @@ func Entry(bundle string, abi *arch.ABI, library string) string {
 	return strings.Join([]string{bundle, config.PreloadDir, abi.Name, token(abi), library}, "/")
 }
 
-// Environment is env with the hooks in LD_PRELOAD, for programs of the ABI and those that live beside it: the exec hook, and the uname
-// hook where an identity is configured. They come last, so that what others preload goes on into them. The error says which library
-// the bundle lacks, and where it comes from.
+// Environment is env with the hooks in LD_PRELOAD, for programs of the ABI and those that live
+// beside it: the exec hook, and the uname hook where an identity is configured. They come last, so
+// that what others preload goes on into them. The error says which library the bundle lacks, and
+// where it comes from.
 func Environment(c config.Config, abi *arch.ABI, env []string) ([]string, error) {
 	if strings.ContainsAny(c.Dir, ": \t\n$") {
 		return nil, exit.Errorf(exit.Failed, "preload route: LD_PRELOAD cannot name %q; put the bundle into a directory without spaces, colons and dollar signs", c.Dir)
@@ -221,8 +229,9 @@ func with(env []string, entry string) []string {
 // ErrStatic is why a program is refused.
 var ErrStatic = errors.New("a static program, into which nothing can be loaded")
 
-// Exec execs the program at path as proxy.Exec does, with the hooks in it, and returns only with an error. A static guest program is
-// refused: nothing would be loaded into it, and its first exec would fail for a reason that nobody could see.
+// Exec execs the program at path as proxy.Exec does, with the hooks in it, and returns only with
+// an error. A static guest program is refused: nothing would be loaded into it, and its first exec
+// would fail for a reason that nobody could see.
 func Exec(c farm.Call, path string, argv, env []string) error {
 	req := resolve.Request{Path: path, NoArgv: len(argv) == 0}
 	if len(argv) > 0 {

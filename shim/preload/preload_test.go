@@ -89,8 +89,8 @@ func TestEnvironment(t *testing.T) {
 	assert.ErrorContains(t, err, `cannot name "/b:c"`)
 }
 
-// The sh shim of a plain build's bundle takes the route: what its shell execs by absolute path goes through the emulator, without ptrace and
-// without a farm.
+// The sh shim of a plain build's bundle takes the route: what its shell execs by absolute path
+// goes through the emulator, without ptrace and without a farm.
 func TestThroughSh(t *testing.T) {
 	for _, goarch := range []string{"arm64", "arm"} {
 		t.Run(goarch, func(t *testing.T) {

@@ -1,5 +1,6 @@
-// Package proxy stands in a guest command's place: it finds the guest's file and execs the emulator on it, in the same process. PID,
-// signals, open files and exit status are so the guest's own.
+// Package proxy stands in a guest command's place: it finds the guest's file and execs the
+// emulator on it, in the same process. PID, signals, open files and exit status are so the guest's
+// own.
 package proxy
 
 import (
@@ -19,8 +20,8 @@ func Run(c farm.Call, argv, env []string) error {
 	return Exec(c, c.Guest, argv, env)
 }
 
-// Exec execs the program at path as the kernel would, guest programs through their emulator, and returns only with an error:
-// 126 or 127, as a shell has them.
+// Exec execs the program at path as the kernel would, guest programs through their emulator, and
+// returns only with an error: 126 or 127, as a shell has them.
 func Exec(c farm.Call, path string, argv, env []string) error {
 	req := resolve.Request{Path: path, NoArgv: len(argv) == 0}
 	if len(argv) > 0 {
@@ -45,12 +46,13 @@ func Exec(c farm.Call, path string, argv, env []string) error {
 	return failed(program, sys.Errno(sys.Exec(program, full, env)))
 }
 
-// Resolver tells guests from natives for the bundle: a guest is what the host's kernel cannot load, or what the bundle has an emulator for.
+// Resolver tells guests from natives for the bundle: a guest is what the host's kernel cannot
+// load, or what the bundle has an emulator for.
 func Resolver(c farm.Call) resolve.Resolver { return farm.Resolver(c.Config) }
 
-// Options are the emulator's options for the release that the guest is to see, and the environment to give the emulator. A
-// dynamic emulator would obey the guest's LD_ variables itself: they go to the guest alone; but for values with a comma, which QEMU's
-// -E would split.
+// Options are the emulator's options for the release that the guest is to see, and the environment
+// to give the emulator. A dynamic emulator would obey the guest's LD_ variables itself: they go to
+// the guest alone; but for values with a comma, which QEMU's -E would split.
 func Options(configured identity.Identity, dynamic bool, env []string) (options, rest []string) {
 	release := identity.Spoofed(configured, os.Getenv).Release
 	if release != "" {

@@ -1,5 +1,6 @@
-// Package sh stands in /bin/sh's place: it runs the image's real shell, whichever it is, with the farm first in PATH. The arguments,
-// in every form that sh takes, are the shell's own business and are handed on untouched.
+// Package sh stands in /bin/sh's place: it runs the image's real shell, whichever it is, with the
+// farm first in PATH. The arguments, in every form that sh takes, are the shell's own business and
+// are handed on untouched.
 package sh
 
 import (
@@ -14,7 +15,8 @@ import (
 	"binproxy/shim/proxy"
 )
 
-// shells are where an image's shell is looked for when /bin/sh itself leads to binproxy and no real file was kept.
+// shells are where an image's shell is looked for when /bin/sh itself leads to binproxy and no
+// real file was kept.
 var shells = []string{"/bin/sh", "/usr/bin/sh", "/bin/dash", "/usr/bin/dash", "/bin/bash", "/usr/bin/bash", "/bin/busybox", "/usr/bin/busybox"}
 
 // Run execs the real shell, and returns only with an error: 127 where the image has none.
@@ -41,7 +43,8 @@ func Run(c farm.Call, argv, env []string) error {
 // RouteEnv is the variable that says which route a shell and `binproxy run` take; "" is auto.
 const RouteEnv = "BINPROXY_ROUTE"
 
-// supervise has the shell run by `binproxy run`: every exec from here on is then routed, and where that is refused the farm takes its place.
+// supervise has the shell run by `binproxy run`: every exec from here on is then routed, and where
+// that is refused the farm takes its place.
 func supervise(c farm.Call, shell string, argv, env []string) error {
 	if len(argv) == 0 {
 		argv = []string{shell}
@@ -69,8 +72,9 @@ func isShell(path, self string) bool {
 	return err != nil || !os.SameFile(fi, own)
 }
 
-// WithFarm gives the environment with the farm's counterpart of each directory of its PATH in front of that directory. What is there
-// already, or has no counterpart, is not added; an environment without PATH stays without.
+// WithFarm gives the environment with the farm's counterpart of each directory of its PATH in
+// front of that directory. What is there already, or has no counterpart, is not added; an
+// environment without PATH stays without.
 func WithFarm(c farm.Call, env []string) []string {
 	for i, entry := range env {
 		path, ok := strings.CutPrefix(entry, "PATH=")

@@ -32,7 +32,8 @@ func bundle(t *testing.T, dir, conf string) string {
 	return link
 }
 
-// TestProgram compares the whole program with GNU's in what only a process has: the streams that fail, and the signals.
+// TestProgram compares the whole program with GNU's in what only a process has: the streams that
+// fail, and the signals.
 func TestProgram(t *testing.T) {
 	gnus := filepath.Dir(reference(t))
 	link := bundle(t, t.TempDir(), "")
@@ -132,7 +133,8 @@ func TestNames(t *testing.T) {
 	require.Equal(t, link+": extra operand '"+script+"'\nTry '"+link+" --help' for more information.\n", string(out), "as GNU's uname in a #! line")
 }
 
-// TestMachineOfTheImage: with several emulators, or none named, the image's own programs tell the machine.
+// TestMachineOfTheImage: with several emulators, or none named, the image's own programs tell the
+// machine.
 func TestMachineOfTheImage(t *testing.T) {
 	need.Given(t, runtime.GOARCH != "arm64" && runtime.GOARCH != "arm", "a host to which arm programs are foreign")
 	kernel, err := identity.Kernel()
@@ -169,7 +171,8 @@ func TestMachineOfTheImage(t *testing.T) {
 	}
 }
 
-// inRoot is a command in a root directory of its own; an ordinary user gets there through a user namespace.
+// inRoot is a command in a root directory of its own; an ordinary user gets there through a user
+// namespace.
 func inRoot(t *testing.T, root string, argv ...string) *exec.Cmd {
 	cmd := &exec.Cmd{Path: argv[0], Args: argv, Dir: "/", Env: []string{}}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: root}
@@ -195,7 +198,8 @@ func TestEmulatedMachines(t *testing.T) {
 	}
 }
 
-// TestGuestSeesTheRelease runs an emulated program through a farm: the emulator tells it the same release.
+// TestGuestSeesTheRelease runs an emulated program through a farm: the emulator tells it the same
+// release.
 func TestGuestSeesTheRelease(t *testing.T) {
 	emulator := need.Emulator(t, "aarch64")
 	dir := t.TempDir()

@@ -1,7 +1,9 @@
-// Package uname stands in uname's place: GNU coreutils' uname, byte for byte, with the identity that it was told to tell.
+// Package uname stands in uname's place: GNU coreutils' uname, byte for byte, with the identity
+// that it was told to tell.
 //
-// The reference is coreutils 9.1 (Debian 12's) in the C locale, its getopt_long and its closing of stdout included. What is printed
-// comes from the environment, the bundle's file or the running kernel (emu/identity); the machine is the guest's.
+// The reference is coreutils 9.1 (Debian 12's) in the C locale, its getopt_long and its closing of
+// stdout included. What is printed comes from the environment, the bundle's file or the running
+// kernel (emu/identity); the machine is the guest's.
 package uname
 
 import (
@@ -22,7 +24,8 @@ import (
 // failure is the one status that GNU's uname has for every failure.
 const failure = 1
 
-// unknown is what GNU's uname says of the processor and the hardware platform on Linux; operatingSystem is compiled in.
+// unknown is what GNU's uname says of the processor and the hardware platform on Linux;
+// operatingSystem is compiled in.
 const (
 	unknown         = "unknown"
 	operatingSystem = "GNU/Linux"
@@ -34,7 +37,8 @@ type answer struct {
 	status         int
 }
 
-// Run prints what the arguments ask for. The error has uname's status; it has a message only where binproxy itself failed.
+// Run prints what the arguments ask for. The error has uname's status; it has a message only where
+// binproxy itself failed.
 func Run(c farm.Call, argv []string) error {
 	_, posixly := os.LookupEnv("POSIXLY_CORRECT")
 	a, err := respond(argv, posixly, func() (identity.Identity, error) { return told(c) })
@@ -92,8 +96,8 @@ func told(c farm.Call) (identity.Identity, error) {
 	return i.Over(kernel), i.Check()
 }
 
-// machine is what uname(2) tells the guest; "" for the kernel's own word. With one emulator it is that one's arch, else that of
-// the image's own programs.
+// machine is what uname(2) tells the guest; "" for the kernel's own word. With one emulator it is
+// that one's arch, else that of the image's own programs.
 func machine(c farm.Call) string {
 	if len(c.Config.Emulators) == 1 {
 		return emulated(c.Config.Emulators[0])

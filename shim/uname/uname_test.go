@@ -59,7 +59,8 @@ func subset(n int) []byte {
 	return picked
 }
 
-// TestEverySubset compares all 512 subsets of the options with GNU's uname: as one cluster, backwards, and as long names.
+// TestEverySubset compares all 512 subsets of the options with GNU's uname: as one cluster,
+// backwards, and as long names.
 func TestEverySubset(t *testing.T) {
 	path := reference(t)
 	for n := range 1 << len(letters) {
@@ -92,7 +93,8 @@ func longest(letter byte) string {
 	return name
 }
 
-// TestEverySubsetSpoofed does the same with a spoofed identity: GNU's uname is told it by a preloaded uname(2).
+// TestEverySubsetSpoofed does the same with a spoofed identity: GNU's uname is told it by a
+// preloaded uname(2).
 func TestEverySubsetSpoofed(t *testing.T) {
 	path := reference(t)
 	fake := identity.Identity{Sysname: "Lin ux", Nodename: "unknown", Release: "4.15.0-112-generic", Version: "#113 SMP  Debian", Machine: "armv7l"}
@@ -138,7 +140,8 @@ func TestAbbreviations(t *testing.T) {
 	}
 }
 
-// TestEveryByte compares an operand and an option of each byte: the quoting of what no terminal should get.
+// TestEveryByte compares an operand and an option of each byte: the quoting of what no terminal
+// should get.
 func TestEveryByte(t *testing.T) {
 	path := reference(t)
 	for c := 1; c < 256; c++ {

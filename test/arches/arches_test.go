@@ -47,7 +47,8 @@ func TestEveryArchitecture(t *testing.T) {
 	program := built.Binproxy(t)
 	for _, a := range archs {
 		t.Run(a.arch, func(t *testing.T) {
-			if !slices.Contains([]string{"arm64", "armhf", "s390x"}, a.arch) { // of either size, and either order
+			// of either size, and either order
+			if !slices.Contains([]string{"arm64", "armhf", "s390x"}, a.arch) {
 				need.Long(t)
 			}
 			t.Parallel()
@@ -57,7 +58,8 @@ func TestEveryArchitecture(t *testing.T) {
 			dir := writable(t, root(t, a.suite, a.arch))
 			isOf(t, abi, dir)
 			run := func(args ...string) (string, string, int) {
-				// i386 is run by an emulator because it is asked for: the host could run it itself.
+				// i386 is run by an emulator because it is asked for: the host could run it
+				// itself.
 				return output(t, program, append([]string{"run", "--root", dir, "--arch", a.arch, "--emulator", emulator, "--route", "supervise"}, args...)...)
 			}
 			for _, b := range behaviours {

@@ -15,8 +15,9 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// What `ADD FILE /bin/sh` does to an image in which /bin/sh is a link: Docker's two builders write through it and so replace the shell itself,
-// Alpine's whole busybox at that; buildah replaces the link. docs/farm.md says so, and nothing of binproxy depends on it.
+// What `ADD FILE /bin/sh` does to an image in which /bin/sh is a link: Docker's two builders write
+// through it and so replace the shell itself, Alpine's whole busybox at that; buildah replaces the
+// link. docs/farm.md says so, and nothing of binproxy depends on it.
 func TestAddBinSh(t *testing.T) {
 	for _, tt := range []struct {
 		name, bin, sh, shell string
@@ -52,7 +53,8 @@ func TestAddBinSh(t *testing.T) {
 	}
 }
 
-// linkedShell is a root of three files: the shell, the link sh to it, and, where bin is not "", the link /bin to bin.
+// linkedShell is a root of three files: the shell, the link sh to it, and, where bin is not "",
+// the link /bin to bin.
 func linkedShell(t *testing.T, bin, sh, shell string) []byte {
 	t.Helper()
 	var b bytes.Buffer

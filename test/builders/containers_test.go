@@ -1,5 +1,5 @@
-// Package builders builds images of other architectures with the builders that people use, and compares what each line
-// of their Dockerfiles says with what a native image says.
+// Package builders builds images of other architectures with the builders that people use, and
+// compares what each line of their Dockerfiles says with what a native image says.
 package builders
 
 import (

@@ -83,7 +83,8 @@ func TestFinishedImage(t *testing.T) {
 	})
 }
 
-// binproxy is the container's first process: it runs whatever CMD says, reaps what is left behind, and hands on the signal of `docker stop`.
+// binproxy is the container's first process: it runs whatever CMD says, reaps what is left behind,
+// and hands on the signal of `docker stop`.
 func TestEntrypoint(t *testing.T) {
 	b, engine := lab.Classic(t), lab.SharedEngine(t)
 	image := lab.MustBuild(t, b, build(t, b, buildContext(t), from+add+"ENTRYPOINT [\"/binproxy/binproxy\", \"run\", \"--\"]\nCMD [\"/bin/uname\", \"-rm\"]\n")).Image
@@ -136,8 +137,8 @@ func TestExample(t *testing.T) {
 	})
 }
 
-// With BuildKit the bundle can be mounted for the lines that need it: no layer has anything of it but, with Docker 20.10, the empty directory
-// that it was mounted on.
+// With BuildKit the bundle can be mounted for the lines that need it: no layer has anything of it
+// but, with Docker 20.10, the empty directory that it was mounted on.
 func TestMount(t *testing.T) {
 	b := lab.BuildKit(t)
 	dockerfile := "ARG BASE\nFROM --platform=linux/arm64 $BASE AS routed\n" + add + "RUN [\"/binproxy/binproxy\", \"install\", \"--no-sh\"]\n" +

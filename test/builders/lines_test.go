@@ -15,8 +15,9 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// A line is a RUN line. Those that call a program by an absolute path from within a guest program, or through a `#!` line, need its
-// link in the program's own place; a farm in PATH does for the others.
+// A line is a RUN line. Those that call a program by an absolute path from within a guest program,
+// or through a `#!` line, need its link in the program's own place; a farm in PATH does for the
+// others.
 type line struct {
 	text    string
 	inPlace bool
@@ -102,7 +103,8 @@ func compare(t *testing.T, guest string, works func(line) bool, native, said map
 	}
 }
 
-// nativeOutputs are what the lines say in an image of the host's own architecture, without binproxy.
+// nativeOutputs are what the lines say in an image of the host's own architecture, without
+// binproxy.
 func nativeOutputs(t *testing.T, b lab.Builder, context string) map[string]string {
 	t.Helper()
 	base := b.Base(t, arch.Host().Debian)

@@ -60,7 +60,8 @@ func emulator(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(args[1], need.Emulator(tb(ts), args[0]))
 }
 
-// dynamic QEMU VAR: sets VAR to a dynamically linked emulator's path, or skips the script where the distribution has only static ones.
+// dynamic QEMU VAR: sets VAR to a dynamically linked emulator's path, or skips the script where
+// the distribution has only static ones.
 func dynamic(ts *testscript.TestScript, neg bool, args []string) {
 	path := need.Program(tb(ts), "qemu-"+args[0], "qemu-user")
 	f, err := os.Open(path)
@@ -77,7 +78,8 @@ func guest(ts *testscript.TestScript, neg bool, args []string) {
 	built.Guest(tb(ts), args[0], ts.MkAbs(args[1]), ts.MkAbs(args[2]))
 }
 
-// status N COMMAND...: runs the command, checks its exit status, and leaves its output for stdout and stderr to look at.
+// status N COMMAND...: runs the command, checks its exit status, and leaves its output for stdout
+// and stderr to look at.
 func status(ts *testscript.TestScript, neg bool, args []string) {
 	err := ts.Exec(args[1], args[2:]...)
 	got := "0"

@@ -25,7 +25,8 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// apk finds Alpine's package manager, which no Debian release has: the test runs where somebody has put it into PATH.
+// apk finds Alpine's package manager, which no Debian release has: the test runs where somebody
+// has put it into PATH.
 func apk(t *testing.T) string {
 	path, err := exec.LookPath("apk")
 	need.Given(t, err == nil, "apk in PATH, of Alpine's apk-tools; no Debian package has it")
@@ -48,7 +49,8 @@ func newAPKKey(t *testing.T, dir string) apkKey {
 	return apkKey{key, dir + "/keys"}
 }
 
-// signed is the data with its signature before it: a tar of its own, packed by itself, that does not end.
+// signed is the data with its signature before it: a tar of its own, packed by itself, that does
+// not end.
 func (k apkKey) signed(t *testing.T, data []byte) []byte {
 	sum := sha256.Sum256(data)
 	signature, err := rsa.SignPKCS1v15(rand.Reader, k.private, crypto.SHA256, sum[:])
@@ -91,8 +93,8 @@ func segment(t *testing.T, last bool, files ...apkFile) []byte {
 	return b.Bytes()
 }
 
-// apks makes a repository of aarch64 packages: busybox as the shell, and one whose script says which machine it runs on. They are signed, and so is the
-// index, which apk makes.
+// apks makes a repository of aarch64 packages: busybox as the shell, and one whose script says
+// which machine it runs on. They are signed, and so is the index, which apk makes.
 func apks(t *testing.T, k apkKey, dir, busybox string) (mirror string) {
 	shell, err := os.ReadFile(busybox)
 	require.NoError(t, err)
@@ -119,8 +121,8 @@ func apks(t *testing.T, k apkKey, dir, busybox string) (mirror string) {
 	return mirror
 }
 
-// Alpine's apk makes a root of a small repository of aarch64 packages, one of which has a script that runs in the root, by either route; a signature by
-// another key ends it.
+// Alpine's apk makes a root of a small repository of aarch64 packages, one of which has a script
+// that runs in the root, by either route; a signature by another key ends it.
 func TestAPK(t *testing.T) {
 	w := root(t)
 	apk(t)

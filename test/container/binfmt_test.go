@@ -22,7 +22,8 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// crossPackages are Debian's C libraries of other architectures, for all of them from the same mirror: their loader is a program that runs by itself.
+// crossPackages are Debian's C libraries of other architectures, for all of them from the same
+// mirror: their loader is a program that runs by itself.
 var crossPackages = map[string]string{
 	"aarch64": "libc6-arm64-cross", "alpha": "libc6.1-alpha-cross", "armhf": "libc6-armhf-cross", "armel": "libc6-armel-cross", "hppa": "libc6-hppa-cross",
 	"m68k": "libc6-m68k-cross", "mips": "libc6-mips-cross", "mipsel": "libc6-mipsel-cross", "mips64": "libc6-mips64-cross", "mips64el": "libc6-mips64el-cross",
@@ -30,7 +31,8 @@ var crossPackages = map[string]string{
 	"ppc64le": "libc6-ppc64el-cross", "riscv64": "libc6-riscv64-cross", "s390x": "libc6-s390x-cross", "sh4": "libc6-sh4-cross", "sparc64": "libc6-sparc64-cross",
 }
 
-// Entries as conf prints them are taken by the kernel and recognise Debian's programs of their architecture, and not the others'.
+// Entries as conf prints them are taken by the kernel and recognise Debian's programs of their
+// architecture, and not the others'.
 func TestEntriesRecogniseDebiansPrograms(t *testing.T) {
 	need.Long(t) // it fetches a C library for each of nineteen ABIs
 	w := root(t)
@@ -48,7 +50,8 @@ func TestEntriesRecogniseDebiansPrograms(t *testing.T) {
 			cmd := exec.Command(program, "--version")
 			err := cmd.Run()
 			if arch.Get(other).QEMU == abi.QEMU {
-				// QEMU 7.2 now and then loses an sh4 loader to a segmentation fault; the kernel has then recognised it all the same.
+				// QEMU 7.2 now and then loses an sh4 loader to a segmentation fault; the kernel
+				// has then recognised it all the same.
 				assert.NotNil(t, cmd.ProcessState, "%s with the entry of %s: %v", program, name, err)
 			} else {
 				assert.ErrorIs(t, err, syscall.ENOEXEC, "%s with the entry of %s", program, name)
@@ -146,7 +149,8 @@ func TestStatus(t *testing.T) {
 	require.NoError(t, registry.Unregister("theirs"))
 }
 
-// A program of another architecture runs in a user namespace; the host's entries are the same afterwards, and without it the program does not run.
+// A program of another architecture runs in a user namespace; the host's entries are the same
+// afterwards, and without it the program does not run.
 func TestUserns(t *testing.T) {
 	for name, w := range map[string]who{"root": root(t), "user": user(t)} {
 		t.Run(name, func(t *testing.T) {

@@ -23,7 +23,8 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// everything makes TestDebian take Debian's packages as they are, and all of minbase: half an hour on two processors.
+// everything makes TestDebian take Debian's packages as they are, and all of minbase: half an hour
+// on two processors.
 const everything = "BINPROXY_TEST_EVERYTHING"
 
 // both runs a test as root and as the ordinary user.
@@ -41,7 +42,8 @@ func assertMade(t *testing.T, dir string) {
 	assert.Empty(t, left)
 }
 
-// mmSmall is what mmdebstrap, which can make less than debootstrap, makes: enough to be in, with maintainer scripts that run in it.
+// mmSmall is what mmdebstrap, which can make less than debootstrap, makes: enough to be in, with
+// maintainer scripts that run in it.
 var mmSmall = []string{"base-files", "base-passwd", "coreutils", "dash", "diffutils", "grep", "libc-bin", "mawk", "sed", "tar"}
 
 // debianRoot is one that a bootstrapper makes.
@@ -67,7 +69,8 @@ func (d debianRoot) make(t *testing.T, w who, dir string) {
 // source are the options that say where the packages come from, and which.
 func (d debianRoot) source(t *testing.T, dir string) []string {
 	if d.whole && d.from == "mmdebstrap" {
-		// It installs usrmerge, and all the Perl behind that, which debootstrap's root has not: they come from Debian's mirror.
+		// It installs usrmerge, and all the Perl behind that, which debootstrap's root has not:
+		// they come from Debian's mirror.
 		debs.Network(t)
 		mirror, err := apt.Mirror(t.Context())
 		require.NoError(t, err)
@@ -82,8 +85,8 @@ func (d debianRoot) source(t *testing.T, dir string) []string {
 	return append(args, copied(mirror), "--variant", "custom", "--include", strings.Join(mmSmall, ","))
 }
 
-// Debian by either bootstrapper, of both architectures, as root and as an ordinary user, by the kernel and by a supervisor; nothing is registered with the
-// host. Each is a root to live in.
+// Debian by either bootstrapper, of both architectures, as root and as an ordinary user, by the
+// kernel and by a supervisor; nothing is registered with the host. Each is a root to live in.
 func TestDebian(t *testing.T) {
 	machines := map[string]string{"arm64": "aarch64", "armhf": "armv7l"}
 	routes := []string{"", bootstrap.RouteSupervise}
@@ -120,7 +123,8 @@ func TestDebian(t *testing.T) {
 	}
 }
 
-// copied is the mirror in the form that apt copies packages from: what mmdebstrap wants of one that the root does not see.
+// copied is the mirror in the form that apt copies packages from: what mmdebstrap wants of one
+// that the root does not see.
 func copied(mirror string) string { return "copy" + strings.TrimPrefix(mirror, "file") }
 
 // in makes the command run in the caller's home; root's is that of everybody.
@@ -129,7 +133,8 @@ func in(w who, cmd *exec.Cmd) *exec.Cmd {
 	return cmd
 }
 
-// A signature that does not verify ends the run, with every bootstrapper; what is left says what it is, and can be removed.
+// A signature that does not verify ends the run, with every bootstrapper; what is left says what
+// it is, and can be removed.
 func TestUnsignedEndsIt(t *testing.T) {
 	w := root(t)
 	dir := w.dir()
@@ -185,7 +190,8 @@ func TestRPM(t *testing.T) {
 	}
 }
 
-// What buildah writes, as an OCI layout and as docker save does: a layer on another one, with whiteouts.
+// What buildah writes, as an OCI layout and as docker save does: a layer on another one, with
+// whiteouts.
 func TestImages(t *testing.T) {
 	both(t, func(t *testing.T, w who) {
 		dir := w.dir()
@@ -320,8 +326,8 @@ func TestBootstrapRefusals(t *testing.T) {
 	assert.Empty(t, left)
 }
 
-// Where the kernel cannot be told of the emulator (here, since its path is too long for an entry), a supervisor takes its place, unless
-// that was not asked for.
+// Where the kernel cannot be told of the emulator (here, since its path is too long for an entry),
+// a supervisor takes its place, unless that was not asked for.
 func TestSupervisorTakesThePlace(t *testing.T) {
 	w := user(t)
 	dir := w.dir()

@@ -49,7 +49,8 @@ func (w who) smallRoot() string {
 	return dir
 }
 
-// The container is lived in: as oneself, in one's own directory, with the login shell of that root; what is wanted besides is bound.
+// The container is lived in: as oneself, in one's own directory, with the login shell of that
+// root; what is wanted besides is bound.
 func TestEnter(t *testing.T) {
 	both(t, func(t *testing.T, w who) {
 		dir := w.smallRoot()
@@ -106,7 +107,8 @@ func TestEnter(t *testing.T) {
 	})
 }
 
-// staysWhileInUse shows that a container is not removed while something runs in it; the list then has the state.
+// staysWhileInUse shows that a container is not removed while something runs in it; the list then
+// has the state.
 func staysWhileInUse(t *testing.T, w who, name, state string) {
 	t.Helper()
 	listed := func(state string) {
@@ -121,7 +123,8 @@ func staysWhileInUse(t *testing.T, w who, name, state string) {
 	listed("idle")
 }
 
-// What an ordinary user does changes nothing outside DIR and XDG_RUNTIME_DIR, and there nothing stays of it but the places for mounts.
+// What an ordinary user does changes nothing outside DIR and XDG_RUNTIME_DIR, and there nothing
+// stays of it but the places for mounts.
 func TestUserChangesNothingElse(t *testing.T) {
 	w := user(t)
 	dir := w.smallRoot()
@@ -136,7 +139,8 @@ func TestUserChangesNothingElse(t *testing.T) {
 		}
 		return seen
 	}
-	w.does("binfmt", "--userns", "--", "true") // whatever a first start of the program makes is there
+	// whatever a first start of the program makes is there
+	w.does("binfmt", "--userns", "--", "true")
 	before := all()
 	w.does("container", "create", "--arch", "arm64", "--location", dir, "--release", "4.15.0")
 	assert.Equal(t, "aarch64\n", w.does("container", "enter", "aarch64", "--", "uname", "-m"))
@@ -155,7 +159,8 @@ func TestUserChangesNothingElse(t *testing.T) {
 	assert.Empty(t, left)
 }
 
-// An ordinary user's container can go by the host's entry, too: before Linux 6.7 there is nothing else. So does one of the host's own architecture.
+// An ordinary user's container can go by the host's entry, too: before Linux 6.7 there is nothing
+// else. So does one of the host's own architecture.
 func TestUserByHostsEntry(t *testing.T) {
 	w := user(t)
 	dir := w.smallRoot()
@@ -170,7 +175,8 @@ func TestUserByHostsEntry(t *testing.T) {
 	w.does("container", "remove", "aarch64")
 	assert.Equal(t, before, host.Mounts(t))
 
-	built.Guest(t, runtime.GOARCH, "./testdata/whoami", dir+"/bin/busybox") // which /bin/sh leads to
+	// which /bin/sh leads to
+	built.Guest(t, runtime.GOARCH, "./testdata/whoami", dir+"/bin/busybox")
 	native := arch.Host().Name
 	assert.Contains(t, w.does("container", "create", "--arch", native, "--location", dir), "route native")
 	assert.Regexp(t, "^0 ", w.does("container", "enter", native, "--user", "root", "--", "/bin/sh"))
@@ -231,7 +237,8 @@ func TestKilledCreate(t *testing.T) {
 	})
 }
 
-// bootstrapped is a Debian root of arm64 that `binproxy bootstrap` made by debootstrap, fresh for the test; it is made once, and kept in the cache.
+// bootstrapped is a Debian root of arm64 that `binproxy bootstrap` made by debootstrap, fresh for
+// the test; it is made once, and kept in the cache.
 func bootstrapped(t *testing.T, w who) string {
 	t.Helper()
 	made := debianRoot{from: "debootstrap", arch: "arm64", whole: true}
@@ -261,8 +268,9 @@ func bootstrapped(t *testing.T, w who) string {
 	return dir
 }
 
-// The post's walk, with our commands: a root by debootstrap, a container with it, by the host's entry, or for an ordinary user by one of his own; a program
-// built inside; a package that brings the emulator's own path; and on.
+// The post's walk, with our commands: a root by debootstrap, a container with it, by the host's
+// entry, or for an ordinary user by one of his own; a program built inside; a package that brings
+// the emulator's own path; and on.
 func TestWalk(t *testing.T) {
 	need.Long(t)
 	need.Program(t, "debootstrap", "debootstrap")
@@ -301,7 +309,8 @@ func walk(t *testing.T, w who, route, nsenter string) {
 	require.NoError(t, os.WriteFile(at+"/tmp/hello.c", []byte("#include <stdio.h>\nint main(void) { puts(\"built inside\"); return 0; }\n"), 0o644))
 	assert.Equal(t, "built inside\n", inside("tcc -o /tmp/hello /tmp/hello.c; /tmp/hello"))
 
-	// The post's case: Debian's package that has an emulator of that very path, and scripts which would register it.
+	// The post's case: Debian's package that has an emulator of that very path, and scripts which
+	// would register it.
 	own, err := os.ReadFile(need.Emulator(t, "aarch64"))
 	require.NoError(t, err)
 	require.NoError(t, exec.Command("cp", qemuUserStatic(t), at+"/tmp/qemu.deb").Run())
@@ -315,7 +324,8 @@ func walk(t *testing.T, w who, route, nsenter string) {
 	assert.Equal(t, "built inside\n", inside("dpkg --purge qemu-user-static >/dev/null; /tmp/hello"))
 }
 
-// qemuUserStatic is Debian's package of arm64 with its scripts as they are, but with the one emulator only that a container of arm64 has.
+// qemuUserStatic is Debian's package of arm64 with its scripts as they are, but with the one
+// emulator only that a container of arm64 has.
 func qemuUserStatic(t *testing.T) string {
 	deb := filepath.Join(t.TempDir(), "qemu.deb")
 	script := `set -e

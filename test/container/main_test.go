@@ -1,5 +1,6 @@
-// Package container tests architecture emulation containers with the whole program: binfmt_misc entries, bootstrapped roots, containers to live in. All of it happens
-// in a host of its own (test/host); the machine stays as it is.
+// Package container tests architecture emulation containers with the whole program: binfmt_misc
+// entries, bootstrapped roots, containers to live in. All of it happens in a host of its own
+// (test/host); the machine stays as it is.
 package container
 
 import (
@@ -76,7 +77,8 @@ func (w who) program(name string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// dir is a fresh directory of the one who runs, on a file system with room. It is removed in the end, whoever then owns what is in it.
+// dir is a fresh directory of the one who runs, on a file system with room. It is removed in the
+// end, whoever then owns what is in it.
 func (w who) dir() string {
 	dir, err := os.MkdirTemp("", "container-")
 	require.NoError(w.t, err)

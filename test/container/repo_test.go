@@ -52,9 +52,11 @@ const suite = lab.Suite
 var small = []string{"apt", "base-files", "base-passwd", "coreutils", "dash", "debianutils", "diffutils", "dpkg", "findutils", "grep", "gzip", "libc-bin", "mawk",
 	"perl-base", "sed", "tar", "usr-is-merged"}
 
-// debian makes a Debian repository of one architecture in the directory, under an index that this makes and signs: the packages of minbase as they
-// are, or, for whole false, Debian's own contents and scripts packed anew for speed: not compressed, since it is the emulated dpkg that unpacks, without manuals
-// and translations, and with nothing required but small. It is kept in the cache, unsigned.
+// debian makes a Debian repository of one architecture in the directory, under an index that this
+// makes and signs: the packages of minbase as they are, or, for whole false, Debian's own contents
+// and scripts packed anew for speed: not compressed, since it is the emulated dpkg that unpacks,
+// without manuals and translations, and with nothing required but small. It is kept in the cache,
+// unsigned.
 func debian(t testing.TB, arch string, s signer, whole bool) (mirror string) {
 	t.Helper()
 	repo := repository(t, arch, whole).For(t)
@@ -154,8 +156,8 @@ func repack(t testing.TB, script, path string, held *os.File) {
 	require.NoError(t, err, "%s", out)
 }
 
-// rpms makes a repository of aarch64 packages: busybox as the shell, and one whose script says which machine it runs on. They are signed, and so is the
-// index.
+// rpms makes a repository of aarch64 packages: busybox as the shell, and one whose script says
+// which machine it runs on. They are signed, and so is the index.
 func rpms(t testing.TB, s signer, dir, busybox string) (url string) {
 	t.Helper()
 	rpmbuild := need.Program(t, "rpmbuild", "rpm")

@@ -17,7 +17,8 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// A container whose programs a supervisor routes: nothing is registered, in no namespace, and the emulator is kept where no rm on the host reaches it.
+// A container whose programs a supervisor routes: nothing is registered, in no namespace, and the
+// emulator is kept where no rm on the host reaches it.
 func TestSupervisedContainer(t *testing.T) {
 	both(t, func(t *testing.T, w who) {
 		dir, own := w.smallRoot(), w.dir()
@@ -67,8 +68,8 @@ func TestSupervisedContainer(t *testing.T) {
 	})
 }
 
-// Where the kernel takes no entry of the container's own (here: one whose emulator has too long a name) a supervisor takes its place, unless the
-// route was asked for, or the host has an entry.
+// Where the kernel takes no entry of the container's own (here: one whose emulator has too long a
+// name) a supervisor takes its place, unless the route was asked for, or the host has an entry.
 func TestContainerWithoutBinfmt(t *testing.T) {
 	both(t, func(t *testing.T, w who) {
 		dir := w.smallRoot()

@@ -1,4 +1,5 @@
-// Package doctor checks on restricted machines what `binproxy doctor` says, and that `binproxy run` does what it says.
+// Package doctor checks on restricted machines what `binproxy doctor` says, and that
+// `binproxy run` does what it says.
 package doctor
 
 import (
@@ -35,7 +36,8 @@ type report struct {
 	}
 }
 
-// bench is a bundle without an emulator in it, that any user may read, and a program of the guest's.
+// bench is a bundle without an emulator in it, that any user may read, and a program of the
+// guest's.
 type bench struct {
 	t                         *testing.T
 	binproxy, restrict, guest string
@@ -175,7 +177,8 @@ func TestNoWayAroundTheSupervisor(t *testing.T) {
 	assert.Contains(t, stderr, "only they and uname are told the identity")
 }
 
-// The host runs i386 programs without an emulator: the kernel's route, unless something needs the supervisor.
+// The host runs i386 programs without an emulator: the kernel's route, unless something needs the
+// supervisor.
 func TestAutoTakesTheKernel(t *testing.T) {
 	need.Given(t, arch.Host().Name == "x86_64", "an amd64 host")
 	b := newBench(t)
@@ -195,7 +198,8 @@ func TestAutoTakesTheKernel(t *testing.T) {
 	}
 }
 
-// Inside of a supervised tree there is nothing to set up, and doctor says why there can be no second supervisor.
+// Inside of a supervised tree there is nothing to set up, and doctor says why there can be no
+// second supervisor.
 func TestInsideASupervisor(t *testing.T) {
 	need.Emulator(t, "aarch64")
 	b := newBench(t)
@@ -209,7 +213,8 @@ func TestInsideASupervisor(t *testing.T) {
 	assert.Contains(t, stdout, "auto takes supervise: a supervisor already routes every exec of this process")
 }
 
-// An entry in binfmt_misc is the kernel's route: here that of a user namespace, which stands for a host's.
+// An entry in binfmt_misc is the kernel's route: here that of a user namespace, which stands for a
+// host's.
 func TestAutoTakesAnEntry(t *testing.T) {
 	emulator := need.Emulator(t, "aarch64")
 	unshare := need.Program(t, "unshare", "util-linux")

@@ -1,5 +1,6 @@
-// Package execs compares every way to exec a guest program under supervision with the same under the kernel's own binfmt_misc, which a user
-// namespace of its own gives without touching the host (Linux 6.7).
+// Package execs compares every way to exec a guest program under supervision with the same under
+// the kernel's own binfmt_misc, which a user namespace of its own gives without touching the host
+// (Linux 6.7).
 package execs
 
 import (
@@ -36,8 +37,8 @@ var kinds = []kind{
 	{"arm dynamic", "arm", "arm-linux-gnueabihf-gcc", "gcc-arm-linux-gnueabihf", nil, "/usr/arm-linux-gnueabihf"},
 }
 
-// referenceEnv makes the test binary the reference: it mounts a binfmt_misc of its user namespace, registers the emulators that its
-// arguments name up to "--", and execs the rest.
+// referenceEnv makes the test binary the reference: it mounts a binfmt_misc of its user namespace,
+// registers the emulators that its arguments name up to "--", and execs the rest.
 const referenceEnv = "BINPROXY_TEST_REFERENCE"
 
 func TestMain(m *testing.M) {
@@ -101,7 +102,8 @@ func runIn(t *testing.T, dir string, env []string, attr *syscall.SysProcAttr, ar
 	return outcome{code, strings.Split(strings.TrimSpace(out.String()), "\n")}
 }
 
-// namespace is a user namespace with the ids that we may give it: an ordinary user is root there, or could not register anything.
+// namespace is a user namespace with the ids that we may give it: an ordinary user is root there,
+// or could not register anything.
 func namespace() *syscall.SysProcAttr {
 	size := 1
 	if os.Geteuid() == 0 {

@@ -13,7 +13,8 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// As many bytes of arguments fit as for a native program: the supervisor takes nothing of the kernel's limit.
+// As many bytes of arguments fit as for a native program: the supervisor takes nothing of the
+// kernel's limit.
 func TestLimit(t *testing.T) {
 	b := newBench(t, kinds[0])
 	limit := func(program string) (n int) {
@@ -26,7 +27,8 @@ func TestLimit(t *testing.T) {
 	require.InDelta(t, limit("@/native"), limit("@/probe"), 64)
 }
 
-// A 32-bit native program, with system calls and registers of its own, executes guests as others do.
+// A 32-bit native program, with system calls and registers of its own, executes guests as others
+// do.
 func TestCompat(t *testing.T) {
 	b := newBench(t, kinds[0])
 	object, program := filepath.Join(b.dir, "compat.o"), filepath.Join(b.dir, "compat")

@@ -227,7 +227,8 @@ func TestForkBomb(t *testing.T) {
 	require.Equal(t, 0, r.status(t))
 }
 
-// Processes are killed at every moment of an exec; the others go on, and nothing is left in the supervisor.
+// Processes are killed at every moment of an exec; the others go on, and nothing is left in the
+// supervisor.
 func TestKilledTracees(t *testing.T) {
 	a := actor(t)
 	r := start(t, "sh", "-c", fmt.Sprintf("while :; do %[1]s spawns 30 %[1]s exits; done", a))

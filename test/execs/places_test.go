@@ -13,14 +13,17 @@ import (
 	"binproxy/emu/sys"
 )
 
-// placeEnv makes the test binary one of the places that a supervisor may find itself in, and exec its arguments there.
+// placeEnv makes the test binary one of the places that a supervisor may find itself in, and exec
+// its arguments there.
 const placeEnv = "BINPROXY_TEST_PLACE"
 
 // The places.
 const (
-	container = "container" // root as in Docker's builds: without CAP_SYS_PTRACE and CAP_SYS_ADMIN, process_vm_readv and its sibling refused
-	old       = "old"       // a kernel, or a filter, without openat2 and faccessat2
-	listener  = "listener"  // under a filter that has a listener already
+	// root as in Docker's builds: without CAP_SYS_PTRACE and CAP_SYS_ADMIN, process_vm_readv and
+	// its sibling refused
+	container = "container"
+	old       = "old"      // a kernel, or a filter, without openat2 and faccessat2
+	listener  = "listener" // under a filter that has a listener already
 )
 
 func confine(place string, argv []string) error {

@@ -11,7 +11,8 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// execCase is one exec. The first word of args is the program that execs, the others are the probe's.
+// execCase is one exec. The first word of args is the program that execs, the others are the
+// probe's.
 type execCase struct {
 	name string
 	args []string
@@ -19,12 +20,14 @@ type execCase struct {
 	root bool     // needs root
 	not  []string // places where it cannot be the same: see docs/supervise.md
 
-	// native tells that the reference is what the kernel does with the native probe in place of the guest's, for the reason given: there the
-	// kernel's binfmt_misc, or the emulator with it, is further from the real architecture than we are.
+	// native tells that the reference is what the kernel does with the native probe in place of
+	// the guest's, for the reason given: there the kernel's binfmt_misc, or the emulator with it,
+	// is further from the real architecture than we are.
 	native string
 
-	// differs lists the fields that are not the reference's on purpose. docs/supervise.md says why: "execfn", because the emulator has one path for
-	// AT_EXECFN and for /proc/self/exe, and the latter is the one that programs use; "exe", because it can only be answered by a path.
+	// differs lists the fields that are not the reference's on purpose. docs/supervise.md says
+	// why: "execfn", because the emulator has one path for AT_EXECFN and for /proc/self/exe, and
+	// the latter is the one that programs use; "exe", because it can only be answered by a path.
 	differs []string
 }
 

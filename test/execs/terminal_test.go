@@ -88,7 +88,8 @@ func (term *terminal) send(t *testing.T, text string) {
 	require.NoError(t, err)
 }
 
-// Keys, a window's size and a shell's job control reach the command as if it had been started by the shell itself.
+// Keys, a window's size and a shell's job control reach the command as if it had been started by
+// the shell itself.
 func TestTerminal(t *testing.T) {
 	a := actor(t)
 	term := newTerminal(t)

@@ -1,5 +1,6 @@
-// Package gostd runs the Go standard library's own tests of execs, files, system calls and signals, built for arm64, under the supervised
-// route and under the kernel's binfmt_misc (a user namespace's), and compares which of them pass.
+// Package gostd runs the Go standard library's own tests of execs, files, system calls and
+// signals, built for arm64, under the supervised route and under the kernel's binfmt_misc (a user
+// namespace's), and compares which of them pass.
 package gostd
 
 import (
@@ -91,11 +92,12 @@ func (s suite) outcomes(t *testing.T, route string, pattern ...string) map[strin
 	return results
 }
 
-var result = regexp.MustCompile(`--- (PASS|FAIL|SKIP): ([^\s/]+) \(`) // a test's, without its subtests
+// a test's, without its subtests
+var result = regexp.MustCompile(`--- (PASS|FAIL|SKIP): ([^\s/]+) \(`)
 
-// differing are the tests whose outcome is not the reference's. What the reference skips, it cannot
-// say: a user namespace forbids some. Nor can an ordinary user's run say what it skips: in the
-// reference's namespace that user is root.
+// differing are the tests whose outcome is not the reference's. What the reference skips, it
+// cannot say: a user namespace forbids some. Nor can an ordinary user's run say what it skips: in
+// the reference's namespace that user is root.
 func differing(reference, ours map[string]string) []string {
 	var names []string
 	for name, outcome := range ours {

@@ -22,8 +22,8 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// Entry is one entry of an archive: a directory where the name ends in "/", a link where one of the
-// two is set, else a file.
+// Entry is one entry of an archive: a directory where the name ends in "/", a link where one of
+// the two is set, else a file.
 type Entry struct {
 	Name, HardLink, SymLink string
 	Body                    []byte

@@ -116,7 +116,8 @@ func TestCheckPython(t *testing.T) {
 	require.Zero(t, status)
 }
 
-// musl says its version in no sentence; it is found all the same, by the file alone, in a root directory and as the name of the loader.
+// musl says its version in no sentence; it is found all the same, by the file alone, in a root
+// directory and as the name of the loader.
 func TestCheckMusl(t *testing.T) {
 	dir := debs.Unpacked(t, "bookworm", "musl")
 	c, status := check(t, "--kernel", "3.10", dir)
@@ -209,7 +210,8 @@ func TestRecordKinds(t *testing.T) {
 	}
 }
 
-// What a command recorded is what it needs: it runs under the oldest kernel that has all of it, and its children count.
+// What a command recorded is what it needs: it runs under the oldest kernel that has all of it,
+// and its children count.
 func TestRecordThenRun(t *testing.T) {
 	need.Given(t, here(t, "5.3"), "PTRACE_GET_SYSCALL_INFO (Linux 5.3 or later)")
 	program := compiled(t, "needs")

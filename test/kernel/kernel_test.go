@@ -1,4 +1,5 @@
-// Package kernel tests the applet of that name on the running kernel, with C programs, guests and Debian's files.
+// Package kernel tests the applet of that name on the running kernel, with C programs, guests and
+// Debian's files.
 package kernel
 
 import (
@@ -136,7 +137,8 @@ func abis() map[string]string {
 	return map[string]string{"64": arch.Host().Name}
 }
 
-// Live, for every ABI of the host: each number that a release lacks answers ENOSYS, and a number above the newest does too.
+// Live, for every ABI of the host: each number that a release lacks answers ENOSYS, and a number
+// above the newest does too.
 func TestEveryLackingNumber(t *testing.T) {
 	ask := compiled(t, "ask")
 	for _, release := range []string{"3.10", "el7", "4.4", "rhel8.4", "5.10"} {
@@ -212,20 +214,22 @@ func TestProbeUnderOlderKernel(t *testing.T) {
 				want = "absent"
 			}
 			if c.By == "filter or kernel" {
-				c.State = "present" // the kernel's EPERM, which a process with a filter cannot tell from the filter's
+				// the kernel's EPERM, which a process with a filter cannot tell from the filter's
+				c.State = "present"
 			}
 			require.Equal(t, want, c.State, "%s %s %s", release, c.ABI, c.Name)
 		}
 	}
 }
 
-// hazards are calls that do something with arguments of -1, or answer ENOSYS to them although they are there. The peer leaves them out, but for
-// those with arguments of their own.
+// hazards are calls that do something with arguments of -1, or answer ENOSYS to them although they
+// are there. The peer leaves them out, but for those with arguments of their own.
 var hazards = map[string]string{"futex": "0 1 0 0 0 0", "futex_time64": "0 1 0 0 0 0", "modify_ldt": "0 0 0 0 0 0", "msgget": "1 0 0 0 0 0", "semget": "1 0 0 0 0 0", "shmget": "1 0 0 0 0 0",
 	"kill": "0x40000000 0 0 0 0 0", "ipc": "1 -1 -1 -1 -1 -1", "exit": "", "pause": "", "sigsuspend": "", "sync": "", "vfork": "", "fork": "", "rt_sigreturn": "",
 	"sigreturn": "", "exit_group": "", "uretprobe": ""}
 
-// The probe's answers against a direct call of every syscall in the tables, from C, in every ABI that the kernel serves.
+// The probe's answers against a direct call of every syscall in the tables, from C, in every ABI
+// that the kernel serves.
 func TestProbeAgainstDirectCalls(t *testing.T) {
 	ask := compiled(t, "ask")
 	var questions strings.Builder

@@ -14,8 +14,8 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// A library with the note of libQt5Core, under the loaders themselves: qemu-user tells them the release. The check says before what
-// they say then.
+// A library with the note of libQt5Core, under the loaders themselves: qemu-user tells them the
+// release. The check says before what they say then.
 func TestCheckAgainstTheLoader(t *testing.T) {
 	need.Given(t, arch.Host().Name == "x86_64", "an amd64 host")
 	qemu := need.Emulator(t, "x86_64")

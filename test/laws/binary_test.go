@@ -54,7 +54,8 @@ func TestBinaryIsReproducible(t *testing.T) {
 	env := []string{"VERSION=v0"}
 	here, err := os.ReadFile(buildIn(t, top, env...))
 	require.NoError(t, err)
-	// A build cache of its own would take a minute; -a for this module's packages is what matters, and another directory is just that.
+	// A build cache of its own would take a minute; -a for this module's packages is what matters,
+	// and another directory is just that.
 	there, err := os.ReadFile(buildIn(t, elsewhere, env...))
 	require.NoError(t, err)
 	assert.True(t, string(here) == string(there), "two checkouts, two programs")

@@ -1,5 +1,5 @@
-// Package laws checks what the whole repository must hold to: which room may import which, what an exec may cost, and what
-// the program's file is.
+// Package laws checks what the whole repository must hold to: which room may import which, what an
+// exec may cost, and what the program's file is.
 package laws
 
 import (
@@ -52,7 +52,8 @@ func list(t *testing.T, patterns ...string) map[string]pkg {
 	}
 }
 
-// room is the part of an import path that the laws are about: emu/arch, shim, applets; "" for a package that is not ours.
+// room is the part of an import path that the laws are about: emu/arch, shim, applets; "" for a
+// package that is not ours.
 func room(path string) string {
 	room, _ := strings.CutPrefix(path, "binproxy/")
 	if room == path {
@@ -144,8 +145,8 @@ func TestSupervisorHasOneDoor(t *testing.T) {
 	}
 }
 
-// Of the supervisor's rooms only tracee knows ptrace: what the package unix and emu/sys have of it. Waiting for a
-// child is not ptrace's alone.
+// Of the supervisor's rooms only tracee knows ptrace: what the package unix and emu/sys have of
+// it. Waiting for a child is not ptrace's alone.
 func TestOneRoomKnowsPtrace(t *testing.T) {
 	ptrace := map[string]bool{}
 	for _, f := range goFiles(t) {

@@ -13,7 +13,8 @@ import (
 	"binproxy/applets"
 )
 
-// In a checkout of its own: make lists what there is, install puts the program and every page under DESTDIR, clean leaves nothing of it.
+// In a checkout of its own: make lists what there is, install puts the program and every page
+// under DESTDIR, clean leaves nothing of it.
 func TestMakeInstallAndClean(t *testing.T) {
 	checkout := filepath.Join(t.TempDir(), "checkout")
 	copyTree(t, checkout)
@@ -42,7 +43,8 @@ func makeIn(t *testing.T, dir string, args ...string) string {
 	cmd := exec.Command("make", args...)
 	cmd.Dir = dir
 	for _, entry := range os.Environ() {
-		if !strings.HasPrefix(entry, "MAKE") && !strings.HasPrefix(entry, "MFLAGS=") { // those of a make that runs us
+		// those of a make that runs us
+		if !strings.HasPrefix(entry, "MAKE") && !strings.HasPrefix(entry, "MFLAGS=") {
 			cmd.Env = append(cmd.Env, entry)
 		}
 	}

@@ -71,7 +71,8 @@ func smallest(t *testing.T) string {
 	return path
 }
 
-// shape is what of a trace is the same in every run: process ids in the order of their appearance, no times.
+// shape is what of a trace is the same in every run: process ids in the order of their appearance,
+// no times.
 func shape(rows []row) string {
 	var b strings.Builder
 	number := map[int]int{0: 0}
@@ -118,7 +119,8 @@ func TestTraceOfRealPrograms(t *testing.T) {
 	assert.Regexp(t, regexp.MustCompile(`(?m)^ +\S+ s +\S+ s +2  tiny \(aarch64\)$`), stderr)
 }
 
-// The program of each process, and its parent, are what the processes say themselves; threads are no rows.
+// The program of each process, and its parent, are what the processes say themselves; threads are
+// no rows.
 func TestParents(t *testing.T) {
 	need.Emulator(t, "aarch64")
 	guest := filepath.Join(t.TempDir(), "family")
@@ -192,7 +194,8 @@ func TestTraceFileThatCannotBe(t *testing.T) {
 	assert.NotContains(t, string(out), "ran")
 }
 
-// The supervisor's memory does not grow with the number of programs. BINPROXY_EXECS=100000 shows it for more.
+// The supervisor's memory does not grow with the number of programs. BINPROXY_EXECS=100000 shows
+// it for more.
 func TestMemoryIsFlat(t *testing.T) {
 	count := 2000
 	if n, err := strconv.Atoi(os.Getenv("BINPROXY_EXECS")); err == nil {

@@ -16,7 +16,8 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// TestIdentity holds the preload route's column of the table in docs/uname.md against what programs see.
+// TestIdentity holds the preload route's column of the table in docs/uname.md against what
+// programs see.
 func TestIdentity(t *testing.T) {
 	root, err := built.Root()
 	require.NoError(t, err)

@@ -23,8 +23,8 @@ var applets = []string{
 	"UNAME", "XARGS",
 }
 
-// muslRoot is the archive of a root as Alpine's are: musl, and a busybox that its loader loads, both of Debian's sources. (Debian's own busybox
-// goes with glibc, or is static.)
+// muslRoot is the archive of a root as Alpine's are: musl, and a busybox that its loader loads,
+// both of Debian's sources. (Debian's own busybox goes with glibc, or is static.)
 func muslRoot(t *testing.T) string {
 	t.Helper()
 	need.Program(t, "make", "make")

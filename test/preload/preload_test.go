@@ -1,4 +1,5 @@
-// Package preload builds images through LD_PRELOAD alone: no farm, and a seccomp profile that refuses ptrace.
+// Package preload builds images through LD_PRELOAD alone: no farm, and a seccomp profile that
+// refuses ptrace.
 package preload
 
 import (
@@ -27,7 +28,8 @@ func TestMain(m *testing.M) { lab.Main(m) }
 const profile = `{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
 	{"names": ["ptrace", "process_vm_readv", "process_vm_writev"], "action": "SCMP_ACT_ERRNO"}]}`
 
-// On Linux `docker build` takes no --security-opt: the image is built with one that runs nothing, and the lines are run.
+// On Linux `docker build` takes no --security-opt: the image is built with one that runs nothing,
+// and the lines are run.
 const dockerfile = `ARG BASE
 FROM $BASE
 ADD bundle refused script /binproxy/
@@ -52,7 +54,8 @@ var common = []line{
 	{"/bin/gone", "sh: /bin/gone: not found\n", 127},
 	{"/binproxy/binproxy.conf", "sh: /binproxy/binproxy.conf: Permission denied\n", 126},
 	{"exec /bin/sh -c 'exit 7'", "", 7},
-	{"/bin/sh -c 'kill -9 $$' || exit $?", "Killed\n", 137}, // not as the container's first process, which such a signal spares
+	// not as the container's first process, which such a signal spares
+	{"/bin/sh -c 'kill -9 $$' || exit $?", "Killed\n", 137},
 }
 
 var debianLines = append([]line{
@@ -107,7 +110,8 @@ func TestPtraceRefused(t *testing.T) {
 	}
 }
 
-// TestApt finishes a root and installs a package in it, with every program that debootstrap, apt and dpkg start by paths of their own.
+// TestApt finishes a root and installs a package in it, with every program that debootstrap, apt
+// and dpkg start by paths of their own.
 func TestApt(t *testing.T) {
 	debs.Network(t)
 	for _, abi := range []*arch.ABI{arch.Get("aarch64"), arch.Get("armhf")} {
@@ -127,7 +131,8 @@ func TestApt(t *testing.T) {
 	}
 }
 
-// makeContext is what the images get: the bundle of a plain build, a program that calls ptrace, a script; and the profile.
+// makeContext is what the images get: the bundle of a plain build, a program that calls ptrace, a
+// script; and the profile.
 func makeContext(t *testing.T, context string, abi *arch.ABI) {
 	t.Helper()
 	bundle := filepath.Join(context, "bundle")

@@ -1,4 +1,5 @@
-// Package route runs real guest programs in real roots, through the farm: chroot(2) stands for a container.
+// Package route runs real guest programs in real roots, through the farm: chroot(2) stands for a
+// container.
 package route
 
 import (
@@ -77,7 +78,8 @@ type port struct{ debian, qemu, goarch, machine string }
 
 var ports = []port{{"arm64", "aarch64", "arm64", "aarch64"}, {"armhf", "arm", "arm", "armv7l"}}
 
-// inNamespace is set in the process that runs one test in a mount namespace; it names the directory with the unpacked roots.
+// inNamespace is set in the process that runs one test in a mount namespace; it names the
+// directory with the unpacked roots.
 const inNamespace = "ROUTE_TEST_IN_NAMESPACE"
 
 // inImages calls do with a fresh image of each port, in a mount namespace of the test's own.
@@ -115,7 +117,8 @@ func inImages(t *testing.T, do func(i image, p port)) {
 	}
 }
 
-// debian gives the unpacked root of the port, made from what the tests keep in their cache, once for all tests.
+// debian gives the unpacked root of the port, made from what the tests keep in their cache, once
+// for all tests.
 func debian(t *testing.T, name string) string {
 	archive := lab.Root(t, name)
 	dir := filepath.Join(unpacked, name)
@@ -158,7 +161,8 @@ func (i image) argv(r result) string {
 	return got
 }
 
-// TestLines are the lines of a Dockerfile; first the very first RUN, before anything is installed in place.
+// TestLines are the lines of a Dockerfile; first the very first RUN, before anything is installed
+// in place.
 func TestLines(t *testing.T) {
 	inImages(t, func(i image, p port) {
 		i.add(p, "--release", "4.15.0-112-generic")
@@ -211,7 +215,8 @@ func TestStart(t *testing.T) {
 		built.Guest(t, p.goarch, "argv.go", filepath.Join(i.root, "usr/local/bin/argv"))
 		i.write("/usr/local/bin/one", "#!/usr/local/bin/argv  one two \n")
 		i.write("/usr/local/bin/two", "#!/usr/local/bin/one")
-		first := i.start("", "/binproxy/sh", []string{"sh", "-c", "echo first"}) // nothing is installed yet
+		// nothing is installed yet
+		first := i.start("", "/binproxy/sh", []string{"sh", "-c", "echo first"})
 		assert.Equal(t, "first\n", first.stdout, first.stderr)
 		i.must("/binproxy/binproxy", "install", "/usr/bin", "/usr/local/bin")
 		farm := "/binproxy/farm/usr/local/bin/"
@@ -305,7 +310,8 @@ func TestNames(t *testing.T) {
 	})
 }
 
-// TestClean: the image is what it was, to the nanosecond, but for the time of /, which ADD changed.
+// TestClean: the image is what it was, to the nanosecond, but for the time of /, which ADD
+// changed.
 func TestClean(t *testing.T) {
 	inImages(t, func(i image, p port) {
 		before := snapshot.Of(t, i.root)

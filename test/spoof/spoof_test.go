@@ -1,4 +1,5 @@
-// Package spoof reads the uname identity from every source that shows it, with programs of several kinds, told and untold.
+// Package spoof reads the uname identity from every source that shows it, with programs of several
+// kinds, told and untold.
 package spoof
 
 import (
@@ -63,8 +64,8 @@ func public(t *testing.T) (dir, binproxy string) {
 	return dir, binproxy
 }
 
-// check compares what a program read when it was told with what it read when it was not: the same sources, and everywhere the
-// identity. emulated is a guest's: its machine is the emulator's.
+// check compares what a program read when it was told with what it read when it was not: the same
+// sources, and everywhere the identity. emulated is a guest's: its machine is the emulator's.
 func check(t *testing.T, truth, got string, emulated bool) {
 	t.Helper()
 	kernel, err := identity.Kernel()
@@ -239,7 +240,8 @@ func TestPrograms(t *testing.T) {
 	}
 }
 
-// A process that changed its ids cannot be read by a tracer without CAP_SYS_PTRACE, and is told all the same. It is as it was afterwards.
+// A process that changed its ids cannot be read by a tracer without CAP_SYS_PTRACE, and is told
+// all the same. It is as it was afterwards.
 func TestUndumpable(t *testing.T) {
 	need.Root(t)
 	_, binproxy := public(t)
@@ -280,7 +282,8 @@ except FileNotFoundError: print(*told, *kept, missing, open("/etc/hostname").rea
 	}
 }
 
-// Without the privilege to mount, the files are traced, unless they are to tell the truth; the rest is told.
+// Without the privilege to mount, the files are traced, unless they are to tell the truth; the
+// rest is told.
 func TestNoPrivilege(t *testing.T) {
 	var user *syscall.Credential
 	if os.Geteuid() == 0 {

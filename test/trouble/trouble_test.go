@@ -1,4 +1,5 @@
-// Package trouble causes what trouble of emulators can be caused, and checks that `binproxy run` names it.
+// Package trouble causes what trouble of emulators can be caused, and checks that `binproxy run`
+// names it.
 package trouble
 
 import (
@@ -77,7 +78,8 @@ func TestTrouble(t *testing.T) {
 	}
 }
 
-// TestLoader runs a dynamic program outside of a root of its architecture, and one that ends as QEMU does then, in such a root.
+// TestLoader runs a dynamic program outside of a root of its architecture, and one that ends as
+// QEMU does then, in such a root.
 func TestLoader(t *testing.T) {
 	need.Emulator(t, "arm")
 	gcc := need.Program(t, "arm-linux-gnueabihf-gcc", "gcc-arm-linux-gnueabihf")

@@ -24,14 +24,15 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// A build is a program of /src: the line that builds it, the line that tests it, and what it has at
-// least of objects, archives and programs.
+// A build is a program of /src: the line that builds it, the line that tests it, and what it has
+// at least of objects, archives and programs.
 type build struct {
 	make, check                 string
 	objects, archives, programs int
 }
 
-// builds are C without a configuration, small and larger, C with one of its own, and C++ with autotools.
+// builds are C without a configuration, small and larger, C with one of its own, and C++ with
+// autotools.
 var builds = []build{
 	{"cd /src/bzip2-1.0.8 && make -j2 libbz2.a bzip2 bzip2recover", "cd /src/bzip2-1.0.8 && make test", 8, 1, 2},
 	{"cd /src/lua-5.4.4 && make -j2 posix", "cd /src/lua-5.4.4 && make test && src/lua -e 'assert(load(string.dump(function() return 6*7 end))() == 42)'", 30, 1, 2},
@@ -59,9 +60,10 @@ func lines(builds []build, line func(build) string) []string {
 func making(b build) string   { return b.make }
 func checking(b build) string { return b.check }
 
-// TestDockerBuild builds programs of Debian's sources in docker build with twins, runs their own tests there, and compares every object,
-// archive and program with those that the same lines build without twins. What may differ is the package's revision, which the compiler
-// writes into .comment, and the build id, which is a sum of that too.
+// TestDockerBuild builds programs of Debian's sources in docker build with twins, runs their own
+// tests there, and compares every object, archive and program with those that the same lines build
+// without twins. What may differ is the package's revision, which the compiler writes into
+// .comment, and the build id, which is a sum of that too.
 func TestDockerBuild(t *testing.T) {
 	for _, guest := range guests {
 		t.Run(guest.port, func(t *testing.T) {

@@ -21,7 +21,8 @@ var guests = []guest{
 	{"armhf", "arm", "arm-linux-gnueabihf"},
 }
 
-// others are verified where BINPROXY_TEST_EVERYTHING is set, with the g++ of each: for a root of theirs takes minutes to make.
+// others are verified where BINPROXY_TEST_EVERYTHING is set, with the g++ of each: for a root of
+// theirs takes minutes to make.
 var others = []guest{
 	{"s390x", "s390x", "s390x-linux-gnu"},
 	{"ppc64el", "ppc64le", "powerpc64le-linux-gnu"},

@@ -23,7 +23,8 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// installation is what the two guests of TestInstall do. The last line asks an apt that has no twin about what one with a twin has left.
+// installation is what the two guests of TestInstall do. The last line asks an apt that has no
+// twin about what one with a twin has left.
 const installation = `set -e
 apt-get install -y --no-install-recommends ca-certificates less
 apt-get remove -y less
@@ -33,8 +34,9 @@ apt-cache policy ca-certificates openssl
 APT_CONFIG=/dev/null apt-cache show ca-certificates
 `
 
-// TestInstall installs packages with scripts, alternatives, triggers and a file made for each certificate, with and without twins: apt, dpkg-deb,
-// the shell and what it calls. Everything that is left has to be the same but for dates.
+// TestInstall installs packages with scripts, alternatives, triggers and a file made for each
+// certificate, with and without twins: apt, dpkg-deb, the shell and what it calls. Everything that
+// is left has to be the same but for dates.
 func TestInstall(t *testing.T) {
 	for _, guest := range guests {
 		t.Run(guest.port, func(t *testing.T) {
@@ -108,8 +110,8 @@ func tree(t *testing.T, root string) map[string]string {
 	return files
 }
 
-// timeless is what was said but for how far dpkg is with its database, and for apt's complaint that the root has no /dev/pts: which errno the kernel
-// gives there depends on what it has cached.
+// timeless is what was said but for how far dpkg is with its database, and for apt's complaint
+// that the root has no /dev/pts: which errno the kernel gives there depends on what it has cached.
 func timeless(said string) string {
 	return regexp.MustCompile(`(?m)^(\(Reading database|E: Can not write log).*\n`).ReplaceAllString(strings.ReplaceAll(said, "\r", "\n"), "")
 }

@@ -19,7 +19,8 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// probe is a root with one program, the probe of test/execs, that goes for the guest's sed, and a set with the same program of the host as its twin.
+// probe is a root with one program, the probe of test/execs, that goes for the guest's sed, and a
+// set with the same program of the host as its twin.
 type probe struct {
 	dir, root string
 	set       *twin.Set
@@ -101,7 +102,8 @@ func (p *probe) save(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(p.set.Dir, twin.ManifestName), p.set.Marshal(), 0o644))
 }
 
-// run runs a command in the root, and gives what it said, its exit status, and the debug lines about programs.
+// run runs a command in the root, and gives what it said, its exit status, and the debug lines
+// about programs.
 func (p *probe) run(t *testing.T, twins string, env []string, args ...string) (said string, status int, debug string) {
 	t.Helper()
 	cmd := exec.Command(built.Binproxy(t), append([]string{"run", "--route", "supervise", "--root", p.root, "--cwd", "/tmp", "--twins", twins, "--"}, args...)...)
@@ -115,7 +117,8 @@ func (p *probe) run(t *testing.T, twins string, env []string, args ...string) (s
 	return out.String(), cmd.ProcessState.ExitCode(), diagnostics.String()
 }
 
-// facts are the probe's lines that have to be the same; docs/twins.md tells of the two that are not.
+// facts are the probe's lines that have to be the same; docs/twins.md tells of the two that are
+// not.
 func facts(said string) []string {
 	var list []string
 	for line := range strings.Lines(said) {
@@ -126,7 +129,8 @@ func facts(said string) []string {
 	return list
 }
 
-// What a twin is given is what the emulated program is given: arguments, environment, files, signals, ids, name; and its status is the caller's to see.
+// What a twin is given is what the emulated program is given: arguments, environment, files,
+// signals, ids, name; and its status is the caller's to see.
 func TestTwinIsTheGuest(t *testing.T) {
 	p := newProbe(t)
 	for _, c := range []struct {
@@ -165,7 +169,8 @@ func TestTwinIsTheGuest(t *testing.T) {
 	assert.ErrorIs(t, err, os.ErrNotExist, "the root is as it was")
 }
 
-// The directory that the twins are mounted on stays while another run has it, and goes with the last one; also one that a killed run left.
+// The directory that the twins are mounted on stays while another run has it, and goes with the
+// last one; also one that a killed run left.
 func TestPlaceIsShared(t *testing.T) {
 	p := newProbe(t)
 	place := filepath.Join(p.root, ".binproxy-twins")
@@ -184,7 +189,8 @@ func TestPlaceIsShared(t *testing.T) {
 	assert.NoDirExists(t, place)
 }
 
-// What is wrong with twins is never wrong with the command: the emulator runs it, and one line in debug says why.
+// What is wrong with twins is never wrong with the command: the emulator runs it, and one line in
+// debug says why.
 func TestFallback(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -255,7 +261,8 @@ func TestSpoofedRelease(t *testing.T) {
 	assert.Contains(t, said, "1 programs ran as twins")
 }
 
-// A set that is asked for and cannot be read is an error before anything runs; so is a name that no rule knows.
+// A set that is asked for and cannot be read is an error before anything runs; so is a name that
+// no rule knows.
 func TestNoSuchTwins(t *testing.T) {
 	p := newProbe(t)
 	_, status, said := p.run(t, filepath.Join(p.dir, "nowhere"), nil, "sed")

@@ -19,7 +19,8 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// packNative unpacks a root of the host's architecture into a directory and packs the twins there that any guest has a use for.
+// packNative unpacks a root of the host's architecture into a directory and packs the twins there
+// that any guest has a use for.
 func packNative(ctx context.Context, program, archive, dir string) (twins string, err error) {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return "", err
@@ -36,8 +37,9 @@ func packNative(ctx context.Context, program, archive, dir string) (twins string
 	return filepath.Join(dir, "twins"), nil
 }
 
-// TestStage: twins that a stage of the host's architecture packs are copied into the guest's, and the shell there takes them; so it does not
-// where they are switched off. The guest is one that debootstrap has only unpacked: no database knows its files.
+// TestStage: twins that a stage of the host's architecture packs are copied into the guest's, and
+// the shell there takes them; so it does not where they are switched off. The guest is one that
+// debootstrap has only unpacked: no database knows its files.
 func TestStage(t *testing.T) {
 	for _, make := range []func(testing.TB) lab.Builder{lab.Classic, lab.BuildKit} {
 		b := make(t)
@@ -47,7 +49,8 @@ func TestStage(t *testing.T) {
 			}
 			context := t.TempDir()
 			guest := lab.FirstStage
-			if testing.Short() { // which then has a database; nothing else makes a first stage there
+			// which then has a database; nothing else makes a first stage there
+			if testing.Short() {
 				guest = lab.Root
 			}
 			fixture.Link(t, lab.Root(t, arch.Host().Debian), filepath.Join(context, "native.tar"))

@@ -18,7 +18,8 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// TestVerify tries every rule in a guest: what is tried with a twin gives the bytes that the emulated original gives.
+// TestVerify tries every rule in a guest: what is tried with a twin gives the bytes that the
+// emulated original gives.
 func TestVerify(t *testing.T) {
 	all := guests
 	if os.Getenv("BINPROXY_TEST_EVERYTHING") != "" {
@@ -37,7 +38,8 @@ func TestVerify(t *testing.T) {
 			said, err := exec.Command(built.Binproxy(t), "twin", "verify", "--root", root, "--twins", twins).CombinedOutput()
 			require.NoError(t, err, string(said))
 			assert.Contains(t, string(said), ", 0 differ,")
-			// Of other versions than this host's, or not installed there, may be some: not the compilers, and not most.
+			// Of other versions than this host's, or not installed there, may be some: not the
+			// compilers, and not most.
 			same := regexp.MustCompile(`(?m)^same +(\S+)$`).FindAllStringSubmatch(string(said), -1)
 			assert.Greater(t, len(same), 60, string(said))
 			for _, name := range []string{"cc1", "cc1plus", "collect2", "as", "ld.bfd", "ld.gold", "ar", "ranlib", "nm", "objcopy", "strip"} {

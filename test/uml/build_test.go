@@ -21,8 +21,9 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// madeUp is a source tree that make builds in a moment: what it calls linux is a program that says its release. A build of it goes every step
-// of a real one: tar, make with the fragment, make with as many jobs as there are processors, strip, and the change in the cache.
+// madeUp is a source tree that make builds in a moment: what it calls linux is a program that says
+// its release. A build of it goes every step of a real one: tar, make with the fragment, make with
+// as many jobs as there are processors, strip, and the change in the cache.
 var madeUp = map[string]string{
 	"Makefile": `
 ifneq ($(ARCH),um)
@@ -39,7 +40,8 @@ linux: linux.c .config
 	"linux.c": "#include <stdio.h>\nint main(void) { puts(\"RELEASE\"); return 0; }\n",
 }
 
-// sourceTar packs the tree, with the release, and with the file slow where its compiler is to hang.
+// sourceTar packs the tree, with the release, and with the file slow where its compiler is to
+// hang.
 func sourceTar(t *testing.T, release string, more ...string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "linux-source.tar")
@@ -94,7 +96,8 @@ func (b builds) there(t *testing.T) []string {
 	return list
 }
 
-// A build leaves the kernel and its configuration, and one that fails, is interrupted or killed leaves what was there before.
+// A build leaves the kernel and its configuration, and one that fails, is interrupted or killed
+// leaves what was there before.
 func TestBuild(t *testing.T) {
 	b := newBuilds(t)
 	whole := []string{"6.99.1/config", "6.99.1/linux", "lock"}
@@ -142,7 +145,8 @@ func TestBuild(t *testing.T) {
 		assert.NotContains(t, finish(t, list, nil).stdout, "build-")
 		endSleepers(t)
 	})
-	// The next build takes the place of the killed one, and of the kernel that had another configuration.
+	// The next build takes the place of the killed one, and of the kernel that had another
+	// configuration.
 	r = finish(t, b.command(t, "--source", sourceTar(t, "6.99.1")), nil)
 	require.Equal(t, 0, r.status, r.stderr)
 	require.Equal(t, whole, b.there(t))
@@ -155,7 +159,8 @@ func TestBuild(t *testing.T) {
 func (b builds) compiling(t *testing.T) *process {
 	t.Helper()
 	cmd := b.command(t, "--source", sourceTar(t, "6.99.1", "slow"))
-	said, err := os.Create(filepath.Join(t.TempDir(), "stderr")) // no pipe: what a killed build leaves at work would hold it
+	// no pipe: what a killed build leaves at work would hold it
+	said, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
 	require.NoError(t, err)
 	t.Cleanup(func() { said.Close() })
 	cmd.Stderr = said

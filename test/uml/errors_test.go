@@ -105,7 +105,8 @@ func TestNotAllowed(t *testing.T) {
 	}
 }
 
-// TestNoInit runs this program from files that the guest's PID 1 cannot be: a dynamically linked one, and one that may be run and not read.
+// TestNoInit runs this program from files that the guest's PID 1 cannot be: a dynamically linked
+// one, and one that may be run and not read.
 func TestNoInit(t *testing.T) {
 	c := one(t)
 	run := func(program string) result {
@@ -137,7 +138,8 @@ func TestNoInit(t *testing.T) {
 	assert.Regexp(t, `^binproxy: uml: no init: this program's own file is to be the guest's PID 1: open .*: permission denied\n$`, r.stderr)
 }
 
-// TestPoorHost runs where HOME is unset and /dev/shm and TMPDIR are of no use, and has what is chosen for the memory checked.
+// TestPoorHost runs where HOME is unset and /dev/shm and TMPDIR are of no use, and has what is
+// chosen for the memory checked.
 func TestPoorHost(t *testing.T) {
 	c := one(t)
 	unshare := need.Program(t, "unshare", "util-linux")

@@ -25,7 +25,8 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// TestNet fetches 30 MB, what an apt-get update does, from a server on the host's loopback, over each transport.
+// TestNet fetches 30 MB, what an apt-get update does, from a server on the host's loopback, over
+// each transport.
 func TestNet(t *testing.T) {
 	need.Program(t, "slirp4netns", "slirp4netns")
 	need.Program(t, "slirp-fullbolt", "slirp")
@@ -114,7 +115,8 @@ func sockets(pid int) map[string]bool {
 	return found
 }
 
-// TestNames is the article's last step: nslookup in the guest, against a resolver that this test runs in a network namespace of its own.
+// TestNames is the article's last step: nslookup in the guest, against a resolver that this test
+// runs in a network namespace of its own.
 func TestNames(t *testing.T) {
 	need.Program(t, "slirp4netns", "slirp4netns")
 	unshare := need.Program(t, "unshare", "util-linux")
@@ -133,7 +135,8 @@ func TestNames(t *testing.T) {
 	})
 }
 
-// helper is this program in namespaces of its own: it answers names on 127.0.0.1:53, and runs the command it was given.
+// helper is this program in namespaces of its own: it answers names on 127.0.0.1:53, and runs the
+// command it was given.
 func helper(mode string) {
 	fail := func(err error) {
 		if err != nil {

@@ -36,7 +36,8 @@ func TestGuest(t *testing.T) {
 	})
 }
 
-// without leaves out words: the interfaces that Debian's kernel makes by itself and nobody brings up.
+// without leaves out words: the interfaces that Debian's kernel makes by itself and nobody brings
+// up.
 func without(list []string, words ...string) []string {
 	var rest []string
 	for _, l := range list {

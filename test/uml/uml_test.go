@@ -1,5 +1,5 @@
-// Package uml boots User Mode Linux kernels, ours and Debian's, as root and as an ordinary user, and looks at what gets in, what
-// comes out, and what is left behind.
+// Package uml boots User Mode Linux kernels, ours and Debian's, as root and as an ordinary user,
+// and looks at what gets in, what comes out, and what is left behind.
 package uml
 
 import (
@@ -43,7 +43,8 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	os.Chmod(shared, 0o755)
-	for dir := shared; dir != "/"; dir = filepath.Dir(dir) { // the test's own TMPDIR may be closed to others
+	// the test's own TMPDIR may be closed to others
+	for dir := shared; dir != "/"; dir = filepath.Dir(dir) {
 		if fi, err := os.Stat(dir); err == nil && os.Geteuid() == 0 && fi.Mode().Perm()&0o11 != 0o11 {
 			os.Chmod(dir, fi.Mode().Perm()|0o11)
 		}
@@ -176,8 +177,8 @@ func kernel(t *testing.T, name string) string {
 
 var kernelMu sync.Mutex
 
-// ourKernel is the one that is built by default. Where there is none yet, it is built here, or waited
-// for: make test-all begins to build it while the first tests run.
+// ourKernel is the one that is built by default. Where there is none yet, it is built here, or
+// waited for: make test-all begins to build it while the first tests run.
 func ourKernel(t *testing.T) *uml.Kernel {
 	t.Helper()
 	path, err := uml.Build(uml.BuildOptions{Progress: io.Discard})
@@ -279,7 +280,8 @@ func mounts(t *testing.T) string {
 	return strings.Join(ours, "")
 }
 
-// command is binproxy uml run with the case's kernel, on the busybox root unless args say otherwise.
+// command is binproxy uml run with the case's kernel, on the busybox root unless args say
+// otherwise.
 func (c *testCase) command(args ...string) *exec.Cmd {
 	all := []string{"uml", "run", "--kernel", c.kernel}
 	if !slices.Contains(args, "--root") {

@@ -1,5 +1,6 @@
-// Package tiny makes the smallest program of each ABI: an ELF header, one program header, and the few instructions of exit(42). What runs it and
-// sees that status has proved that programs of the ABI run here, without any file of that architecture at hand.
+// Package tiny makes the smallest program of each ABI: an ELF header, one program header, and the
+// few instructions of exit(42). What runs it and sees that status has proved that programs of the
+// ABI run here, without any file of that architecture at hand.
 package tiny
 
 import (
@@ -12,8 +13,8 @@ import (
 // Status is what the programs exit with.
 const Status = 42
 
-// A row has the instructions as words in the order of memory: of 4 bytes each and in the ABI's byte order where width is 4, of 2 for 2; 0 is for
-// bytes as they stand.
+// A row has the instructions as words in the order of memory: of 4 bytes each and in the ABI's
+// byte order where width is 4, of 2 for 2; 0 is for bytes as they stand.
 type row struct {
 	abi   string
 	width int
@@ -21,8 +22,9 @@ type row struct {
 	flags uint32 // e_flags, where the ABI's row has not all of them
 }
 
-// Each loads 42 into the register of the first argument and the number of exit(2) into the one of the system call. Sources: syscall(2) for the registers,
-// each kernel's unistd.h for the number, the architecture's manual for the encoding.
+// Each loads 42 into the register of the first argument and the number of exit(2) into the one of
+// the system call. Sources: syscall(2) for the registers, each kernel's unistd.h for the number,
+// the architecture's manual for the encoding.
 var rows = [...]row{
 	{"aarch64", 0, "400580d2 a80b80d2 010000d4", 0},    // mov x0, 42; mov x8, 93; svc 0
 	{"aarch64_be", 0, "400580d2 a80b80d2 010000d4", 0}, // instructions are little-endian always
@@ -30,31 +32,38 @@ var rows = [...]row{
 	{"armel", 4, "e3a0002a e3a07001 ef000000", eabi5},  // mov r0, 42; mov r7, 1; svc 0
 	{"armhf", 4, "e3a0002a e3a07001 ef000000", eabi5},
 	{"armeb", 4, "e3a0002a e3a07001 ef000000", eabi5},
-	{"hppa", 4, "341a0054 e4008200 34140002", 0},            // ldi 42, r26; ble 0x100(sr2, r0); (delay) ldi 1, r20
-	{"i386", 0, "bb2a000000 b801000000 cd80", 0},            // mov ebx, 42; mov eax, 1; int 0x80
-	{"loongarch64", 4, "0280a804 0281740b 002b0000", 0x43},  // addi.w a0, 42; addi.w a7, 93; syscall; e_flags: double float, ABI 1
-	{"m68k", 2, "722a 7001 4e40", 0},                        // moveq 42, d1; moveq 1, d0; trap 0
-	{"microblaze", 4, "30a0002a 31800001 b9cc0008", 0},      // addik r5, 42; addik r12, 1; brki r14, 8
+	// ldi 42, r26; ble 0x100(sr2, r0); (delay) ldi 1, r20
+	{"hppa", 4, "341a0054 e4008200 34140002", 0},
+	{"i386", 0, "bb2a000000 b801000000 cd80", 0}, // mov ebx, 42; mov eax, 1; int 0x80
+	// addi.w a0, 42; addi.w a7, 93; syscall; e_flags: double float, ABI 1
+	{"loongarch64", 4, "0280a804 0281740b 002b0000", 0x43},
+	{"m68k", 2, "722a 7001 4e40", 0}, // moveq 42, d1; moveq 1, d0; trap 0
+	// addik r5, 42; addik r12, 1; brki r14, 8
+	{"microblaze", 4, "30a0002a 31800001 b9cc0008", 0},
 	{"mips", 4, "2404002a 24020fa1 0000000c", mipsO32},      // li a0, 42; li v0, 4001; syscall
 	{"mipsel", 4, "2404002a 24020fa1 0000000c", mipsO32},    //
 	{"mips64", 4, "2404002a 240213c2 0000000c", mips64r2},   // li v0, 5058
 	{"mips64el", 4, "2404002a 240213c2 0000000c", mips64r2}, //
 	{"mipsn32", 4, "2404002a 240217aa 0000000c", mips64r2},  // li v0, 6058
 	{"mipsn32el", 4, "2404002a 240217aa 0000000c", mips64r2},
-	{"or1k", 4, "9c60002a 9d60005d 20000001 15000000", 0}, // l.addi r3, 42; l.addi r11, 93; l.sys 1; l.nop
-	{"ppc", 4, "3860002a 38000001 44000002", 0},           // li r3, 42; li r0, 1; sc
-	{"ppc64", 4, "3860002a 38000001 44000002", elfV2},     // the entry is code, no function descriptor
-	{"ppc64le", 4, "3860002a 38000001 44000002", elfV2},   //
-	{"riscv32", 0, "1305a002 9308d005 73000000", 0},       // li a0, 42; li a7, 93; ecall
-	{"riscv64", 0, "1305a002 9308d005 73000000", 0},       //
-	{"s390x", 0, "a729002a 0a01", 0},                      // lghi r2, 42; svc 1
-	{"sh4", 2, "e42a e301 c311", 0},                       // mov 42, r4; mov 1, r3; trapa 0x11
-	{"sparc64", 4, "9010202a 82102001 91d0206d", 0},       // mov 42, o0; mov 1, g1; ta 0x6d
-	{"x32", 0, "bf2a000000 b83c000040 0f05", 0},           // mov edi, 42; mov eax, 0x4000003c; syscall
-	{"x86_64", 0, "bf2a000000 b83c000000 0f05", 0},        // mov edi, 42; mov eax, 60; syscall
+	// l.addi r3, 42; l.addi r11, 93; l.sys 1; l.nop
+	{"or1k", 4, "9c60002a 9d60005d 20000001 15000000", 0},
+	{"ppc", 4, "3860002a 38000001 44000002", 0}, // li r3, 42; li r0, 1; sc
+	// the entry is code, no function descriptor
+	{"ppc64", 4, "3860002a 38000001 44000002", elfV2},
+	{"ppc64le", 4, "3860002a 38000001 44000002", elfV2}, //
+	{"riscv32", 0, "1305a002 9308d005 73000000", 0},     // li a0, 42; li a7, 93; ecall
+	{"riscv64", 0, "1305a002 9308d005 73000000", 0},     //
+	{"s390x", 0, "a729002a 0a01", 0},                    // lghi r2, 42; svc 1
+	{"sh4", 2, "e42a e301 c311", 0},                     // mov 42, r4; mov 1, r3; trapa 0x11
+	{"sparc64", 4, "9010202a 82102001 91d0206d", 0},     // mov 42, o0; mov 1, g1; ta 0x6d
+	// mov edi, 42; mov eax, 0x4000003c; syscall
+	{"x32", 0, "bf2a000000 b83c000040 0f05", 0},
+	{"x86_64", 0, "bf2a000000 b83c000000 0f05", 0}, // mov edi, 42; mov eax, 60; syscall
 }
 
-// e_flags that an ABI's programs have besides those that tell it from others (elf.h, and the ABIs' supplements).
+// e_flags that an ABI's programs have besides those that tell it from others (elf.h, and the ABIs'
+// supplements).
 const (
 	eabi5    = 0x05000000 // EF_ARM_EABI_VER5
 	mipsO32  = 0x00001000 // EF_MIPS_ABI_O32
@@ -62,7 +71,8 @@ const (
 	elfV2    = 2          // EF_PPC64_ABI
 )
 
-// The one segment is loaded where no kernel's mmap_min_addr is in the way, whatever the page size up to 64 KiB.
+// The one segment is loaded where no kernel's mmap_min_addr is in the way, whatever the page size
+// up to 64 KiB.
 const (
 	base  = 0x400000
 	align = 0x10000

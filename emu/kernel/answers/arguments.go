@@ -9,25 +9,30 @@ import (
 	"binproxy/emu/sys"
 )
 
-// All bits set is the argument that most calls refuse: no such descriptor, process, address, flag, command or clock. The calls
-// below would do something with it, or answer ENOSYS to it although they are there.
+// All bits set is the argument that most calls refuse: no such descriptor, process, address, flag,
+// command or clock. The calls below would do something with it, or answer ENOSYS to it although
+// they are there.
 const bad = ^uintptr(0)
 
 var allBad = [6]uintptr{bad, bad, bad, bad, bad, bad}
 
-// special gives a call other arguments. 0x62696e70 is a key that nobody uses, looked up and not made.
+// special gives a call other arguments. 0x62696e70 is a key that nobody uses, looked up and not
+// made.
 var special = [...]struct {
 	name string
 	args [6]uintptr
 }{
-	{"alarm", [6]uintptr{}},                    // takes an alarm back; there is none
-	{"brk", [6]uintptr{}},                      // all bits of 32 would make the heap 4 GiB
-	{"futex", [6]uintptr{bad, 1, 0, bad, bad}}, // FUTEX_WAKE at an odd address; an unknown operation gives ENOSYS
+	{"alarm", [6]uintptr{}}, // takes an alarm back; there is none
+	{"brk", [6]uintptr{}},   // all bits of 32 would make the heap 4 GiB
+	// FUTEX_WAKE at an odd address; an unknown operation gives ENOSYS
+	{"futex", [6]uintptr{bad, 1, 0, bad, bad}},
 	{"futex_time64", [6]uintptr{bad, 1, 0, bad, bad}},
-	{"ipc", [6]uintptr{1, bad, bad, bad, bad, bad}}, // semop on a set that is none; an unknown operation gives ENOSYS
-	{"kill", [6]uintptr{1 << 30, 0}},                // signal 0, to nobody
-	{"modify_ldt", [6]uintptr{0, 0, 0}},             // reads nothing; an unknown function gives ENOSYS
-	{"msgget", [6]uintptr{0x62696e70, 0}},           // all flags would make a queue
+	// semop on a set that is none; an unknown operation gives ENOSYS
+	{"ipc", [6]uintptr{1, bad, bad, bad, bad, bad}},
+	{"kill", [6]uintptr{1 << 30, 0}}, // signal 0, to nobody
+	// reads nothing; an unknown function gives ENOSYS
+	{"modify_ldt", [6]uintptr{0, 0, 0}},
+	{"msgget", [6]uintptr{0x62696e70, 0}}, // all flags would make a queue
 	{"semget", [6]uintptr{0x62696e70, 0, 0}},
 	{"shmget", [6]uintptr{0x62696e70, 0, 0}},
 	{"nice", [6]uintptr{}},
@@ -47,7 +52,8 @@ var unasked = [...][2]string{
 	{"vfork", "the child would run on the stack of the process that asks"},
 }
 
-// privileged are the calls to which the kernel itself answers EPERM, or EACCES, before it looks at the arguments. Sorted.
+// privileged are the calls to which the kernel itself answers EPERM, or EACCES, before it looks at
+// the arguments. Sorted.
 var privileged = []string{"acct", "adjtimex", "bpf", "chroot", "clock_adjtime", "clock_adjtime64", "clock_settime", "clock_settime64", "delete_module", "fanotify_init", "finit_module", "fsconfig",
 	"fsmount", "fsopen", "fspick", "init_module", "io_uring_setup", "iopl", "ioperm", "kexec_file_load", "kexec_load", "lookup_dcookie", "mount",
 	"mount_setattr", "move_mount", "nfsservctl", "open_by_handle_at", "open_tree", "open_tree_attr", "perf_event_open", "pivot_root", "ptrace",
@@ -72,8 +78,8 @@ func reasonNotToAsk(name string) string {
 	return ""
 }
 
-// limit asks again what a call can do that is known to be there by half; "" where it can. RHEL 7.2's memfd_create
-// knows no seals.
+// limit asks again what a call can do that is known to be there by half; "" where it can. RHEL
+// 7.2's memfd_create knows no seals.
 func limit(name string) string {
 	if name != "memfd_create" {
 		return ""

@@ -36,7 +36,8 @@ type question struct {
 	name string
 }
 
-// maxChildren bounds how often a child may be ended: a filter that kills for everything is not asked 400 times.
+// maxChildren bounds how often a child may be ended: a filter that kills for everything is not
+// asked 400 times.
 const maxChildren = 64
 
 // patience is for a kernel that lets a call block which should not.
@@ -48,7 +49,8 @@ type child struct {
 	argv []string
 }
 
-// ask collects the answers of an ABI, by number. Where a call ended a child, another one goes on behind it.
+// ask collects the answers of an ABI, by number. Where a call ended a child, another one goes on
+// behind it.
 func ask(command child, abi *kernel.ABI) (map[uint32]answer, error) {
 	answers := map[uint32]answer{}
 	questions := questions(abi)
@@ -76,7 +78,8 @@ func ask(command child, abi *kernel.ABI) (map[uint32]answer, error) {
 	return answers, nil
 }
 
-// questions lists what to ask about: getpid first; the calls that end the process last, so that they cost one child each.
+// questions lists what to ask about: getpid first; the calls that end the process last, so that
+// they cost one child each.
 func questions(abi *kernel.ABI) []question {
 	list := []question{{getpid(abi), "getpid"}, {unknownNr, ""}}
 	var last []question
@@ -98,7 +101,8 @@ func getpid(abi *kernel.ABI) uint32 { return abi.ByName("getpid")[0].Nr }
 // greeting is the first line of a child.
 const greeting = "here"
 
-// askFrom runs a child for questions[next:] and returns the index of the first question that it left.
+// askFrom runs a child for questions[next:] and returns the index of the first question that it
+// left.
 func askFrom(command child, next int, questions []question, answers map[uint32]answer) (int, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -154,8 +158,8 @@ func parseAnswer(line string) (answer, bool) {
 	return answer{answered: true, errno: syscall.Errno(errno), limit: limit}, err == nil
 }
 
-// Child asks an ABI's questions from an index on and writes a line for each answer; args are the ABI's name and the index. It is the private
-// mode of the child process.
+// Child asks an ABI's questions from an index on and writes a line for each answer; args are the
+// ABI's name and the index. It is the private mode of the child process.
 func Child(w io.Writer, args []string) error {
 	if len(args) != 2 {
 		return fmt.Errorf("probe: the child takes an ABI and an index, not %q", args)

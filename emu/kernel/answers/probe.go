@@ -1,9 +1,12 @@
-// Package answers asks the running kernel, call by call, what it answers, and compares that with what its release promises.
+// Package answers asks the running kernel, call by call, what it answers, and compares that with
+// what its release promises.
 //
-// A child makes each call of an ABI once, with arguments that the kernel refuses before it does anything (arguments.go), and writes a line after
-// each. A call that ends the child, by a filter that kills or by its nature, has no line: the parent takes note and starts a child that
-// goes on behind it. An x86_64 kernel is asked for x32 and i386 too, where it serves them. ENOSYS tells a call that is not there from one that
-// refuses these arguments; EPERM is the filter's where the process has one and the kernel has no reason for it.
+// A child makes each call of an ABI once, with arguments that the kernel refuses before it does
+// anything (arguments.go), and writes a line after each. A call that ends the child, by a filter
+// that kills or by its nature, has no line: the parent takes note and starts a child that goes on
+// behind it. An x86_64 kernel is asked for x32 and i386 too, where it serves them. ENOSYS tells a
+// call that is not there from one that refuses these arguments; EPERM is the filter's where the
+// process has one and the kernel has no reason for it.
 package answers
 
 import (
@@ -40,8 +43,9 @@ type Result struct {
 
 // Filters is what /proc/self/status says of seccomp.
 type Filters struct {
-	Mode       string `json:"mode"`  // none, strict, filter, or unknown
-	Count      string `json:"count"` // how many filters, "" where the kernel (before 5.9) does not say
+	Mode string `json:"mode"` // none, strict, filter, or unknown
+	// how many filters, "" where the kernel (before 5.9) does not say
+	Count      string `json:"count"`
 	NoNewPrivs bool   `json:"no_new_privs"`
 	Default    string `json:"default"` // what a number that no kernel has gets
 	Container  string `json:"container"`
@@ -61,11 +65,12 @@ type Report struct {
 	Lacking []Lacking // the ABIs of the host that the kernel does not serve
 }
 
-// unknownNr is a number that no kernel has: the answer to it is a filter's default, where it is not ENOSYS.
+// unknownNr is a number that no kernel has: the answer to it is a filter's default, where it is
+// not ENOSYS.
 const unknownNr = 0x3ff0
 
-// Run probes the running kernel. The child that asks is this program, started with argv, an ABI and the index of a question, which makes it
-// call Child.
+// Run probes the running kernel. The child that asks is this program, started with argv, an ABI
+// and the index of a question, which makes it call Child.
 func Run(argv ...string) (*Report, error) {
 	abi := kernel.Of(arch.Host())
 	if abi == nil {
@@ -82,7 +87,8 @@ func Run(argv ...string) (*Report, error) {
 	return r, nil
 }
 
-// callable lists the ABIs that one program can call: x86_64 has the others one instruction, or one bit, away.
+// callable lists the ABIs that one program can call: x86_64 has the others one instruction, or one
+// bit, away.
 func callable(host *arch.ABI) []*kernel.ABI {
 	family := kernel.Family(host)
 	if host.Name != "x86_64" {
@@ -130,7 +136,8 @@ func classify(c kernel.Call, a answer, f Filters) Result {
 	return r
 }
 
-// refusedBy attributes the EPERM of a process that has a filter. The kernel itself gives it only for the calls that want a privilege.
+// refusedBy attributes the EPERM of a process that has a filter. The kernel itself gives it only
+// for the calls that want a privilege.
 func refusedBy(name string) string {
 	if slices.Contains(privileged, name) {
 		return "filter or kernel"
@@ -191,7 +198,8 @@ func (r *Report) Compare(release kernel.Release) []Disagreement {
 	return list
 }
 
-// only32 are the calls of i386 that a 64-bit kernel has never had (arch/x86/entry/syscalls/syscall_32.tbl: sys_ni_syscall for compat).
+// only32 are the calls of i386 that a 64-bit kernel has never had
+// (arch/x86/entry/syscalls/syscall_32.tbl: sys_ni_syscall for compat).
 var only32 = [...]string{"vm86", "vm86old"}
 
 func disagrees(r Result, promise kernel.Answer) string {

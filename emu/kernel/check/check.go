@@ -1,9 +1,11 @@
 // Package check tells without running anything whether programs fit a kernel.
 //
-// It reads every ELF file of a program, a root directory or an image (source.go, layers.go), notes what each needs (elf.go, marks.go,
-// scan.go), and judges that against what the kernel has (needs.go): the note that glibc's loader compares with the release, the
-// kernel that Go's runtime wants, the calls that imported libc functions make, and the calls with constant numbers in static code.
-// Nothing in a file is trusted: every offset, count and length is checked against a bound before it is used.
+// It reads every ELF file of a program, a root directory or an image (source.go, layers.go), notes
+// what each needs (elf.go, marks.go, scan.go), and judges that against what the kernel has
+// (needs.go): the note that glibc's loader compares with the release, the kernel that Go's runtime
+// wants, the calls that imported libc functions make, and the calls with constant numbers in
+// static code. Nothing in a file is trusted: every offset, count and length is checked against a
+// bound before it is used.
 package check
 
 import (
@@ -42,18 +44,19 @@ const (
 
 // Finding is one need that the kernel does not meet.
 type Finding struct {
-	File   string `json:"file"`
-	Need   string `json:"need"`           // what is needed, in words
-	Call   string `json:"call,omitempty"` // the system call, where it is one
-	Since  string `json:"since"`          // which mainline kernel has it
-	Sure   Sure   `json:"sure"`
-	Kind   Kind   `json:"kind"`
-	Do     string `json:"do"`     // what helps
-	Source string `json:"source"` // where the kernel's side of it comes from: the table, a vendor profile, the live probe
+	File  string `json:"file"`
+	Need  string `json:"need"`           // what is needed, in words
+	Call  string `json:"call,omitempty"` // the system call, where it is one
+	Since string `json:"since"`          // which mainline kernel has it
+	Sure  Sure   `json:"sure"`
+	Kind  Kind   `json:"kind"`
+	Do    string `json:"do"` // what helps
+	// where the kernel's side of it comes from: the table, a vendor profile, the live probe
+	Source string `json:"source"`
 }
 
-// Kernel is what is checked against. Answer tells of a call whether the kernel has it, whether a filter refuses it, and how it
-// is known.
+// Kernel is what is checked against. Answer tells of a call whether the kernel has it, whether a
+// filter refuses it, and how it is known.
 type Kernel struct {
 	Release kernel.Release
 	Answer  func(kernel.Call) Answer
@@ -198,7 +201,8 @@ func (c *collector) imports(symbols []symbol) []string {
 	return slices.Compact(list)
 }
 
-// isLibrary goes by the name: libraries may have an interpreter too, so that they can be run (Qt's and glibc's say who they are).
+// isLibrary goes by the name: libraries may have an interpreter too, so that they can be run (Qt's
+// and glibc's say who they are).
 func isLibrary(name string) bool { return strings.Contains(path.Base(name), ".so") }
 
 // hasSymbols tells a library, which has no interpreter either, from a static program.

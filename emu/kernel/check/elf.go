@@ -18,7 +18,8 @@ const (
 	maxSegments = 2048
 )
 
-// Section and program header types, and symbol fields, of the ELF specification and of GNU's additions to it.
+// Section and program header types, and symbol fields, of the ELF specification and of GNU's
+// additions to it.
 const (
 	shtDynsym   = 11
 	ptLoad      = 1
@@ -198,7 +199,8 @@ func (f *elfFile) parseSymbols(table, names []byte) []symbol {
 	return list
 }
 
-// stringAt is the string at an offset of a table, "" where it has no end or is too long for a symbol that matters here.
+// stringAt is the string at an offset of a table, "" where it has no end or is too long for a
+// symbol that matters here.
 func stringAt(table []byte, offset uint32) string {
 	const longest = 256
 	if uint64(offset) >= uint64(len(table)) {
@@ -213,8 +215,8 @@ func stringAt(table []byte, offset uint32) string {
 	return ""
 }
 
-// abiTag reads .note.ABI-tag: the oldest Linux that the file wants. As glibc's loader does, it passes over notes that are not aligned to 4
-// bytes or more.
+// abiTag reads .note.ABI-tag: the oldest Linux that the file wants. As glibc's loader does, it
+// passes over notes that are not aligned to 4 bytes or more.
 func (f *elfFile) abiTag() (version [3]uint32, ok bool, err error) {
 	for _, s := range f.segments {
 		if s.kind != ptNote || s.align < 4 {
@@ -262,7 +264,8 @@ func (f *elfFile) fileOffset(addr uint64) (uint64, bool) {
 	return 0, false
 }
 
-// each gives the segments that keep wants, in overlapping pieces of bounded size, until visit says that it has seen enough.
+// each gives the segments that keep wants, in overlapping pieces of bounded size, until visit says
+// that it has seen enough.
 func (f *elfFile) each(keep func(segment) bool, visit func(piece []byte) bool) error {
 	const piece, overlap = 1 << 20, 256
 	for _, s := range f.segments {

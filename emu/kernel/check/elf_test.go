@@ -11,7 +11,8 @@ import (
 	"binproxy/emu/kernel"
 )
 
-// x86_64 code that makes the calls pidfd_open (434) and read (0), and data that only looks like one.
+// x86_64 code that makes the calls pidfd_open (434) and read (0), and data that only looks like
+// one.
 var codeX86 = []byte{0xb8, 0xb2, 0x01, 0, 0, 0x0f, 0x05, 0x90, 0x48, 0xc7, 0xc0, 0x3f, 0, 0, 0, 0x0f, 0x05, 0x41, 0xb8, 0x09, 0, 0, 0, 0x0f, 0x1f, 0x05}
 
 // tiny is a static ELF file of x86_64 with an ABI tag and code.
@@ -155,7 +156,8 @@ func TestPoisoned(t *testing.T) {
 
 	// What people see of the refusals that they run into most is told.
 	k.Answer = func(kernel.Call) Answer { return Answer{Has: true, Refused: true} }
-	for nr, seen := range map[byte]string{0xb3: "GC Thread#0", 0xb7: "make, bash"} { // clone3 (435), faccessat2 (439)
+	// clone3 (435), faccessat2 (439)
+	for nr, seen := range map[byte]string{0xb3: "GC Thread#0", 0xb7: "make, bash"} {
 		c := newCollector()
 		program := tiny([3]uint32{3, 2, 0}, []byte{0xb8, nr, 0x01, 0, 0, 0x0f, 0x05})
 		require.NoError(t, c.add("p", bytes.NewReader(program), int64(len(program))))
@@ -164,7 +166,8 @@ func TestPoisoned(t *testing.T) {
 	}
 }
 
-// The cases of kernel.md: systemd's kernel, and glibc since 2.34 under a filter that answers EPERM to clone3.
+// The cases of kernel.md: systemd's kernel, and glibc since 2.34 under a filter that answers EPERM
+// to clone3.
 func TestKnownCases(t *testing.T) {
 	program := tiny([3]uint32{3, 2, 0}, nil)
 	found := judgeBytes(t, "/usr/lib/systemd/systemd", program, "3.14")

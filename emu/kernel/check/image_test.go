@@ -37,7 +37,8 @@ func checkFiles(t testing.TB, path string) ([]string, error) {
 var needy = tiny([3]uint32{3, 2, 0}, codeX86) // pidfd_open
 var tame = tiny([3]uint32{3, 2, 0}, nil)
 
-// What a layer has hides what lies below: by its name, by a whiteout, by an opaque directory, by a file in a directory's place.
+// What a layer has hides what lies below: by its name, by a whiteout, by an opaque directory, by a
+// file in a directory's place.
 func TestLayers(t *testing.T) {
 	for name, c := range map[string]struct {
 		layers [][]images.Entry // from the lowest up
@@ -96,7 +97,8 @@ func TestOCILayout(t *testing.T) {
 	}
 }
 
-// A blob that is not what its name says is an error, whatever it holds: each of an image's, with a byte more or other.
+// A blob that is not what its name says is an error, whatever it holds: each of an image's, with a
+// byte more or other.
 func TestDigests(t *testing.T) {
 	good := ociImage(images.Gzip(t, images.Tar(t, images.Entry{Name: "p", Body: needy})))
 	for name, blob := range good {

@@ -54,7 +54,8 @@ func checkArchive(f io.ReaderAt, size int64, done func(*collector)) error {
 
 // overlay is what the layers above the current one show: they are read from the top, each once.
 type overlay struct {
-	seen   map[string]bool // names that a higher layer has; true where it is no directory, and so hides what is below it
+	// names that a higher layer has; true where it is no directory, and so hides what is below it
+	seen   map[string]bool
 	gone   map[string]bool // names that a higher layer took away
 	opaque map[string]bool // directories that a higher layer shows alone
 }

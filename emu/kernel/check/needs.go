@@ -9,18 +9,20 @@ import (
 	"binproxy/emu/kernel"
 )
 
-// softInLibc are the calls that a libc's own code can do without: where ENOSYS comes back, it goes on by older ones. They count as
-// soft in static programs too, which have the libc inside. Sorted.
+// softInLibc are the calls that a libc's own code can do without: where ENOSYS comes back, it goes
+// on by older ones. They count as soft in static programs too, which have the libc inside. Sorted.
 var softInLibc = []string{"clock_getres_time64", "clock_gettime64", "clock_nanosleep_time64", "clone3", "execveat", "faccessat2", "fchmodat2", "futex_time64", "getrandom",
 	"membarrier", "ppoll_time64", "pselect6_time64", "rseq", "statx", "timer_settime64", "utimensat_time64"}
 
 // emulated is the call that glibc makes out of older ones where it is lacking, under its own name.
 const emulated = "statx"
 
-// libcGaveUpTheTag is the first glibc whose loader no longer compares .note.ABI-tag with the running kernel.
+// libcGaveUpTheTag is the first glibc whose loader no longer compares .note.ABI-tag with the
+// running kernel.
 const libcGaveUpTheTag = "2.36"
 
-// judge gives the findings on all objects, with the libc of the image; named is the libc that the user told.
+// judge gives the findings on all objects, with the libc of the image; named is the libc that the
+// user told.
 func (c *collector) judge(k Kernel, named Libc) []Finding {
 	var list []Finding
 	for i := range c.objects {
@@ -59,8 +61,8 @@ func (c *collector) judgeObject(o *object, l Libc, k Kernel) []Finding {
 	return append(list, judgeNumbers(o, k)...)
 }
 
-// judgeTag compares .note.ABI-tag with the release as the loader of the image's glibc does: it does so for libraries, not for the
-// program that the kernel has loaded already.
+// judgeTag compares .note.ABI-tag with the release as the loader of the image's glibc does: it
+// does so for libraries, not for the program that the kernel has loaded already.
 func judgeTag(o *object, l Libc, k Kernel) []Finding {
 	if !o.tagged || o.exec && !isGlibc(o.name) || l.name == "musl" || !newer(o.tag, k.Release) {
 		return nil
@@ -102,7 +104,8 @@ func newer(tag [3]uint32, r kernel.Release) bool {
 	return false
 }
 
-// judgeGo knows the kernels that Go's runtime wants: 2.6.32 since Go 1.18, 3.2 since Go 1.24 (its release notes).
+// judgeGo knows the kernels that Go's runtime wants: 2.6.32 since Go 1.18, 3.2 since Go 1.24 (its
+// release notes).
 func judgeGo(o *object, k Kernel) []Finding {
 	version := leadingVersion(strings.TrimPrefix(o.goBuilt, "go"))
 	if version == "" {
@@ -123,8 +126,8 @@ func judgeGo(o *object, k Kernel) []Finding {
 		Do: "build it with an older Go (1.23 wants 2.6.32)", Source: "release " + k.Release.Text}}
 }
 
-// judgeImports looks at the calls in the code of each libc function that an object imports; without the libc's code, at the
-// function's name.
+// judgeImports looks at the calls in the code of each libc function that an object imports;
+// without the libc's code, at the function's name.
 func (c *collector) judgeImports(o *object, k Kernel) []Finding {
 	if o.static || isGlibc(o.name) {
 		return nil
@@ -183,7 +186,8 @@ func judgeNumbers(o *object, k Kernel) []Finding {
 	return list
 }
 
-// finding is a call that the kernel lacks or refuses; whether the program can do without is not known.
+// finding is a call that the kernel lacks or refuses; whether the program can do without is not
+// known.
 func finding(o *object, call kernel.Call, k Kernel) Finding {
 	answer := k.Answer(call)
 	f := Finding{File: o.name, Call: call.Name, Since: call.Since(), Kind: Unknown, Source: answer.Source,
@@ -197,7 +201,8 @@ func finding(o *object, call kernel.Call, k Kernel) Finding {
 	return f
 }
 
-// symptom is what people see where a filter answers EPERM to a call, for those that fail by it again and again.
+// symptom is what people see where a filter answers EPERM to a call, for those that fail by it
+// again and again.
 func symptom(call string) string {
 	switch {
 	case call == "clone3":
@@ -234,8 +239,9 @@ func (c *collector) knownCases(k Kernel, named Libc) []Finding {
 	return list
 }
 
-// clone3Refused is the case of glibc since 2.34 under an engine whose filter answers EPERM to clone3: no thread and no child
-// starts ("pthread_create: Operation not permitted", the JVM's "GC Thread#0", apt's "Problem executing scripts").
+// clone3Refused is the case of glibc since 2.34 under an engine whose filter answers EPERM to
+// clone3: no thread and no child starts ("pthread_create: Operation not permitted", the JVM's "GC
+// Thread#0", apt's "Problem executing scripts").
 func (c *collector) clone3Refused(o *object, k Kernel, named Libc) (Finding, bool) {
 	if !isGlibc(o.name) || !strings.HasPrefix(path.Base(o.name), "libc") || o.abi == nil {
 		return Finding{}, false

@@ -6,8 +6,9 @@ import (
 	"slices"
 )
 
-// scanner finds the numbers of system calls in code: a constant put into the register of the number, then the instruction of the call.
-// It decodes nothing else, so that data between functions can look like a call: its findings are sure as "code", no more.
+// scanner finds the numbers of system calls in code: a constant put into the register of the
+// number, then the instruction of the call. It decodes nothing else, so that data between
+// functions can look like a call: its findings are sure as "code", no more.
 type scanner func(code []byte) []uint32
 
 // How far before the instruction the constant may be, in bytes; and what a number can be.
@@ -27,7 +28,8 @@ func scannerFor(machine uint16) scanner {
 	return nil
 }
 
-// scanX86_64 looks for `mov $N,%eax` (b8) or `mov $N,%rax` (48 c7 c0) before `syscall` (0f 05); the nearest one counts.
+// scanX86_64 looks for `mov $N,%eax` (b8) or `mov $N,%rax` (48 c7 c0) before `syscall` (0f 05);
+// the nearest one counts.
 func scanX86_64(code []byte) []uint32 {
 	var found []uint32
 	for at := 0; ; {
@@ -45,7 +47,8 @@ func scanX86_64(code []byte) []uint32 {
 
 func constantBefore(window []byte) (uint32, bool) {
 	for i := len(window) - 5; i >= 0; i-- {
-		short := window[i] == 0xb8 && (i == 0 || window[i-1]&0xf0 != 0x40) // no REX prefix: it would be another register
+		// no REX prefix: it would be another register
+		short := window[i] == 0xb8 && (i == 0 || window[i-1]&0xf0 != 0x40)
 		long := window[i] == 0xc0 && i >= 2 && window[i-1] == 0xc7 && window[i-2] == 0x48
 		if short || long {
 			if nr := binary.LittleEndian.Uint32(window[i+1:]); nr < maxNumber {
@@ -56,7 +59,8 @@ func constantBefore(window []byte) (uint32, bool) {
 	return 0, false
 }
 
-// scanAArch64 looks for `mov x8, #N` or `mov w8, #N` before `svc #0`. Code is aligned to words in its segment.
+// scanAArch64 looks for `mov x8, #N` or `mov w8, #N` before `svc #0`. Code is aligned to words in
+// its segment.
 func scanAArch64(code []byte) []uint32 {
 	const svc, movMask, movX8, movW8 = 0xd4000001, 0xffe0001f, 0xd2800008, 0x52800008
 	var found []uint32

@@ -18,8 +18,9 @@ type Options struct {
 	Libc Libc // of the image, where the path does not hold it
 }
 
-// Run checks paths against a kernel: programs and libraries, which are taken together, root directories, OCI layouts and archives of
-// docker save, each image by itself. An error means that a path could not be read.
+// Run checks paths against a kernel: programs and libraries, which are taken together, root
+// directories, OCI layouts and archives of docker save, each image by itself. An error means that
+// a path could not be read.
 func Run(paths []string, k Kernel, o Options) (*Report, error) {
 	named := o.Libc
 	report := &Report{Findings: []Finding{}}
@@ -57,7 +58,8 @@ func ParseLibc(text string) (Libc, error) {
 	return Libc{}, fmt.Errorf("--libc %s: not a libc and its version, as in glibc-2.31 or musl-1.2.3", text)
 }
 
-// checkPath reads one path: a file that is ELF into files, everything else as an image, which done gets.
+// checkPath reads one path: a file that is ELF into files, everything else as an image, which done
+// gets.
 func checkPath(path string, files *collector, done func(*collector)) error {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -120,8 +122,8 @@ func checkDir(dir string, done func(*collector)) error {
 // skipped tells the directories of a root that belong to the running system.
 func skipped(name string) bool { return name == "proc" || name == "sys" || name == "dev" }
 
-// checkTree reads the regular files of a root directory. Links are not followed: what they lead to is in the tree itself, or
-// does not belong to it.
+// checkTree reads the regular files of a root directory. Links are not followed: what they lead to
+// is in the tree itself, or does not belong to it.
 func checkTree(root *os.Root, c *collector) error {
 	return fs.WalkDir(root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
 		switch {

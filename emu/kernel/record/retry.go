@@ -23,8 +23,8 @@ const (
 	Unknown  Kind = "unknown"  // it does not end alike twice, so that nothing can be told
 )
 
-// Again runs a command again and again, each time with one call denied. Deny gives the arguments that make this program deny a call
-// and become the command: Path and Argv follow them.
+// Again runs a command again and again, each time with one call denied. Deny gives the arguments
+// that make this program deny a call and become the command: Path and Argv follow them.
 type Again struct {
 	Deny   func(key Key, errno syscall.Errno) []string
 	Path   string
@@ -37,7 +37,8 @@ type Again struct {
 // errLate tells that a run was ended because it took too long.
 var errLate = errors.New("it took too long")
 
-// Stable tells whether the command ends alike without anything denied, and without its standard input.
+// Stable tells whether the command ends alike without anything denied, and without its standard
+// input.
 func (a Again) Stable() (bool, error) {
 	status, err := a.run(a.Path, a.Argv)
 	if errors.Is(err, errLate) {

@@ -1,8 +1,9 @@
 // Package record finds out which system calls a command uses.
 //
-// The command runs under a tracer (PTRACE_SYSCALL) that stops it and all its children at each call's entry and exit, and notes numbers and
-// errnos: every call of every ABI counts, whatever made it. What the command can do without is found by running it again with
-// one call denied by a seccomp filter, once with ENOSYS and once with EPERM (retry.go).
+// The command runs under a tracer (PTRACE_SYSCALL) that stops it and all its children at each
+// call's entry and exit, and notes numbers and errnos: every call of every ABI counts, whatever
+// made it. What the command can do without is found by running it again with one call denied by a
+// seccomp filter, once with ENOSYS and once with EPERM (retry.go).
 package record
 
 import (
@@ -28,7 +29,8 @@ type Use struct {
 	Count, Absent int
 }
 
-// Trace runs a command with our standard streams until it and all that it started have ended. Status is how the command itself ended.
+// Trace runs a command with our standard streams until it and all that it started have ended.
+// Status is how the command itself ended.
 func Trace(path string, argv, env []string) (uses map[Key]*Use, status unix.WaitStatus, err error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -70,7 +72,8 @@ type tracer struct {
 	in   map[int]*Use // the call that a thread is in
 }
 
-// stopped handles one stop and lets the tracee go on. A tracee may be killed at any time: that it is gone is none of our errors.
+// stopped handles one stop and lets the tracee go on. A tracee may be killed at any time: that it
+// is gone is none of our errors.
 func (t *tracer) stopped(s sys.Stop) error {
 	signal := s.Status.StopSignal()
 	switch {

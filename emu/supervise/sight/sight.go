@@ -29,8 +29,9 @@ type Sight struct {
 	Proc int // a descriptor of /proc
 	Self int // a descriptor of /proc/self/fd
 
-	Behind func(path string) string // what stands behind a path to binproxy itself; nil for nothing
-	Guest  func(pid int) (fd int)   // the guest's program that a process runs; negative for none
+	// what stands behind a path to binproxy itself; nil for nothing
+	Behind func(path string) string
+	Guest  func(pid int) (fd int) // the guest's program that a process runs; negative for none
 
 	own    unix.Stat_t // binproxy itself
 	ids    sys.FileIDs // this thread's
@@ -75,8 +76,8 @@ func (s *Sight) View(tid int, path string, dirfd int) (*View, error) {
 	return v, nil
 }
 
-// Ahead is the view that a process of ours will have when it has changed its root directory, unless
-// that is "", and then its working directory, unless that is.
+// Ahead is the view that a process of ours will have when it has changed its root directory,
+// unless that is "", and then its working directory, unless that is.
 func (s *Sight) Ahead(root, dir string) (*View, error) {
 	v := &View{sight: s, tid: os.Getpid(), stance: stance{ids: s.ids}, Root: -1, dir: -1, Follow: true}
 	var err error

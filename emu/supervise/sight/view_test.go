@@ -145,8 +145,8 @@ func TestOpen(t *testing.T) {
 	})
 }
 
-// A process that changes its root finds files as it will then: its links lead through that root, and
-// its working directory is one of it.
+// A process that changes its root finds files as it will then: its links lead through that root,
+// and its working directory is one of it.
 func TestAhead(t *testing.T) {
 	d := newTree(t)
 	t.Chdir(filepath.Join(d.dir, "dir"))

@@ -1,5 +1,5 @@
-// Package pack makes a directory of twins from the programs of this host: it finds those that the rules name, takes them with their loader and
-// libraries, and writes down what each of them is.
+// Package pack makes a directory of twins from the programs of this host: it finds those that the
+// rules name, takes them with their loader and libraries, and writes down what each of them is.
 package pack
 
 import (
@@ -272,7 +272,8 @@ func (p *packer) libraries() ([]string, error) {
 	return all, nil
 }
 
-// needs lists a program's loader and libraries, and the one that glibc before 2.34 opens by itself to look up users.
+// needs lists a program's loader and libraries, and the one that glibc before 2.34 opens by itself
+// to look up users.
 func needs(program string) ([]string, error) {
 	list, err := ldd.List(program)
 	for _, lib := range list {
@@ -321,7 +322,8 @@ func (p *packer) copyAll() error {
 	return os.WriteFile(filepath.Join(p.dir, twin.ManifestName), p.set.Marshal(), 0o644)
 }
 
-// needed lists the names of the libraries and plug-ins, sorted; programs may have been dropped since they were found.
+// needed lists the names of the libraries and plug-ins, sorted; programs may have been dropped
+// since they were found.
 func (p *packer) needed() []string {
 	need := map[string]bool{}
 	for _, q := range p.programs {
@@ -355,7 +357,8 @@ func (p *packer) unhide() error {
 	return p.write(twin.UnhideName, text)
 }
 
-// configs writes the files of configuration that the rules of what is packed have for each guest architecture of the distribution.
+// configs writes the files of configuration that the rules of what is packed have for each guest
+// architecture of the distribution.
 func (p *packer) configs() error {
 	for _, r := range twin.Rules() {
 		if !slices.ContainsFunc(p.programs, func(q program) bool { return slices.Contains(r.Names, q.Name) }) {
@@ -410,8 +413,8 @@ func (p *packer) copy(f *twin.File, from string) error {
 	return nil
 }
 
-// oldestKernel reads the oldest kernel that a library takes from its note of type 1 (NT_GNU_ABI_TAG: four words, the first 0 for Linux); "" where
-// it has none.
+// oldestKernel reads the oldest kernel that a library takes from its note of type 1
+// (NT_GNU_ABI_TAG: four words, the first 0 for Linux); "" where it has none.
 func oldestKernel(file string) (string, error) {
 	f, err := elf.Open(file)
 	if err != nil {

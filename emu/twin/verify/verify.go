@@ -1,5 +1,5 @@
-// Package verify runs what the rules give to try, once with twins and once by emulation alone, and compares what came of it: output, exit
-// status, and the files that were left, byte for byte.
+// Package verify runs what the rules give to try, once with twins and once by emulation alone, and
+// compares what came of it: output, exit status, and the files that were left, byte for byte.
 package verify
 
 import (
@@ -26,7 +26,8 @@ type Options struct {
 	Run   []string // further arguments of run
 }
 
-// Outcome is what became of one twin. Tries counts the scripts that it ran in; Differs tells in which the results were not the same.
+// Outcome is what became of one twin. Tries counts the scripts that it ran in; Differs tells in
+// which the results were not the same.
 type Outcome struct {
 	Name    string
 	Tries   int
@@ -148,7 +149,8 @@ func (r result) differs(other result) string {
 	return strings.Join(list, ", ")
 }
 
-// run runs a script in a fresh working directory. ran tells of the programs that rules speak of: "" for one that ran as twin, else why not.
+// run runs a script in a fresh working directory. ran tells of the programs that rules speak of:
+// "" for one that ran as twin, else why not.
 func (v *verifier) run(script string, r *twin.Rule, twins string) (res result, ran map[string]string, err error) {
 	work := filepath.Join(v.outside, "work")
 	if err := errors.Join(os.RemoveAll(work), os.Mkdir(work, 0o755), writeSamples(work)); err != nil {

@@ -1,6 +1,7 @@
 // The exec hook: every exec function of the program's libc ends in route.
 //
-// What runs here may be a child of vfork, which shares its parent's memory: nothing but the stack is written to.
+// What runs here may be a child of vfork, which shares its parent's memory: nothing but the stack
+// is written to.
 #include "exec.h"
 
 // Our entries in LD_PRELOAD as the program started with them: it may change its environment.
@@ -32,8 +33,9 @@ const char **append(const char **to, char *const list[])
 
 const char **append_arguments(const char **to, char *const argv[]) { return append(to, argv && *argv ? argv + 1 : NULL); }
 
-// put_back writes LD_PRELOAD as the new program must have it: what it has, then what of ours is missing, so that the hooks of
-// others come before ours and end in it. It gives false where there is nothing to have.
+// put_back writes LD_PRELOAD as the new program must have it: what it has, then what of ours is
+// missing, so that the hooks of others come before ours and end in it. It gives false where there
+// is nothing to have.
 static bool put_back(char *to, const char *value)
 {
 	char *start = put(to, "LD_PRELOAD="), *end = put(start, value);
@@ -91,8 +93,9 @@ EXPORT int execv(const char *path, char *const argv[]) { return execve(path, arg
 // dev_fd writes the path of an open file, or of one in an open directory.
 static char *dev_fd(char *to, long fd) { return put_number(put(to, "/dev/fd/"), fd); }
 
-// exec_at is execveat by a path. An emulator opens its file by one, as the kernel has a script's interpreter do: by /dev/fd/N, unless that is
-// closed on exec. Then it is the path that the descriptor was opened by, or, of a file that has none (any more), that of a duplicate.
+// exec_at is execveat by a path. An emulator opens its file by one, as the kernel has a script's
+// interpreter do: by /dev/fd/N, unless that is closed on exec. Then it is the path that the
+// descriptor was opened by, or, of a file that has none (any more), that of a duplicate.
 static long exec_at(const struct call *c, long fd, const char *path, unsigned long flags)
 {
 	char name[PATH_MAX + 32], real[2 * PATH_MAX], *end = name;

@@ -1,4 +1,5 @@
-// Which exec must happen: emu/resolve and shim/proxy once more, in C. shim/preload/testdata/cases.tsv tests both.
+// Which exec must happen: emu/resolve and shim/proxy once more, in C.
+// shim/preload/testdata/cases.tsv tests both.
 #include "exec.h"
 
 enum { EM_MIPS = 8, EF_MIPS_ABI2 = 0x20 };
@@ -26,8 +27,8 @@ static char *terminator(char *from, char *to)
 	return NULL;
 }
 
-// parse_script reads the #! line step by step as load_script of fs/binfmt_script.c does, and writes NULs into it. It gives 1 for a
-// script, 0 for another file, else an errno below zero.
+// parse_script reads the #! line step by step as load_script of fs/binfmt_script.c does, and
+// writes NULs into it. It gives 1 for a script, 0 for another file, else an errno below zero.
 static int parse_script(char *head, const char **interpreter, const char **argument)
 {
 	char *last = head + HEAD - 1, *end = head, *name, *separator;
@@ -58,8 +59,9 @@ static int parse_script(char *head, const char **interpreter, const char **argum
 	return 1;
 }
 
-// abi_key is what tells ABIs apart in the ELF header of a program: class (with MIPS's bit for N32), data, the two bytes of the machine; 0 for
-// other files. binproxy.conf has it in letters (arch.HeaderKey).
+// abi_key is what tells ABIs apart in the ELF header of a program: class (with MIPS's bit for
+// N32), data, the two bytes of the machine; 0 for other files. binproxy.conf has it in letters
+// (arch.HeaderKey).
 static uint32_t abi_key(const unsigned char *head, long size)
 {
 	bool big = head[5] == 2, wide = head[4] != 1;
@@ -71,8 +73,8 @@ static uint32_t abi_key(const unsigned char *head, long size)
 	return key;
 }
 
-// executable gives 0 where the process may execute the file by its effective ids; before Linux 5.8, and where a filter refuses that, by
-// its real ones.
+// executable gives 0 where the process may execute the file by its effective ids; before Linux
+// 5.8, and where a filter refuses that, by its real ones.
 static long executable(const char *path)
 {
 	long r = SYS(faccessat2, AT_FDCWD, path, X_OK, AT_EACCESS);
@@ -85,8 +87,9 @@ static const char *in_farm(const char *path, const char *farm)
 	return rest && *rest == '/' && !find(rest, "//") && !find(rest, "/.") ? rest : NULL;
 }
 
-// real_path is what path means without the farm: what a farm's link stands for, and the file beside a link that is in its place. Other
-// links to binproxy are left to it: it is a host-native program, and finds out by itself.
+// real_path is what path means without the farm: what a farm's link stands for, and the file
+// beside a link that is in its place. Other links to binproxy are left to it: it is a host-native
+// program, and finds out by itself.
 static const char *real_path(struct conf *conf, const char *path, char *aside)
 {
 	char ours[IN_BUNDLE], link[PATH_MAX];
@@ -105,8 +108,8 @@ static const char *real_path(struct conf *conf, const char *path, char *aside)
 	return file_mode(aside, AT_SYMLINK_NOFOLLOW) >= 0 ? aside : path;
 }
 
-// open_file checks what execve checks before it reads the file, and reads its head. It never blocks: what is no regular file is
-// refused before it is opened.
+// open_file checks what execve checks before it reads the file, and reads its head. It never
+// blocks: what is no regular file is refused before it is opened.
 static long open_file(const char *path, unsigned char *head)
 {
 	long mode = file_mode(path, 0);
@@ -119,7 +122,8 @@ static long open_file(const char *path, unsigned char *head)
 	return read_file(path, head, HEAD);
 }
 
-// emulator finds the line "elf KEY PATH [LOADER]" of the program, from PATH on; NULL where it is not the emulators' to run.
+// emulator finds the line "elf KEY PATH [LOADER]" of the program, from PATH on; NULL where it is
+// not the emulators' to run.
 static char *emulator(struct conf *conf, uint32_t key)
 {
 	char *value = NULL;
@@ -227,7 +231,8 @@ static long follow(struct request *q, const char *path, char *const argv[], int 
 	char *line = emulator(&q->conf, key);
 	if (line)
 		return emulate(q->call, &q->conf, line, file, argv);
-	// The kernel's own affair, with the very path and arguments that it was asked for, unless these are a farm's.
+	// The kernel's own affair, with the very path and arguments that it was asked for, unless
+	// these are a farm's.
 	long r = carry_out(q->call, NULL, false, q->moved ? file : q->path, q->moved ? argv : q->call->argv);
 	if (r == -ENOEXEC && q->lost && key)
 		say(file);

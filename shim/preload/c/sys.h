@@ -1,6 +1,8 @@
-// Raw system calls: the hooks are linked with no libc, and run under whichever one the program has.
+// Raw system calls: the hooks are linked with no libc, and run under whichever one the program
+// has.
 //
-// Numbers and errnos are the kernel's for each ABI (numbers.h is generated); each call gives its result, or an errno below zero.
+// Numbers and errnos are the kernel's for each ABI (numbers.h is generated); each call gives its
+// result, or an errno below zero.
 #ifndef SYS_H
 #define SYS_H
 
@@ -162,7 +164,8 @@ static inline long sys4(long n, long a, long b, long c, long d)
 #error "no system calls for this ABI"
 #endif
 
-// SYS(name, argument...) takes up to four. What a call does not look at is whatever the register has.
+// SYS(name, argument...) takes up to four. What a call does not look at is whatever the register
+// has.
 #define SYS(name, ...) SYS_OF(__VA_ARGS__, SYS4, SYS3, SYS2, SYS1)(NR_##name, __VA_ARGS__)
 #define SYS_OF(a, b, c, d, form, ...) form
 #define SYS1(n, a) SYS2(n, a, ANY)
@@ -175,7 +178,8 @@ static long sys_openat(int dir, const char *path, int flags, unsigned mode);
 static long sys_close(long fd);
 static long sys_write(long fd, const void *buf, size_t n);
 static long sys_fcntl(long fd, long cmd, long arg);
-// read_link ends the text with a NUL; it gives its length, or an errno below zero, also where size is too small.
+// read_link ends the text with a NUL; it gives its length, or an errno below zero, also where size
+// is too small.
 static long read_link(const char *path, char *buf, size_t size);
 // file_mode is st_mode.
 static long file_mode(const char *path, int flags);

@@ -15,7 +15,8 @@ static char *last_slash(const char *s);
 // put writes the text, and a NUL, and gives the NUL's place; put_number a decimal number.
 static char *put(char *to, const char *text);
 static char *put_number(char *to, unsigned long n);
-// variable is the value of the variable in the environment, NULL where it is not set; the name ends with =.
+// variable is the value of the variable in the environment, NULL where it is not set; the name
+// ends with =.
 static const char *variable(char *const env[], const char *name);
 
 void *memcpy(void *to, const void *from, size_t n);

@@ -1,4 +1,5 @@
-// The uname hook: uname(2)'s answer, and the files of /proc that repeat it, as the bundle's identity has them.
+// The uname hook: uname(2)'s answer, and the files of /proc that repeat it, as the bundle's
+// identity has them.
 #include "bundle.h"
 #include "next.h"
 
@@ -29,8 +30,9 @@ static const char *from_env(enum field f)
 	return value && *value ? value : NULL;
 }
 
-// spoofed is what the field is to be, NULL where nobody set it: identity.Spoofed in C. A release without a version of its own brings one, and
-// the environment's release does not go with the version of another release in the file.
+// spoofed is what the field is to be, NULL where nobody set it: identity.Spoofed in C. A release
+// without a version of its own brings one, and the environment's release does not go with the
+// version of another release in the file.
 static const char *spoofed(enum field f)
 {
 	const char *env = from_env(f), *file = conf_value(&conf, keys[f]);
@@ -75,7 +77,8 @@ EXPORT int gethostname(char *name, size_t size)
 	return -1;
 }
 
-// proc_version is the kernel's line with three parts exchanged: what stands between release and version (who compiled it, with what) stays.
+// proc_version is the kernel's line with three parts exchanged: what stands between release and
+// version (who compiled it, with what) stays.
 static char *proc_version(char *to)
 {
 	char real[TEXT];
@@ -98,8 +101,8 @@ static char *proc_version(char *to)
 	return put(put(put(to, " "), all[VERSION]), "\n");
 }
 
-// content writes what the file at path is to have, and gives its end; NULL where the path is not one of the identity's, and to
-// itself where the file is not to be there.
+// content writes what the file at path is to have, and gives its end; NULL where the path is not
+// one of the identity's, and to itself where the file is not to be there.
 static char *content(const char *path, char *to)
 {
 	static const char names[][10] = {"ostype", "hostname", "osrelease", "version"};
@@ -139,7 +142,8 @@ static long memory(const char *text, size_t n, bool cloexec)
 
 enum { NOT_OURS = -4096 };
 
-// open_ours gives a descriptor or an errno below zero, NOT_OURS where the file is somebody else's business.
+// open_ours gives a descriptor or an errno below zero, NOT_OURS where the file is somebody else's
+// business.
 static long open_ours(const char *path, bool cloexec)
 {
 	char text[TEXT + 3 * FIELD];

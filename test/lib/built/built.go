@@ -12,9 +12,9 @@ import (
 	"testing"
 )
 
-// Binproxy builds the program, once in a test process, and returns its path: a file in the cache of
-// this checkout, replaced in one step, so that test processes side by side do not disturb each other.
-// Under make test it is one file for all of them.
+// Binproxy builds the program, once in a test process, and returns its path: a file in the cache
+// of this checkout, replaced in one step, so that test processes side by side do not disturb each
+// other. Under make test it is one file for all of them.
 func Binproxy(t testing.TB) string {
 	t.Helper()
 	path, err := build()

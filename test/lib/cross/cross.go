@@ -1,7 +1,9 @@
-// Package cross compiles C programs of tests for guests' ABIs with one compiler, Debian's clang and lld.
+// Package cross compiles C programs of tests for guests' ABIs with one compiler, Debian's clang
+// and lld.
 //
-// The headers and libraries are those that Debian has for its cross compilers, glibc for all ABIs: packages of any architecture, which the machine's
-// own apt installs. A program of C's that needs no libc, or of Go (package built), needs no more than the compiler.
+// The headers and libraries are those that Debian has for its cross compilers, glibc for all ABIs:
+// packages of any architecture, which the machine's own apt installs. A program of C's that needs
+// no libc, or of Go (package built), needs no more than the compiler.
 package cross
 
 import (
@@ -15,7 +17,8 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// Libc is the directory with the headers and libraries of the ABI's glibc; for QEMU it is a prefix (-L).
+// Libc is the directory with the headers and libraries of the ABI's glibc; for QEMU it is a prefix
+// (-L).
 func Libc(t testing.TB, abi *arch.ABI) string {
 	t.Helper()
 	dir := "/usr/" + triplet(abi)

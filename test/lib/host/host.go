@@ -1,6 +1,7 @@
-// Package host gives tests a host that they may do anything to: namespaces that look like a machine which systemd set up, with every mount shared, an
-// empty /run, an empty binfmt_misc of its own (Linux 6.7 and later) and subordinate ids for an ordinary user. The machine itself does not change, and
-// all processes and mounts end with the tests.
+// Package host gives tests a host that they may do anything to: namespaces that look like a
+// machine which systemd set up, with every mount shared, an empty /run, an empty binfmt_misc of
+// its own (Linux 6.7 and later) and subordinate ids for an ordinary user. The machine itself does
+// not change, and all processes and mounts end with the tests.
 package host
 
 import (
@@ -18,15 +19,17 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// inside tells a test process that it is in the host; why, that there is none and why not; inherited lists the numbers of mounts in the machine's
-// directory for temporary files: other programs' mounts, which go when they remove their directories.
+// inside tells a test process that it is in the host; why, that there is none and why not;
+// inherited lists the numbers of mounts in the machine's directory for temporary files: other
+// programs' mounts, which go when they remove their directories.
 const (
 	inside    = "BINPROXY_TEST_HOST"
 	why       = "BINPROXY_TEST_NO_HOST"
 	inherited = "BINPROXY_TEST_HOST_INHERITED"
 )
 
-// User is the ordinary user of the host: nobody, whom every distribution has. UserID is his uid and gid.
+// User is the ordinary user of the host: nobody, whom every distribution has. UserID is his uid
+// and gid.
 const (
 	User   = "nobody"
 	UserID = 65534
@@ -34,8 +37,8 @@ const (
 	FirstSubordinate = 100000 // of 65536 subordinate ids
 )
 
-// Main is the TestMain of a package whose tests use the host. Only root gets one; for anybody else, and where the kernel does not let us, tests that
-// need one skip.
+// Main is the TestMain of a package whose tests use the host. Only root gets one; for anybody
+// else, and where the kernel does not let us, tests that need one skip.
 func Main(m *testing.M) {
 	switch {
 	case os.Getenv(inside) != "":
@@ -116,7 +119,8 @@ func Need(t testing.TB) {
 	need.Given(t, os.Getenv(inside) != "", "a user namespace with a binfmt_misc of its own, Linux 6.7 or later ("+os.Getenv(why)+")")
 }
 
-// As makes the command run as the ordinary user with that home (of Home), from where it has an XDG_RUNTIME_DIR of its own.
+// As makes the command run as the ordinary user with that home (of Home), from where it has an
+// XDG_RUNTIME_DIR of its own.
 func As(cmd *exec.Cmd, home string) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: UserID, Gid: UserID}}
 	cmd.Env = append(Env(), "HOME="+home, "XDG_RUNTIME_DIR="+home+"/run", "USER="+User)
@@ -162,7 +166,8 @@ func noteInherited() error {
 	return errors.Join(err, os.Setenv(inherited, strings.Join(ids, " ")))
 }
 
-// Mounts is what is mounted for the process: the lines of proc_pid_mountinfo(5), but for those of other programs that may go at any time.
+// Mounts is what is mounted for the process: the lines of proc_pid_mountinfo(5), but for those of
+// other programs that may go at any time.
 func Mounts(t testing.TB) []string {
 	t.Helper()
 	text, err := os.ReadFile("/proc/self/mountinfo")

@@ -30,9 +30,9 @@ type Builder interface {
 	Tree(t testing.TB, image string) Tree
 }
 
-// Builders calls test, as a subtest, with each builder: Docker's two, and buildah with either of its
-// formats. One that is missing skips or fails its subtest; those named in except are left out. In
-// the short run BuildKit speaks for all of them.
+// Builders calls test, as a subtest, with each builder: Docker's two, and buildah with either of
+// its formats. One that is missing skips or fails its subtest; those named in except are left out.
+// In the short run BuildKit speaks for all of them.
 func Builders(t *testing.T, test func(t *testing.T, b Builder), except ...string) {
 	everyBuilder(t, test, except, func(t *testing.T, name string) {
 		if name != "buildkit" {
@@ -70,10 +70,12 @@ type Build struct {
 	Context    string            // the directory
 	Dockerfile string            // its text
 	Args       map[string]string // for its ARG lines
-	Network    string            // Docker's network for the RUN lines: none unless set, or host. buildah has the host's
+	// Docker's network for the RUN lines: none unless set, or host. buildah has the host's
+	Network string
 }
 
-// file writes the Dockerfile to a place outside the context, so that one context serves several builds at once.
+// file writes the Dockerfile to a place outside the context, so that one context serves several
+// builds at once.
 func (b Build) file(t testing.TB) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "Dockerfile")
@@ -91,13 +93,15 @@ func (b Build) flags() []string {
 
 // A Result is what a build said and came to.
 type Result struct {
-	Log    string // both streams
-	Steps  []Step // the instructions that were reached, in order
-	Image  string // "" where the build failed
-	Status int    // of the failed RUN line, as the builder tells it; 0 for a build that came to its end
+	Log   string // both streams
+	Steps []Step // the instructions that were reached, in order
+	Image string // "" where the build failed
+	// of the failed RUN line, as the builder tells it; 0 for a build that came to its end
+	Status int
 }
 
-// A Step is an instruction of the Dockerfile as the builder shows it, and the output of its RUN line.
+// A Step is an instruction of the Dockerfile as the builder shows it, and the output of its RUN
+// line.
 type Step struct{ Instruction, Output string }
 
 // Runs are the steps that are RUN lines.
@@ -138,7 +142,8 @@ func finish(t testing.TB, cmd *exec.Cmd, parse func(log string) []Step) Result {
 	return r
 }
 
-// failedStatus finds the status of the RUN line that failed in the builder's words; builders do not all end with it themselves.
+// failedStatus finds the status of the RUN line that failed in the builder's words; builders do
+// not all end with it themselves.
 func failedStatus(log string, status int) int {
 	said := regexp.MustCompile(`(?:non-zero code:|exit code:|exit status) (\d+)`)
 	for _, m := range said.FindAllStringSubmatch(log, -1) {
@@ -160,7 +165,8 @@ func combined(t testing.TB, cmd *exec.Cmd) (string, int) {
 	return colour.ReplaceAllString(out.String(), ""), cmd.ProcessState.ExitCode()
 }
 
-// ran runs the command and gives its standard output and exit status; what it says on stderr is logged.
+// ran runs the command and gives its standard output and exit status; what it says on stderr is
+// logged.
 func ran(t testing.TB, cmd *exec.Cmd) (string, int) {
 	t.Helper()
 	var out, diagnostics bytes.Buffer
@@ -173,8 +179,8 @@ func ran(t testing.TB, cmd *exec.Cmd) (string, int) {
 	return out.String(), cmd.ProcessState.ExitCode()
 }
 
-// steps reads a log in which each step begins with a line that start matches, the instruction being its first group; its output follows,
-// but for the lines that noise matches.
+// steps reads a log in which each step begins with a line that start matches, the instruction
+// being its first group; its output follows, but for the lines that noise matches.
 func steps(log string, start, noise *regexp.Regexp) []Step {
 	var found []Step
 	for line := range strings.Lines(log) {
@@ -187,7 +193,8 @@ func steps(log string, start, noise *regexp.Regexp) []Step {
 	return found
 }
 
-// buildKitSteps reads BuildKit's plain log, in which steps are numbered and may be mingled. Output lines carry a time.
+// buildKitSteps reads BuildKit's plain log, in which steps are numbered and may be mingled. Output
+// lines carry a time.
 func buildKitSteps(log string) []Step {
 	start := regexp.MustCompile(`^#(\d+) \[(?:[^\]]* )?\d+/\d+\] (.*)`)
 	said := regexp.MustCompile(`^#(\d+) \d+\.\d+ ?(.*)`)

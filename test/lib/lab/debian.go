@@ -41,8 +41,8 @@ func Building(t testing.TB, arch string) string {
 	return building(arch).For(t)
 }
 
-// Packages is a directory with the packages of these names (or apt's patterns of names) and all that
-// they depend on; set names them all.
+// Packages is a directory with the packages of these names (or apt's patterns of names) and all
+// that they depend on; set names them all.
 func Packages(t testing.TB, arch, set string, names ...string) string {
 	t.Helper()
 	needMmdebstrap(t)
@@ -55,8 +55,8 @@ func needMmdebstrap(t testing.TB) {
 	need.Program(t, "mmdebstrap", "mmdebstrap")
 }
 
-// buildingHook fetches what Building has besides packages; $1 is the root. All of it is the work of
-// the host's own programs.
+// buildingHook fetches what Building has besides packages; $1 is the root. All of it is the work
+// of the host's own programs.
 const buildingHook = `set -e
 export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"
 rm -f "$1"/var/cache/apt/archives/*.deb
@@ -68,8 +68,8 @@ for f in *.orig.tar.*; do case $f in *.asc) ;; *) tar -xf "$f" ;; esac; done
 rm -f ./*.dsc ./*.tar.*
 `
 
-// Fixtures are the roots that many tests wait for, the most wanted first; for a short run those only
-// that it needs.
+// Fixtures are the roots that many tests wait for, the most wanted first; for a short run those
+// only that it needs.
 func Fixtures(short bool) []*fixture.Fixture {
 	fixtures := []*fixture.Fixture{minbase("arm64"), building("arm64"), minbase(arch.Host().Debian), minbase("armhf")}
 	if !short {
@@ -89,9 +89,9 @@ func building(arch string) *fixture.Fixture {
 const mergedUsr = "/usr/share/mmdebstrap/hooks/merged-usr"
 
 // debianRoot is a root that the host's own dpkg unpacks and configures: mmdebstrap calls that
-// chrootless, since the maintainer scripts run on the host and change what DPKG_ROOT names. It takes
-// a fifth of the time that emulation takes, and no emulator. As in Debian's slim images there are no
-// manuals and translations.
+// chrootless, since the maintainer scripts run on the host and change what DPKG_ROOT names. It
+// takes a fifth of the time that emulation takes, and no emulator. As in Debian's slim images
+// there are no manuals and translations.
 func debianRoot(name, arch string, packages []string, options ...string) *fixture.Fixture {
 	argv := append([]string{"mmdebstrap", "--mode=chrootless", "--format=tar", "--variant=minbase",
 		"--architectures=" + arch, "--hook-dir=" + mergedUsr,
@@ -102,8 +102,8 @@ func debianRoot(name, arch string, packages []string, options ...string) *fixtur
 	return mmdebstrap(name, arch, ".tar", argv, func(made string) []string { return []string{Suite, made} })
 }
 
-// packages is a directory with packages and all that they depend on: mmdebstrap's variant that unpacks
-// them, and no more, fetches them.
+// packages is a directory with packages and all that they depend on: mmdebstrap's variant that
+// unpacks them, and no more, fetches them.
 func packages(arch, set string, names []string) *fixture.Fixture {
 	argv := []string{"mmdebstrap", "--mode=chrootless", "--format=null", "--variant=extract",
 		"--architectures=" + arch, "--hook-dir=" + mergedUsr, "--include=" + strings.Join(names, ","),
@@ -140,8 +140,8 @@ func mmdebstrap(name, arch, ext string, argv []string, last func(made string) []
 	}
 }
 
-// sourceLines is what sources.list says in the roots, as mmdebstrap's last argument. Without one, where
-// the machine's apt knows no mirror of Debian, mmdebstrap has a default, but for sources.
+// sourceLines is what sources.list says in the roots, as mmdebstrap's last argument. Without one,
+// where the machine's apt knows no mirror of Debian, mmdebstrap has a default, but for sources.
 func sourceLines(ctx context.Context) ([]string, error) {
 	mirror, err := apt.Mirror(ctx)
 	if err != nil {
@@ -154,9 +154,9 @@ func sourceLines(ctx context.Context) ([]string, error) {
 	return []string{fmt.Sprintf("deb %[1]s %[2]s %[3]s main\ndeb-src %[1]s %[2]s %[3]s main\n", options, mirror, Suite)}, nil
 }
 
-// onlyThere runs a command in a mount namespace in which the root file system can be read only, but
-// for what is below $1, part of which is its /tmp: a maintainer script that forgets DPKG_ROOT cannot
-// change the machine there.
+// onlyThere runs a command in a mount namespace in which the root file system can be read only,
+// but for what is below $1, part of which is its /tmp: a maintainer script that forgets DPKG_ROOT
+// cannot change the machine there.
 const onlyThere = `set -e
 case $1 in
 /tmp/*) mount --bind /tmp /tmp ;;
@@ -169,7 +169,8 @@ shift
 exec "$@"
 `
 
-// runOnlyThere runs a command with onlyThere, its /tmp being the directory's tmp. The open file held goes with it.
+// runOnlyThere runs a command with onlyThere, its /tmp being the directory's tmp. The open file
+// held goes with it.
 func runOnlyThere(ctx context.Context, dir, made string, held *os.File, argv []string) error {
 	temp := filepath.Join(dir, "tmp")
 	if err := os.Chmod(temp, 0o777|os.ModeSticky); err != nil {
@@ -179,7 +180,8 @@ func runOnlyThere(ctx context.Context, dir, made string, held *os.File, argv []s
 	cmd := exec.CommandContext(ctx, "unshare", append(args, argv...)...)
 	cmd.Env = append(os.Environ(), "TMPDIR=/tmp", "MADE="+made, "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8")
 	cmd.ExtraFiles = []*os.File{held}
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // it ends what it has started
+	// it ends what it has started
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 20 * time.Second
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w: %s", argv[0], err, apt.Reason(string(out)))

@@ -85,7 +85,8 @@ func (e *Engine) Load(ctx context.Context, root, port, ref string) error {
 	return run(cmd)
 }
 
-// BuildCommand is a docker build with BuildKit where the engine's clients can, else with the classic builder, in plain text.
+// BuildCommand is a docker build with BuildKit where the engine's clients can, else with the
+// classic builder, in plain text.
 func (e *Engine) BuildCommand(ctx context.Context, args ...string) *exec.Cmd {
 	if e.buildkit == "" {
 		return e.builder(ctx, e.client, 0, append([]string{"build"}, args...))
@@ -129,7 +130,8 @@ func (d docker) Run(t testing.TB, image string, command ...string) (string, int)
 	return ran(t, d.Command(ctx, append([]string{"run", "--rm", "--network", "none", image}, command...)...))
 }
 
-// Tree lists a container that was made of the image and never started: the engine's own files in it have other times each time.
+// Tree lists a container that was made of the image and never started: the engine's own files in
+// it have other times each time.
 func (d docker) Tree(t testing.TB, image string) Tree {
 	t.Helper()
 	id, err := output(d.Command(t.Context(), "create", image, "none"))

@@ -20,7 +20,8 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// An Engine is a Docker engine: one that was running, or a private one that lives as long as this process.
+// An Engine is a Docker engine: one that was running, or a private one that lives as long as this
+// process.
 type Engine struct {
 	Private bool
 	Version string // the server's
@@ -38,8 +39,9 @@ var engineScript string
 // startUp is how long a private engine may take until it answers.
 const startUp = 60 * time.Second
 
-// StartEngine finds a Docker engine that answers, or starts a private one: a data root, an exec root and a socket of its own, no
-// bridge, no iptables. Close ends it; so does the end of this process, whatever ends it. A private one needs root.
+// StartEngine finds a Docker engine that answers, or starts a private one: a data root, an exec
+// root and a socket of its own, no bridge, no iptables. Close ends it; so does the end of this
+// process, whatever ends it. A private one needs root.
 func StartEngine(ctx context.Context, progress io.Writer) (*Engine, error) {
 	clients := clients()
 	if len(clients) == 0 {
@@ -98,7 +100,8 @@ func clients() []string {
 	return found
 }
 
-// buildsWithBuildKit tells whether the client can: older ones do it themselves, from 23 on it is the work of a plugin.
+// buildsWithBuildKit tells whether the client can: older ones do it themselves, from 23 on it is
+// the work of a plugin.
 func buildsWithBuildKit(ctx context.Context, client string) bool {
 	version, err := output(exec.CommandContext(ctx, client, "--version"))
 	if err != nil {

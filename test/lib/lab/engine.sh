@@ -1,6 +1,7 @@
 #!/bin/bash
-# engine.sh DIR runs a private dockerd with everything it writes in DIR, until standard input ends; then it stops it and removes DIR.
-# It is process 1 of a PID namespace and has a mount namespace of its own: whoever kills it ends every process of the engine, and no mount outlives it.
+# engine.sh DIR runs a private dockerd with everything it writes in DIR, until standard input ends;
+# then it stops it and removes DIR. It is process 1 of a PID namespace and has a mount namespace of
+# its own: whoever kills it ends every process of the engine, and no mount outlives it.
 set -u
 dir=$1
 group=binproxy-${dir##*-}
@@ -9,7 +10,8 @@ trap '' INT HUP TERM
 mkdir -p "$dir/tmp"
 export TMPDIR="$dir/tmp"
 
-# dockerd also writes outside its folders (a key, plugin sockets). It sees the machine's /etc, /run and /opt, and writes to DIR.
+# dockerd also writes outside its folders (a key, plugin sockets). It sees the machine's /etc, /run
+# and /opt, and writes to DIR.
 for top in etc run opt; do
 	mkdir -p "$dir/over/$top" "$dir/scratch/$top"
 	mount -t overlay -o "lowerdir=/$top,upperdir=$dir/over/$top,workdir=$dir/scratch/$top" overlay "/$top" || :

@@ -70,7 +70,8 @@ func TestEngineEndsWithUs(t *testing.T) {
 	assertNothingLeft(t, tmp, host)
 }
 
-// privately makes sure that no other engine answers, and gives the TMPDIR that a private one will use.
+// privately makes sure that no other engine answers, and gives the TMPDIR that a private one will
+// use.
 func privately(t *testing.T) string {
 	t.Helper()
 	need.Root(t)

@@ -17,8 +17,9 @@ import (
 // imagePath is the PATH that Debian's own images are configured with.
 const imagePath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// WriteImage writes an image of one layer, the tar archive root, in the form that `docker load` and `buildah pull docker-archive:` read.
-// Unlike `docker import`, it says which platform the image is for, as images from a registry do.
+// WriteImage writes an image of one layer, the tar archive root, in the form that `docker load`
+// and `buildah pull docker-archive:` read. Unlike `docker import`, it says which platform the
+// image is for, as images from a registry do.
 func WriteImage(w io.Writer, root string, abi *arch.ABI, ref string) error {
 	layer, err := os.Open(root)
 	if err != nil {

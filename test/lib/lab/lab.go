@@ -1,9 +1,10 @@
-// Package lab brings what tests and the demonstration need of the outside: foreign roots, a Docker engine,
-// image builders, and the program itself, freshly built.
+// Package lab brings what tests and the demonstration need of the outside: foreign roots, a Docker
+// engine, image builders, and the program itself, freshly built.
 //
-// What is slow to make is kept in a cache folder; what is started is ended with the process that started it, however that one ends.
-// Functions that take a testing.TB skip or fail the test; those that take a context are for programs and return errors.
-// Lines of progress begin with "lab: ", on stderr.
+// What is slow to make is kept in a cache folder; what is started is ended with the process that
+// started it, however that one ends. Functions that take a testing.TB skip or fail the test; those
+// that take a context are for programs and return errors. Lines of progress begin with "lab: ", on
+// stderr.
 package lab
 
 import (
@@ -18,8 +19,8 @@ import (
 	"testing"
 )
 
-// Main is the TestMain of a package that uses Engine or Buildah: what these keep for all tests of the package is ended with it,
-// also when the tests are interrupted.
+// Main is the TestMain of a package that uses Engine or Buildah: what these keep for all tests of
+// the package is ended with it, also when the tests are interrupted.
 func Main(m *testing.M) {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)

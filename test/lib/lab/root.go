@@ -71,8 +71,8 @@ func persist(ctx context.Context, dir string, download func() error) error {
 // root is tried.
 var patience = apt.Patience{Answer: 5 * time.Second, Pauses: []time.Duration{time.Second, 3 * time.Second}}
 
-// wgetrc has debootstrap's wget end soon where nobody answers: by itself it would wait for hours. It
-// is not for a user who has settings of his own.
+// wgetrc has debootstrap's wget end soon where nobody answers: by itself it would wait for hours.
+// It is not for a user who has settings of his own.
 func wgetrc(dir string) ([]string, error) {
 	home, err := os.UserHomeDir()
 	if _, statErr := os.Stat(filepath.Join(home, ".wgetrc")); err == nil && statErr == nil || os.Getenv("WGETRC") != "" {
@@ -82,7 +82,8 @@ func wgetrc(dir string) ([]string, error) {
 	return []string{"WGETRC=" + path}, os.WriteFile(path, fmt.Appendf(nil, "timeout = %d\ntries = 2\n", int(patience.Answer.Seconds())), 0o644)
 }
 
-// debootstrap runs the first stage. The lock's file goes with it: were we killed, the next process waits until it has ended too.
+// debootstrap runs the first stage. The lock's file goes with it: were we killed, the next process
+// waits until it has ended too.
 func debootstrap(ctx context.Context, arch, root string, locked *os.File, progress io.Writer) error {
 	mirror, err := apt.Mirror(ctx)
 	if err != nil {
@@ -138,7 +139,8 @@ func follow(r io.Reader, arch string, progress io.Writer) string {
 	return said.String()
 }
 
-// plainProc replaces the symbolic link that debootstrap makes of proc in a container: it would lead to the container's own /proc.
+// plainProc replaces the symbolic link that debootstrap makes of proc in a container: it would
+// lead to the container's own /proc.
 func plainProc(root string) error {
 	proc := filepath.Join(root, "proc")
 	if fi, err := os.Lstat(proc); err != nil || fi.Mode().Type() != fs.ModeSymlink {

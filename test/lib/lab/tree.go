@@ -16,11 +16,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A Tree has, for each file of a file system by its absolute path, a line that tells everything of it: type, mode, owner, time of
-// the last change, link, extended attributes, and a sum of the content.
+// A Tree has, for each file of a file system by its absolute path, a line that tells everything of
+// it: type, mode, owner, time of the last change, link, extended attributes, and a sum of the
+// content.
 type Tree map[string]string
 
-// BuilderNoise are the names that builders and engines themselves change, and / with the time that any ADD sets.
+// BuilderNoise are the names that builders and engines themselves change, and / with the time that
+// any ADD sets.
 var BuilderNoise = []string{"/", "/.dockerenv", "/dev", "/dev/console", "/dev/pts", "/dev/shm", "/etc", "/etc/hostname", "/etc/hosts", "/etc/mtab",
 	"/etc/resolv.conf", "/proc", "/run", "/sys"}
 

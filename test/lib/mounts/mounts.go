@@ -1,4 +1,5 @@
-// Package mounts gives a test a view of the mounts in which those of other tests, which run at the same time, do not show.
+// Package mounts gives a test a view of the mounts in which those of other tests, which run at the
+// same time, do not show.
 package mounts
 
 import (
@@ -11,9 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Own puts the test's goroutine, and the programs that it starts, into a mount namespace of its own: what others mount from now on does
-// not appear there. What they have mounted already is taken away: it would go anyhow once they remove its place (rmdir(2) detaches a mount
-// in other namespaces). An ordinary user stays where he is.
+// Own puts the test's goroutine, and the programs that it starts, into a mount namespace of its
+// own: what others mount from now on does not appear there. What they have mounted already is
+// taken away: it would go anyhow once they remove its place (rmdir(2) detaches a mount in other
+// namespaces). An ordinary user stays where he is.
 func Own(t testing.TB) {
 	t.Helper()
 	if os.Geteuid() != 0 {

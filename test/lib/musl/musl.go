@@ -1,5 +1,5 @@
-// Package musl gives tests a compiler for programs that musl's loader loads, as Alpine's are: Debian's compiler for the architecture, with Debian's musl
-// and musl-gcc's specs.
+// Package musl gives tests a compiler for programs that musl's loader loads, as Alpine's are:
+// Debian's compiler for the architecture, with Debian's musl and musl-gcc's specs.
 package musl
 
 import (
@@ -51,7 +51,8 @@ func For(t testing.TB, abi *arch.ABI) Toolchain {
 // files are those of Debian's musl for an architecture.
 func files(abi *arch.ABI, triplet string) *fixture.Fixture {
 	packages := debs.Of(lab.Suite, abi.Debian, "musl", "musl-dev")
-	// Where the linker finds no library it takes the archive beside, and the program is a static one that has a loader.
+	// Where the linker finds no library it takes the archive beside, and the program is a static
+	// one that has a loader.
 	library, link := "../../../lib/"+triplet+"/libc.so", "usr/lib/"+triplet+"/libc.so"
 	return &fixture.Fixture{
 		Name: "debs/musl-" + lab.Suite + "-" + abi.Debian, What: packages.String(), From: packages.From(library, link),

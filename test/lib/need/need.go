@@ -1,8 +1,10 @@
-// Package need says what a test needs of the machine, and skips it with the reason where that is missing.
+// Package need says what a test needs of the machine, and skips it with the reason where that is
+// missing.
 //
-// Two kinds of things can be missing. What `make test` installs (programs, emulators, cached roots) must be there when CI=true: the
-// test then fails. What no installation brings (a kernel feature, root, a terminal) skips everywhere. Every reason starts with
-// "needs ", so that the summary at the end of `make test` can count skips by reason.
+// Two kinds of things can be missing. What `make test` installs (programs, emulators, cached
+// roots) must be there when CI=true: the test then fails. What no installation brings (a kernel
+// feature, root, a terminal) skips everywhere. Every reason starts with "needs ", so that the
+// summary at the end of `make test` can count skips by reason.
 package need
 
 import (
@@ -42,8 +44,9 @@ func Long(t testing.TB) {
 	}
 }
 
-// Program finds a program in PATH and the sbin directories; pkg is the Debian package that has it. A
-// GNU compiler is there if its C library is: that is another package, which may have failed to come.
+// Program finds a program in PATH and the sbin directories; pkg is the Debian package that has it.
+// A GNU compiler is there if its C library is: that is another package, which may have failed to
+// come.
 func Program(t testing.TB, name, pkg string) string {
 	t.Helper()
 	for _, candidate := range []string{name, "/usr/sbin/" + name, "/sbin/" + name} {

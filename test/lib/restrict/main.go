@@ -1,4 +1,5 @@
-// Restrict runs a command under restrictions that machines and containers are known for. It is a program for tests.
+// Restrict runs a command under restrictions that machines and containers are known for. It is a
+// program for tests.
 //
 //	restrict [-deny CALL,...] [-errno N] [-no-listener] [-user ID] COMMAND [ARGUMENT...]
 package main
@@ -66,7 +67,8 @@ func main() {
 	fail(syscall.Exec(flag.Arg(0), flag.Args(), os.Environ()))
 }
 
-// cloneRules refuse the clone flags with which new user namespaces are made here. (Equal compares whole arguments.)
+// cloneRules refuse the clone flags with which new user namespaces are made here. (Equal compares
+// whole arguments.)
 func cloneRules(errno uint16) []seccomp.Rule {
 	const namespaces = unix.CLONE_NEWUSER | unix.CLONE_NEWNS
 	var rules []seccomp.Rule

@@ -1,4 +1,5 @@
-// Die ends as its first argument says: "segv" by a segmentation fault that the Go runtime does not see, else with that status.
+// Die ends as its first argument says: "segv" by a segmentation fault that the Go runtime does not
+// see, else with that status.
 package main
 
 import (

@@ -1,4 +1,5 @@
-// A guest program: it tells what it is, and with the argument "twice" runs itself once more and ends with 9.
+// A guest program: it tells what it is, and with the argument "twice" runs itself once more and
+// ends with 9.
 package main
 
 import (
@@ -23,7 +24,8 @@ func main() {
 	}
 }
 
-// text is a NUL-terminated string; its elements are signed on some architectures and unsigned on others.
+// text is a NUL-terminated string; its elements are signed on some architectures and unsigned on
+// others.
 func text[T int8 | uint8](field []T) string {
 	var b []byte
 	for _, c := range field {

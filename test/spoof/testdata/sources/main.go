@@ -1,5 +1,5 @@
-// Command sources prints the uname identity from every source that shows it: lines of field, way and value with tabs between. Ways that
-// the machine does not have are left out.
+// Command sources prints the uname identity from every source that shows it: lines of field, way
+// and value with tabs between. Ways that the machine does not have are left out.
 package main
 
 import (
@@ -22,7 +22,8 @@ func say(field, way, value string) {
 	fmt.Printf("%s\t%s\t%s\n", field, way, strings.TrimSuffix(value, "\n"))
 }
 
-// structure prints the fields of a struct utsname, each of size bytes; one with bytes behind its NUL says so.
+// structure prints the fields of a struct utsname, each of size bytes; one with bytes behind its
+// NUL says so.
 func structure(way string, b []byte, size int) {
 	for i, name := range fields {
 		text, rest, _ := bytes.Cut(b[i*size:(i+1)*size], []byte{0})
