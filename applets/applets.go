@@ -33,22 +33,23 @@ import (
 	"binproxy/emu/supervise"
 )
 
-// Table is every applet, sorted by name. The man pages and `binproxy help` are made from it.
-var Table = []applet.Applet{
-	binfmt.Applet,
-	bootstrap.Applet,
-	bundle.Applet,
-	clean.Applet,
-	container.Applet,
-	doctor.Applet,
-	env.Applet,
-	install.Applet,
-	kernel.Applet,
-	run.Applet,
-	status.Applet,
-	twin.Applet,
-	uml.Applet,
-	version.Applet,
+// Table is every applet, sorted by name. The command line is read by it; `binproxy help`, the man
+// pages and docs/commands.md are made from it.
+var Table = []*applet.Applet{
+	&binfmt.Applet,
+	&bootstrap.Applet,
+	&bundle.Applet,
+	&clean.Applet,
+	&container.Applet,
+	&doctor.Applet,
+	&env.Applet,
+	&install.Applet,
+	&kernel.Applet,
+	&run.Applet,
+	&status.Applet,
+	&twin.Applet,
+	&uml.Applet,
+	&version.Applet,
 }
 
 // Main runs the applet that the arguments name: argv[0] where it is an applet's name, else
@@ -86,19 +87,19 @@ func Main(argv []string) error {
 }
 
 // Find looks an applet up by name.
-func Find(name string) (applet.Applet, bool) {
-	i, ok := slices.BinarySearchFunc(Table, name, func(a applet.Applet, name string) int { return strings.Compare(a.Name, name) })
+func Find(name string) (*applet.Applet, bool) {
+	i, ok := slices.BinarySearchFunc(Table, name, func(a *applet.Applet, name string) int { return strings.Compare(a.Name, name) })
 	if !ok {
-		return applet.Applet{}, false
+		return nil, false
 	}
 	return Table[i], true
 }
 
-func start(a applet.Applet, args []string) error {
+func start(a *applet.Applet, args []string) error {
 	err := flag.ErrHelp
-	// before an applet takes it for a verb
+	// before an applet takes it for a command's name
 	if len(args) == 0 || args[0] != "--help" && args[0] != "-h" {
-		err = a.Run(args)
+		err = a.Start(args)
 	}
 	if errors.Is(err, flag.ErrHelp) {
 		fmt.Print(a.Help())

@@ -1,100 +1,99 @@
-// Package applet is what the rooms of the applets share: the row of the table, and how flags are
-// read.
+// Package applet is what the rooms of the applets share: the row of the table, from which the
+// command line is read and every help is made, and how flags are declared.
+//
+// A row is data without a life of its own: its commands name functions that declare flags. Only
+// when a command starts, or its help is asked for, is a flag set made of them; so a shim, which
+// links the table too, pays nothing for it.
 package applet
 
 import (
-	"errors"
-	"flag"
-	"fmt"
-	"io"
+	"slices"
 	"strings"
 
 	"binproxy/emu/exit"
-	"binproxy/emu/identity"
 )
 
-// Applet is one row of the table. Usage holds the lines after "Usage: binproxy NAME ": the
-// synopsis of the arguments first, then an empty line and the text.
+// Applet is one row of the table. Text is the paragraphs of its help, parted by empty lines; lines
+// that begin with a space stay as they are.
 type Applet struct {
-	Name, Synopsis, Usage string
-	Run                   func(args []string) error
+	Name, Synopsis, Text string
+	// one without a name; or one for each word that may stand behind the applet's name
+	Commands []Command
+	// Entry answers the private words by which binproxy starts itself, and reports false for any
+	// other; nil where there are none
+	Entry func(args []string) (bool, error)
 }
 
-// Help is what `binproxy help NAME` prints.
-func (a Applet) Help() string {
-	return fmt.Sprintf("%s: %s\n\nUsage: binproxy %s %s\n", a.Name, a.Synopsis, a.Name, strings.TrimRight(a.Usage, "\n"))
+// Command is something that an applet does.
+type Command struct {
+	// of one word or two; without a name it is the applet itself, and beside others what is meant
+	// where a flag comes first
+	Name string
+	Args string // the usage behind the name; a line for each way to call it
+	Text string // what it does, in the list of commands; one paragraph
+	// the flags end at the first operand, where a COMMAND with arguments of its own begins;
+	// otherwise they may stand before, between and behind the operands
+	Leads bool
+	// Flags declares the flags, and gives what runs with their values. It changes nothing and asks
+	// the machine nothing: it is called for the help, too
+	Flags func(f Flags) Run
+	Run   Run // what a command without flags does
 }
 
-// Flags is a flag set that takes flags before, between and behind the operands, up to a "--".
-type Flags struct {
-	*flag.FlagSet
-}
+// Run is a command whose flags have been read.
+type Run func(operands []string) error
 
-// NewFlags starts the flags of an applet.
-func NewFlags(name string) Flags {
-	set := flag.NewFlagSet(name, flag.ContinueOnError)
-	set.SetOutput(io.Discard)
-	return Flags{set}
-}
-
-// Parse reads the flags and returns the operands. What it does not know ends with status 125 and a
-// hint.
-func (f Flags) Parse(args []string) ([]string, error) {
-	var operands []string
-	for {
-		if err := f.parse(args); err != nil {
-			return nil, err
+// Start runs the command that the arguments name. It gives flag.ErrHelp where they ask for help.
+func (a *Applet) Start(args []string) error {
+	if a.Entry != nil {
+		if ok, err := a.Entry(args); ok {
+			return err
 		}
-		rest := f.Args()
-		if len(rest) == 0 {
-			return operands, nil
-		}
-		if ended := len(args) - len(rest); ended > 0 && args[ended-1] == "--" {
-			return append(operands, rest...), nil
-		}
-		operands, args = append(operands, rest[0]), rest[1:]
 	}
-}
-
-// ParseCommand reads the flags up to the first operand or "--", where a COMMAND with arguments of
-// its own begins.
-func (f Flags) ParseCommand(args []string) ([]string, error) {
-	err := f.parse(args)
-	return f.Args(), err
-}
-
-// parse gives flag.ErrHelp for -h and --help, which whoever called the applet answers.
-func (f Flags) parse(args []string) error {
-	err := f.FlagSet.Parse(args)
-	if err == nil || errors.Is(err, flag.ErrHelp) {
+	c, rest, err := a.find(args)
+	if err != nil {
 		return err
 	}
-	applet, _, _ := strings.Cut(f.Name(), " ")
-	return exit.Errorf(exit.Failed, "%s: %w; see binproxy help %s", f.Name(), err, applet)
+	f, run := a.Declare(c)
+	parse := f.Parse
+	if c.Leads {
+		parse = f.ParseCommand
+	}
+	operands, err := parse(rest)
+	if err != nil {
+		return err
+	}
+	return run(operands)
 }
 
-// Identity adds the flags of the uname identity.
-func (f Flags) Identity(i *identity.Identity) {
-	f.StringVar(&i.Release, "release", "", "")
-	f.StringVar(&i.Sysname, "sysname", "", "")
-	f.StringVar(&i.Nodename, "nodename", "", "")
-	f.StringVar(&i.Version, "kernel-version", "", "")
-	f.StringVar(&i.Machine, "machine", "", "")
+// Declare makes the flag set of a command, and what runs with it.
+func (a *Applet) Declare(c *Command) (Flags, Run) {
+	f := NewFlags(strings.TrimSuffix(a.Name+" "+c.Name, " "))
+	if c.Flags == nil {
+		return f, c.Run
+	}
+	return f, c.Flags(f)
 }
 
-// Names adds a flag for a list with commas that may be given several times: what each adds is
-// joined.
-func (f Flags) Names(name string) *string {
-	var all string
-	f.Func(name, "", func(s string) error {
-		all = strings.TrimPrefix(all+","+s, ",")
-		return nil
-	})
-	return &all
+// find gives the command that the arguments name, and the arguments behind its name.
+func (a *Applet) find(args []string) (*Command, []string, error) {
+	for i := range a.Commands {
+		c := &a.Commands[i]
+		words := strings.Fields(c.Name)
+		if len(words) <= len(args) && slices.Equal(words, args[:len(words)]) &&
+			(len(words) > 0 || len(a.Commands) == 1 || len(args) > 0 && strings.HasPrefix(args[0], "-")) {
+			return c, args[len(words):], nil
+		}
+	}
+	var names []string
+	for _, c := range a.Commands {
+		if c.Name != "" {
+			names = append(names, c.Name)
+		}
+	}
+	last := len(names) - 1
+	if len(args) == 0 {
+		return nil, nil, exit.Errorf(exit.Failed, "%s: say what to do: %s or %s; see binproxy help %[1]s", a.Name, strings.Join(names[:last], ", "), names[last])
+	}
+	return nil, nil, exit.Errorf(exit.Failed, "%s: %q is none of %s; see binproxy help %[1]s", a.Name, args[0], strings.Join(names, ", "))
 }
-
-// List is a flag that may be given several times.
-type List []string
-
-func (l *List) String() string     { return strings.Join(*l, " ") }
-func (l *List) Set(s string) error { *l = append(*l, s); return nil }

@@ -20,58 +20,27 @@ import (
 var Applet = applet.Applet{
 	Name:     "binfmt",
 	Synopsis: "show, make and prove binfmt_misc entries",
-	Usage: `list | show NAME... | status [ARCH...]
-       binproxy binfmt register|conf [FLAG...] ARCH...|--all
-       binproxy binfmt unregister NAME...
-       binproxy binfmt --userns [--root] [--arch ARCH[,ARCH...]] -- COMMAND [ARGUMENT...]
-
-  list         every architecture: the entries that take its programs, and the emulator that is at hand
-  show         entries, by their names or by an architecture's
-  status       run a tiny program of each architecture that has an entry, whoever made it; say by which emulator,
-               with which flags, and what does not work because of them. Fails where one does not run
-  register     make entries, until the next boot. An entry that exists is never replaced
-  conf         print the same as lines for /etc/binfmt.d, which systemd registers at boot
-  unregister   remove the entries of these names, and no others
-  --userns     run COMMAND in a user namespace with entries of its own; nothing outside is changed and no
-               privilege is needed (Linux 6.7 and later)
-
-  --fix=false             without F: the emulator is looked up at each exec, also in a chroot
-  --preserve-argv0=false  without P: programs do not see what they were called by
-  --credentials           with C: setuid programs get their rights. The emulator then runs with those rights:
-                          whoever can make it misbehave is root. Only for emulators and roots that you trust
-  --emulator [ARCH=]FILE  this emulator, a static one, instead of searching beside binproxy and in PATH
-  --all                   every architecture that there is an emulator for
-  --root                  with --userns: COMMAND is root in there, with your subordinate ids (/etc/subuid)
-  --arch ARCH             with --userns: entries for these only; otherwise for all that there is an emulator for
-`,
-	Run: run,
+	Commands: []applet.Command{
+		{Name: "list", Text: "every architecture: the entries that take its programs, and the emulator that is at hand", Run: list},
+		{Name: "show", Args: "NAME...", Text: "entries, by their names or by an architecture's", Run: show},
+		{Name: "status", Args: "[ARCH...]", Run: status,
+			Text: "run a tiny program of each architecture that has an entry, whoever made it; say by which emulator, with which flags, and what does not work because of them. Fails where one does not run"},
+		{Name: "register", Args: "[FLAG...] ARCH...|--all", Flags: registerFlags, Text: "make entries, until the next boot. An entry that exists is never replaced"},
+		{Name: "conf", Args: "[FLAG...] ARCH...|--all", Flags: confFlags, Text: "print the same as lines for /etc/binfmt.d, which systemd registers at boot"},
+		{Name: "unregister", Args: "NAME...", Text: "remove the entries of these names, and no others", Run: unregister},
+		{Args: "--userns [--root] [--arch ARCH[,ARCH...]] -- COMMAND [ARGUMENT...]", Leads: true, Flags: namespaceFlags},
+	},
+	Entry: entry,
 }
 
-func run(args []string) error {
-	if len(args) == 0 {
-		return exit.Errorf(exit.Failed, "binfmt: say what to do: list, show, status, register, unregister, conf or --userns; see binproxy help binfmt")
+func entry(args []string) (bool, error) {
+	if len(args) > 0 && args[0] == userns.Entrypoint {
+		return true, userns.Inside()
 	}
-	verbs := map[string]func([]string) error{"list": list, "show": show, "status": status, "register": register, "unregister": unregister, "conf": conf}
-	if verb, ok := verbs[args[0]]; ok {
-		return verb(args[1:])
-	}
-	if args[0] == userns.Entrypoint {
-		return userns.Inside()
-	}
-	if strings.HasPrefix(args[0], "-") {
-		return inNamespace(args)
-	}
-	return exit.Errorf(exit.Failed, "binfmt: %q is none of list, show, status, register, unregister, conf, --userns; see binproxy help binfmt", args[0])
+	return false, nil
 }
 
-func noFlags(verb string, args []string) ([]string, error) {
-	return applet.NewFlags("binfmt " + verb).Parse(args)
-}
-
-func list(args []string) error {
-	if _, err := noFlags("list", args); err != nil {
-		return err
-	}
+func list([]string) error {
 	entries, err := entriesIfAny()
 	if err != nil {
 		return err
@@ -123,11 +92,7 @@ func orDash(s string) string {
 	return s
 }
 
-func show(args []string) error {
-	names, err := noFlags("show", args)
-	if err != nil {
-		return err
-	}
+func show(names []string) error {
 	if len(names) == 0 {
 		return exit.Errorf(exit.Failed, "binfmt show: name an entry or an architecture; binproxy binfmt list has them")
 	}
@@ -193,11 +158,7 @@ func describe(e binfmt.Entry) {
 	}
 }
 
-func unregister(args []string) error {
-	names, err := noFlags("unregister", args)
-	if err != nil {
-		return err
-	}
+func unregister(names []string) error {
 	if len(names) == 0 {
 		return exit.Errorf(exit.Failed, "binfmt unregister: name the entries; nothing is removed that was not named")
 	}

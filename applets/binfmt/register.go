@@ -12,42 +12,42 @@ import (
 	"binproxy/emu/userns"
 )
 
-// wanted is the flags of register, conf and --userns, as read.
+const emulatorUsage = "`[ARCH=]FILE` this emulator, a static one, instead of searching beside binproxy and in PATH"
+
+// wanted is the flags of register and conf.
 type wanted struct {
-	entries     []binfmt.Entry
-	credentials bool
+	verb                         string
+	all, fix, argv0, credentials bool
+	emulators                    applet.List
 }
 
-func want(verb string, args []string) (wanted, error) {
-	flags := applet.NewFlags("binfmt " + verb)
-	credentials := flags.Bool("credentials", false, "")
-	fix := flags.Bool("fix", true, "")
-	argv0 := flags.Bool("preserve-argv0", true, "")
-	all := flags.Bool("all", false, "")
-	var emulators applet.List
-	flags.Var(&emulators, "emulator", "")
-	names, err := flags.Parse(args)
-	if err != nil {
-		return wanted{}, err
-	}
-	if (len(names) == 0) == !*all {
-		return wanted{}, exit.Errorf(exit.Failed, "binfmt %s: name architectures, as in `binproxy binfmt %s arm64`, or say --all", verb, verb)
+func want(verb string, f applet.Flags) *wanted {
+	w := &wanted{verb: verb}
+	f.BoolVar(&w.credentials, "credentials", false, "with C: setuid programs get their rights. The emulator then runs with those rights: whoever can make it misbehave is root. Only for emulators and roots that you trust")
+	f.BoolVar(&w.fix, "fix", true, "without F: the emulator is looked up at each exec, also in a chroot")
+	f.BoolVar(&w.argv0, "preserve-argv0", true, "without P: programs do not see what they were called by")
+	f.BoolVar(&w.all, "all", false, "every architecture that there is an emulator for")
+	f.Var(&w.emulators, "emulator", emulatorUsage)
+	return w
+}
+
+// entries makes the entries for the architectures of these names.
+func (w *wanted) entries(names []string) ([]binfmt.Entry, error) {
+	if (len(names) == 0) == !w.all {
+		return nil, exit.Errorf(exit.Failed, "binfmt %s: name architectures, as in `binproxy binfmt %s arm64`, or say --all", w.verb, w.verb)
 	}
 	abis, err := arch.ParseList(strings.Join(names, ","))
-	if *all {
+	if w.all {
 		abis, err = available()
 	}
 	if err != nil {
-		return wanted{}, err
+		return nil, err
 	}
-	w := wanted{credentials: *credentials}
-	if w.entries, err = entries(abis, emulators); err != nil {
-		return wanted{}, err
+	list, err := entries(abis, w.emulators)
+	for i := range list {
+		list[i].Flags = letters(w.argv0, w.credentials, w.fix)
 	}
-	for i := range w.entries {
-		w.entries[i].Flags = letters(*argv0, *credentials, *fix)
-	}
-	return w, nil
+	return list, err
 }
 
 func letters(argv0, credentials, fix bool) string {
@@ -93,8 +93,13 @@ func entries(abis []*arch.ABI, emulators []string) ([]binfmt.Entry, error) {
 	return binfmt.Entries(abis, files)
 }
 
-func register(args []string) error {
-	w, err := want("register", args)
+func registerFlags(f applet.Flags) applet.Run {
+	w := want("register", f)
+	return func(names []string) error { return register(w, names) }
+}
+
+func register(w *wanted, names []string) error {
+	list, err := w.entries(names)
 	if err != nil {
 		return err
 	}
@@ -105,7 +110,7 @@ func register(args []string) error {
 	if w.credentials {
 		fmt.Fprintln(os.Stderr, "binproxy: with C the emulator runs with the rights of setuid programs: whoever can make it misbehave is root")
 	}
-	for _, e := range w.entries {
+	for _, e := range list {
 		if err := registry.Register(e); err != nil {
 			return err
 		}
@@ -114,12 +119,17 @@ func register(args []string) error {
 	return nil
 }
 
-func conf(args []string) error {
-	w, err := want("conf", args)
+func confFlags(f applet.Flags) applet.Run {
+	w := want("conf", f)
+	return func(names []string) error { return conf(w, names) }
+}
+
+func conf(w *wanted, names []string) error {
+	list, err := w.entries(names)
 	if err != nil {
 		return err
 	}
-	for _, e := range w.entries {
+	for _, e := range list {
 		line, err := e.Line()
 		if err != nil {
 			return err
@@ -129,32 +139,38 @@ func conf(args []string) error {
 	return nil
 }
 
-func inNamespace(args []string) error {
-	flags := applet.NewFlags("binfmt")
-	asked := flags.Bool("userns", false, "")
-	root := flags.Bool("root", false, "")
-	archs := flags.Names("arch")
-	var emulators applet.List
-	flags.Var(&emulators, "emulator", "")
-	argv, err := flags.ParseCommand(args)
-	if err != nil {
-		return err
-	}
-	if !*asked || len(argv) == 0 {
+// namespace is the flags of --userns.
+type namespace struct {
+	asked, root bool
+	archs       *string
+	emulators   applet.List
+}
+
+func namespaceFlags(f applet.Flags) applet.Run {
+	var n namespace
+	f.BoolVar(&n.asked, "userns", false, "run COMMAND in a user namespace with entries of its own; nothing outside is changed and no privilege is needed (Linux 6.7 and later)")
+	f.BoolVar(&n.root, "root", false, "COMMAND is root in there, with your subordinate ids (/etc/subuid)")
+	n.archs = f.Names("arch", "`ARCH[,ARCH...]` entries for these only; otherwise for all that there is an emulator for")
+	f.Var(&n.emulators, "emulator", emulatorUsage)
+	return n.run
+}
+
+func (n *namespace) run(argv []string) error {
+	if !n.asked || len(argv) == 0 {
 		return exit.Errorf(exit.Failed, "binfmt: it is --userns [--arch ARCH] -- COMMAND; see binproxy help binfmt")
 	}
 	abis, err := available()
-	if *archs != "" {
-		abis, err = arch.ParseList(*archs)
+	if *n.archs != "" {
+		abis, err = arch.ParseList(*n.archs)
 	}
 	if err != nil {
 		return err
 	}
 	c := userns.Command{Argv: argv, Env: os.Environ()}
-	if c.Entries, err = entries(abis, emulators); err != nil {
+	if c.Entries, err = entries(abis, n.emulators); err != nil {
 		return err
 	}
-	if c.IDs, c.Inner, err = ids(*root); err != nil {
+	if c.IDs, c.Inner, err = ids(n.root); err != nil {
 		return err
 	}
 	return userns.Run(c)

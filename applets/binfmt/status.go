@@ -11,11 +11,7 @@ import (
 	"binproxy/emu/route"
 )
 
-func status(args []string) error {
-	names, err := noFlags("status", args)
-	if err != nil {
-		return err
-	}
+func status(names []string) error {
 	registry, err := binfmt.Host()
 	if err != nil {
 		return err

@@ -14,72 +14,73 @@ import (
 var Applet = applet.Applet{
 	Name:     "bootstrap",
 	Synopsis: "make a root of another architecture",
-	Usage: `--arch ARCH [--from BACKEND] [FLAG...] DIR
-       binproxy bootstrap --remove DIR
+	Text: `
+Makes a root in DIR, which is new or empty, by a distribution's own bootstrapper, or from a
+container image. The programs of the root that the bootstrapper runs go through an emulator in a
+user namespace: nothing is registered with the host, and no privilege is needed but subordinate ids
+(/etc/subuid).
 
-Makes a root in DIR, which is new or empty, by a distribution's own bootstrapper, or from a container image. The programs of the
-root that the bootstrapper runs go through an emulator in a user namespace: nothing is registered with the host, and no
-privilege is needed but subordinate ids (/etc/subuid).
+BACKEND is debootstrap, mmdebstrap, dnf, zypper or apk; or
 
-  --arch ARCH        arm64, armhf, linux/riscv64 ...
-  --from BACKEND     debootstrap (the default), mmdebstrap, dnf, zypper or apk; or
-                     oci:DIR[:REF]  an OCI image layout, with several images the one of that name
-                     tar:FILE       what docker save, docker export or tar has written; may be packed with gzip or zstd
-  --suite S          the release: bookworm, 42 ... (Debian's default: stable)
-  --mirror URL       where the packages are; dnf, zypper and apk have no default
-  --variant V        debootstrap's and mmdebstrap's variant (default: minbase); custom: only what --include names
-  --include P[,P...] packages to install besides
-  --keyring FILE     the keys that sign (apk: a directory of them); what is not signed by them ends the run
-  --emulator FILE    a static emulator, instead of searching beside binproxy and in PATH
-  --route R          how programs of the root reach the emulator: userns, by the kernel (Linux 6.7 and later), or supervise, by
-                     a supervisor; default: the first that works
-  --restart          remove what an interrupted run for DIR left, and begin anew
-  --remove           only remove that
+  oci:DIR[:REF]  an OCI image layout, with several images the one of that name
+  tar:FILE       what docker save, docker export or tar has written; may be
+                 packed with gzip or zstd
 
 The root grows in .DIR.bootstrap beside DIR, and is moved to DIR when it is whole.
 `,
-	Run: run,
+	Commands: []applet.Command{{Args: "--arch ARCH [--from BACKEND] [FLAG...] DIR\n--remove DIR", Flags: flags}},
+	Entry:    entry,
 }
 
-func run(args []string) error {
+func entry(args []string) (bool, error) {
 	if len(args) == 2 && args[0] == bootstrap.Entrypoint {
-		return bootstrap.Inside(args[1])
+		return true, bootstrap.Inside(args[1])
 	}
-	var o bootstrap.Options
-	flags := applet.NewFlags("bootstrap")
-	abi := flags.String("arch", "", "")
-	include := flags.String("include", "", "")
-	remove := flags.Bool("remove", false, "")
-	flags.StringVar(&o.From, "from", "debootstrap", "")
-	flags.StringVar(&o.Suite, "suite", "", "")
-	flags.StringVar(&o.Mirror, "mirror", "", "")
-	flags.StringVar(&o.Variant, "variant", "", "")
-	flags.StringVar(&o.Keyring, "keyring", "", "")
-	flags.StringVar(&o.Emulator, "emulator", "", "")
-	flags.StringVar(&o.Route, "route", "", "")
-	flags.BoolVar(&o.Restart, "restart", false, "")
-	operands, err := flags.Parse(args)
-	if err != nil {
-		return err
-	}
+	return false, nil
+}
+
+// options are the flags' values.
+type options struct {
+	bootstrap.Options
+	abi, include string
+	remove       bool
+}
+
+func flags(f applet.Flags) applet.Run {
+	var o options
+	f.StringVar(&o.abi, "arch", "", "`ARCH` arm64, armhf, linux/riscv64 ...")
+	f.StringVar(&o.From, "from", "debootstrap", "`BACKEND` what makes the root")
+	f.StringVar(&o.Suite, "suite", "", "`S` the release: bookworm, 42 ... (Debian's default: stable)")
+	f.StringVar(&o.Mirror, "mirror", "", "`URL` where the packages are; dnf, zypper and apk have no default")
+	f.StringVar(&o.Variant, "variant", "", "`V` debootstrap's and mmdebstrap's variant (default: minbase); custom: only what --include names")
+	f.StringVar(&o.include, "include", "", "`P[,P...]` packages to install besides")
+	f.StringVar(&o.Keyring, "keyring", "", "`FILE` the keys that sign (apk: a directory of them); what is not signed by them ends the run")
+	f.StringVar(&o.Emulator, "emulator", "", "`FILE` a static emulator, instead of searching beside binproxy and in PATH")
+	f.StringVar(&o.Route, "route", "", "`R` how programs of the root reach the emulator: userns, by the kernel (Linux 6.7 and later), or supervise, by a supervisor (default: the first that works)")
+	f.BoolVar(&o.Restart, "restart", false, "remove what an interrupted run for DIR left, and begin anew")
+	f.BoolVar(&o.remove, "remove", false, "only remove that")
+	return func(operands []string) error { return run(operands, o) }
+}
+
+func run(operands []string, o options) (err error) {
 	if len(operands) != 1 || operands[0] == "" {
 		return exit.Errorf(exit.Failed, "bootstrap: name one directory for the root; see binproxy help bootstrap")
 	}
 	o.Dir = operands[0]
-	if *remove {
+	if o.remove {
 		return bootstrap.Remove(o.Dir)
 	}
-	if *abi == "" {
+	if o.abi == "" {
 		return exit.Errorf(exit.Failed, "bootstrap: --arch is missing, as in --arch arm64; see binproxy help bootstrap")
 	}
-	if o.ABI, err = arch.Parse(*abi); err != nil {
+	if o.ABI, err = arch.Parse(o.abi); err != nil {
 		return err
 	}
 	if err := bootstrap.CheckRoute(o.Route); err != nil {
 		return exit.Errorf(exit.Failed, "bootstrap: %w", err)
 	}
-	if *include != "" {
-		o.Include = strings.Split(*include, ",")
+	if o.include != "" {
+		o.Include = strings.Split(o.include, ",")
 	}
-	return bootstrap.Run(o)
+	return bootstrap.Run(o.Options)
 }

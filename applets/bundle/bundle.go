@@ -22,71 +22,65 @@ import (
 var Applet = applet.Applet{
 	Name:     "bundle",
 	Synopsis: "make the directory that a Dockerfile ADDs",
-	Usage: `--arch ARCH[,ARCH...] [--release R] [--emulator [ARCH=]FILE] [--twins] [-o DIR]
-
-Makes DIR (default: bundle) with binproxy itself, an emulator for each ARCH, the links sh and uname, and
+	Text: `
+Makes DIR with binproxy itself, an emulator for each ARCH, the links sh and uname, and
 binproxy.conf. A Dockerfile then says: ADD bundle /binproxy
-
-  --arch ARCH          guest architectures: linux/arm64, arm/v7, armhf, aarch64, riscv64-linux-gnu ...
-  --emulator FILE      take this emulator (ARCH=FILE where several are made) instead of searching for
-                       qemu-ARCH-static and qemu-ARCH next to binproxy and in PATH
-  --release R          the kernel release that programs are told
-  --sysname S, --nodename N, --kernel-version V, --machine M
-                       the other fields of the uname identity
-  --proc HOW           how /proc/version and its like tell it (see binproxy help run)
-  --twins              pack the host's programs that may stand in for the guest's (see binproxy help twin), too
-  --twin-set SET[,SET...]
-                       only these sets or programs of them
-  -o DIR               where to; an earlier bundle there is replaced
 
 A dynamically linked emulator is brought along with its loader and libraries.
 `,
-	Run: run,
+	Commands: []applet.Command{{Args: "--arch ARCH[,ARCH...] [--release R] [--emulator [ARCH=]FILE] [--twins] [-o DIR] [FLAG...]", Flags: flags}},
 }
 
-func run(args []string) error {
-	var id identity.Identity
-	var emulators applet.List
-	flags := applet.NewFlags("bundle")
-	archs := flags.Names("arch")
-	out := flags.String("o", "bundle", "")
-	flags.Var(&emulators, "emulator", "")
-	flags.Identity(&id)
-	proc := flags.String("proc", "", "")
-	twins := flags.Bool("twins", false, "")
-	twinSet := flags.Names("twin-set")
-	operands, err := flags.Parse(args)
-	if err != nil {
-		return err
-	}
-	if *archs == "" {
+// options are the flags' values.
+type options struct {
+	archs, twinSet *string
+	out, proc      string
+	emulators      applet.List
+	identity       identity.Identity
+	twins          bool
+}
+
+func flags(f applet.Flags) applet.Run {
+	var o options
+	o.archs = f.Names("arch", "`ARCH[,ARCH...]` guest architectures: linux/arm64, arm/v7, armhf, aarch64, riscv64-linux-gnu ...")
+	f.StringVar(&o.out, "o", "bundle", "`DIR` where to; an earlier bundle there is replaced")
+	f.Var(&o.emulators, "emulator", "`[ARCH=]FILE` take this emulator (ARCH=FILE where several are made) instead of searching for qemu-ARCH-static and qemu-ARCH next to binproxy and in PATH")
+	f.Identity(&o.identity)
+	f.StringVar(&o.proc, "proc", "", "`HOW` how /proc/version and its like tell it: see binproxy help run")
+	f.BoolVar(&o.twins, "twins", false, "pack the host's programs that may stand in for the guest's, too: see binproxy help twin")
+	o.twinSet = f.Names("twin-set", "`SET[,SET...]` only these sets or programs of them")
+	return func(operands []string) error { return run(operands, o) }
+}
+
+func run(operands []string, asked options) (err error) {
+	if *asked.archs == "" {
 		return exit.Errorf(exit.Failed, "bundle: --arch is missing, as in --arch arm64; see binproxy help bundle")
 	}
 	if len(operands) > 0 {
 		return exit.Errorf(exit.Failed, "bundle: %q is one word too many; the directory is named with -o", operands[0])
 	}
-	o := bundle.Options{Identity: id}
-	if *proc != "" {
-		if o.Proc, err = identity.ParseProc(*proc); err != nil {
+	o := bundle.Options{Identity: asked.identity}
+	if asked.proc != "" {
+		if o.Proc, err = identity.ParseProc(asked.proc); err != nil {
 			return err
 		}
 	}
-	if o.ABIs, err = arch.ParseList(*archs); err != nil {
+	if o.ABIs, err = arch.ParseList(*asked.archs); err != nil {
 		return err
 	}
-	if *twins || *twinSet != "" {
+	if asked.twins || *asked.twinSet != "" {
 		o.Twins = &pack.Options{ABIs: o.ABIs}
-		if *twinSet != "" {
-			o.Twins.Names = strings.Split(*twinSet, ",")
+		if *asked.twinSet != "" {
+			o.Twins.Names = strings.Split(*asked.twinSet, ",")
 		}
 	}
-	if o.Emulators, err = applet.Emulators(emulators, o.ABIs); err != nil {
+	if o.Emulators, err = applet.Emulators(asked.emulators, o.ABIs); err != nil {
 		return err
 	}
 	if o.Self, err = os.Executable(); err != nil {
 		return err
 	}
-	warnOfRelease(id.Release, o.ABIs)
+	warnOfRelease(asked.identity.Release, o.ABIs)
 	libraries, err := preload.Tree(preload.Libraries(), arch.Host(), o.ABIs)
 	if err != nil {
 		return err
@@ -94,11 +88,11 @@ func run(args []string) error {
 	for _, f := range libraries {
 		o.Extra = append(o.Extra, bundle.Extra(f))
 	}
-	files, err := bundle.Make(*out, o)
+	files, err := bundle.Make(asked.out, o)
 	if err != nil {
 		return err
 	}
-	list(*out, files)
+	list(asked.out, files)
 	return nil
 }
 

@@ -15,20 +15,16 @@ import (
 var Applet = applet.Applet{
 	Name:     "clean",
 	Synopsis: "take everything away that install made, and binproxy itself",
-	Usage: `
-
-Puts the real files back in their places, removes the farm, and then the bundle: its program, emulators, libraries, links and
-configuration. What it finds replaced by a newer file stays the newer file; what else lies in the bundle's directory stays, and is
-named. A program that lies in no bundle is not removed.
+	Text: `
+Puts the real files back in their places, removes the farm, and then the bundle: its program,
+emulators, libraries, links and configuration. What it finds replaced by a newer file stays the
+newer file; what else lies in the bundle's directory stays, and is named. A program that lies in no
+bundle is not removed.
 `,
-	Run: run,
+	Commands: []applet.Command{{Run: run}},
 }
 
-func run(args []string) error {
-	operands, err := applet.NewFlags("clean").Parse(args)
-	if err != nil {
-		return err
-	}
+func run(operands []string) error {
 	if len(operands) > 0 {
 		return exit.Errorf(exit.Failed, "clean: takes no operands: it takes everything away; see binproxy help clean")
 	}

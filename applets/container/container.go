@@ -8,91 +8,76 @@ import (
 
 	"binproxy/applets/applet"
 	"binproxy/emu/arch"
+	"binproxy/emu/container"
 	"binproxy/emu/exit"
 	"binproxy/emu/identity"
 	"binproxy/emu/kernel"
-	"binproxy/emu/container"
 )
 
 // Applet is the row of the table.
 var Applet = applet.Applet{
 	Name:     "container",
 	Synopsis: "live in a root of another architecture, home directory in place",
-	Usage: `create --arch ARCH --location DIR [--name N] [--bind SRC[:DST]]... [--no-home] [--release R]
-       binproxy container enter N [--user U] [--release R] [-- COMMAND [ARGUMENT...]]
-       binproxy container list
-       binproxy container remove N
-
-A container is a mount namespace: DIR is its root, and the host's /proc, /sys, /dev, /home, /var/tmp and
-/etc/resolv.conf are in it. Processes, users and the network are the host's.
-
-  create    make one. As root it is pinned at /run/build-container/N, and nsenter --mount= works on it, too; as an
-            ordinary user a process of yours holds it, until remove or the end of the machine
-  enter     run COMMAND, or your login shell, in it: as yourself, in your home, in the same directory
-  list      what there is, and what runs in it
-  remove    let go of it. Refused while something runs in it. DIR stays, and all that was mounted
-
-  --name N       what to call it (default: the architecture)
-  --bind SRC     mount something else of the host in it, too, at DST or the same place
-  --no-home      without /home
-  --route kernel|userns|supervise
-                 by an entry of the host, which must have flag F (binproxy binfmt register makes one); by one in a
-                 user namespace of the container's own (Linux 6.7 and later); or by a supervisor that enter starts.
-                 Default: for root the host's, where there is one with F, else userns, else what is left
-  --emulator FILE  a static emulator, instead of searching beside binproxy and in PATH
-  --release R    the kernel release that programs in it are told; also --kernel-version V, --sysname S,
-                 --nodename N, --machine M. With create for whoever enters; with enter for this once
-  --user U       enter as this user of the container; behind sudo the default is the one who called sudo
+	Text: `
+A container is a mount namespace: DIR is its root, and the host's /proc, /sys, /dev, /home, /var/tmp
+and /etc/resolv.conf are in it. Processes, users and the network are the host's.
 `,
-	Run: run,
+	Commands: []applet.Command{
+		{Name: "create", Args: "--arch ARCH --location DIR [FLAG...]", Flags: createFlags,
+			Text: "make one. As root it is pinned at /run/build-container/N, and nsenter --mount= works on it, too; as an ordinary user a process of yours holds it, until remove or the end of the machine"},
+		{Name: "enter", Args: "N [FLAG...] [-- COMMAND [ARGUMENT...]]", Leads: true, Flags: enterFlags,
+			Text: "run COMMAND, or your login shell, in it: as yourself, in your home, in the same directory. An identity that a flag names is for this once"},
+		{Name: "list", Text: "what there is, and what runs in it", Run: list},
+		{Name: "remove", Args: "N", Text: "let go of it. Refused while something runs in it. DIR stays, and all that was mounted", Run: remove},
+	},
+	Entry: entry,
 }
 
-func run(args []string) error {
+func entry(args []string) (bool, error) {
 	if len(args) == 0 {
-		return exit.Errorf(exit.Failed, "container: say what to do: create, enter, list or remove; see binproxy help container")
+		return false, nil
 	}
 	switch args[0] {
-	case "create":
-		return create(args[1:])
-	case "enter":
-		return enter(args[1:])
-	case "list":
-		return list(args[1:])
-	case "remove":
-		return remove(args[1:])
 	case container.Entrypoint:
-		return container.Make()
+		return true, container.Make()
 	case container.AnchorEntrypoint:
-		return container.Hold()
+		return true, container.Hold()
 	case container.InsideEntrypoint:
 		if len(args) == 2 {
-			return container.Inside(args[1])
+			return true, container.Inside(args[1])
 		}
 	case container.ProveEntrypoint:
 		if len(args) == 2 && arch.Get(args[1]) != nil {
-			return container.Prove(args[1])
+			return true, container.Prove(args[1])
 		}
 	}
-	return exit.Errorf(exit.Failed, "container: %q is none of create, enter, list, remove; see binproxy help container", args[0])
+	return false, nil
 }
 
-func create(args []string) error {
-	var binds applet.List
-	o := container.Options{Warn: func(format string, args ...any) { fmt.Fprintf(os.Stderr, "binproxy: "+format+"\n", args...) }}
-	flags := applet.NewFlags("container create")
-	abi := flags.String("arch", "", "")
-	flags.StringVar(&o.Location, "location", "", "")
-	flags.StringVar(&o.Name, "name", "", "")
-	flags.Var(&binds, "bind", "")
-	flags.BoolVar(&o.NoHome, "no-home", false, "")
-	flags.StringVar(&o.Route, "route", "", "")
-	flags.StringVar(&o.Emulator, "emulator", "", "")
-	flags.Identity(&o.Identity)
-	operands, err := flags.Parse(args)
-	if err != nil {
-		return err
-	}
-	if len(operands) > 0 || *abi == "" || o.Location == "" {
+// creation is the flags of create.
+type creation struct {
+	container.Options
+	abi   string
+	binds applet.List
+}
+
+func createFlags(f applet.Flags) applet.Run {
+	var c creation
+	f.StringVar(&c.abi, "arch", "", "`ARCH` the architecture of the root")
+	f.StringVar(&c.Location, "location", "", "`DIR` the root")
+	f.StringVar(&c.Name, "name", "", "`N` what to call it (default: the architecture)")
+	f.Var(&c.binds, "bind", "`SRC[:DST]` mount something else of the host in it, too, at DST or the same place")
+	f.BoolVar(&c.NoHome, "no-home", false, "without /home")
+	f.StringVar(&c.Route, "route", "", "`R` kernel: by an entry of the host, which must have flag F (binproxy binfmt register makes one); userns: by one in a user namespace of the container's own (Linux 6.7 and later); or supervise: by a supervisor that enter starts (default: for root the host's, where there is one with F, else userns, else what is left)")
+	f.StringVar(&c.Emulator, "emulator", "", "`FILE` a static emulator, instead of searching beside binproxy and in PATH")
+	f.Identity(&c.Identity)
+	return c.run
+}
+
+func (asked *creation) run(operands []string) (err error) {
+	o := asked.Options
+	o.Warn = func(format string, args ...any) { fmt.Fprintf(os.Stderr, "binproxy: "+format+"\n", args...) }
+	if len(operands) > 0 || asked.abi == "" || o.Location == "" {
 		return exit.Errorf(exit.Failed, "container create: it is --arch ARCH --location DIR, and flags; see binproxy help container")
 	}
 	switch o.Route {
@@ -100,10 +85,10 @@ func create(args []string) error {
 	default:
 		return exit.Errorf(exit.Failed, "container create: --route is kernel, userns or supervise, not %q", o.Route)
 	}
-	if o.ABI, err = arch.Parse(*abi); err != nil {
+	if o.ABI, err = arch.Parse(asked.abi); err != nil {
 		return err
 	}
-	o.Binds = binds
+	o.Binds = asked.binds
 	if o.Identity, err = told(o.Identity, o.ABI); err != nil {
 		return err
 	}
@@ -115,27 +100,26 @@ func create(args []string) error {
 	return nil
 }
 
-func enter(args []string) error {
-	var v container.Visit
-	flags := applet.NewFlags("container enter")
-	flags.StringVar(&v.User, "user", "", "")
-	flags.Identity(&v.Identity)
-	before, err := flags.ParseCommand(args)
-	if err != nil {
-		return err
-	}
+func enterFlags(f applet.Flags) applet.Run {
+	v := new(container.Visit)
+	f.StringVar(&v.User, "user", "", "`U` enter as this user of the container (default: you; behind sudo, the one who called it)")
+	f.Identity(&v.Identity)
+	return func(before []string) error { return enter(before, f, v) }
+}
+
+func enter(before []string, f applet.Flags, v *container.Visit) (err error) {
 	if len(before) == 0 {
 		return exit.Errorf(exit.Failed, "container enter: name the container; binproxy container list has them")
 	}
 	// Flags may come behind the name, too; what is behind "--" is the command's.
-	if v.Argv, err = flags.ParseCommand(before[1:]); err != nil {
+	if v.Argv, err = f.ParseCommand(before[1:]); err != nil {
 		return err
 	}
 	if v.Identity, err = told(v.Identity, nil); err != nil {
 		return err
 	}
 	v.Proc = identity.ProcTrace
-	return container.Enter(before[0], v)
+	return container.Enter(before[0], *v)
 }
 
 // told finishes the identity that the flags set, and warns of a release that promises calls which
@@ -159,10 +143,7 @@ func told(set identity.Identity, guest *arch.ABI) (identity.Identity, error) {
 	return i, nil
 }
 
-func list(args []string) error {
-	if _, err := applet.NewFlags("container list").Parse(args); err != nil {
-		return err
-	}
+func list([]string) error {
 	all, err := container.List()
 	if err != nil {
 		return err
@@ -183,11 +164,7 @@ func list(args []string) error {
 	return nil
 }
 
-func remove(args []string) error {
-	names, err := applet.NewFlags("container remove").Parse(args)
-	if err != nil {
-		return err
-	}
+func remove(names []string) error {
 	if len(names) != 1 {
 		return exit.Errorf(exit.Failed, "container remove: name one container; binproxy container list has them")
 	}

@@ -23,17 +23,20 @@ import (
 var Applet = applet.Applet{
 	Name:     "doctor",
 	Synopsis: "find out which routes work on this machine, by trying each",
-	Usage: `[--arch ARCH] [--json]
-
-Tries each thing that a route needs, and each route with the smallest program of each architecture. An answer is yes, no (with the
-reason, and what would change it) or could not tell. Then it says which route auto takes, and why. Nothing is left behind.
-
-  --arch ARCH   these architectures, with commas (default: those of the bundle, else all that an emulator is found for)
-  --json        print one JSON object instead
+	Text: `
+Tries each thing that a route needs, and each route with the smallest program of each architecture.
+An answer is yes, no (with the reason, and what would change it) or could not tell. Then it says
+which route auto takes, and why. Nothing is left behind.
 
 The exit status is 1 if no route is left for one of the architectures.
 `,
-	Run: run,
+	Commands: []applet.Command{{Args: "[--arch ARCH] [--json]", Flags: flags}},
+}
+
+func flags(f applet.Flags) applet.Run {
+	archs := f.Names("arch", "`ARCH[,ARCH...]` these architectures (default: those of the bundle, else all that an emulator is found for)")
+	asJSON := f.Bool("json", false, "print one JSON object instead")
+	return func(operands []string) error { return run(operands, *archs, *asJSON) }
 }
 
 // report is what --json prints.
@@ -44,14 +47,7 @@ type report struct {
 	Guests  []probe.Guest  `json:"guests"`
 }
 
-func run(args []string) error {
-	flags := applet.NewFlags("doctor")
-	archs := flags.Names("arch")
-	asJSON := flags.Bool("json", false, "")
-	operands, err := flags.Parse(args)
-	if err != nil {
-		return err
-	}
+func run(operands []string, archs string, asJSON bool) error {
 	if len(operands) > 0 {
 		return exit.Errorf(exit.Failed, "doctor: takes no operands; see binproxy help doctor")
 	}
@@ -60,7 +56,7 @@ func run(args []string) error {
 		return exit.Errorf(exit.Failed, "doctor: %w", err)
 	}
 	call.Config.Identity = identity.FromEnv(os.Getenv).Over(call.Config.Identity)
-	guests, err := asked(*archs, call.Config)
+	guests, err := asked(archs, call.Config)
 	if err != nil {
 		return exit.Errorf(exit.Failed, "doctor: %w", err)
 	}
@@ -68,7 +64,7 @@ func run(args []string) error {
 	if err != nil {
 		return exit.Errorf(exit.Failed, "doctor: %w", err)
 	}
-	if *asJSON {
+	if asJSON {
 		enc := json.NewEncoder(os.Stdout)
 		enc.SetIndent("", "  ")
 		err = enc.Encode(r)

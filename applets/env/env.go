@@ -20,31 +20,30 @@ import (
 var Applet = applet.Applet{
 	Name:     "env",
 	Synopsis: "print what puts the farm first in PATH, in containers only",
-	Usage: `[--shell sh|csh|fish]
-
+	Text: `
   eval "$(binproxy env)"                 sh, dash, bash, zsh, busybox
   eval "` + "`binproxy env --shell csh`" + `"       csh, tcsh
   binproxy env --shell fish | source     fish
 
-In a container this puts the farm's counterparts of the directories of PATH before them, or the directory that
-"binproxy install --uname-only" made. Outside of containers, and where PATH has it all already, nothing is printed.
-A container is known by /.dockerenv, /run/.containerenv, or one of the variables container, SINGULARITY_NAME and
-APPTAINER_NAME; where there is none of them (BuildKit, Kubernetes), set container=oci.
+In a container this puts the farm's counterparts of the directories of PATH before them, or the
+directory that "binproxy install --uname-only" made. Outside of containers, and where PATH has it
+all already, nothing is printed. A container is known by /.dockerenv, /run/.containerenv, or one of
+the variables container, SINGULARITY_NAME and APPTAINER_NAME; where there is none of them
+(BuildKit, Kubernetes), set container=oci.
 `,
-	Run: run,
+	Commands: []applet.Command{{Args: "[--shell sh|csh|fish]", Flags: flags}},
 }
 
-func run(args []string) error {
-	flags := applet.NewFlags("env")
-	shell := flags.String("shell", "sh", "")
-	operands, err := flags.Parse(args)
-	if err != nil {
-		return err
-	}
+func flags(f applet.Flags) applet.Run {
+	shell := f.String("shell", "sh", "`SHELL` the shell to print for: sh (every POSIX shell), csh or fish")
+	return func(operands []string) error { return run(operands, *shell) }
+}
+
+func run(operands []string, shell string) error {
 	if len(operands) > 0 {
 		return exit.Errorf(exit.Failed, "env: unexpected operand %q; to run a program, see binproxy help run", operands[0])
 	}
-	if _, err := setter(*shell, ""); err != nil {
+	if _, err := setter(shell, ""); err != nil {
 		return exit.Errorf(exit.Failed, "env: %w", err)
 	}
 	if !identity.InContainer("/", os.Getenv) {
@@ -63,7 +62,7 @@ func run(args []string) error {
 	if path == old {
 		return nil
 	}
-	line, err := setter(*shell, path)
+	line, err := setter(shell, path)
 	if err != nil {
 		return exit.Errorf(exit.Failed, "env: %w", err)
 	}

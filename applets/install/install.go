@@ -19,42 +19,42 @@ import (
 var Applet = applet.Applet{
 	Name:     "install",
 	Synopsis: "route the image's commands to binproxy",
-	Usage: `[--farm DIR] [--no-sh] [--record-release] [PATH...]
-       binproxy install --uname-only [--farm DIR] [--release R]
-
-Makes the farm: a tree with a link for each guest program, and each #! script with a guest interpreter, in the directories of
-PATH; and puts a link in the place of /bin/sh, which puts the farm first in the PATH of what it runs. For a PATH named
-(a file, or a directory: its entries, not those of directories in it) the links stand in the commands' own place too, so that calls by absolute
-path are routed. Run again, it takes in what is new. binproxy status tells what is routed, binproxy clean takes it all away.
-
-  --farm DIR         make the farm at DIR (BUNDLE/farm); the directory that holds it must be there
-  --no-sh            leave /bin/sh alone
-  --record-release   keep the running kernel's release and version in the configuration, if no release is set, for uname to tell
-  --uname-only       make nothing but a fake uname, in ~/.local/fakeuname or DIR, for a home directory that containers share with
-                     their host: see docs/uname.md
-  --release R        the release that it tells, instead of the running kernel's
+	Text: `
+Makes the farm: a tree with a link for each guest program, and each #! script with a guest
+interpreter, in the directories of PATH; and puts a link in the place of /bin/sh, which puts the
+farm first in the PATH of what it runs. For a PATH named (a file, or a directory: its entries, not
+those of directories in it) the links stand in the commands' own place too, so that calls by
+absolute path are routed. Run again, it takes in what is new. binproxy status tells what is routed,
+binproxy clean takes it all away.
 `,
-	Run: run,
+	Commands: []applet.Command{{Args: "[--farm DIR] [--no-sh] [--record-release] [PATH...]\n--uname-only [--farm DIR] [--release R]", Flags: flags}},
 }
 
-func run(args []string) error {
-	flags := applet.NewFlags("install")
-	farmDir := flags.String("farm", "", "")
-	noShell := flags.Bool("no-sh", false, "")
-	record := flags.Bool("record-release", false, "")
-	unameOnly := flags.Bool("uname-only", false, "")
-	release := flags.String("release", "", "")
-	paths, err := flags.Parse(args)
+// options are the flags' values.
+type options struct {
+	farm, release              string
+	noShell, record, unameOnly bool
+}
+
+func flags(f applet.Flags) applet.Run {
+	var o options
+	f.StringVar(&o.farm, "farm", "", "`DIR` make the farm at DIR, instead of BUNDLE/farm; the directory that holds it must be there")
+	f.BoolVar(&o.noShell, "no-sh", false, "leave /bin/sh alone")
+	f.BoolVar(&o.record, "record-release", false, "keep the running kernel's release and version in the configuration, if no release is set, for uname to tell")
+	f.BoolVar(&o.unameOnly, "uname-only", false, "make nothing but a fake uname, in ~/.local/fakeuname or DIR, for a home directory that containers share with their host: see docs/uname.md")
+	f.StringVar(&o.release, "release", "", "`R` with --uname-only: the release that it tells, instead of the running kernel's")
+	return func(paths []string) error { return run(paths, o) }
+}
+
+func run(paths []string, o options) error {
 	switch {
-	case err != nil:
-		return err
 	case slices.Contains(paths, ""):
 		return exit.Errorf(exit.Failed, "install: an empty PATH names nothing; see binproxy help install")
-	case *unameOnly && (len(paths) > 0 || *noShell || *record):
+	case o.unameOnly && (len(paths) > 0 || o.noShell || o.record):
 		return exit.Errorf(exit.Failed, "install: --uname-only takes --farm and --release, and nothing else")
-	case *unameOnly:
-		return UnameOnly(*farmDir, *release)
-	case *release != "":
+	case o.unameOnly:
+		return UnameOnly(o.farm, o.release)
+	case o.release != "":
 		return exit.Errorf(exit.Failed, "install: --release goes with --uname-only; for an image it is told to binproxy bundle")
 	}
 	cfg, err := farm.Bundle(os.Args)
@@ -64,12 +64,12 @@ func run(args []string) error {
 	if err != nil {
 		return exit.Errorf(exit.Failed, "install: %w", err)
 	}
-	if *record {
+	if o.record {
 		if cfg, err = recordRelease(cfg); err != nil {
 			return exit.Errorf(exit.Failed, "install: %w", err)
 		}
 	}
-	return makeFarm(cfg, *farmDir, *noShell, paths)
+	return makeFarm(cfg, o.farm, o.noShell, paths)
 }
 
 func makeFarm(cfg config.Config, dir string, noShell bool, paths []string) error {

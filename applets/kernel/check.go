@@ -3,6 +3,7 @@ package kernel
 import (
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"binproxy/applets/applet"
@@ -16,26 +17,33 @@ import (
 // read.
 const couldNotTell = 2
 
-func checkPaths(w io.Writer, args []string) error {
-	flags := applet.NewFlags("kernel check")
-	against := flags.String("kernel", "host", "")
-	libc := flags.String("libc", "", "")
-	asJSON := flags.Bool("json", false, "")
-	asSARIF := flags.Bool("sarif", false, "")
-	paths, err := flags.Parse(args)
+// checking is the flags of check.
+type checking struct {
+	against, libc string
+	json, sarif   bool
+}
+
+func checkFlags(f applet.Flags) applet.Run {
+	var c checking
+	f.StringVar(&c.against, "kernel", "host", "`RELEASE` the kernel that it has to fit")
+	f.StringVar(&c.libc, "libc", "", "`NAME-VERSION` the libc of the programs, such as glibc-2.31, where the path has none")
+	f.BoolVar(&c.json, "json", false, "print one JSON object instead")
+	f.BoolVar(&c.sarif, "sarif", false, "print SARIF 2.1.0 instead, for annotations in CI")
+	return func(paths []string) error { return c.run(os.Stdout, paths) }
+}
+
+func (c checking) run(w io.Writer, paths []string) error {
 	switch {
-	case err != nil:
-		return err
 	case len(paths) == 0:
 		return exit.Errorf(exit.Failed, "kernel check: a path is missing; see binproxy help kernel")
-	case *asJSON && *asSARIF:
+	case c.json && c.sarif:
 		return exit.Errorf(exit.Failed, "kernel check: --json and --sarif exclude each other")
 	}
-	k, err := kernelToCheck(*against)
+	k, err := kernelToCheck(c.against)
 	if err != nil {
 		return err
 	}
-	named, err := check.ParseLibc(*libc)
+	named, err := check.ParseLibc(c.libc)
 	if err != nil {
 		return failed(err)
 	}
@@ -44,13 +52,13 @@ func checkPaths(w io.Writer, args []string) error {
 		return exit.Errorf(couldNotTell, "kernel check: %w", err)
 	}
 	switch {
-	case *asJSON:
+	case c.json:
 		err = writeJSON(w, struct {
 			Kernel  string `json:"kernel"`
 			Verdict string `json:"verdict"`
 			*check.Report
 		}{k.Release.Text, verdictText(report.Verdict()), report})
-	case *asSARIF:
+	case c.sarif:
 		err = writeJSON(w, sarif(report, applet.Version()))
 	default:
 		printReport(w, k, report)

@@ -25,48 +25,38 @@ import (
 var Applet = applet.Applet{
 	Name:     "kernel",
 	Synopsis: "tell what a kernel release has, and what a program needs of it",
-	Usage: `table [--abi ABI] [--syscall NAME] [--since RELEASE] [--until RELEASE] [--json]
-       binproxy kernel table --diff RELEASE RELEASE [--abi ABI] [--json]
-       binproxy kernel probe [--json]
-       binproxy kernel run --as RELEASE [--force] [--] COMMAND [ARGUMENT...]
-       binproxy kernel record [--once] [--json] [--output FILE] [--] COMMAND [ARGUMENT...]
-       binproxy kernel check [--kernel RELEASE] [--libc NAME-VERSION] [--json | --sarif] PATH...
-
-A RELEASE is written as people write it: 3.10, 3.10.0-1160.71.1.el7.x86_64, el7, rhel8.4, ubuntu-22.04, debian-12, or host for the
-running kernel. What a vendor carried back to an older kernel counts.
-
-  table   which release has which system call; --diff prints what came and went between two
-  probe   what the running kernel really answers, call by call, and where that differs from what its release promises
-  run     runs COMMAND under an older kernel: ENOSYS from each call that RELEASE does not have
-  record  runs COMMAND and tells which calls it used, and so the oldest kernel that has them; runs it again to find out which
-          of them it can do without (not with --once)
-  check   tells without running anything whether a program, a root directory, an OCI layout or a docker save archive fits a
-          kernel: exit status 0 where it does, 1 where it does not, 2 where that cannot be told
+	Text: `
+A RELEASE is written as people write it: 3.10, 3.10.0-1160.71.1.el7.x86_64, el7, rhel8.4,
+ubuntu-22.04, debian-12, or host for the running kernel. What a vendor carried back to an older
+kernel counts.
 `,
-	Run: run,
+	Commands: []applet.Command{
+		{Name: "table", Args: "[FLAG...]\n--diff RELEASE RELEASE [--abi ABI] [--json]", Flags: tableFlags, Text: "which release has which system call"},
+		{Name: "probe", Args: "[--json]", Flags: probeFlags,
+			Text: "what the running kernel really answers, call by call, and where that differs from what its release promises"},
+		{Name: "run", Args: "--as RELEASE [--force] [--] COMMAND [ARGUMENT...]", Leads: true, Flags: runFlags,
+			Text: "run COMMAND under an older kernel: ENOSYS from each call that RELEASE does not have"},
+		{Name: "record", Args: "[--once] [--json] [--output FILE] [--] COMMAND [ARGUMENT...]", Leads: true, Flags: recordFlags,
+			Text: "run COMMAND and tell which calls it used, and so the oldest kernel that has them; run it again to find out which of them it can do without"},
+		{Name: "check", Args: "[--kernel RELEASE] [--libc NAME-VERSION] [--json|--sarif] PATH...", Flags: checkFlags,
+			Text: "tell without running anything whether a program, a root directory, an OCI layout or a docker save archive fits a kernel: exit status 0 where it does, 1 where it does not, 2 where that cannot be told"},
+	},
+	Entry: entry,
 }
 
-func run(args []string) error {
+func entry(args []string) (bool, error) {
 	if len(args) == 0 {
-		return exit.Errorf(exit.Failed, "kernel: a sub-command is missing: table, probe, run, record or check; see binproxy help kernel")
+		return false, nil
 	}
 	switch rest := args[1:]; args[0] {
-	case "table":
-		return table(os.Stdout, rest)
-	case "probe":
-		return probeKernel(os.Stdout, rest)
 	case probeChild:
-		return failed(answers.Child(os.Stdout, rest))
-	case "run":
-		return runAs(rest)
-	case "record":
-		return recordCommand(rest)
+		return true, failed(answers.Child(os.Stdout, rest))
 	case denyChild:
-		return denyOne(rest)
-	case "check":
-		return checkPaths(os.Stdout, rest)
+		return true, denyOne(rest)
+	case toldChild:
+		return true, runTold(rest)
 	}
-	return exit.Errorf(exit.Failed, "kernel: %s is no sub-command: they are table, probe, run, record and check; see binproxy help kernel", args[0])
+	return false, nil
 }
 
 // failed gives an error the status of a failure of binproxy itself.

@@ -3,6 +3,7 @@ package kernel
 import (
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -50,15 +51,14 @@ type disagreeJSON struct {
 	Source string `json:"source"`
 }
 
-func probeKernel(w io.Writer, args []string) error {
-	flags := applet.NewFlags("kernel probe")
-	asJSON := flags.Bool("json", false, "")
-	operands, err := flags.Parse(args)
-	if err == nil && len(operands) > 0 {
-		err = exit.Errorf(exit.Failed, "kernel probe: %s: unexpected; see binproxy help kernel", operands[0])
-	}
-	if err != nil {
-		return err
+func probeFlags(f applet.Flags) applet.Run {
+	asJSON := f.Bool("json", false, "print one JSON object instead")
+	return func(operands []string) error { return probeKernel(os.Stdout, operands, *asJSON) }
+}
+
+func probeKernel(w io.Writer, operands []string, asJSON bool) error {
+	if len(operands) > 0 {
+		return exit.Errorf(exit.Failed, "kernel probe: %s: unexpected; see binproxy help kernel", operands[0])
 	}
 	report, err := answers.Run("kernel", probeChild)
 	if err != nil {
@@ -73,7 +73,7 @@ func probeKernel(w io.Writer, args []string) error {
 		return err
 	}
 	doc := probeDocument(report, unix.ByteSliceToString(u.Release[:]), r.Describe(report.ABI), report.Compare(r))
-	if *asJSON {
+	if asJSON {
 		return writeJSON(w, doc)
 	}
 	printProbe(w, doc)

@@ -46,17 +46,23 @@ type needJSON struct {
 	first facts.Version
 }
 
-func recordCommand(args []string) error {
-	flags := applet.NewFlags("kernel record")
-	once := flags.Bool("once", false, "")
-	asJSON := flags.Bool("json", false, "")
-	output := flags.String("output", "", "")
-	argv, err := flags.ParseCommand(args)
-	if err == nil && len(argv) == 0 {
-		err = exit.Errorf(exit.Failed, "kernel record: the command is missing; see binproxy help kernel")
-	}
-	if err != nil {
-		return err
+// recording is the flags of record.
+type recording struct {
+	once, json bool
+	output     string
+}
+
+func recordFlags(f applet.Flags) applet.Run {
+	var r recording
+	f.BoolVar(&r.once, "once", false, "run it once only, and do not find out what it can do without")
+	f.BoolVar(&r.json, "json", false, "print one JSON object instead")
+	f.StringVar(&r.output, "output", "", "`FILE` print to FILE, not to standard error")
+	return func(argv []string) error { return r.run(argv) }
+}
+
+func (r recording) run(argv []string) error {
+	if len(argv) == 0 {
+		return exit.Errorf(exit.Failed, "kernel record: the command is missing; see binproxy help kernel")
 	}
 	c, err := findCommand(argv)
 	if err != nil {
@@ -68,13 +74,13 @@ func recordCommand(args []string) error {
 		return failed(err)
 	}
 	doc := recordJSON{Command: argv, Status: record.Status(status), Needs: needs(uses)}
-	if !*once {
+	if !r.once {
 		if err := doc.findKinds(c, 5*time.Second+10*time.Since(started)); err != nil {
 			return failed(err)
 		}
 	}
 	doc.findOldest()
-	if err := writeRecord(*output, doc, *asJSON); err != nil {
+	if err := writeRecord(r.output, doc, r.json); err != nil {
 		return failed(err)
 	}
 	return exit.Silent(doc.Status)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -28,21 +29,44 @@ import (
 // x32Name is the table whose numbers lie in those of x86_64, told apart by a bit.
 const x32Name = "x32"
 
-func runAs(args []string) error {
-	flags := applet.NewFlags("kernel run")
-	as := flags.String("as", "", "")
-	force := flags.Bool("force", false, "")
-	told := flags.Bool(toldFlag, false, "")
-	argv, err := flags.ParseCommand(args)
-	switch {
-	case err != nil:
+// asOlder is the flags of run.
+type asOlder struct {
+	as    string
+	force bool
+	told  bool // a supervisor of ours tells the release already
+}
+
+func (o *asOlder) declare(f applet.Flags) {
+	f.StringVar(&o.as, "as", "", "`RELEASE` the kernel to run under")
+	f.BoolVar(&o.force, "force", false, "where RELEASE is newer than the running kernel, which cannot give what it lacks: tell COMMAND the release, and nothing more")
+}
+
+func runFlags(f applet.Flags) applet.Run {
+	var o asOlder
+	o.declare(f)
+	return func(argv []string) error { return o.run(argv) }
+}
+
+// runTold is the private mode of a run that tell started.
+func runTold(args []string) error {
+	o := asOlder{told: true}
+	f := applet.NewFlags("kernel run")
+	o.declare(f)
+	argv, err := f.ParseCommand(args)
+	if err != nil {
 		return err
-	case *as == "":
+	}
+	return o.run(argv)
+}
+
+func (o asOlder) run(argv []string) error {
+	switch {
+	case o.as == "":
 		return exit.Errorf(exit.Failed, "kernel run: --as RELEASE is missing; see binproxy help kernel")
 	case len(argv) == 0:
 		return exit.Errorf(exit.Failed, "kernel run: the command is missing; see binproxy help kernel")
 	}
-	r, err := release(*as)
+	r, err := release(o.as)
 	if err != nil {
 		return err
 	}
@@ -54,14 +78,14 @@ func runAs(args []string) error {
 	switch {
 	case err != nil:
 		return err
-	case newer != "" && !*force:
+	case newer != "" && !o.force:
 		return exit.Errorf(exit.Failed, "--as %s: newer than the running kernel (%s), which cannot give what it lacks; --force tells the command the release, and nothing more", r.Text, newer)
 	}
-	if newer != "" && !*told {
+	if newer != "" && !o.told {
 		c.warnOfRelease(r, newer)
 	}
-	if c.guest == nil && !*told {
-		if err := tell(r, args); err != errUntold {
+	if c.guest == nil && !o.told {
+		if err := o.tell(r, argv); err != errUntold {
 			return err
 		}
 	}
@@ -83,15 +107,16 @@ func (c command) warnOfRelease(r facts.Release, running string) {
 	}
 }
 
-// toldFlag marks the start of ourselves that tell makes.
-const toldFlag = "told"
+// toldChild is the private sub-command of the start of ourselves that tell makes.
+const toldChild = "told-run"
 
 var errUntold = errors.New("no supervisor")
 
 // tell runs `kernel run` once more, under a supervisor that tells the release to every program;
 // the filter stops nothing for it. It gives errUntold, and a line on stderr, where the machine
 // allows no supervisor or another one is there already.
-func tell(r facts.Release, args []string) error {
+func (o asOlder) tell(r facts.Release, argv []string) error {
+	again := []string{config.Binary, "kernel", toldChild, "--as", o.as, "--force=" + strconv.FormatBool(o.force), "--"}
 	release := r.Uname(arch.Host().Machine)
 	err := error(&supervise.Refused{Route: "supervise", Err: errors.New("there is a supervisor already")})
 	if !sys.Supervised() {
@@ -101,7 +126,7 @@ func tell(r facts.Release, args []string) error {
 		}
 		var status unix.WaitStatus
 		status, err = supervise.Run(supervise.Config{
-			Command: self, Argv: append([]string{config.Binary, "kernel", "run", "--" + toldFlag}, args...), Env: os.Environ(),
+			Command: self, Argv: append(again, argv...), Env: os.Environ(),
 			Guest:    func(*arch.ABI) bool { return false },
 			Identity: identity.Chosen(identity.Identity{Release: release}), Proc: identity.ProcAuto,
 		})

@@ -3,6 +3,7 @@ package kernel
 import (
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strconv"
 
@@ -27,32 +28,42 @@ type gateJSON struct {
 	Why   string `json:"why"`
 }
 
-func table(w io.Writer, args []string) error {
-	flags := applet.NewFlags("kernel table")
-	abi := flags.String("abi", "", "")
-	call := flags.String("syscall", "", "")
-	since := flags.String("since", "", "")
-	until := flags.String("until", "", "")
-	diff := flags.Bool("diff", false, "")
-	asJSON := flags.Bool("json", false, "")
-	operands, err := flags.Parse(args)
-	if err != nil {
-		return err
-	}
-	if *diff {
-		return tableDiff(w, *abi, operands, *asJSON)
+// lookingUp is the flags of table.
+type lookingUp struct {
+	abi, call, since, until string
+	diff, json              bool
+}
+
+func tableFlags(f applet.Flags) applet.Run {
+	var l lookingUp
+	l.declare(f)
+	return func(operands []string) error { return l.table(os.Stdout, operands) }
+}
+
+func (l *lookingUp) declare(f applet.Flags) {
+	f.StringVar(&l.abi, "abi", "", "`ABI` the calls of this ABI (default: the host's; with --syscall, every one)")
+	f.StringVar(&l.call, "syscall", "", "`NAME` this call only; also by its number")
+	f.StringVar(&l.since, "since", "", "`RELEASE` what came with it or later")
+	f.StringVar(&l.until, "until", "", "`RELEASE` what it has")
+	f.BoolVar(&l.diff, "diff", false, "print what came and went between two releases")
+	f.BoolVar(&l.json, "json", false, "print JSON instead")
+}
+
+func (l lookingUp) table(w io.Writer, operands []string) error {
+	if l.diff {
+		return tableDiff(w, l.abi, operands, l.json)
 	}
 	if len(operands) > 0 {
 		return exit.Errorf(exit.Failed, "kernel table: %s: unexpected; see binproxy help kernel", operands[0])
 	}
-	calls, err := selectCalls(*abi, *call, *since, *until)
+	calls, err := selectCalls(l.abi, l.call, l.since, l.until)
 	if err != nil {
 		return err
 	}
-	if *asJSON {
+	if l.json {
 		return writeJSON(w, jsonCalls(calls))
 	}
-	printCalls(w, calls, *call != "")
+	printCalls(w, calls, l.call != "")
 	return nil
 }
 

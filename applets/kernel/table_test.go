@@ -3,18 +3,33 @@ package kernel
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"binproxy/applets/applet"
 )
+
+// table is `kernel table` with the arguments.
+func table(w io.Writer, args ...string) error {
+	var l lookingUp
+	flags := applet.NewFlags("kernel table")
+	l.declare(flags)
+	operands, err := flags.Parse(args)
+	if err != nil {
+		return err
+	}
+	return l.table(w, operands)
+}
 
 func output(t *testing.T, args ...string) string {
 	t.Helper()
 	var b bytes.Buffer
-	require.NoError(t, table(&b, args))
+	require.NoError(t, table(&b, args...))
 	return b.String()
 }
 
@@ -101,6 +116,6 @@ func TestTableRefuses(t *testing.T) {
 		"--frobnicate":         "flag provided but not defined",
 		"--syscall read --abi": "flag needs an argument",
 	} {
-		require.ErrorContains(t, table(new(bytes.Buffer), strings.Fields(args)), want, args)
+		require.ErrorContains(t, table(io.Discard, strings.Fields(args)...), want, args)
 	}
 }

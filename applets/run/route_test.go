@@ -77,7 +77,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(envRun) == "" {
 		os.Exit(m.Run())
 	}
-	err := run(os.Args[1:])
+	err := Applet.Start(os.Args[1:])
 	fmt.Fprintln(os.Stderr, err)
 	os.Exit(exit.Code(err))
 }

@@ -24,37 +24,20 @@ import (
 var Applet = applet.Applet{
 	Name:     "run",
 	Synopsis: "run a command of another architecture, and all that it starts",
-	Usage: `[--arch ARCH] [--root DIR] [--cwd DIR] [--emulator [ARCH=]FILE] [--route ROUTE] [--release R] [--env K=V] [--twins DIR|off] [--trace FILE] [--summary] -- COMMAND [ARGUMENT...]
+	Text: `
+Runs COMMAND. Each program of another architecture that it or any process of its starts goes to that
+architecture's emulator; host-native programs run as they are. The exit status is the command's,
+128+N if signal N ended it.
 
-Runs COMMAND. Each program of another architecture that it or any process of its starts goes to that architecture's
-emulator; host-native programs run as they are. The exit status is the command's, 128+N if signal N ended it.
-
-  --root DIR           run it with DIR as its root: a rootfs of another architecture
-  --cwd DIR            run it in this working directory, within the root
-  --arch ARCH          only these architectures' programs go to an emulator (default: all that the host cannot run)
-  --emulator FILE      take this emulator (ARCH=FILE if neither its name, qemu-ARCH, nor --arch says whose it is)
-  --route ROUTE        auto, kernel, userns, supervise, preload or farm (default: auto)
-  --release R          the kernel release that programs are told, host-native ones too
-  --kernel-version V, --sysname S, --nodename N, --machine M
-                       the other fields of the uname identity
-  --proc HOW           how /proc/version and its like tell it: auto (mounts where allowed, else trace),
-                       trace (by looking at every open: slower) or no (default: auto)
-  --env K=V            set a variable of the command's environment
-  --trace FILE         write what ran, when, how long and at what cost, as Chrome trace events (Perfetto, chrome://tracing, speedscope)
-  --summary            print the costliest commands on stderr at the end
-  --twins DIR          let the twins of this directory (see binproxy help twin) stand in for the guest's programs of the same
-                       version (default: the directory twins of the bundle, if there is one); off for none
-  --no-twin NAME       none for this program, this set of them, or what this compiler (gcc) starts
-  --argv0 NAME         the command's argv[0], if not COMMAND
-
-BINPROXY_ROUTE sets the default of --route, BINPROXY_TWINS that of --twins, also for a /bin/sh that is binproxy.
-BINPROXY_DEBUG=1 prints one line for each exec on stderr.
+BINPROXY_ROUTE sets the default of --route, BINPROXY_TWINS that of --twins, also for a /bin/sh that
+is binproxy. BINPROXY_DEBUG=1 prints one line for each exec on stderr.
 `,
-	Run: run,
+	Commands: []applet.Command{{Args: "[FLAG...] -- COMMAND [ARGUMENT...]", Leads: true, Flags: flags}},
 }
 
 // flagsOf are the applet's flags.
 type flagsOf struct {
+	archs                        *string
 	arch, root, cwd, route, proc string
 	argv0                        string
 	identity                     identity.Identity
@@ -66,27 +49,26 @@ type flagsOf struct {
 	noTwin                       applet.List
 }
 
-func run(args []string) error {
-	var f flagsOf
-	flags := applet.NewFlags("run")
-	archs := flags.Names("arch")
-	flags.StringVar(&f.root, "root", "", "")
-	flags.StringVar(&f.cwd, "cwd", "", "")
-	flags.StringVar(&f.route, "route", cmp.Or(os.Getenv(sh.RouteEnv), "auto"), "")
-	flags.StringVar(&f.argv0, "argv0", "", "")
-	flags.StringVar(&f.proc, "proc", "", "")
-	flags.Identity(&f.identity)
-	flags.StringVar(&f.report.trace, "trace", "", "")
-	flags.BoolVar(&f.report.summary, "summary", false, "")
-	flags.Var(&f.emulators, "emulator", "")
-	flags.Var(&f.env, "env", "")
-	flags.StringVar(&f.twins, "twins", os.Getenv(TwinsEnv), "")
-	flags.Var(&f.noTwin, "no-twin", "")
-	command, err := flags.ParseCommand(args)
-	if err != nil {
-		return err
-	}
-	f.arch = *archs
+func flags(set applet.Flags) applet.Run {
+	f := new(flagsOf)
+	f.archs = set.Names("arch", "`ARCH[,ARCH...]` only these architectures' programs go to an emulator (default: all that the host cannot run)")
+	set.StringVar(&f.root, "root", "", "`DIR` run it with DIR as its root: a rootfs of another architecture")
+	set.StringVar(&f.cwd, "cwd", "", "`DIR` run it in this working directory, within the root")
+	set.StringVar(&f.route, "route", cmp.Or(os.Getenv(sh.RouteEnv), "auto"), "`ROUTE` auto, kernel, userns, supervise, preload or farm")
+	set.StringVar(&f.argv0, "argv0", "", "`NAME` the command's argv[0], if not COMMAND")
+	set.StringVar(&f.proc, "proc", "", "`HOW` how /proc/version and its like tell the identity: auto (mounts where allowed, else trace), trace (by looking at every open: slower) or no (default: auto)")
+	set.Identity(&f.identity)
+	set.StringVar(&f.report.trace, "trace", "", "`FILE` write what ran, when, how long and at what cost, as Chrome trace events (Perfetto, chrome://tracing, speedscope)")
+	set.BoolVar(&f.report.summary, "summary", false, "print the costliest commands on stderr at the end")
+	set.Var(&f.emulators, "emulator", "`[ARCH=]FILE` take this emulator (ARCH=FILE if neither its name, qemu-ARCH, nor --arch says whose it is)")
+	set.Var(&f.env, "env", "`K=V` set a variable of the command's environment")
+	set.StringVar(&f.twins, "twins", os.Getenv(TwinsEnv), "`DIR` let the twins of this directory (see binproxy help twin) stand in for the guest's programs of the same version (default: the directory twins of the bundle, if there is one); off for none")
+	set.Var(&f.noTwin, "no-twin", "`NAME` none for this program, this set of them, or what this compiler (gcc) starts")
+	return f.run
+}
+
+func (f *flagsOf) run(command []string) error {
+	f.arch = *f.archs
 	if len(command) == 0 {
 		return exit.Errorf(exit.Failed, "run: there is no command; see binproxy help run")
 	}

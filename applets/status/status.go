@@ -18,25 +18,21 @@ import (
 var Applet = applet.Applet{
 	Name:     "status",
 	Synopsis: "show what is routed, and what is not and why",
-	Usage: `[--all] [--json]
-
-Looks at the directories of PATH, and at those that install changed, and changes nothing. The first line sums up; then come the
-names that are not routed, with the reason, and those that do not work as natively. Names with bytes that do not show are quoted.
-
-  --all    list what is routed, too: "farm" by its name, "place" by its absolute path
-  --json   print one JSON object instead, with everything; a name that is not UTF-8 has its bytes in "path_base64"
+	Text: `
+Looks at the directories of PATH, and at those that install changed, and changes nothing. The first
+line sums up; then come the names that are not routed, with the reason, and those that do not work
+as natively. Names with bytes that do not show are quoted.
 `,
-	Run: run,
+	Commands: []applet.Command{{Args: "[--all] [--json]", Flags: flags}},
 }
 
-func run(args []string) error {
-	flags := applet.NewFlags("status")
-	all := flags.Bool("all", false, "")
-	asJSON := flags.Bool("json", false, "")
-	operands, err := flags.Parse(args)
-	if err != nil {
-		return err
-	}
+func flags(f applet.Flags) applet.Run {
+	all := f.Bool("all", false, "list what is routed, too: \"farm\" by its name, \"place\" by its absolute path")
+	asJSON := f.Bool("json", false, "print one JSON object instead, with everything; a name that is not UTF-8 has its bytes in \"path_base64\"")
+	return func(operands []string) error { return run(operands, *all, *asJSON) }
+}
+
+func run(operands []string, all, asJSON bool) error {
 	if len(operands) > 0 {
 		return exit.Errorf(exit.Failed, "status: takes no operands; see binproxy help status")
 	}
@@ -48,10 +44,10 @@ func run(args []string) error {
 	if err != nil {
 		return exit.Errorf(exit.Failed, "status: %w", err)
 	}
-	if *asJSON {
+	if asJSON {
 		err = printJSON(os.Stdout, status)
 	} else {
-		err = printText(os.Stdout, status, *all)
+		err = printText(os.Stdout, status, all)
 	}
 	return exit.With(exit.Failed, err)
 }

@@ -16,72 +16,50 @@ import (
 var Applet = applet.Applet{
 	Name:     "twin",
 	Synopsis: "pack host-native programs that stand in for the guest's, and check them",
-	Usage: `pack [--for ARCH[,ARCH...]] [--set SET[,SET...]] [--root DIR] [-o DIR] [PROGRAM...]
-       binproxy twin verify [--root DIR] [--twins DIR] [PROGRAM|SET...]
-       binproxy twin list
-
-A twin is a program of this host that a supervised run executes in the place of the same program of the guest, of the
-same version: what is the same on both sides runs at native speed. docs/twins.md tells when.
-
-pack takes programs of this host with their loader and libraries into DIR (default: twins): those of the sets and
-programs that are named, everything that a rule allows where none is; gcc stands for what it starts.
-
-  --for ARCH           the guest architectures, for compilers (default: all that this host has cross compilers for)
-  --set SET            compilers, compressors, text, packages, apt, git
-  --root DIR           a guest's root directory: leave out what does not match the versions of its programs
-  -o DIR               where to; twins that are there already are replaced
-
-verify compares each file of the twins with its checksum, and then runs each twin and its guest original on the same
-inputs, in a directory that it makes in the guest's /tmp: output, exit status and files have to be the same bytes. It
-ends with status 1 where they are not.
-
-  --root DIR           the guest's root directory (default: /, in a container)
-  --twins DIR          the twins (default: twins)
-
-list prints the rules: which programs may have a twin, which never, and why.
+	Text: `
+A twin is a program of this host that a supervised run executes in the place of the same program of
+the guest, of the same version: what is the same on both sides runs at native speed. docs/twins.md
+tells when. A SET is one of compilers, compressors, text, packages, apt and git.
 `,
-	Run: run,
+	Commands: []applet.Command{
+		{Name: "pack", Args: "[FLAG...] [PROGRAM...]", Flags: packFlags,
+			Text: "take programs of this host with their loader and libraries into a directory: those of the sets and programs that are named, everything that a rule allows where none is; gcc stands for what it starts"},
+		{Name: "verify", Args: "[--root DIR] [--twins DIR] [PROGRAM|SET...]", Flags: verifyFlags,
+			Text: "compare each file of the twins with its checksum, and then run each twin and its guest original on the same inputs, in a directory that it makes in the guest's /tmp: output, exit status and files have to be the same bytes. Ends with status 1 where they are not"},
+		{Name: "list", Text: "print the rules: which programs may have a twin, which never, and why", Run: list},
+	},
 }
 
-func run(args []string) error {
-	if len(args) == 0 {
-		return exit.Errorf(exit.Failed, "twin: say pack, verify or list; see binproxy help twin")
-	}
-	switch args[0] {
-	case "pack":
-		return runPack(args[1:])
-	case "verify":
-		return runVerify(args[1:])
-	case "list":
-		return list(args[1:])
-	}
-	return exit.Errorf(exit.Failed, "twin: %q is neither pack, verify nor list; see binproxy help twin", args[0])
+// packing is the flags of pack.
+type packing struct {
+	archs, sets *string
+	root, out   string
 }
 
-func runPack(args []string) error {
-	flags := applet.NewFlags("twin")
-	archs := flags.Names("for")
-	sets := flags.Names("set")
-	root := flags.String("root", "", "")
-	out := flags.String("o", twin.DirName, "")
-	names, err := flags.Parse(args)
-	if err != nil {
-		return err
-	}
-	o := pack.Options{Root: *root, ABIs: pack.Guests(), Names: names}
-	if *archs != "" {
-		if o.ABIs, err = arch.ParseList(*archs); err != nil {
+func packFlags(f applet.Flags) applet.Run {
+	var p packing
+	p.archs = f.Names("for", "`ARCH[,ARCH...]` the guest architectures, for compilers (default: all that this host has cross compilers for)")
+	p.sets = f.Names("set", "`SET[,SET...]` the programs of these sets")
+	f.StringVar(&p.root, "root", "", "`DIR` a guest's root directory: leave out what does not match the versions of its programs")
+	f.StringVar(&p.out, "o", twin.DirName, "`DIR` where to; twins that are there already are replaced")
+	return p.run
+}
+
+func (p *packing) run(names []string) (err error) {
+	o := pack.Options{Root: p.root, ABIs: pack.Guests(), Names: names}
+	if *p.archs != "" {
+		if o.ABIs, err = arch.ParseList(*p.archs); err != nil {
 			return err
 		}
 	}
-	if *sets != "" {
-		o.Names = append(o.Names, strings.Split(*sets, ",")...)
+	if *p.sets != "" {
+		o.Names = append(o.Names, strings.Split(*p.sets, ",")...)
 	}
-	r, err := pack.Make(*out, o)
+	r, err := pack.Make(p.out, o)
 	if err != nil {
 		return exit.Errorf(exit.Failed, "twin: %w", err)
 	}
-	Report(r, *out)
+	Report(r, p.out)
 	return nil
 }
 
@@ -96,9 +74,9 @@ func Report(r pack.Result, dir string) {
 	fmt.Printf("%9s  %s: %d twins, %d files that they share\n", applet.Size(r.Size), dir, len(r.Set.Twins), len(r.Set.Files))
 }
 
-func list(args []string) error {
-	if len(args) > 0 {
-		return exit.Errorf(exit.Failed, "twin: list takes no argument")
+func list(operands []string) error {
+	if len(operands) > 0 {
+		return exit.Errorf(exit.Failed, "twin list: takes no operands; see binproxy help twin")
 	}
 	for _, never := range []bool{false, true} {
 		for _, r := range twin.Rules() {

@@ -11,15 +11,13 @@ import (
 	"binproxy/emu/twin/verify"
 )
 
-// runVerify is twin verify.
-func runVerify(args []string) error {
-	flags := applet.NewFlags("twin")
-	root := flags.String("root", "/", "")
-	dir := flags.String("twins", twin.DirName, "")
-	names, err := flags.Parse(args)
-	if err != nil {
-		return err
-	}
+func verifyFlags(f applet.Flags) applet.Run {
+	root := f.String("root", "/", "`DIR` the guest's root directory: that of a container is /")
+	dir := f.String("twins", twin.DirName, "`DIR` the twins")
+	return func(names []string) error { return runVerify(names, *root, *dir) }
+}
+
+func runVerify(names []string, root, dir string) (err error) {
 	if names, err = twin.Programs(names); err != nil {
 		return exit.Errorf(exit.Failed, "twin: %w", err)
 	}
@@ -27,13 +25,13 @@ func runVerify(args []string) error {
 	if o.Self, err = os.Executable(); err != nil {
 		return err
 	}
-	if o.Root, err = filepath.Abs(*root); err != nil {
+	if o.Root, err = filepath.Abs(root); err != nil {
 		return err
 	}
-	if *dir, err = filepath.Abs(*dir); err != nil {
+	if dir, err = filepath.Abs(dir); err != nil {
 		return err
 	}
-	if o.Set, err = twin.Load(*dir); err != nil {
+	if o.Set, err = twin.Load(dir); err != nil {
 		return exit.Errorf(exit.Failed, "twin: %w", err)
 	}
 	outcomes, err := verify.Verify(o)

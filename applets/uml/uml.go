@@ -19,83 +19,65 @@ import (
 var Applet = applet.Applet{
 	Name:     "uml",
 	Synopsis: "run a command under a kernel of its own",
-	Usage: `run [OPTION...] [--] [COMMAND...]
-       binproxy uml kernel build [--version V] [--source FILE]
-       binproxy uml kernel fetch
-       binproxy uml kernel list
-
-Boots a User Mode Linux kernel, an ordinary process, on a directory of the host, and runs COMMAND there as root, with its own
-standard input, output, error and terminal; its exit status is ours. Without COMMAND: a shell.
-
-  --kernel FILE        the kernel; or the release of one that kernel list shows
-  --root DIR           the root directory (default: the host's)
-  --overlay            writes go to a layer that is thrown away (the default for an ordinary user)
-  --upper DIR          keep that layer in DIR/layer, a tree of files, and begin with the one that is there
-  --ro                 the root is read-only (the default for root)
-  --rw                 writes go to DIR
-  --bind SRC:DST[:ro]  show a directory or file of the host in the guest
-  --net[=vector|slirp] a network with DNS, TCP and UDP out; the host is 10.0.2.2
-  --publish [ADDR:]HOST:GUEST[/udp]
-                       a port of the host (of 127.0.0.1 unless ADDR says otherwise) that leads to one of the guest
-  --arch ARCH          run ARCH's programs too, by a static emulator
-  --emulator FILE      that one
-  --mem SIZE           the guest's memory (default: 64M)
-  --memdir DIR         a directory for it (default: a tmpfs of its own)
-  --timeout TIME       end the guest after TIME (90s, 5m ...), with status 125 and the end of the kernel's log
-
-kernel build makes a kernel from Debian's package linux-source-V (default: the newest of its backports or its next release), or from the
-source in FILE, a tar file, and keeps it in the cache directory. It needs gcc, make, flex, bison, bc and xz. kernel fetch keeps the kernel
-there that Debian's next release has as the package user-mode-linux, with the loader and libraries that it runs by.
-`,
-	Run: run,
+	Commands: []applet.Command{
+		{Name: "run", Args: "[FLAG...] [--] [COMMAND...]", Leads: true, Flags: runFlags,
+			Text: "boot a User Mode Linux kernel, an ordinary process, on a directory of the host, and run COMMAND there as root, with its own standard input, output, error and terminal; its exit status is ours. Without COMMAND: a shell"},
+		{Name: "kernel build", Args: "[--version V] [--source FILE]", Flags: buildFlags,
+			Text: "make a kernel from Debian's package linux-source-V, or from the source in FILE, and keep it in the cache directory. It needs gcc, make, flex, bison, bc and xz"},
+		{Name: "kernel fetch", Run: fetch,
+			Text: "keep in the cache directory the kernel that Debian's next release has as the package user-mode-linux, with the loader and libraries that it runs by"},
+		{Name: "kernel list", Text: "show the kernels that there are, and what each can do", Run: list},
+	},
+	Entry: entry,
 }
 
-func run(args []string) error {
+func entry(args []string) (bool, error) {
 	if len(args) == 0 {
-		return usage("what to do is missing: run or kernel")
+		return false, nil
 	}
-	if os.Getpid() == 1 && args[0] == uml.GuestWord {
+	switch {
+	case os.Getpid() == 1 && args[0] == uml.GuestWord:
 		uml.Guest()
+	case args[0] == uml.JailWord:
+		return true, exit.Silent(uml.Jail())
+	case args[0] == uml.NetWord:
+		return true, uml.NetHelper()
 	}
-	switch args[0] {
-	case "run":
-		return runCommand(args[1:])
-	case "kernel":
-		return kernel(args[1:])
-	case uml.JailWord:
-		return exit.Silent(uml.Jail())
-	case uml.NetWord:
-		return uml.NetHelper()
-	}
-	return usage("%q is neither run nor kernel", args[0])
+	return false, nil
 }
 
 func usage(format string, args ...any) error {
 	return exit.Errorf(exit.Failed, "uml: "+format+"; see binproxy help uml", args...)
 }
 
-func runCommand(args []string) error {
+func runFlags(f applet.Flags) applet.Run {
 	var o uml.Options
-	flags := applet.NewFlags("uml run")
-	flags.StringVar(&o.Kernel, "kernel", "", "")
-	flags.StringVar(&o.Root, "root", "", "")
-	flags.StringVar(&o.Upper, "upper", "", "")
-	flags.StringVar(&o.Emulator, "emulator", "", "")
-	flags.StringVar(&o.MemDir, "memdir", "", "")
-	flags.DurationVar(&o.Timeout, "timeout", 0, "")
-	for name, mode := range map[string]uml.Mode{"ro": uml.ReadOnly, "overlay": uml.Overlay, "rw": uml.ReadWrite} {
-		flags.BoolFunc(name, "", func(string) error { return setMode(&o.Mode, mode) })
+	f.StringVar(&o.Kernel, "kernel", "", "`FILE` the kernel; or the release of one that kernel list shows")
+	f.StringVar(&o.Root, "root", "", "`DIR` the root directory (default: the host's)")
+	f.StringVar(&o.Upper, "upper", "", "`DIR` keep the layer of --overlay in DIR/layer, a tree of files, and begin with the one that is there")
+	f.StringVar(&o.Emulator, "emulator", "", "`FILE` the static emulator for --arch")
+	f.StringVar(&o.MemDir, "memdir", "", "`DIR` a directory for the guest's memory (default: a tmpfs of its own)")
+	f.DurationVar(&o.Timeout, "timeout", 0, "`TIME` end the guest after TIME (90s, 5m ...), with status 125 and the end of the kernel's log")
+	for _, m := range [...]struct {
+		name  string
+		mode  uml.Mode
+		usage string
+	}{
+		{"ro", uml.ReadOnly, "the root is read-only (the default for root)"},
+		{"overlay", uml.Overlay, "writes go to a layer that is thrown away (the default for an ordinary user)"},
+		{"rw", uml.ReadWrite, "writes go to DIR"},
+	} {
+		f.BoolFunc(m.name, m.usage, func(string) error { return setMode(&o.Mode, m.mode) })
 	}
-	flags.BoolFunc("net", "", func(s string) (err error) { o.Net, err = transport(s); return })
-	flags.Func("mem", "", func(s string) (err error) { o.Mem, err = mebibytes(s); return })
-	flags.Func("bind", "", func(s string) error { return add(&o.Binds, s, bind) })
-	flags.Func("publish", "", func(s string) error { return add(&o.Publish, s, publish) })
-	flags.Func("arch", "", func(s string) (err error) { o.Arch, err = arch.Parse(s); return })
-	var err error
-	if o.Command, err = flags.ParseCommand(args); err != nil {
-		return err
+	f.BoolFunc("net", "`[=vector|slirp]` a network with DNS, TCP and UDP out; the host is 10.0.2.2", func(s string) (err error) { o.Net, err = transport(s); return })
+	f.Func("mem", "`SIZE` the guest's memory (default: 64M)", func(s string) (err error) { o.Mem, err = mebibytes(s); return })
+	f.Func("bind", "`SRC:DST[:ro]` show a directory or file of the host in the guest", func(s string) error { return add(&o.Binds, s, bind) })
+	f.Func("publish", "`[ADDR:]HOST:GUEST[/udp]` a port of the host (of 127.0.0.1 unless ADDR says otherwise) that leads to one of the guest", func(s string) error { return add(&o.Publish, s, publish) })
+	f.Func("arch", "`ARCH` run ARCH's programs too, by a static emulator", func(s string) (err error) { o.Arch, err = arch.Parse(s); return })
+	return func(command []string) error {
+		o.Command = command
+		return uml.Run(o)
 	}
-	return uml.Run(o)
 }
 
 func setMode(mode *uml.Mode, to uml.Mode) error {
@@ -192,21 +174,6 @@ func isIPv4(s string) bool {
 	return len(parts) == 4
 }
 
-func kernel(args []string) error {
-	if len(args) == 0 {
-		return usage("what to do is missing: kernel build, kernel fetch or kernel list")
-	}
-	switch args[0] {
-	case "list":
-		return list(args[1:])
-	case "build":
-		return build(args[1:])
-	case "fetch":
-		return fetch(args[1:])
-	}
-	return usage("%q is none of build, fetch and list", args[0])
-}
-
 func list(args []string) error {
 	if len(args) > 0 {
 		return usage("kernel list takes no %q", args[0])
@@ -231,15 +198,14 @@ func list(args []string) error {
 	return nil
 }
 
-func build(args []string) error {
-	flags := applet.NewFlags("uml kernel build")
+func buildFlags(f applet.Flags) applet.Run {
 	o := uml.BuildOptions{Progress: os.Stderr}
-	flags.StringVar(&o.Version, "version", "", "")
-	flags.StringVar(&o.Source, "source", "", "")
-	operands, err := flags.Parse(args)
-	if err != nil {
-		return err
-	}
+	f.StringVar(&o.Version, "version", "", "`V` the series of linux-source-V (default: the newest of Debian's backports or its next release)")
+	f.StringVar(&o.Source, "source", "", "`FILE` a tar file with the source of Linux")
+	return func(operands []string) error { return build(operands, o) }
+}
+
+func build(operands []string, o uml.BuildOptions) error {
 	if len(operands) > 0 {
 		return usage("kernel build takes no %q", operands[0])
 	}

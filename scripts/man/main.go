@@ -1,8 +1,8 @@
-// Command man writes the manual pages: binproxy(1), and one page for each row of the applet table.
+// Command man writes what tells of the applets, from their table: into a directory the manual
+// pages, binproxy(1) and one for each row; without one, on standard output, docs/commands.md.
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,8 +13,13 @@ import (
 )
 
 func main() {
-	if len(os.Args) != 2 {
-		fmt.Fprintln(os.Stderr, "usage: man DIR")
+	switch len(os.Args) {
+	case 1:
+		fmt.Print(markdown())
+		return
+	case 2:
+	default:
+		fmt.Fprintln(os.Stderr, "usage: man [DIR]")
 		os.Exit(2)
 	}
 	if err := write(os.Args[1]); err != nil {
@@ -39,6 +44,17 @@ func write(dir string) error {
 	return nil
 }
 
+// markdown is docs/commands.md: what `binproxy help` says of each applet.
+func markdown() string {
+	var b strings.Builder
+	b.WriteString("<!-- go run ./scripts/man >docs/commands.md -->\n# Commands\n\n" +
+		"What `binproxy help APPLET` says. The man pages are made from the same declarations.\n")
+	for _, a := range applets.Table {
+		fmt.Fprintf(&b, "\n## %s\n\n```\n%s```\n", a.Name, a.Help())
+	}
+	return b.String()
+}
+
 // pages are the pages by file name.
 func pages() map[string]string {
 	all := map[string]string{"binproxy.1": overview()}
@@ -48,12 +64,31 @@ func pages() map[string]string {
 	return all
 }
 
-func page(a applet.Applet) string {
-	synopsis, text, _ := strings.Cut(a.Usage, "\n")
-	return header("binproxy-"+a.Name, a.Synopsis) +
-		".SH SYNOPSIS\n.B binproxy " + a.Name + "\n" + escape(synopsis) + "\n" +
-		".SH DESCRIPTION\n" + verbatim(strings.Trim(text, "\n")) +
-		".SH EXIT STATUS\n" + exitStatus + ".SH SEE ALSO\n.BR binproxy (1)\n"
+func page(a *applet.Applet) string {
+	var b strings.Builder
+	b.WriteString(header("binproxy-"+a.Name, a.Synopsis) + ".SH SYNOPSIS\n.nf\n")
+	for _, line := range a.Usage() {
+		b.WriteString(escape(line) + "\n")
+	}
+	b.WriteString(".fi\n")
+	for i, paragraph := range applet.Paragraphs(a.Text) {
+		if i == 0 {
+			b.WriteString(".SH DESCRIPTION\n")
+		}
+		if strings.HasPrefix(paragraph, " ") {
+			b.WriteString(".nf\n" + escape(paragraph) + "\n.fi\n")
+		} else {
+			b.WriteString(".PP\n" + escape(paragraph) + "\n")
+		}
+	}
+	for _, s := range a.Sections() {
+		fmt.Fprintf(&b, ".SH %s\n", escape(strings.ToUpper(s.Heading)))
+		for _, i := range s.Items {
+			fmt.Fprintf(&b, ".TP\n.B %s\n%s\n", escape(i.Name), escape(i.Text))
+		}
+	}
+	b.WriteString(".SH EXIT STATUS\n" + exitStatus + ".SH SEE ALSO\n.BR binproxy (1)\n")
+	return b.String()
 }
 
 func overview() string {
@@ -86,12 +121,7 @@ Any other status is the program's own.
 `
 
 func header(name, synopsis string) string {
-	return fmt.Sprintf(".TH %s 1 \"\" binproxy\n.SH NAME\n%s \\- %s\n", strings.ToUpper(name), escape(name), escape(synopsis))
-}
-
-// verbatim keeps the lines as they are: the usage texts are laid out for a terminal.
-func verbatim(text string) string {
-	return ".nf\n" + escape(cmp.Or(text, "See the synopsis.")) + "\n.fi\n"
+	return fmt.Sprintf(".TH %s 1 \"\" binproxy\n.nh\n.ad l\n.SH NAME\n%s \\- %s\n", strings.ToUpper(name), escape(name), escape(synopsis))
 }
 
 // escape makes roff print the text as it is.

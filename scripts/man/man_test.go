@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"binproxy/applets"
+	"binproxy/applets/applet"
 	"binproxy/test/lib/need"
 )
 
@@ -26,12 +27,27 @@ func TestPagesRead(t *testing.T) {
 	assert.NoFileExists(t, gone)
 	for _, a := range applets.Table {
 		shown := show(t, groff, filepath.Join(dir, "binproxy-"+a.Name+".1"))
-		for line := range strings.Lines(a.Usage) {
+		for _, line := range a.Usage() {
 			assert.Contains(t, shown, squeeze(line), a.Name)
+		}
+		for _, paragraph := range applet.Paragraphs(a.Text) {
+			assert.Contains(t, shown, squeeze(paragraph), a.Name)
+		}
+		for _, s := range a.Sections() {
+			for _, i := range s.Items {
+				assert.Contains(t, shown, squeeze(i.Name+" "+i.Text), a.Name)
+			}
 		}
 		assert.Contains(t, shown, squeeze(a.Synopsis), a.Name)
 		assert.Contains(t, show(t, groff, filepath.Join(dir, "binproxy.1")), "binproxy-"+a.Name, a.Name)
 	}
+}
+
+// docs/commands.md is what the command in its first line prints.
+func TestMarkdownIsCurrent(t *testing.T) {
+	page, err := os.ReadFile("../../docs/commands.md")
+	require.NoError(t, err)
+	assert.True(t, string(page) == markdown(), "stale: go run ./scripts/man >docs/commands.md")
 }
 
 // show is what a reader sees, with all space made equal. A page with errors fails the test.

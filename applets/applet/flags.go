@@ -1,0 +1,88 @@
+package applet
+
+import (
+	"errors"
+	"flag"
+	"io"
+	"strings"
+
+	"binproxy/emu/exit"
+	"binproxy/emu/identity"
+)
+
+// Flags is a flag set that takes flags before, between and behind the operands, up to a "--".
+//
+// The usage of a flag is the one place that documents it. It begins with the name of the flag's
+// value in backquotes, if it takes one: "`DIR` the guest's root directory".
+type Flags struct {
+	*flag.FlagSet
+}
+
+// NewFlags starts the flags of a command.
+func NewFlags(name string) Flags {
+	set := flag.NewFlagSet(name, flag.ContinueOnError)
+	set.SetOutput(io.Discard)
+	return Flags{set}
+}
+
+// Parse reads the flags and returns the operands. What it does not know ends with status 125 and a
+// hint.
+func (f Flags) Parse(args []string) ([]string, error) {
+	var operands []string
+	for {
+		if err := f.parse(args); err != nil {
+			return nil, err
+		}
+		rest := f.Args()
+		if len(rest) == 0 {
+			return operands, nil
+		}
+		if ended := len(args) - len(rest); ended > 0 && args[ended-1] == "--" {
+			return append(operands, rest...), nil
+		}
+		operands, args = append(operands, rest[0]), rest[1:]
+	}
+}
+
+// ParseCommand reads the flags up to the first operand or "--", where a COMMAND with arguments of
+// its own begins.
+func (f Flags) ParseCommand(args []string) ([]string, error) {
+	err := f.parse(args)
+	return f.Args(), err
+}
+
+// parse gives flag.ErrHelp for -h and --help, which whoever called the applet answers.
+func (f Flags) parse(args []string) error {
+	err := f.FlagSet.Parse(args)
+	if err == nil || errors.Is(err, flag.ErrHelp) {
+		return err
+	}
+	applet, _, _ := strings.Cut(f.Name(), " ")
+	return exit.Errorf(exit.Failed, "%s: %w; see binproxy help %s", f.Name(), err, applet)
+}
+
+// Identity adds the flags of the uname identity.
+func (f Flags) Identity(i *identity.Identity) {
+	f.StringVar(&i.Release, "release", "", "`R` the kernel release that programs are told")
+	f.StringVar(&i.Sysname, "sysname", "", "`S` the system name that programs are told")
+	f.StringVar(&i.Nodename, "nodename", "", "`N` the host name that programs are told")
+	f.StringVar(&i.Version, "kernel-version", "", "`V` the kernel version, which uname -v prints, that programs are told")
+	f.StringVar(&i.Machine, "machine", "", "`M` the machine, which uname -m prints, that programs are told")
+}
+
+// Names adds a flag for a list with commas that may be given several times: what each adds is
+// joined.
+func (f Flags) Names(name, usage string) *string {
+	var all string
+	f.Func(name, usage, func(s string) error {
+		all = strings.TrimPrefix(all+","+s, ",")
+		return nil
+	})
+	return &all
+}
+
+// List is a flag that may be given several times.
+type List []string
+
+func (l *List) String() string     { return strings.Join(*l, " ") }
+func (l *List) Set(s string) error { *l = append(*l, s); return nil }
