@@ -11,8 +11,9 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
+
+	"binproxy/emu/sys"
 )
 
 // ErrNoPackage tells that the lists have no such package.
@@ -261,7 +262,7 @@ func (l *Lists) use(ctx context.Context, f func(Get) error) error {
 			return err
 		}
 	}
-	turn, err := lock(ctx, filepath.Join(dir, "lock"))
+	turn, err := sys.LockFile(ctx, filepath.Join(dir, "lock"))
 	if err != nil {
 		return err
 	}
@@ -292,27 +293,4 @@ func (l *Lists) writeSources(path string) error {
 		return err
 	}
 	return os.WriteFile(path, []byte(l.sources), 0o644)
-}
-
-// lock waits until nobody else holds the lock file, and holds it until the file is closed here and
-// in all that inherit it.
-func lock(ctx context.Context, path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return nil, err
-	}
-	for {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil {
-			return f, nil
-		}
-		if err != syscall.EINTR && err != syscall.EWOULDBLOCK {
-			f.Close()
-			return nil, &os.PathError{Op: "lock", Path: path, Err: err}
-		}
-		if err := wait(ctx, 100*time.Millisecond); err != nil {
-			f.Close()
-			return nil, err
-		}
-	}
 }

@@ -235,7 +235,7 @@ func TestTurns(t *testing.T) {
 		soon, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
 		_, err := lists(a, dir).Version(soon, "other")
-		assert.Equal(t, context.DeadlineExceeded, err)
+		assert.EqualError(t, err, "lock "+filepath.Join(dir, "lock")+": "+context.DeadlineExceeded.Error())
 	}
 	waits()
 	require.NoError(t, killed.Process.Kill())

@@ -16,6 +16,7 @@ package container
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -89,20 +90,14 @@ func openStore(dir string, root bool) (*Store, error) {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return nil, err
 		}
-		lock, err := sys.Lock(dir)
+		lock, err := sys.Lock(context.Background(), dir)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // removed by the last one to leave
 		}
 		if err != nil {
 			return nil, err
 		}
-		// The same directory still? One that was removed while we waited is no store.
-		if now, err := os.Stat(dir); err == nil {
-			if locked, err := lock.Stat(); err == nil && os.SameFile(now, locked) {
-				return &Store{Dir: dir, root: root, lock: lock}, nil
-			}
-		}
-		lock.Close()
+		return &Store{Dir: dir, root: root, lock: lock}, nil
 	}
 }
 

@@ -90,20 +90,6 @@ func Writable(dir string) error {
 	return nil
 }
 
-// Lock opens a file or directory and takes its exclusive lock (flock), waiting for it. To close
-// the file gives the lock back.
-func Lock(path string) (*os.File, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	if err := retry(func() error { return unix.Flock(int(f.Fd()), unix.LOCK_EX) }); err != nil {
-		f.Close()
-		return nil, &os.PathError{Op: "lock", Path: path, Err: err}
-	}
-	return f, nil
-}
-
 func retry(call func() error) error {
 	for {
 		if err := call(); !errors.Is(err, unix.EINTR) {

@@ -71,23 +71,28 @@ func locked(o BuildOptions, make func(*builder) (string, error)) (string, error)
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return "", err
 	}
-	unlock, err := lock(filepath.Join(cache, "lock"))
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	lock, err := sys.LockFile(ctx, filepath.Join(cache, "lock"))
 	if err != nil {
-		return "", err
+		return "", interruptedOr(ctx, err)
 	}
-	defer unlock()
+	defer lock.Close()
 	if err := sweep(cache); err != nil {
 		return "", err
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
 	b := &builder{ctx: ctx, options: o, cache: cache}
 	b.progress = func(format string, args ...any) { fmt.Fprintf(o.Progress, format+"\n", args...) }
 	path, err := make(b)
+	return path, interruptedOr(ctx, err)
+}
+
+// interruptedOr is a shorter error where a signal made the longer one.
+func interruptedOr(ctx context.Context, err error) error {
 	if err != nil && ctx.Err() != nil {
-		err = errors.New("interrupted")
+		return errors.New("interrupted")
 	}
-	return path, err
+	return err
 }
 
 func haveTools(tools [][2]string) error {
@@ -115,24 +120,6 @@ func sweep(cache string) error {
 		err = errors.Join(err, os.RemoveAll(dir))
 	}
 	return err
-}
-
-// lock waits until no other build is at work.
-func lock(path string) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
-	if err != nil {
-		return nil, err
-	}
-	for {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX)
-		if err == nil {
-			return func() { f.Close() }, nil
-		}
-		if !errors.Is(err, syscall.EINTR) {
-			f.Close()
-			return nil, fmt.Errorf("lock %s: %w", path, err)
-		}
-	}
 }
 
 func (b *builder) build() (string, error) {

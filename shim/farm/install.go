@@ -2,6 +2,7 @@ package farm
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -48,7 +49,7 @@ type image struct {
 // open locks the bundle's image and reads its journal. Two changes never overlap: the lock is on
 // the bundle's directory.
 func open(cfg config.Config, shell string) (*image, error) {
-	lock, err := sys.Lock(cfg.Dir)
+	lock, err := sys.Lock(context.Background(), cfg.Dir)
 	if err != nil {
 		return nil, err
 	}

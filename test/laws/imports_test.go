@@ -92,7 +92,7 @@ var importLaws = []law{
 	{"emu/resolve", notOnly("emu/arch", "emu/elfinfo", "emu/config"), "a pure function: elfinfo, config < resolve < supervise"},
 	{"emu/twin", notOnly("emu/arch", "emu/elfinfo", "emu/sys"), "what a file is, and nothing of how it is executed: twin < supervise"},
 	{"emu/seccomp", notOnly("emu/arch"), "a pure function: seccomp < supervise"},
-	{"emu/apt", notOnly(), "packages, and nothing of what they are for"},
+	{"emu/apt", notOnly("emu/sys"), "packages, and nothing of what they are for"},
 	{"emu/supervise/stack", notOnly("emu/resolve", "emu/config", "emu/twin"), "a pure function: stack < supervise"},
 	{"emu/supervise/tracee", notOnly("emu/seccomp", "emu/sys"), "one stopped thread: tracee < spoof, supervise"},
 	{"emu/supervise/sight", notOnly("emu/resolve", "emu/sys"), "files as a tracee sees them, and no tracee: sight < spoof, supervise"},

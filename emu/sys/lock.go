@@ -1,0 +1,73 @@
+package sys
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Lock opens a file or directory and takes its exclusive lock (flock), waiting for it until the
+// context ends. The lock is held until the file is closed here and in every process that inherited
+// it.
+func Lock(ctx context.Context, path string) (*os.File, error) {
+	return lock(ctx, path, os.O_RDONLY)
+}
+
+// LockFile is Lock, and makes the file where it is missing.
+func LockFile(ctx context.Context, path string) (*os.File, error) {
+	return lock(ctx, path, os.O_CREATE|os.O_RDWR)
+}
+
+func lock(ctx context.Context, path string, flags int) (*os.File, error) {
+	for {
+		f, err := os.OpenFile(path, flags, 0o644)
+		if err != nil {
+			return nil, err
+		}
+		if err := await(ctx, f); err != nil {
+			f.Close()
+			return nil, &os.PathError{Op: "lock", Path: path, Err: err}
+		}
+		// One that was removed while we waited keeps nobody else out.
+		removed, err := isRemoved(f)
+		if !removed && err == nil {
+			return f, nil
+		}
+		f.Close()
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// isRemoved reports whether another file has the name now, or none.
+func isRemoved(f *os.File) (bool, error) {
+	opened, err := f.Stat()
+	if err != nil {
+		return false, err
+	}
+	now, err := os.Stat(f.Name())
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil
+	}
+	return err == nil && !os.SameFile(now, opened), err
+}
+
+// await asks for the lock again and again: a wait in the kernel would end with a signal only.
+func await(ctx context.Context, f *os.File) error {
+	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
+		err := retry(func() error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) })
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(pause):
+		}
+	}
+}

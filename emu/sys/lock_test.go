@@ -1,0 +1,115 @@
+package sys
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+var lockers = map[string]func(context.Context, string) (*os.File, error){"Lock": Lock, "LockFile": LockFile}
+
+// Whoever waits for a lock stops with its context, whose reason and the file's name are in the
+// error, and has the lock as soon as it is given back.
+func TestLockWaits(t *testing.T) {
+	for name, lock := range lockers {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "lock")
+			require.NoError(t, os.WriteFile(path, nil, 0o644))
+			held, err := lock(t.Context(), path)
+			require.NoError(t, err)
+			defer held.Close()
+
+			ctx, cancel := context.WithCancelCause(t.Context())
+			waiting := make(chan error, 1)
+			go func() {
+				_, err := lock(ctx, path)
+				waiting <- err
+			}()
+			select {
+			case err := <-waiting:
+				t.Fatal("it does not wait:", err)
+			case <-time.After(20 * time.Millisecond):
+			}
+			reason := errors.New("enough of it")
+			cancel(reason)
+			err = within(t, waiting)
+			assert.ErrorIs(t, err, reason)
+			assert.EqualError(t, err, "lock "+path+": enough of it")
+
+			go func() {
+				f, err := lock(t.Context(), path)
+				if err == nil {
+					err = f.Close()
+				}
+				waiting <- err
+			}()
+			require.NoError(t, held.Close())
+			assert.NoError(t, within(t, waiting))
+		})
+	}
+}
+
+func within(t *testing.T, result chan error) error {
+	t.Helper()
+	select {
+	case err := <-result:
+		return err
+	case <-time.After(20 * time.Second):
+		t.Fatal("it waits on")
+		return nil
+	}
+}
+
+// A directory can be locked; only LockFile makes what is missing.
+func TestLockOpens(t *testing.T) {
+	dir := t.TempDir()
+	held, err := Lock(t.Context(), dir)
+	require.NoError(t, err)
+	defer held.Close()
+
+	path := filepath.Join(dir, "lock")
+	_, err = Lock(t.Context(), path)
+	require.ErrorIs(t, err, fs.ErrNotExist)
+	made, err := LockFile(t.Context(), path)
+	require.NoError(t, err)
+	defer made.Close()
+	assert.FileExists(t, path)
+}
+
+// A file that was removed while it was waited for keeps nobody out: it is not the one that is
+// locked then.
+func TestLockOfRemovedFile(t *testing.T) {
+	for name, lock := range lockers {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "lock")
+			held, err := LockFile(t.Context(), path)
+			require.NoError(t, err)
+			defer held.Close()
+			waiting := make(chan error, 1)
+			go func() {
+				f, err := lock(t.Context(), path)
+				if err == nil {
+					defer f.Close()
+					_, err = os.Stat(path)
+				}
+				waiting <- err
+			}()
+			time.Sleep(20 * time.Millisecond)
+			require.NoError(t, os.Remove(path))
+			require.NoError(t, held.Close())
+			err = within(t, waiting)
+			if name == "Lock" {
+				require.ErrorIs(t, err, fs.ErrNotExist)
+				return
+			}
+			require.NoError(t, err)
+		})
+	}
+}
