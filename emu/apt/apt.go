@@ -1,9 +1,9 @@
 // Package apt calls apt-get and apt-cache so that they end soon and can be understood, and fetches
 // packages with lists of its own.
 //
-// Waits for servers and locks are bounded, messages are in English, nothing is asked; the reason
-// of a failure is found in all that was said; what a mirror that hiccups makes fail is tried
-// again.
+// Waits for servers and locks are bounded, also where a method of apt's hangs; messages are in
+// English, nothing is asked; the reason of a failure is found in all that was said; what a mirror
+// that hiccups makes fail is tried again.
 //
 // Lists, cache and status of a Lists are in a directory of the caller's, so that what the
 // machine's own apt knows and has installed stays as it is, and no privilege is needed. What it
@@ -32,17 +32,21 @@ var Programs = [][2]string{{"apt-get", "apt"}, {"apt-cache", "apt"}}
 type Patience struct {
 	Answer  time.Duration   // for a server; whole seconds, of which apt takes two for one
 	Retries int             // of each file: after one second, two, four
+	Stall   time.Duration   // for the next byte of a download, whatever apt waits for; 0 for ever
 	Lock    time.Duration   // for another apt-get or dpkg to end
 	Pauses  []time.Duration // between the tries of Attempt
 }
 
 // Once is for an apt-get that is called once, for mirrors that are known to answer.
-func Once() Patience { return Patience{Answer: 30 * time.Second, Retries: 3, Lock: 5 * time.Minute} }
+func Once() Patience {
+	return Patience{Answer: 30 * time.Second, Retries: 3, Stall: 5 * time.Minute, Lock: 5 * time.Minute}
+}
 
 // Repeated is for what Attempt calls: apt-get by itself tries nothing again, since the lists may
 // have to be read anew between two tries.
 func Repeated() Patience {
-	return Patience{Answer: 8 * time.Second, Lock: 5 * time.Minute, Pauses: []time.Duration{time.Second, 4 * time.Second, 10 * time.Second}}
+	return Patience{Answer: 8 * time.Second, Stall: time.Minute, Lock: 5 * time.Minute,
+		Pauses: []time.Duration{time.Second, 4 * time.Second, 10 * time.Second}}
 }
 
 // Attempt calls try until it succeeds, once more after each of the pauses, unless the error is one
@@ -107,8 +111,17 @@ func ownLock(said string) bool {
 // call runs one of the programs and returns what it said: on both streams, or, where stdout is
 // taken, on stderr.
 func (g Get) call(ctx context.Context, stdout io.Writer, program string, args ...string) (string, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	cmd := exec.CommandContext(ctx, program, append(g.flags(), args...)...)
 	cmd.Dir, cmd.ExtraFiles = g.Dir, g.Keep
+	if g.Stall > 0 {
+		watch, err := g.watch(cmd, cancel)
+		if err != nil {
+			return "", err
+		}
+		defer watch.Close()
+	}
 	cmd.Env = Environ()
 	var said bytes.Buffer
 	out := io.Writer(&said)

@@ -24,6 +24,7 @@ type machine struct {
 func usual(log io.Writer) machine {
 	m := machine{log: log, asking: apt.Once(), downloading: apt.Once()}
 	m.asking.Answer, m.asking.Retries = 6*time.Second, 1
+	m.asking.Stall = time.Minute
 	return m
 }
 
@@ -39,14 +40,11 @@ func (m machine) bring(packages []string) map[string]string {
 	s := &sieve{machine: m, lacking: map[string]string{}}
 	// A source that is down is no reason to end: it may be somebody else's, and what is needed
 	// come from another.
-	// apt's http method was seen to hang for ever; here it can be killed.
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
-	defer cancel()
-	said, err := s.get(ctx, m.asking, "update")
+	said, err := s.get(m.asking, "update")
 	if err != nil && !apt.Answered(said) {
 		// All of them may have been downloaded before.
 		s.log = io.Discard
-		if _, failed := s.get(context.Background(), m.downloading, append(install("--no-download"), packages...)...); failed == nil {
+		if _, failed := s.get(m.downloading, append(install("--no-download"), packages...)...); failed == nil {
 			return nil
 		}
 		reason := err.Error()
@@ -92,7 +90,7 @@ func (s *sieve) pass(packages []string, flags ...string) []string {
 		s.lack(packages, s.obstacle)
 		return nil
 	}
-	_, failed := s.get(context.Background(), s.downloading, append(install(flags...), packages...)...)
+	_, failed := s.get(s.downloading, append(install(flags...), packages...)...)
 	if failed == nil {
 		return packages
 	}
@@ -116,9 +114,9 @@ func (s *sieve) pass(packages []string, flags ...string) []string {
 func (s *sieve) lack(packages []string, reason string) { maps.Copy(s.lacking, all(packages, reason)) }
 
 // get calls apt-get; what an interrupted dpkg has left is configured first.
-func (s *sieve) get(ctx context.Context, patience apt.Patience, args ...string) (string, error) {
+func (s *sieve) get(patience apt.Patience, args ...string) (string, error) {
 	get := apt.Get{Patience: patience, Echo: s.log}
-	said, err := get.Run(ctx, args...)
+	said, err := get.Run(context.Background(), args...)
 	if err == nil || s.mended || !strings.Contains(said, "dpkg was interrupted") {
 		return said, err
 	}
@@ -130,7 +128,7 @@ func (s *sieve) get(ctx context.Context, patience apt.Patience, args ...string) 
 	if err := cmd.Run(); err != nil {
 		fmt.Fprintln(s.log, "packages: dpkg --configure -a:", err)
 	}
-	return get.Run(ctx, args...)
+	return get.Run(context.Background(), args...)
 }
 
 func isObstacle(failed error) bool {
