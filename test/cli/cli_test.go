@@ -13,6 +13,7 @@ import (
 
 	"binproxy/emu/elfinfo"
 	"binproxy/test/lib/built"
+	"binproxy/test/lib/fixture"
 	"binproxy/test/lib/need"
 )
 
@@ -25,15 +26,7 @@ func TestScripts(t *testing.T) {
 			if err := os.Mkdir(bin, 0o755); err != nil {
 				return err
 			}
-			if err := os.Link(built.Binproxy(t), filepath.Join(bin, "binproxy")); err != nil {
-				text, err := os.ReadFile(built.Binproxy(t))
-				if err != nil {
-					return err
-				}
-				if err := os.WriteFile(filepath.Join(bin, "binproxy"), text, 0o755); err != nil {
-					return err
-				}
-			}
+			fixture.Link(t, built.Binproxy(t), filepath.Join(bin, "binproxy"))
 			env.Setenv("PATH", bin+string(os.PathListSeparator)+env.Getenv("PATH"))
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("GOCACHE", goCache)

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"binproxy/test/lib/cache"
 )
 
 // Binproxy builds the program, once in a test process, and returns its path: a file in the cache
@@ -35,11 +37,11 @@ var build = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	cache, err := os.UserCacheDir()
+	kept, err := cache.Dir()
 	if err != nil {
 		return "", err
 	}
-	dir := filepath.Join(cache, "binproxy", "test-bin", fmt.Sprintf("%x", sha256.Sum256([]byte(root)))[:12])
+	dir := filepath.Join(kept, "test-bin", fmt.Sprintf("%x", sha256.Sum256([]byte(root)))[:12])
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", err
 	}

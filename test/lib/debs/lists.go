@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"binproxy/emu/apt"
-	"binproxy/test/lib/fixture"
+	"binproxy/test/lib/cache"
 	"binproxy/test/lib/lab"
 	"binproxy/test/lib/need"
 )
@@ -35,11 +35,11 @@ func lists(ctx context.Context, name string, of func(dir, repository string) *ap
 	if err != nil {
 		return nil, err
 	}
-	cache, err := fixture.Cache()
+	kept, err := cache.Dir()
 	if err != nil {
 		return nil, err
 	}
-	l := of(filepath.Join(cache, "debs", "apt", name), debian)
+	l := of(filepath.Join(kept, "debs", "apt", name), debian)
 	l.Patience = patience
 	return l, nil
 }

@@ -8,13 +8,15 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"binproxy/test/lib/cache"
 )
 
 // lackingPath is where scripts/packages notes what it could not install: a package, a tab, the
 // reason.
 func lackingPath() (string, error) {
-	base, err := os.UserCacheDir()
-	return filepath.Join(base, "binproxy", "not-installed"), err
+	dir, err := cache.Dir()
+	return filepath.Join(dir, "not-installed"), err
 }
 
 // NoteLacking keeps, for the tests' skips, why packages could not be installed. It replaces what
@@ -35,9 +37,6 @@ func NoteLacking(reasons map[string]string) error {
 		lines = append(lines, fmt.Sprintf("%s\t%s\n", pkg, strings.ReplaceAll(reason, "\n", " ")))
 	}
 	slices.Sort(lines)
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
 	return os.WriteFile(path, []byte(strings.Join(lines, "")), 0o644)
 }
 
