@@ -32,9 +32,10 @@ import (
 
 const (
 	slowPrefix = "binproxy/test/"
-	timeout    = "40m"            // of one test binary
-	grace      = 60 * time.Second // from the signal to the kill
-	makerMode  = "-fixtures"      // the first argument of the process that makes fixtures
+	timeout    = "40m"               // of one test binary
+	grace      = 60 * time.Second    // from the signal to the kill
+	unused     = 30 * 24 * time.Hour // after which a fixture goes
+	makerMode  = "-fixtures"         // the first argument of the process that makes fixtures
 )
 
 // A runner is one call of this command.
@@ -102,6 +103,7 @@ func (r *runner) all(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	r.removeUnused()
 	if err := r.prepare(ctx); err != nil {
 		return err
 	}

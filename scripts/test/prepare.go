@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"binproxy/test/lib/built"
+	"binproxy/test/lib/fixture"
 	"binproxy/test/lib/lab"
 )
 
@@ -66,6 +67,18 @@ func endGroup(cmd *exec.Cmd, signal syscall.Signal) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, signal) }
 	cmd.WaitDelay = grace
+}
+
+// removeUnused removes the fixtures that no run has used for a month. What cannot be removed is
+// said, and is no reason to test nothing.
+func (r *runner) removeUnused() {
+	removed, err := fixture.RemoveUnused(unused)
+	for _, name := range removed {
+		r.report.say("removed, not used for 30 days: " + name)
+	}
+	if err != nil {
+		r.report.say("not removed: " + err.Error())
+	}
 }
 
 // startMaker has another process make the fixtures while tests run; who needs one that is not

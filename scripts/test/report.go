@@ -70,6 +70,13 @@ func (r *report) made(what string, took time.Duration) {
 	fmt.Fprintf(r.w, "made  %s (%.0f s)\n", what, took.Seconds())
 }
 
+// say writes a line about something that is no test.
+func (r *report) say(line string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	fmt.Fprintln(r.w, line)
+}
+
 func (r *report) title(what string) {
 	fmt.Fprintf(r.w, "== %s\n", what)
 	r.slow = what != "packages"
