@@ -112,7 +112,9 @@ func packages(arch, set string, names []string) *fixture.Fixture {
 }
 
 // aptPatience has mmdebstrap's apt end soon where no mirror answers.
-var aptPatience = []string{`--aptopt=Acquire::http::Timeout "10"`, `--aptopt=Acquire::Retries "1"`}
+func aptPatience() []string {
+	return []string{fmt.Sprintf(`--aptopt=Acquire::http::Timeout "%d"`, int(patience.Answer.Seconds())), `--aptopt=Acquire::Retries "1"`}
+}
 
 // mmdebstrap is what a call of mmdebstrap makes; the hooks find its name in MADE.
 func mmdebstrap(name, arch, ext string, argv []string, last func(made string) []string) *fixture.Fixture {
@@ -132,7 +134,7 @@ func mmdebstrap(name, arch, ext string, argv []string, last func(made string) []
 				return err
 			}
 			fmt.Fprintf(os.Stderr, "lab: mmdebstrap makes a Debian %s root of %s (%s)\n", Suite, arch, name)
-			command := slices.Concat(argv[:1], aptPatience, argv[1:], last(made), sources)
+			command := slices.Concat(argv[:1], aptPatience(), argv[1:], last(made), sources)
 			return persist(ctx, filepath.Join(work, "tmp"), func() error {
 				return errors.Join(os.RemoveAll(made), runOnlyThere(ctx, work, made, held, command))
 			})

@@ -67,9 +67,9 @@ func persist(ctx context.Context, dir string, download func() error) error {
 	})
 }
 
-// patience is how long debootstrap's wget waits for a server, twice for each file, and how often a
-// root is tried.
-var patience = apt.Patience{Answer: 5 * time.Second, Pauses: []time.Duration{time.Second, 3 * time.Second}}
+// patience is how long debootstrap's wget and mmdebstrap's apt wait for a server, twice for each
+// file, and how often a root is tried.
+var patience = apt.Patience{Answer: 8 * time.Second, Pauses: []time.Duration{time.Second, 3 * time.Second}}
 
 // wgetrc has debootstrap's wget end soon where nobody answers: by itself it would wait for hours.
 // It is not for a user who has settings of his own.

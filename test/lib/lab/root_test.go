@@ -2,10 +2,12 @@ package lab
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -92,25 +94,94 @@ func TestFirstStageHiccup(t *testing.T) {
 	assert.Equal(t, "./\n./bin/\n./bin/whole\n./proc/\n", listing)
 }
 
+// unreachable are mirrors that do not answer.
+var unreachable = map[string]func(testing.TB) string{"nobody listens": archive.Nobody, "nobody answers": archive.Silent}
+
+// onlyMirror makes a mirror the only one, known to nobody's configuration, and an empty cache; and
+// has little patience with it.
+func onlyMirror(t *testing.T, url string) {
+	t.Helper()
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	t.Setenv("BINPROXY_MIRROR", url)
+	t.Setenv("HOME", t.TempDir())
+	t.Setenv("WGETRC", "")
+	for _, proxy := range []string{"http_proxy", "HTTP_PROXY"} {
+		t.Setenv(proxy, "")
+	}
+	usual := patience
+	t.Cleanup(func() { patience = usual })
+	patience = apt.Patience{Answer: time.Second, Pauses: []time.Duration{time.Millisecond}}
+}
+
 // Without a network the real debootstrap ends soon, and the error is a line.
 func TestFirstStageWithoutNetwork(t *testing.T) {
 	need.Root(t)
 	need.Program(t, "debootstrap", "debootstrap")
-	for name, url := range map[string]func(testing.TB) string{"nobody listens": archive.Nobody, "nobody answers": archive.Silent} {
+	for name, url := range unreachable {
 		t.Run(name, func(t *testing.T) {
 			url := url(t)
-			t.Setenv("XDG_CACHE_HOME", t.TempDir())
-			t.Setenv("BINPROXY_MIRROR", url)
-			t.Setenv("HOME", t.TempDir())
-			t.Setenv("WGETRC", "")
-			usual := patience
-			t.Cleanup(func() { patience = usual })
-			patience = apt.Patience{Answer: time.Second, Pauses: []time.Duration{time.Millisecond}}
-			for _, proxy := range []string{"http_proxy", "HTTP_PROXY"} {
-				t.Setenv(proxy, "")
-			}
+			onlyMirror(t, url)
 			_, err := MakeFirstStage(context.Background(), "arm64", io.Discard)
 			assert.EqualError(t, err, "debootstrap of bookworm for arm64: exit status 1: Failed getting release file "+url+"/dists/bookworm/Release")
+		})
+	}
+}
+
+// skipped is a test that notes why it was skipped.
+type skipped struct {
+	testing.TB
+	reason string
+}
+
+func (s *skipped) Helper()                       {}
+func (s *skipped) Skipf(format string, a ...any) { s.reason = fmt.Sprintf(format, a...) }
+
+// Without a network the real mmdebstrap ends soon, too, and a test that needs its root is skipped
+// with apt's reason.
+func TestRootWithoutNetwork(t *testing.T) {
+	needMmdebstrap(t)
+	for name, url := range unreachable {
+		t.Run(name, func(t *testing.T) {
+			if name == "nobody answers" {
+				need.Long(t)
+			}
+			url := url(t)
+			onlyMirror(t, url)
+			t.Setenv("CI", "")
+			test := &skipped{TB: t}
+			Root(test, "arm64")
+			assert.Regexp(t, `^needs a Debian root of arm64 \(minbase\): mmdebstrap: exit status \d+: `+
+				regexp.QuoteMeta(url+"/dists/bookworm/InRelease: ")+".+", test.reason)
+			assert.NotContains(t, test.reason, "\n")
+		})
+	}
+}
+
+// The cache may be below /tmp, in whose place a root's makers otherwise have a directory of
+// their own: a fixture can be made there, /tmp is writable, and the rest of the machine is not.
+func TestCacheBelowTmp(t *testing.T) {
+	need.Root(t)
+	need.Program(t, "unshare", "util-linux")
+	elsewhere, err := os.MkdirTemp("/var/tmp", "binproxy-test-")
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, os.RemoveAll(elsewhere)) })
+	below, err := os.MkdirTemp("/tmp", "binproxy-test-")
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, os.RemoveAll(below)) })
+	for name, dir := range map[string]string{"/tmp": below, "elsewhere": elsewhere} {
+		t.Run(name, func(t *testing.T) {
+			require.NoError(t, os.Mkdir(filepath.Join(dir, "tmp"), 0o755))
+			made := filepath.Join(dir, "made")
+			held, err := os.Create(filepath.Join(dir, "held"))
+			require.NoError(t, err)
+			defer held.Close()
+			script := `echo whole >"$MADE" && mktemp && ! touch "/var/cache/$0"`
+			err = runOnlyThere(t.Context(), dir, made, held, []string{"sh", "-c", script, filepath.Base(dir)})
+			require.NoError(t, err)
+			text, err := os.ReadFile(made)
+			require.NoError(t, err)
+			assert.Equal(t, "whole\n", string(text))
+			assert.NoFileExists(t, filepath.Join("/var/cache", filepath.Base(dir)))
 		})
 	}
 }
