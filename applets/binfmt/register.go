@@ -8,6 +8,7 @@ import (
 	"binproxy/applets/applet"
 	"binproxy/emu/arch"
 	"binproxy/emu/binfmt"
+	"binproxy/emu/command"
 	"binproxy/emu/exit"
 	"binproxy/emu/userns"
 )
@@ -166,7 +167,7 @@ func (n *namespace) run(argv []string) error {
 	if err != nil {
 		return err
 	}
-	c := userns.Command{Argv: argv, Env: os.Environ()}
+	c := userns.Command{Command: command.Command{Name: argv[0], Argv: argv, Env: os.Environ()}}
 	if c.Entries, err = entries(abis, n.emulators); err != nil {
 		return err
 	}

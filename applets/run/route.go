@@ -10,10 +10,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"binproxy/emu/arch"
+	"binproxy/emu/binfmt"
+	"binproxy/emu/command"
 	"binproxy/emu/elfinfo"
 	"binproxy/emu/exit"
 	"binproxy/emu/route"
 	"binproxy/emu/supervise"
+	"binproxy/emu/userns"
 	"binproxy/shim/farm"
 	"binproxy/shim/preload"
 	"binproxy/shim/proxy"
@@ -68,17 +71,44 @@ func (f *flagsOf) beyond(r route.Route) string {
 func (f *flagsOf) by(choice route.Choice, c supervise.Config) error {
 	switch {
 	case choice.Outer:
-		return supervise.Enter(c)
+		return c.Bare().Become()
 	case choice.Route == route.Kernel:
-		return unregistered(supervise.Enter(c), f.own)
+		return unregistered(c.Bare().Become(), f.own)
 	case choice.Route == route.Userns:
-		return ended(supervise.RunInNamespace(c))
+		return inNamespace(c)
 	case choice.Route == route.Farm:
 		return f.farm(c, proxy.Exec)
 	case choice.Route == route.Preload:
 		return f.farm(c, preload.Exec)
 	}
 	return ended(f.report.supervised(c))
+}
+
+// inNamespace runs the command with every emulator that there is registered in a namespace of its
+// own.
+func inNamespace(c supervise.Config) error {
+	u := userns.Command{Command: c.Bare()}
+	for _, abi := range arch.All() {
+		if abi.QEMU == "" || !c.Guest(abi) || slices.ContainsFunc(u.Entries, func(e binfmt.Entry) bool { return e.Name == binfmt.Name(abi) }) {
+			continue
+		}
+		e, err := c.Emulator(abi)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if e.Loader != "" {
+			return exit.Errorf(exit.Failed, "run: --route userns: binfmt_misc names one file, and the emulator %s needs its loader too; the route supervise can give it", e.Path)
+		}
+		u.Entries = append(u.Entries, binfmt.ForABI(abi, e.Path, "POF"))
+	}
+	var err error
+	if u.IDs, u.Inner, err = userns.Self(); err != nil {
+		return err
+	}
+	return userns.Run(u)
 }
 
 // unregistered says of a guest program that the kernel did not take what it would have needed.
@@ -174,7 +204,7 @@ func (f *flagsOf) farm(c supervise.Config, become func(farm.Call, string, []stri
 	call := farm.Call{Config: cfg, Root: farm.Root{Self: cfg.Self(), Farms: cfg.AllFarms()}}
 	env := f.identity.Into(sh.WithFarm(call, c.Env)) // the options', for what the command starts
 	var err error
-	for _, path := range supervise.Candidates(c.Command, env) {
+	for _, path := range command.Candidates(c.Command, env) {
 		if err = become(call, path, c.Argv, env); exit.Code(err) != exit.NotFound {
 			break
 		}

@@ -3,7 +3,7 @@ package bootstrap
 import "path/filepath"
 
 // apk finds the mirror in the root's own list, where what is installed later finds it, too.
-func apk(o Options, arch, root string) ([]command, error) {
+func apk(o Options, arch, root string) ([]step, error) {
 	if err := o.needMirror(); err != nil {
 		return nil, err
 	}
@@ -16,5 +16,5 @@ func apk(o Options, arch, root string) ([]command, error) {
 		argv = append(argv, "--keys-dir", o.Keyring)
 	}
 	files := map[string]string{filepath.Join(root, "etc/apk/repositories"): o.Mirror + "\n"}
-	return []command{{argv: append(append(argv, "add"), packages...), files: files}}, nil
+	return []step{{argv: append(append(argv, "add"), packages...), files: files}}, nil
 }

@@ -13,8 +13,8 @@ import (
 	"binproxy/emu/arch"
 )
 
-// command is a program to run, with what is added to its environment, and files to write first.
-type command struct {
+// step is a program to run, with what is added to its environment, and files to write first.
+type step struct {
 	argv  []string
 	env   []string
 	files map[string]string
@@ -25,7 +25,7 @@ type command struct {
 type backend struct {
 	name, packages string
 	arch           func(*arch.ABI) string // its name of the architecture, "" for none
-	commands       func(o Options, arch, root string) ([]command, error)
+	commands       func(o Options, arch, root string) ([]step, error)
 }
 
 func backends() []backend {
@@ -48,7 +48,7 @@ func Backends() []string {
 }
 
 // commands is what the backend runs to make the root, or why it cannot.
-func commands(o Options, root string) ([]command, error) {
+func commands(o Options, root string) ([]step, error) {
 	all := backends()
 	i := slices.IndexFunc(all, func(b backend) bool { return b.name == o.From })
 	if i < 0 {
@@ -79,7 +79,7 @@ func find(program string) (string, error) {
 
 // run runs the command with that home and that directory for temporary files, which goes with the
 // partial directory; what it says goes to stderr, as progress.
-func (c command) run(home, temp string) error {
+func (c step) run(home, temp string) error {
 	for path, text := range c.files {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return err
@@ -156,7 +156,7 @@ func (o Options) suite(usual string) string {
 
 // debootstrap is told that it is in LXC: then it makes no device nodes, which nobody can in a user
 // namespace, but binds the host's.
-func debootstrap(o Options, arch, root string) ([]command, error) {
+func debootstrap(o Options, arch, root string) ([]step, error) {
 	argv := withKeyring([]string{"debootstrap", "--arch=" + arch, "--variant=" + o.variant()}, "--keyring", o.Keyring)
 	if o.Keyring != "" {
 		argv = append(argv, "--force-check-gpg")
@@ -168,11 +168,11 @@ func debootstrap(o Options, arch, root string) ([]command, error) {
 	if o.Mirror != "" {
 		argv = append(argv, o.Mirror)
 	}
-	return []command{{argv: argv, env: []string{"container=lxc"}}}, nil
+	return []step{{argv: argv, env: []string{"container=lxc"}}}, nil
 }
 
 // mmdebstrap would ask arch-test whether programs of the architecture run. Here they do.
-func mmdebstrap(o Options, arch, root string) ([]command, error) {
+func mmdebstrap(o Options, arch, root string) ([]step, error) {
 	argv := []string{"mmdebstrap", "--mode=root", "--format=directory", "--skip=check/qemu", "--architectures=" + arch, "--variant=" + o.variant()}
 	argv = withKeyring(argv, "--keyring", o.Keyring)
 	if len(o.Include) > 0 {
@@ -182,7 +182,7 @@ func mmdebstrap(o Options, arch, root string) ([]command, error) {
 	if o.Mirror != "" {
 		argv = append(argv, o.Mirror)
 	}
-	return []command{{argv: argv}}, nil
+	return []step{{argv: argv}}, nil
 }
 
 // packages is what to install: what it takes to install the rest, and what was asked for.

@@ -21,6 +21,7 @@ import (
 
 	"binproxy/emu/arch"
 	"binproxy/emu/binfmt"
+	"binproxy/emu/command"
 	"binproxy/emu/exit"
 	"binproxy/emu/userns"
 )
@@ -109,7 +110,7 @@ func inside(o Options, j job) error {
 	if err != nil {
 		return err
 	}
-	return userns.Run(userns.Command{IDs: ids, Path: "/proc/self/exe", Argv: argv, Env: os.Environ()})
+	return userns.Run(userns.Command{IDs: ids, Command: command.Command{Name: "/proc/self/exe", Argv: argv, Env: os.Environ()}})
 }
 
 // argv starts this program as the one who does the job.

@@ -25,7 +25,7 @@ func database(root string) map[string]string {
 	return map[string]string{beside(root, "home/.rpmmacros"): "%_dbpath /usr/lib/sysimage/rpm\n"}
 }
 
-func dnf(o Options, arch, root string) ([]command, error) {
+func dnf(o Options, arch, root string) ([]step, error) {
 	if err := o.needMirror(); err != nil {
 		return nil, err
 	}
@@ -38,12 +38,12 @@ func dnf(o Options, arch, root string) ([]command, error) {
 		"--noplugins", "install"}
 	files := database(root)
 	files[beside(root, "repos/bootstrap.repo")] = repository(o, "bootstrap")
-	return []command{{argv: append(argv, packages...), files: files}}, nil
+	return []step{{argv: append(argv, packages...), files: files}}, nil
 }
 
 // zypper takes the architecture from the file that ZYPP_CONF names, and keeps the repository in
 // the root, for what is installed later.
-func zypper(o Options, arch, root string) ([]command, error) {
+func zypper(o Options, arch, root string) ([]step, error) {
 	if err := o.needMirror(); err != nil {
 		return nil, err
 	}
@@ -53,16 +53,16 @@ func zypper(o Options, arch, root string) ([]command, error) {
 	}
 	conf := beside(root, "zypp.conf")
 	env := []string{"ZYPP_CONF=" + conf}
-	var all []command
+	var all []step
 	if o.Keyring != "" {
-		all = append(all, command{argv: []string{"rpm", "--root=" + root, "--import", o.Keyring}, files: database(root)})
+		all = append(all, step{argv: []string{"rpm", "--root=" + root, "--import", o.Keyring}, files: database(root)})
 	}
 	files := database(root)
 	files[conf] = "[main]\narch = " + arch + "\n"
 	files[filepath.Join(root, "etc/zypp/repos.d/bootstrap.repo")] = repository(o, "bootstrap")
 	zypp := []string{"zypper", "--non-interactive", "--root", root}
 	all = append(all,
-		command{argv: append(zypp[:4:4], "refresh"), env: env, files: files},
-		command{argv: append(append(zypp[:4:4], "install", "--no-recommends"), packages...), env: env})
+		step{argv: append(zypp[:4:4], "refresh"), env: env, files: files},
+		step{argv: append(append(zypp[:4:4], "install", "--no-recommends"), packages...), env: env})
 	return all, nil
 }

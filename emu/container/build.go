@@ -31,9 +31,9 @@ const (
 // supervise the emulator. An anchor keeps the last open as long as it lives: that is what those
 // who enter get.
 const (
-	answerFD   = 4
-	staysFD    = 5
-	emulatorFD = 6
+	answerFD   = 3
+	staysFD    = 4
+	emulatorFD = 5
 )
 
 // Make is the child's side of Create: it makes the container around itself, answers, and stays as

@@ -54,13 +54,13 @@ func (v visit) isSupervised() bool {
 // namespaces, finds out in there who the user is, becomes him, and then the command: nothing of
 // ours is started inside, but for a supervisor where an identity is told or no entry routes.
 func Enter(name string, v Visit) error {
-	signals := userns.Catch()
-	defer signals.Stop()
+	signals := catch()
+	defer signals.stop()
 	pid, err := join(name, v)
 	if err != nil {
 		return err
 	}
-	return signals.Wait(pid)
+	return signals.wait(pid)
 }
 
 func join(name string, v Visit) (pid int, err error) {

@@ -3,6 +3,7 @@ package supervise
 import (
 	"golang.org/x/sys/unix"
 
+	"binproxy/emu/command"
 	"binproxy/emu/supervise/launch"
 	"binproxy/emu/supervise/sight"
 	"binproxy/emu/sys"
@@ -19,15 +20,8 @@ func Launch(args []string) error { return launch.Main(args) }
 // Refused means that the machine does not allow a route.
 type Refused = launch.Refused
 
-// Enter becomes the command without supervision: where the kernel routes its execs, or a
-// supervisor that we are under does. It returns only with an error.
-func Enter(c Config) error { return launch.Enter(c.command()) }
-
-// Candidates lists the paths that a command may be found at, by the PATH of the environment.
-func Candidates(name string, env []string) []string { return launch.Candidates(name, env) }
-
 // Head is how the file starts that the command is, found in its root and from its working
-// directory as Enter's exec would; nil where there is none, or no /proc to look it up by.
+// directory as its exec would; nil where there is none, or no /proc to look it up by.
 func Head(c Config) []byte {
 	proc, err := sys.OpenProc()
 	if err != nil {
@@ -43,7 +37,7 @@ func Head(c Config) []byte {
 	if err != nil {
 		return nil
 	}
-	for _, path := range Candidates(c.Command, c.Env) {
+	for _, path := range command.Candidates(c.Command, c.Env) {
 		if head := headOf(s, c, path); head != nil {
 			return head
 		}
@@ -64,6 +58,7 @@ func headOf(s *sight.Sight, c Config, path string) []byte {
 	return file.Head
 }
 
-func (c *Config) command() launch.Command {
-	return launch.Command{Name: c.Command, Argv: c.Argv, Env: c.Env, Root: c.Root, Dir: c.Dir}
+// Bare is the command without a supervisor.
+func (c *Config) Bare() command.Command {
+	return command.Command{Name: c.Command, Argv: c.Argv, Env: c.Env, Root: c.Root, Dir: c.Dir}
 }

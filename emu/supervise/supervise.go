@@ -27,6 +27,7 @@ import (
 	"binproxy/emu/config"
 	"binproxy/emu/identity"
 	"binproxy/emu/resolve"
+	"binproxy/emu/signals"
 	"binproxy/emu/supervise/launch"
 	"binproxy/emu/supervise/sight"
 	"binproxy/emu/supervise/spoof"
@@ -118,7 +119,7 @@ func Run(c Config) (unix.WaitStatus, error) {
 	if c.Twins != nil {
 		s.openTwins()
 	}
-	handOn, err := forward()
+	handOn, err := signals.Forward(signals.Stops...)
 	if err != nil {
 		return 0, err
 	}
@@ -162,7 +163,7 @@ func (s *supervisor) launch() error {
 	if s.twins != nil && s.twins.mount {
 		twins = s.config.Twins.Set.Dir
 	}
-	child, err := launch.Start(s.config.command(), spoof.Encode(s.config.Identity, s.config.Proc), twins)
+	child, err := launch.Start(s.config.Bare(), spoof.Encode(s.config.Identity, s.config.Proc), twins)
 	if err != nil {
 		return err
 	}
@@ -195,6 +196,15 @@ func (s *supervisor) listener() (int, error) {
 	}
 	s.notify = listener
 	return listener, nil
+}
+
+// stopToo stops the supervisor with its first child, when the terminal's Ctrl-Z (or a read in the
+// background) stopped that: whoever waits for us is to see the job stopped. A plain SIGSTOP does
+// not: whoever sent it may be a tracee, which would wait for us then.
+func (s *supervisor) stopToo(t *task, signal unix.Signal) {
+	if t.TID() == s.child.PID && signal != unix.SIGSTOP {
+		_ = unix.Kill(os.Getpid(), unix.SIGSTOP)
+	}
 }
 
 // debug prints a line on stderr if that was asked for.

@@ -11,6 +11,7 @@ import (
 	"os/user"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // Range maps Count ids from Inside on to those from Outside on.
@@ -72,6 +73,24 @@ func NoSubordinates() error {
 	}
 	return fmt.Errorf("user %s has no subordinate ids in /etc/subuid and /etc/subgid, so there can be no root in the namespace; as root: "+
 		"usermod --add-subuids 100000-165535 --add-subgids 100000-165535 %s", name, name)
+}
+
+// Clone makes a child of the ids where it needs nobody's help to write its maps, as with those of
+// Self: its mounts are its own, too.
+func (ids IDs) Clone() *syscall.SysProcAttr {
+	attr := &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS}
+	for _, m := range [...]struct {
+		ranges []Range
+		to     *[]syscall.SysProcIDMap
+	}{{ids.UID, &attr.UidMappings}, {ids.GID, &attr.GidMappings}} {
+		for _, r := range m.ranges {
+			*m.to = append(*m.to, syscall.SysProcIDMap{ContainerID: int(r.Inside), HostID: int(r.Outside), Size: int(r.Count)})
+		}
+	}
+	// "allow" is refused to whoever has no right to it
+	ours, _ := os.ReadFile("/proc/self/setgroups")
+	attr.GidMappingsEnableSetgroups = os.Geteuid() == 0 && string(ours) == "allow\n"
+	return attr
 }
 
 func own(inside, outside int) []Range { return []Range{{uint64(inside), uint64(outside), 1}} }

@@ -3,9 +3,10 @@
 // route, and what bootstraps and containers stand on.
 //
 // A Go program has threads and cannot enter a user namespace itself. So Start clones a child into
-// the new ones, and that is this program again in a private mode. The child waits until its parent
-// has written the id maps (a process has no id of its own before) and then learns over a pipe what
-// to do. Between the clone and the maps it holds its capabilities over the exec as ambient ones.
+// the new ones, and that is this program again in a private mode. The child waits until its
+// parent has written the id maps (a process has no id of its own before) and then learns over a
+// pipe what to do. Between the clone and the maps it holds its capabilities over the exec as
+// ambient ones.
 package userns
 
 import (
@@ -15,15 +16,13 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 
 	"binproxy/emu/sys"
 )
-
-// pipeFD is where the child finds its end of the pipe.
-const pipeFD = 3
 
 // message is what the parent says when the maps are written.
 type message struct {
@@ -35,9 +34,9 @@ type message struct {
 // make files in a root, and to map an inner namespace's ids to root (SETFCAP, since Linux 5.12).
 var setupCaps = [...]uintptr{unix.CAP_SYS_ADMIN, unix.CAP_SYS_CHROOT, unix.CAP_SETUID, unix.CAP_SETGID, unix.CAP_SETFCAP, unix.CAP_DAC_OVERRIDE, unix.CAP_CHOWN, unix.CAP_FOWNER}
 
-// Start starts this program anew with args, in namespaces of its own with the ids. The child calls
-// Arrive with a pointer to a value like spec. Files are the child's descriptors 4 and up. The
-// child is killed when the calling thread ends, unless detached.
+// Start starts this program anew with args, in namespaces of its own with the ids. The child
+// calls Arrive with a pointer to a value like spec. Files are the child's descriptors 3 and up.
+// The child is killed when the calling thread ends, unless detached.
 func Start(args []string, ids IDs, spec any, detached bool, files ...*os.File) (*exec.Cmd, error) {
 	read, write, err := os.Pipe()
 	if err != nil {
@@ -47,7 +46,10 @@ func Start(args []string, ids IDs, spec any, detached bool, files ...*os.File) (
 	defer write.Close()
 	cmd := exec.Command("/proc/self/exe", args...)
 	cmd.Args[0] = "binproxy"
-	cmd.ExtraFiles = append([]*os.File{read}, files...)
+	cmd.ExtraFiles = files
+	if err := giveGate(cmd, read); err != nil {
+		return nil, err
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS, Setsid: detached}
 	if ids.PID {
 		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWPID
@@ -71,6 +73,21 @@ func Start(args []string, ids IDs, spec any, detached bool, files ...*os.File) (
 		return nil, err
 	}
 	return cmd, nil
+}
+
+// giveGate tells the child where it finds its end of the pipe, as the last argument: where we
+// have it ourselves, since that number is free in what a command inherits; behind the files,
+// which take the numbers that they are given.
+func giveGate(cmd *exec.Cmd, gate *os.File) error {
+	fd := int(gate.Fd())
+	if len(cmd.ExtraFiles) > 0 {
+		fd = 3 + len(cmd.ExtraFiles)
+		cmd.ExtraFiles = append(cmd.ExtraFiles, gate)
+	} else if _, err := unix.FcntlInt(gate.Fd(), unix.F_SETFD, 0); err != nil {
+		return os.NewSyscallError("fcntl(F_SETFD)", err)
+	}
+	cmd.Args = append(cmd.Args, strconv.Itoa(fd))
+	return nil
 }
 
 func admit(pid int, ids IDs, spec any, pipe *os.File) error {
@@ -101,9 +118,13 @@ func cloneError(err error) error {
 // cuts its mounts from all others, and reads what it was told into spec. An error that is io.EOF
 // means that the parent has ended.
 func Arrive(spec any) error {
-	pipe := os.NewFile(pipeFD, "pipe")
+	fd, err := strconv.Atoi(os.Args[len(os.Args)-1])
+	if err != nil {
+		return errors.New("this is not to be called by hand")
+	}
+	pipe := os.NewFile(uintptr(fd), "pipe")
 	defer pipe.Close()
-	unix.CloseOnExec(pipeFD)
+	unix.CloseOnExec(fd)
 	var m message
 	if err := json.NewDecoder(pipe).Decode(&m); err != nil {
 		return fmt.Errorf("the program that started this one has ended: %w", err)
@@ -131,11 +152,8 @@ func becomeRoot() error {
 	return os.NewSyscallError("setresuid", syscall.Setresuid(0, 0, 0))
 }
 
-// Exec replaces the child by a program that has no more rights than its ids give it.
-func Exec(path string, argv, env []string) error {
+// dropAmbient leaves to what this thread execs only the rights that its ids give it.
+func dropAmbient() error {
 	runtime.LockOSThread() // capabilities are a thread's
-	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil {
-		return os.NewSyscallError("prctl(PR_CAP_AMBIENT)", err)
-	}
-	return sys.Exec(path, argv, env)
+	return os.NewSyscallError("prctl(PR_CAP_AMBIENT)", unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0))
 }

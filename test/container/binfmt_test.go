@@ -175,7 +175,10 @@ func TestUserns(t *testing.T) {
 			assert.Equal(t, want, id, "the caller stays who he is")
 			out := w.does("binfmt", "--userns", "--root", "--arch", "arm64", "--", "sh", "-c", "id -u; touch f && chown 33:33 f && stat -c %u f; rm f")
 			assert.Equal(t, "0\n33\n", strings.TrimPrefix(out, ""), "root of the namespace, with other ids")
-			assert.Equal(t, 127, run(w.cmd("binfmt", "--userns", "--arch", "arm64", "--", "no-such-command")).status)
+			missing := w.cmd("binfmt", "--userns", "--arch", "arm64", "--", "no-such-command")
+			// of directories that he may search: else execvp(3) says EACCES
+			missing.Env = append(missing.Env, "PATH=/usr/bin:/bin")
+			assert.Equal(t, 127, run(missing).status)
 			assert.Equal(t, 128+9, run(w.cmd("binfmt", "--userns", "--arch", "arm64", "--", "sh", "-c", "kill -9 $$")).status)
 		})
 	}

@@ -17,18 +17,11 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"binproxy/emu/command"
 	"binproxy/emu/exit"
 	"binproxy/emu/sys"
+	"binproxy/emu/userns"
 )
-
-// Command is a command and where to run it.
-type Command struct {
-	Name string // looked for in PATH of Env as execvp does
-	Argv []string
-	Env  []string
-	Root string // the directory to run it in as its root; "" for our own
-	Dir  string // its working directory, within Root; "" for ours, or / of Root
-}
 
 // Refused means that the machine does not allow a route.
 type Refused struct {
@@ -48,7 +41,7 @@ type Child struct {
 // Start starts a launcher for a supervisor, up to where it has to be seized. spoofed is the
 // identity to be told (spoof.Encode), twins a directory of twins to be mounted in the root; "" for
 // none.
-func Start(c Command, spoofed, twins string) (*Child, error) {
+func Start(c command.Command, spoofed, twins string) (*Child, error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("socketpair: %w", err)
@@ -136,20 +129,18 @@ func readAll(fd int, b []byte) (n int, err error) {
 	}
 }
 
-// InNamespace starts a launcher that registers an emulator for each ABI in a binfmt_misc of a user
-// namespace of its own. Nobody traces it.
-func InNamespace(c Command, entries map[string]string) (pid int, err error) {
-	return start(c, order{entries: entries})
-}
-
 // start starts a launcher. An ordinary user gets the privilege to change the root in a user
 // namespace.
-func start(c Command, o order) (int, error) {
+func start(c command.Command, o order) (int, error) {
 	o.ignored, o.closed = sys.StartState()
 	o.root, o.dir = c.Root, c.Dir
 	attr := &syscall.ProcAttr{Env: c.Env, Files: []uintptr{0, 1, 2}}
-	if len(o.entries) > 0 || c.Root != "" && !sys.Capable(unix.CAP_SYS_CHROOT) {
-		attr.Sys = namespace()
+	if c.Root != "" && !sys.Capable(unix.CAP_SYS_CHROOT) {
+		ids, _, err := userns.Self()
+		if err != nil {
+			return 0, err
+		}
+		attr.Sys = ids.Clone()
 		o.lend = os.Geteuid() != 0
 	} else if o.twins != "" && sys.Capable(unix.CAP_SYS_ADMIN) {
 		attr.Sys = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS}
@@ -168,25 +159,4 @@ func start(c Command, o order) (int, error) {
 		return 0, fmt.Errorf("start the launcher: %w", err)
 	}
 	return pid, nil
-}
-
-// namespace is a user namespace, with mounts of its own, in which we are who we are; an ordinary
-// user is root there.
-func namespace() *syscall.SysProcAttr {
-	size := 1
-	if os.Geteuid() == 0 {
-		size = 1 << 16
-	}
-	ids := func(own int) []syscall.SysProcIDMap {
-		if size > 1 {
-			own = 0
-		}
-		return []syscall.SysProcIDMap{{ContainerID: 0, HostID: own, Size: size}}
-	}
-	return &syscall.SysProcAttr{
-		Cloneflags:                 unix.CLONE_NEWUSER | unix.CLONE_NEWNS,
-		UidMappings:                ids(os.Geteuid()),
-		GidMappings:                ids(os.Getegid()),
-		GidMappingsEnableSetgroups: size > 1,
-	}
 }

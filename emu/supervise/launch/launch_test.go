@@ -11,7 +11,6 @@ func TestOrder(t *testing.T) {
 	for _, o := range []order{
 		{},
 		{ignored: 0x8000000000000001, closed: 5, root: "/a b", dir: "--", lend: true, socket: 17},
-		{entries: map[string]string{"aarch64": "/usr/bin/qemu-aarch64", "armhf": "--"}},
 	} {
 		got, rest, err := parseOrder(append(o.words(), "command", "argv0", "--", "x"))
 		require.NoError(t, err)
@@ -22,13 +21,6 @@ func TestOrder(t *testing.T) {
 		_, _, err := parseOrder(words)
 		require.Error(t, err, "%q", words)
 	}
-}
-
-func TestCandidates(t *testing.T) {
-	require.Equal(t, []string{"a/b"}, Candidates("a/b", []string{"PATH=/x"}))
-	require.Equal(t, []string{"/x/a", "./a", "y/a"}, Candidates("a", []string{"Z=", "PATH=/x::y", "PATH=/z"}))
-	require.Equal(t, []string{"/bin/a", "/usr/bin/a"}, Candidates("a", nil))
-	require.Equal(t, []string{""}, Candidates("", []string{"PATH=/x"}))
 }
 
 // What the launcher may send, and what it may not.

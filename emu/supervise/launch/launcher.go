@@ -4,15 +4,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"runtime"
 
 	"golang.org/x/sys/unix"
 
-	"binproxy/emu/arch"
-	"binproxy/emu/binfmt"
+	"binproxy/emu/command"
 	"binproxy/emu/exit"
 	"binproxy/emu/seccomp"
 	"binproxy/emu/supervise/spoof"
@@ -24,17 +21,12 @@ import (
 // becomes the command. It returns only with an error.
 func Main(args []string) error {
 	runtime.LockOSThread()
-	o, command, err := parseOrder(args)
+	o, words, err := parseOrder(args)
 	if err != nil {
 		return exit.Errorf(exit.Failed, "%s is not to be called by hand: %w", Name, err)
 	}
 	sys.SetStartState(o.ignored, o.closed)
-	if o.socket != 0 {
-		unix.CloseOnExec(o.socket)
-	}
-	if err := register(o.entries); err != nil {
-		return err
-	}
+	unix.CloseOnExec(o.socket)
 	id, proc, err := spoof.Decode(o.spoof)
 	if err != nil {
 		return exit.Errorf(exit.Failed, "%s is not to be called by hand: %w", Name, err)
@@ -44,22 +36,21 @@ func Main(args []string) error {
 		return err
 	}
 	if o.lend && o.root != "" {
-		lend(o.root)
+		command.Lend(o.root)
 	}
 	if o.twins != "" {
 		if err := mountTwins(o.twins, o.root); err != nil {
 			fmt.Fprintln(os.Stderr, "binproxy: no twins:", err)
 		}
 	}
-	if err := enterRoot(o.root, o.dir); err != nil {
+	c := command.Command{Name: words[0], Argv: words[1:], Env: os.Environ(), Root: o.root, Dir: o.dir}
+	if err := c.EnterRoot(); err != nil {
 		return err
 	}
-	if o.socket != 0 {
-		if err := submit(o.socket, rules); err != nil {
-			return err
-		}
+	if err := submit(o.socket, rules); err != nil {
+		return err
 	}
-	return execvp(command[0], command[1:], os.Environ())
+	return c.Exec()
 }
 
 // submit has this thread traced and filtered, with the further rules of a spoof.
@@ -76,50 +67,6 @@ func submit(socket int, spoofed []seccomp.Rule) error {
 	if err := install(socket, binary.LittleEndian.Uint64(b[:]), spoofed); err != nil {
 		_, _ = unix.Write(socket, []byte(refusal+err.Error()))
 		return exit.Silent(exit.Failed)
-	}
-	return nil
-}
-
-// Enter becomes the command without supervision: where the kernel routes its execs, or a
-// supervisor that we are under does. It returns only with an error.
-func Enter(c Command) error {
-	if err := enterRoot(c.Root, c.Dir); err != nil {
-		return err
-	}
-	return execvp(c.Name, c.Argv, c.Env)
-}
-
-// enterRoot makes root the root directory, if there is one, and dir, seen from there, the working
-// directory.
-func enterRoot(root, dir string) error {
-	if root != "" {
-		if err := unix.Chroot(root); err != nil {
-			return &os.PathError{Op: "chroot", Path: root, Err: err}
-		}
-		if err := os.Chdir("/"); err != nil {
-			return err
-		}
-	}
-	if dir == "" {
-		return nil
-	}
-	return os.Chdir(dir)
-}
-
-// register mounts a binfmt_misc of the own user namespace and makes an entry for each ABI.
-func register(entries map[string]string) error {
-	if len(entries) == 0 {
-		return nil
-	}
-	registry, err := binfmt.Mount()
-	if err != nil {
-		return err
-	}
-	for name, path := range entries {
-		// Of ABIs that share an emulator, and so an entry, the first one made it.
-		if err := registry.Register(binfmt.ForABI(arch.Get(name), path, "POF")); err != nil && !errors.Is(err, fs.ErrExist) {
-			return err
-		}
 	}
 	return nil
 }
@@ -158,12 +105,4 @@ func installFilter(rules []seccomp.Rule, flags uintptr) (int, error) {
 		return -1, fmt.Errorf("prctl(PR_SET_NO_NEW_PRIVS): %w", err)
 	}
 	return sys.InstallFilter(code, flags)
-}
-
-// lend gives a root that a user namespace is about to enter the host's /proc, /dev and /sys, where
-// it has empty directories for them: an ordinary user cannot mount any of its own.
-func lend(root string) {
-	for _, name := range []string{"proc", "dev", "sys"} {
-		_ = unix.Mount("/"+name, filepath.Join(root, name), "", unix.MS_BIND|unix.MS_REC, "")
-	}
 }

@@ -14,22 +14,17 @@ const Name = "binproxy-launch"
 type order struct {
 	ignored, closed uint64 // the start state that the command is to have
 	root, dir       string
-	lend            bool              // the host's /proc, /dev and /sys to the root
-	socket          int               // to talk to the supervisor over; 0 where there is none
-	spoof           string            // the identity to be told (encodeSpoof)
-	twins           string            // a directory of twins to be mounted there; "" for none
-	entries         map[string]string // an emulator for each ABI, for a binfmt_misc of its own
+	lend            bool   // the host's /proc, /dev and /sys to the root
+	socket          int    // to talk to the supervisor over
+	spoof           string // the identity to be told (encodeSpoof)
+	twins           string // a directory of twins to be mounted there; "" for none
 }
 
 // words are the order as arguments.
 func (o order) words() []string {
 	flags := strconv.FormatUint(o.ignored, 16) + " " + strconv.FormatUint(o.closed, 16) + " " +
 		strconv.FormatBool(o.lend) + " " + strconv.Itoa(o.socket)
-	list := []string{flags, o.root, o.dir, o.spoof, o.twins}
-	for abi, path := range o.entries {
-		list = append(list, abi, path)
-	}
-	return append(list, "--")
+	return []string{flags, o.root, o.dir, o.spoof, o.twins, "--"}
 }
 
 // parseOrder reads an order, and gives what comes behind it.
@@ -41,14 +36,7 @@ func parseOrder(words []string) (o order, rest []string, err error) {
 		return o, nil, err
 	}
 	o.root, o.dir, o.spoof, o.twins, rest = words[1], words[2], words[3], words[4], words[5:]
-	for len(rest) > 2 && rest[0] != "--" {
-		if o.entries == nil {
-			o.entries = map[string]string{}
-		}
-		o.entries[rest[0]] = rest[1]
-		rest = rest[2:]
-	}
-	if len(rest) < 3 {
+	if len(rest) < 3 || rest[0] != "--" {
 		return o, nil, errors.New("there is no command")
 	}
 	return o, rest[1:], nil

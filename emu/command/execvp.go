@@ -1,4 +1,4 @@
-package launch
+package command
 
 import (
 	"cmp"
@@ -15,12 +15,12 @@ import (
 // defaultPath is where a command is looked for without a PATH, as execvp(3) does.
 const defaultPath = "/bin:/usr/bin"
 
-// execvp execs a command as execvp(3) finds it: a name with a slash as it is, another in the
+// Exec execs the command as execvp(3) finds it: a name with a slash as it is, another in the
 // directories of PATH. It returns only with an error.
-func execvp(command string, argv, env []string) error {
+func (c Command) Exec() error {
 	var denied error
-	for _, path := range Candidates(command, env) {
-		err := sys.Exec(path, argv, env)
+	for _, path := range Candidates(c.Name, c.Env) {
+		err := sys.Exec(path, c.Argv, c.Env)
 		switch errno := sys.Errno(err); {
 		case errors.Is(err, unix.EACCES):
 			denied = err
@@ -31,7 +31,7 @@ func execvp(command string, argv, env []string) error {
 	if denied != nil {
 		return exit.With(exit.CannotRun, denied)
 	}
-	return exit.Errorf(exit.NotFound, "%s: %w", cmp.Or(command, "''"), syscall.ENOENT)
+	return exit.Errorf(exit.NotFound, "%s: %w", cmp.Or(c.Name, "''"), syscall.ENOENT)
 }
 
 // Candidates lists the paths that a command may be found at: the name itself if it has a slash or

@@ -1,0 +1,54 @@
+// Package command is a command that a route runs: where it is found, which root and directory it
+// runs in, and how a process of ours becomes it, by chroot, chdir and execve, one after the
+// other.
+package command
+
+import (
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// Command is a command and where to run it.
+type Command struct {
+	Name string // looked for in PATH of Env as execvp does
+	Argv []string
+	Env  []string
+	Root string // the directory to run it in as its root; "" for our own
+	Dir  string // its working directory, within Root; "" for ours, or / of Root
+}
+
+// Become becomes the command. It returns only with an error.
+func (c Command) Become() error {
+	if err := c.EnterRoot(); err != nil {
+		return err
+	}
+	return c.Exec()
+}
+
+// EnterRoot makes the command's root the root directory, if it has one, and its directory, seen
+// from there, the working directory.
+func (c Command) EnterRoot() error {
+	if c.Root != "" {
+		if err := unix.Chroot(c.Root); err != nil {
+			return &os.PathError{Op: "chroot", Path: c.Root, Err: err}
+		}
+		if err := os.Chdir("/"); err != nil {
+			return err
+		}
+	}
+	if c.Dir == "" {
+		return nil
+	}
+	return os.Chdir(c.Dir)
+}
+
+// Lend gives the root, in a user namespace and a mount namespace of our own, the host's /proc,
+// /dev and /sys, where it has empty directories for them: an ordinary user cannot mount any of
+// its own.
+func Lend(root string) {
+	for _, name := range []string{"proc", "dev", "sys"} {
+		_ = unix.Mount("/"+name, filepath.Join(root, name), "", unix.MS_BIND|unix.MS_REC, "")
+	}
+}

@@ -1,0 +1,85 @@
+// Package signals hands on to a child the signals that reach us in its place.
+//
+// Whoever stands for a command gets the signals that are meant for it. The terminal's are not
+// handed on: it sends them to the whole foreground group, and the command has got its own. A
+// hangup is, if it came to us as the session's leader only.
+package signals
+
+import (
+	"os"
+	"os/signal"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"binproxy/emu/sys"
+)
+
+// firstRealtime is the first real-time signal that C libraries and the Go runtime leave to
+// programs.
+const firstRealtime = 34
+
+// forwarded lists the signals to be handed on. Those of the machine's exceptions are the
+// process's own, SIGCHLD and SIGURG the Go runtime's and ours; SIGPIPE comes of our own writing
+// only.
+func forwarded(stops []unix.Signal) []unix.Signal {
+	list := append([]unix.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM, unix.SIGTERM, unix.SIGCONT,
+		unix.SIGXCPU, unix.SIGXFSZ, unix.SIGVTALRM, unix.SIGWINCH, unix.SIGIO, unix.SIGPWR}, stops...)
+	for n := unix.Signal(firstRealtime); n <= 64; n++ {
+		list = append(list, n)
+	}
+	var taken []unix.Signal
+	ignored, _ := sys.StartState()
+	for _, s := range list {
+		if ignored&(1<<(s-1)) == 0 {
+			taken = append(taken, s)
+		}
+	}
+	return taken
+}
+
+// Stops are the signals of job control. Whoever leaves them alone is stopped by a terminal
+// together with his child; a tracer takes them, since its tracees wait for it.
+var Stops = []unix.Signal{unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU}
+
+// Forward takes the signals, and gives what hands them on to a child once there is one, for the
+// rest of our life. Stops are further signals to be taken: those of the name, or none.
+func Forward(stops ...unix.Signal) (func(child int), error) {
+	if !sys.CanTakeSignals {
+		return forwardSome(stops), nil
+	}
+	f, err := sys.TakeSignals(forwarded(stops))
+	if err != nil {
+		return nil, err
+	}
+	session, _ := unix.Getsid(0)
+	leader := session == os.Getpid()
+	return func(child int) {
+		for {
+			taken, err := sys.NextSignal(f)
+			if err != nil {
+				return
+			}
+			if !taken.FromKernel() || leader && taken.Signal == unix.SIGHUP {
+				_ = unix.Kill(child, taken.Signal)
+			}
+		}
+	}, nil
+}
+
+// forwardSome is for builds in which nobody knows who sent a signal: those that terminals send
+// are kept, and only kept.
+func forwardSome(stops []unix.Signal) func(child int) {
+	kept := make(chan os.Signal, 1)
+	signal.Notify(kept, unix.SIGINT, unix.SIGQUIT)
+	for _, s := range stops {
+		signal.Notify(kept, s)
+	}
+	passed := make(chan os.Signal, 16)
+	signal.Notify(passed, unix.SIGHUP, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM)
+	return func(child int) {
+		for taken := range passed {
+			_ = unix.Kill(child, taken.(syscall.Signal))
+		}
+	}
+}

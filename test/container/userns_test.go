@@ -1,0 +1,84 @@
+package container
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"binproxy/emu/arch"
+	"binproxy/emu/elfinfo/tiny"
+	"binproxy/test/lib/need"
+)
+
+// inNamespace is the command in a user namespace with one id, its root.
+func (w who) inNamespace(args ...string) result {
+	unshare := need.Program(w.t, "unshare", "util-linux")
+	return run(w.program(unshare, append([]string{"-Urm", binproxy(w.t)}, args...)...))
+}
+
+// The route userns, where the caller may be root of a user namespace that has nobody else.
+func TestRouteUserns(t *testing.T) {
+	for name, w := range map[string]who{"root": root(t), "user": user(t)} {
+		t.Run(name, func(t *testing.T) {
+			w.t = t
+			program := filepath.Join(w.dir(), "tiny")
+			require.NoError(t, os.WriteFile(program, tiny.Program(arch.Get("s390x")), 0o755))
+			route := []string{"run", "--route", "userns", "--"}
+			r := run(w.cmd(append(route, program)...))
+			assert.Equal(t, tiny.Status, r.status, r)
+			r = w.inNamespace(append(route, program)...)
+			assert.Equal(t, tiny.Status, r.status, r)
+			r = w.inNamespace(append(route, "id", "-u")...)
+			assert.Equal(t, "0\n", r.out, r)
+			r = w.inNamespace(append(route, "/no-such-command")...)
+			assert.Equal(t, 127, r.status, r)
+		})
+	}
+}
+
+// What a command inherits: the caller's ids, descriptors, ignored signals and closed descriptors.
+func TestRouteUsernsInherits(t *testing.T) {
+	for name, w := range map[string]who{"root": root(t), "user": user(t)} {
+		t.Run(name, func(t *testing.T) {
+			w.t = t
+			const look = `id -u; id -g; grep SigIgn /proc/self/status; readlink /proc/self/fd/3; ls /proc/self/fd; test -e /proc/self/fd/0 || echo no stdin`
+			ways := map[string]string{}
+			for way, prefix := range map[string]string{
+				"plain": "", "run": binproxy(t) + " run --route userns -- ", "binfmt": binproxy(t) + " binfmt --userns -- ",
+			} {
+				r := run(w.program("sh", "-c", `trap '' PIPE HUP USR1; exec 3</etc/passwd 0<&-; exec `+prefix+`sh -c "$1"`, "sh", look))
+				require.Zero(t, r.status, r)
+				ways[way] = r.out
+			}
+			assert.Contains(t, ways["plain"], "/etc/passwd\n")
+			assert.Equal(t, ways["plain"], ways["run"])
+			assert.Equal(t, ways["plain"], ways["binfmt"])
+		})
+	}
+}
+
+// A root of an ordinary user's: he is root there, alone, and has the host's /proc.
+func TestRunRoot(t *testing.T) {
+	w := user(t)
+	dir := w.dir()
+	for _, sub := range []string{"bin", "proc", "dev", "sys"} {
+		require.NoError(t, os.Mkdir(filepath.Join(dir, sub), 0o755))
+	}
+	text, err := os.ReadFile(busybox(t, "arm64"))
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(dir+"/bin/busybox", text, 0o755))
+	for _, c := range []struct{ route, uid, uids string }{
+		{"supervise", "0", "0 65534 1"},
+		{"userns", "65534", "65534 0 1"},
+	} {
+		args := []string{"run", "--route", c.route, "--root", dir, "--cwd", "bin", "--", "./busybox", "sh", "-c", "pwd; ./busybox uname -m; ./busybox id -u; ./busybox cat /proc/self/uid_map"}
+		out := strings.Fields(w.does(args...))
+		assert.Equal(t, "/bin aarch64 "+c.uid+" "+c.uids, strings.Join(out, " "), c.route)
+		r := w.inNamespace(args...)
+		assert.Equal(t, "/bin aarch64 0", strings.Join(strings.Fields(r.out)[:3], " "), r)
+	}
+}
