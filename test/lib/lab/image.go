@@ -14,8 +14,8 @@ import (
 	"binproxy/emu/arch"
 )
 
-// imagePath is the PATH that Debian's own images are configured with.
-const imagePath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+// ImagePath is the PATH that Debian's own images are configured with.
+const ImagePath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 // WriteImage writes an image of one layer, the tar archive root, in the form that `docker load`
 // and `buildah pull docker-archive:` read. Unlike `docker import`, it says which platform the
@@ -68,7 +68,7 @@ func imageConfig(abi *arch.ABI, layer string) map[string]any {
 		"created":      time.Unix(0, 0).UTC(),
 		"os":           platform[0],
 		"architecture": platform[1],
-		"config":       map[string]any{"Env": []string{imagePath}, "Cmd": []string{"bash"}},
+		"config":       map[string]any{"Env": []string{ImagePath}, "Cmd": []string{"bash"}},
 		"rootfs":       map[string]any{"type": "layers", "diff_ids": []string{layer}},
 		"history":      []map[string]any{{"created": time.Unix(0, 0).UTC(), "created_by": "mmdebstrap"}},
 	}

@@ -1,0 +1,105 @@
+// Package registry gives tests a container registry on the loopback, in the test's own process,
+// and base images of two platforms in it: this host's and arm64's. Builders pull from it and push
+// to it what they have built, where the tests read it.
+package registry
+
+import (
+	"io"
+	"log"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/stretchr/testify/require"
+
+	"github.com/google/go-containerregistry/pkg/registry"
+
+	"binproxy/emu/arch"
+)
+
+// A Registry speaks plain HTTP to whoever is on this machine.
+type Registry struct {
+	Host string // 127.0.0.1:PORT, the first part of a reference
+}
+
+// Start starts a registry that ends with the test. What it holds is in a temporary directory.
+func Start(t testing.TB) Registry {
+	t.Helper()
+	blobs := registry.NewDiskBlobHandler(t.TempDir())
+	server := httptest.NewServer(registry.New(registry.WithBlobHandler(blobs), registry.Logger(log.New(io.Discard, "", 0))))
+	t.Cleanup(func() {
+		server.CloseClientConnections()
+		server.Close()
+	})
+	return Registry{strings.TrimPrefix(server.URL, "http://")}
+}
+
+// Guest is Debian's name of the foreign platform of the base images.
+const Guest = "arm64"
+
+// Base pushes a Debian image for two platforms, the host's and Guest's, and gives its reference.
+func (r Registry) Base(t testing.TB) string {
+	t.Helper()
+	return r.Triggered(t, "base")
+}
+
+// Triggered is Base with ONBUILD triggers, instructions that a Dockerfile runs which is FROM it.
+func (r Registry) Triggered(t testing.TB, tag string, triggers ...string) string {
+	t.Helper()
+	index, err := layout.ImageIndexFromPath(Layout(t))
+	require.NoError(t, err)
+	if len(triggers) > 0 {
+		index = trigger(t, index, triggers)
+	}
+	ref := r.Host + "/debian:" + tag
+	require.NoError(t, remote.WriteIndex(r.parse(t, ref), index))
+	return ref
+}
+
+// trigger gives each image of the index the triggers.
+func trigger(t testing.TB, index v1.ImageIndex, triggers []string) v1.ImageIndex {
+	t.Helper()
+	manifest, err := index.IndexManifest()
+	require.NoError(t, err)
+	changed := mutate.IndexMediaType(index, manifest.MediaType)
+	for _, described := range manifest.Manifests {
+		image, err := index.Image(described.Digest)
+		require.NoError(t, err)
+		file, err := image.ConfigFile()
+		require.NoError(t, err)
+		file = file.DeepCopy()
+		file.Config.OnBuild = triggers
+		image, err = mutate.ConfigFile(image, file)
+		require.NoError(t, err)
+		changed = mutate.AppendManifests(mutate.RemoveManifests(changed, digest(described.Digest)),
+			mutate.IndexAddendum{Add: image, Descriptor: v1.Descriptor{Platform: described.Platform}})
+	}
+	return changed
+}
+
+func digest(d v1.Hash) func(v1.Descriptor) bool {
+	return func(described v1.Descriptor) bool { return described.Digest == d }
+}
+
+// Platform is what OCI calls an architecture (Debian's name).
+func Platform(t testing.TB, port string) *v1.Platform {
+	t.Helper()
+	abi, err := arch.Parse(port)
+	require.NoError(t, err)
+	platform, err := v1.ParsePlatform(abi.Platform())
+	require.NoError(t, err)
+	return platform
+}
+
+func (r Registry) parse(t testing.TB, ref string) name.Reference {
+	t.Helper()
+	parsed, err := name.ParseReference(ref, name.Insecure)
+	require.NoError(t, err, filepath.Base(ref))
+	return parsed
+}
