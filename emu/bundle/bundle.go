@@ -17,11 +17,10 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/u-root/u-root/pkg/ldd"
-
 	"binproxy/emu/arch"
 	"binproxy/emu/config"
 	"binproxy/emu/identity"
+	"binproxy/emu/loader"
 	"binproxy/emu/sys"
 	"binproxy/emu/twin"
 	"binproxy/emu/twin/pack"
@@ -193,20 +192,14 @@ func (b *builder) emulator(abi *arch.ABI, o Options) (config.Emulator, error) {
 
 // libraries copies what the dynamic program at path needs, and returns the loader's name in the
 // bundle.
-func (b *builder) libraries(path string) (loader string, err error) {
-	interp, err := ldd.GetInterp(path)
+func (b *builder) libraries(path string) (name string, err error) {
+	libs, err := loader.Libraries(path)
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("emulator %w", err)
 	}
-	libs, err := ldd.List(path)
-	if err != nil {
-		return "", fmt.Errorf("emulator %s: its libraries: %w", path, err)
-	}
+	interp := libs[0]
 	slices.Sort(libs)
 	for _, lib := range libs {
-		if !filepath.IsAbs(lib) {
-			return "", fmt.Errorf("emulator %s: a library that it needs is not found on this machine (see ldd %s)", path, path)
-		}
 		name := filepath.Join(libDir, filepath.Base(lib))
 		if b.has(name) {
 			continue // another emulator brought it

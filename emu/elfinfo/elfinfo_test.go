@@ -5,6 +5,7 @@ import (
 	"debug/elf"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -12,6 +13,7 @@ import (
 
 	"binproxy/emu/arch"
 	"binproxy/emu/elfinfo"
+	"binproxy/emu/loader"
 	"binproxy/test/lib/built"
 	"binproxy/test/lib/need"
 )
@@ -73,6 +75,31 @@ func TestInterp(t *testing.T) {
 	assert.Same(t, arch.Host(), info.ABI())
 }
 
+// Libraries and notes are those that debug/elf finds, in a program and in a library.
+func TestDynamicAgainstDebugELF(t *testing.T) {
+	list, err := loader.Libraries("/bin/ls")
+	require.NoError(t, err)
+	for _, path := range append(list, "/bin/ls") {
+		f, err := os.Open(path)
+		require.NoError(t, err)
+		defer f.Close()
+		needed, err := elfinfo.Needed(f)
+		require.NoError(t, err, path)
+		reference, err := elf.NewFile(f)
+		require.NoError(t, err)
+		want, err := reference.ImportedLibraries()
+		require.NoError(t, err)
+		assert.Equal(t, want, needed, path)
+		notes, err := elfinfo.Notes(f)
+		require.NoError(t, err, path)
+		id, err := reference.Section(".note.gnu.build-id").Data()
+		require.NoError(t, err)
+		assert.True(t, slices.ContainsFunc(notes, func(n elfinfo.Note) bool {
+			return n.Name == "GNU" && n.Type == 3 && bytes.Equal(n.Desc, id[len(id)-len(n.Desc):])
+		}), path)
+	}
+}
+
 func TestBroken(t *testing.T) {
 	good, err := os.ReadFile("/bin/ls")
 	require.NoError(t, err)
@@ -103,6 +130,8 @@ func FuzzRead(f *testing.F) {
 		if err != nil {
 			return
 		}
+		_, _ = elfinfo.Notes(bytes.NewReader(data))
+		_, _ = elfinfo.Needed(bytes.NewReader(data))
 		// What we read debug/elf must not contradict, where it reads it too.
 		want, err := elf.NewFile(bytes.NewReader(data))
 		if err != nil {

@@ -1,8 +1,6 @@
 package trouble
 
 import (
-	"bytes"
-	"debug/elf"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -98,14 +96,15 @@ func emulator(d supervise.Death) string {
 	return name
 }
 
-// staticPIE tells a static program that can be loaded anywhere.
+// staticPIE reports a static program that can be loaded anywhere.
 func staticPIE(file string) bool {
-	f, err := elf.Open(file)
+	f, err := os.Open(file)
 	if err != nil {
 		return false
 	}
 	defer f.Close()
-	return f.Type == elf.ET_DYN && !slices.ContainsFunc(f.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP })
+	info, err := elfinfo.Read(f)
+	return err == nil && info.Type == elfinfo.TypeDyn && info.Static()
 }
 
 func isPrefix(entry string) bool { return strings.HasPrefix(entry, "QEMU_LD_PREFIX=") }
@@ -132,22 +131,15 @@ func missingLoader(d supervise.Death) string {
 	}
 }
 
-// isGo tells a program of Go's by the note that its linker writes.
+// isGo reports a program of Go's, by the note that its linker writes.
 func isGo(file string) bool {
-	f, err := elf.Open(file)
+	f, err := os.Open(file)
 	if err != nil {
 		return false
 	}
 	defer f.Close()
-	for _, p := range f.Progs {
-		var note [16]byte // sizes of name and contents, type, name
-		if p.Type == elf.PT_NOTE && p.Filesz >= uint64(len(note)) {
-			if _, err := p.ReadAt(note[:], 0); err == nil && bytes.Equal(note[12:], []byte("Go\x00\x00")) {
-				return true
-			}
-		}
-	}
-	return false
+	notes, _ := elfinfo.Notes(f)
+	return slices.ContainsFunc(notes, func(n elfinfo.Note) bool { return n.Name == "Go" })
 }
 
 // memoryIsLimited tells whether anything is set that could refuse to map 4 GiB from a low address

@@ -1,7 +1,6 @@
 package uml
 
 import (
-	"debug/elf"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +11,7 @@ import (
 	"strings"
 
 	"binproxy/emu/apt"
+	"binproxy/emu/elfinfo"
 )
 
 // kernelPackage is Debian's package of a kernel, and cPackage the one with the loader and the C
@@ -132,12 +132,16 @@ func pickLibraries(from, program, to string) error {
 
 // needed are the libraries that an ELF file names.
 func needed(path string) ([]string, error) {
-	f, err := elf.Open(path)
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	return f.ImportedLibraries()
+	list, err := elfinfo.Needed(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return list, nil
 }
 
 // pickModules takes the modules that are kept, with those that they need, and their part of the

@@ -15,11 +15,11 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/u-root/u-root/pkg/ldd"
 	"golang.org/x/sys/unix"
 
 	"binproxy/emu/arch"
 	"binproxy/emu/elfinfo"
+	"binproxy/emu/loader"
 	"binproxy/emu/sys"
 )
 
@@ -318,7 +318,7 @@ func libraries(path string) ([]string, error) {
 	if info, err := readELF(f); err != nil || info.Static() {
 		return nil, err
 	}
-	names, err := ldd.List(path)
+	names, err := loader.Libraries(path)
 	if err != nil {
 		return nil, err
 	}

@@ -10,10 +10,10 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"github.com/u-root/u-root/pkg/ldd"
 	"golang.org/x/sys/unix"
 
 	"binproxy/emu/arch"
+	"binproxy/emu/loader"
 	"binproxy/emu/twin"
 	"binproxy/test/lib/built"
 	"binproxy/test/lib/need"
@@ -70,9 +70,9 @@ func (p *probe) pack(t *testing.T) {
 	sed := filepath.Join(p.set.Dir, "any/sed")
 	require.NoError(t, os.MkdirAll(filepath.Dir(sed), 0o755))
 	compile(t, "gcc", sed)
-	libraries, err := ldd.List(sed)
+	libraries, err := loader.Libraries(sed)
 	require.NoError(t, err)
-	interp, err := ldd.GetInterp(sed)
+	interp, err := loader.Of(sed)
 	require.NoError(t, err)
 	p.set.Loader = "lib/" + filepath.Base(interp)
 	for _, lib := range libraries {

@@ -16,9 +16,9 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"github.com/u-root/u-root/pkg/ldd"
 	"golang.org/x/sys/unix"
 
+	"binproxy/emu/loader"
 	"binproxy/emu/uml"
 	"binproxy/test/lib/built"
 	"binproxy/test/lib/need"
@@ -95,7 +95,7 @@ func makeBusybox(root string) error {
 	if err := copyFile(busybox, filepath.Join(root, "bin/busybox")); err != nil {
 		return err
 	}
-	if libs, err := ldd.List(busybox); err == nil {
+	if libs, err := loader.Libraries(busybox); err == nil {
 		for _, lib := range libs {
 			if err := copyFile(lib, filepath.Join(root, lib)); err != nil {
 				return err

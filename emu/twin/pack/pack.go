@@ -5,7 +5,7 @@ package pack
 import (
 	"cmp"
 	"crypto/sha256"
-	"debug/elf"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -16,9 +16,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/u-root/u-root/pkg/ldd"
-
 	"binproxy/emu/arch"
+	"binproxy/emu/elfinfo"
+	"binproxy/emu/loader"
 	"binproxy/emu/sys"
 	"binproxy/emu/twin"
 )
@@ -237,26 +237,23 @@ func (p *packer) drop(o Options) error {
 // libraries lists the loader and the libraries of all programs. The first is the loader.
 func (p *packer) libraries() ([]string, error) {
 	var all []string
-	loader := ""
+	first := ""
 	for _, q := range p.programs {
-		interp, err := ldd.GetInterp(q.from)
+		interp, err := loader.Of(q.from)
 		if err != nil {
 			return nil, fmt.Errorf("%s: its loader: %w", q.from, err)
 		}
 		if interp == "" {
 			continue // static
 		}
-		if loader == "" {
-			loader = interp
+		if first == "" {
+			first = interp
 		}
 		list, err := needs(q.from)
 		if err != nil {
 			return nil, fmt.Errorf("%s: its libraries: %w", q.from, err)
 		}
 		for _, lib := range list {
-			if !filepath.IsAbs(lib) {
-				return nil, fmt.Errorf("%s: its library %s is not found on this machine", q.from, lib)
-			}
 			real, err := filepath.EvalSymlinks(lib)
 			if err != nil {
 				return nil, err
@@ -265,17 +262,17 @@ func (p *packer) libraries() ([]string, error) {
 			all = append(all, real)
 		}
 	}
-	if loader == "" {
+	if first == "" {
 		return nil, nil
 	}
-	p.set.Loader = "lib/" + filepath.Base(loader)
+	p.set.Loader = "lib/" + filepath.Base(first)
 	return all, nil
 }
 
 // needs lists a program's loader and libraries, and the one that glibc before 2.34 opens by itself
 // to look up users.
 func needs(program string) ([]string, error) {
-	list, err := ldd.List(program)
+	list, err := loader.Libraries(program)
 	for _, lib := range list {
 		if users := filepath.Join(filepath.Dir(lib), "libnss_files.so.2"); strings.HasPrefix(filepath.Base(lib), "libc.so.") && isFile(users) {
 			return append(list, users), err
@@ -413,23 +410,28 @@ func (p *packer) copy(f *twin.File, from string) error {
 	return nil
 }
 
-// oldestKernel reads the oldest kernel that a library takes from its note of type 1
-// (NT_GNU_ABI_TAG: four words, the first 0 for Linux); "" where it has none.
+// oldestKernel reads the oldest kernel that a library takes from its note NT_GNU_ABI_TAG (GNU, 1:
+// four words, the first 0 for Linux); "" where it has none.
 func oldestKernel(file string) (string, error) {
-	f, err := elf.Open(file)
+	f, err := os.Open(file)
 	if err != nil {
 		return "", err
 	}
 	defer f.Close()
-	section := f.Section(".note.ABI-tag")
-	if section == nil {
-		return "", nil
+	notes, err := elfinfo.Notes(f)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", file, err)
 	}
-	note, err := section.Data()
-	if err != nil || len(note) < 32 || f.ByteOrder.Uint32(note[16:]) != 0 {
-		return "", err
+	for _, n := range notes {
+		if n.Name == "GNU" && n.Type == 1 && len(n.Desc) >= 16 {
+			word := func(i int) uint32 { return binary.NativeEndian.Uint32(n.Desc[4*i:]) } // the host's library
+			if word(0) != 0 {
+				return "", nil
+			}
+			return fmt.Sprintf("%d.%d.%d", word(1), word(2), word(3)), nil
+		}
 	}
-	return fmt.Sprintf("%d.%d.%d", f.ByteOrder.Uint32(note[20:]), f.ByteOrder.Uint32(note[24:]), f.ByteOrder.Uint32(note[28:])), nil
+	return "", nil
 }
 
 func isFile(path string) bool {
