@@ -9,6 +9,7 @@ import (
 	"binproxy/emu/arch"
 	"binproxy/emu/binfmt"
 	"binproxy/emu/command"
+	"binproxy/emu/emulator"
 	"binproxy/emu/exit"
 	"binproxy/emu/userns"
 )
@@ -82,7 +83,7 @@ func available() ([]*arch.ABI, error) {
 }
 
 func entries(abis []*arch.ABI, emulators []string) ([]binfmt.Entry, error) {
-	files, err := applet.Emulators(emulators, abis)
+	files, err := emulator.Parse(emulators, abis)
 	if err != nil {
 		return nil, err
 	}

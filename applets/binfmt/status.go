@@ -7,6 +7,7 @@ import (
 
 	"binproxy/emu/arch"
 	"binproxy/emu/binfmt"
+	"binproxy/emu/emulator"
 	"binproxy/emu/exit"
 	"binproxy/emu/route"
 )
@@ -70,7 +71,7 @@ func report(abi *arch.ABI, entries []binfmt.Entry) bool {
 			continue
 		}
 		fmt.Printf("  entry %s: %s", label(e), e.Interpreter)
-		if version := binfmt.Version(e.Interpreter); version != "" {
+		if version := (emulator.Emulator{Path: e.Interpreter}).Says(); version != "" {
 			fmt.Printf(", %s", version)
 		}
 		fmt.Println()

@@ -11,6 +11,7 @@ import (
 	"binproxy/applets/applet"
 	"binproxy/emu/arch"
 	"binproxy/emu/bundle"
+	"binproxy/emu/emulator"
 	"binproxy/emu/exit"
 	"binproxy/emu/identity"
 	"binproxy/emu/kernel"
@@ -44,7 +45,7 @@ func flags(f applet.Flags) applet.Run {
 	var o options
 	o.archs = f.Names("arch", "`ARCH[,ARCH...]` guest architectures: linux/arm64, arm/v7, armhf, aarch64, riscv64-linux-gnu ...")
 	f.StringVar(&o.out, "o", "bundle", "`DIR` where to; an earlier bundle there is replaced")
-	f.Var(&o.emulators, "emulator", "`[ARCH=]FILE` take this emulator (ARCH=FILE where several are made) instead of searching for qemu-ARCH-static and qemu-ARCH next to binproxy and in PATH")
+	f.Var(&o.emulators, "emulator", "`[ARCH=]FILE` take this emulator (ARCH=FILE where several are made, unless it is called qemu-ARCH) instead of searching for qemu-ARCH-static and qemu-ARCH next to binproxy and in PATH")
 	f.Identity(&o.identity)
 	f.StringVar(&o.proc, "proc", "", "`HOW` how /proc/version and its like tell it: see binproxy help run")
 	f.BoolVar(&o.twins, "twins", false, "pack the host's programs that may stand in for the guest's, too: see binproxy help twin")
@@ -74,7 +75,7 @@ func run(operands []string, asked options) (err error) {
 			o.Twins.Names = strings.Split(*asked.twinSet, ",")
 		}
 	}
-	if o.Emulators, err = applet.Emulators(asked.emulators, o.ABIs); err != nil {
+	if o.Emulators, err = emulator.Parse(asked.emulators, o.ABIs); err != nil {
 		return err
 	}
 	if o.Self, err = os.Executable(); err != nil {

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -18,6 +17,7 @@ import (
 	"binproxy/emu/arch"
 	"binproxy/emu/config"
 	"binproxy/emu/elfinfo"
+	"binproxy/emu/emulator"
 	"binproxy/emu/exit"
 	"binproxy/emu/identity"
 	facts "binproxy/emu/kernel"
@@ -144,18 +144,16 @@ func (o asOlder) tell(r facts.Release, argv []string) error {
 }
 
 // command is what is to be run. Guest is the table of a guest's ABI where an emulator runs it,
-// else nil.
+// else nil. Emulator is the one to run path in; nil for the kernel, path being an emulator or not.
 type command struct {
-	path  string
-	argv  []string
-	guest *facts.ABI
-	// path is an emulator that we put before the guest's program, and whose options are ours to
-	// add
-	emulator bool
+	path     string
+	argv     []string
+	guest    *facts.ABI
+	emulator *emulator.Emulator
 }
 
 // findCommand looks a command up in PATH as a shell does, and finds the emulator of a guest's
-// program.
+// program as every exec of the bundle's does.
 func findCommand(argv []string) (command, error) {
 	path, err := exec.LookPath(argv[0])
 	if errors.Is(err, exec.ErrDot) {
@@ -166,7 +164,7 @@ func findCommand(argv []string) (command, error) {
 		return command{}, exit.Errorf(exit.OfExec(errno), "%s: %w", cmp.Or(argv[0], "''"), errno)
 	}
 	c := command{path: path, argv: argv}
-	if guest := byEmulatorName(path); guest != nil {
+	if guest := emulator.ByName(path); guest != nil {
 		c.guest = facts.Of(guest)
 		return c, nil
 	}
@@ -194,32 +192,17 @@ func lookupErrno(err error) syscall.Errno {
 	return syscall.ENOENT
 }
 
-// byEmulatorName is the guest of a program that is called as qemu-user is: qemu-ARCH or
-// qemu-ARCH-static.
-func byEmulatorName(path string) *arch.ABI {
-	name, ok := strings.CutPrefix(filepath.Base(path), "qemu-")
-	if !ok {
-		return nil
-	}
-	name = strings.TrimSuffix(name, "-static")
-	for _, a := range arch.All() {
-		if a.QEMU == name && name != "" {
-			return a
-		}
-	}
-	return nil
-}
-
 func (c command) underEmulator(guest *arch.ABI) (command, error) {
-	c.guest = facts.Of(guest)
-	for _, name := range []string{"qemu-" + guest.QEMU + "-static", "qemu-" + guest.QEMU} {
-		if emulator, err := exec.LookPath(name); err == nil {
-			c.argv = append([]string{name, "-0", c.argv[0], c.path}, c.argv[1:]...)
-			c.path, c.emulator = emulator, true
-			return c, nil
-		}
+	bundle, err := config.Own()
+	if err != nil {
+		return c, failed(err)
 	}
-	return command{}, exit.Errorf(exit.CannotRun, "%s: a program of %s, and no qemu-%s in PATH to run it", c.path, guest.Name, guest.QEMU)
+	e, err := bundle.Emulator(guest)
+	if err != nil {
+		return c, exit.Errorf(exit.CannotRun, "%s: a program of %s: %w", c.path, guest.Name, err)
+	}
+	c.guest, c.emulator = facts.Of(guest), &e
+	return c, nil
 }
 
 // startAs runs the command under a release, and returns only if that fails.
@@ -292,18 +275,21 @@ func auditOf(a *facts.ABI) uint32 {
 	panic("binproxy: no row of emu/arch for the table of " + a.Name)
 }
 
-// execAs becomes the command, under the filter (none where nil). An emulator is told the release
-// by its option -r; a native program's uname is the business of tell.
+// execAs becomes the command, under the filter (none where nil). An emulator is told the release;
+// a native program's uname is the business of tell.
 func execAs(r facts.Release, c command, filter []unix.SockFilter) error {
-	if c.emulator {
-		c.argv = append([]string{c.argv[0], "-r", r.Uname(guestMachine(c.guest))}, c.argv[1:]...)
+	env := os.Environ()
+	if e := c.emulator; e != nil {
+		call := emulator.Call[string]{Argv0: c.argv[0], Release: r.Uname(guestMachine(c.guest)), File: c.path}
+		call.Variables, env = e.Part(env)
+		c.path, c.argv = e.Program(), append(e.Argv(call), c.argv[1:]...)
 	}
 	if filter != nil {
 		if err := sys.Confine(filter); err != nil {
 			return failed(err)
 		}
 	}
-	err := sys.Exec(c.path, c.argv, os.Environ())
+	err := sys.Exec(c.path, c.argv, env)
 	return exit.With(exit.OfExec(err), err)
 }
 

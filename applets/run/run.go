@@ -12,6 +12,7 @@ import (
 	"binproxy/applets/applet"
 	"binproxy/emu/arch"
 	"binproxy/emu/config"
+	"binproxy/emu/emulator"
 	"binproxy/emu/exit"
 	"binproxy/emu/identity"
 	"binproxy/emu/kernel"
@@ -91,24 +92,21 @@ func (f *flagsOf) config(command []string) (supervise.Config, error) {
 	if err != nil {
 		return c, err
 	}
-	chosen, err := emulators(f.emulators, f.arch)
-	if err != nil {
-		return c, err
-	}
-	cfg.Emulators = append(chosen, cfg.Emulators...)
-	f.bundle = cfg
 	var only []*arch.ABI
 	if f.arch != "" {
 		if only, err = arch.ParseList(f.arch); err != nil {
 			return c, err
 		}
 	}
-	host := arch.Host()
-	c.Guest = func(abi *arch.ABI) bool {
-		if only != nil {
-			return slices.Contains(only, abi)
-		}
-		return !abi.Native(host) || abi != host && cfg.Names(abi)
+	chosen, err := f.chosen(only)
+	if err != nil {
+		return c, err
+	}
+	cfg.Emulators = append(chosen, cfg.Emulators...)
+	f.bundle = cfg
+	c.Guest = cfg.Guest
+	if only != nil {
+		c.Guest = func(abi *arch.ABI) bool { return slices.Contains(only, abi) }
 	}
 	c.Emulator = cfg.Emulator
 	c.Behind = func(path string) string { return behind(cfg, path) }
@@ -138,7 +136,6 @@ func (f *flagsOf) spoof(c *supervise.Config, cfg config.Config) error {
 	if release == "" {
 		return nil
 	}
-	c.Options = []string{"-r", release}
 	return f.warnOfRelease(release)
 }
 
@@ -177,44 +174,20 @@ func behind(cfg config.Config, path string) string {
 	return farm.Aside(path)
 }
 
-// emulators reads the values of --emulator: ARCH=FILE, or FILE for the one architecture of --arch,
-// or for that which its name says.
-func emulators(values []string, archs string) ([]config.Emulator, error) {
-	var list []config.Emulator
-	for _, value := range values {
-		name, file, ok := strings.Cut(value, "=")
-		if !ok {
-			name, file = cmp.Or(archs, named(value)), value
-		}
-		if file == "" {
-			return nil, exit.Errorf(exit.Failed, "run: --emulator %s: names no file; it is [ARCH=]FILE", cmp.Or(value, "''"))
-		}
-		if name == "" {
-			return nil, exit.Errorf(exit.Failed, "run: --emulator %s: whose? Say --arch ARCH, or --emulator ARCH=%s", value, value)
-		}
-		abi, err := arch.Parse(name)
-		if err != nil {
-			return nil, err
-		}
+// chosen are the emulators that --emulator names.
+func (f *flagsOf) chosen(only []*arch.ABI) ([]emulator.Emulator, error) {
+	files, err := emulator.Parse(f.emulators, only)
+	if err != nil {
+		return nil, fmt.Errorf("run: %w", err)
+	}
+	var list []emulator.Emulator
+	for qemu, file := range files {
 		if file, err = filepath.Abs(file); err != nil {
 			return nil, err
 		}
-		list = append(list, config.Emulator{QEMU: abi.QEMU, Path: file})
+		list = append(list, emulator.Emulator{QEMU: qemu, Path: file})
 	}
 	return list, nil
-}
-
-// named is the architecture in the name of an emulator's file, as QEMU calls it: qemu-ARCH,
-// qemu-ARCH-static. "" if it has no such name.
-func named(file string) string {
-	name, ok := strings.CutPrefix(filepath.Base(file), "qemu-")
-	if name = strings.TrimSuffix(name, "-static"); !ok {
-		return ""
-	}
-	if _, err := arch.Parse(name); err != nil {
-		return ""
-	}
-	return name
 }
 
 // environment is ours with the variables of --env.

@@ -2,50 +2,34 @@ package binfmt
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"binproxy/emu/arch"
-	"binproxy/emu/bundle"
 	"binproxy/emu/config"
+	"binproxy/emu/emulator"
 )
 
 // Emulator finds the emulator that an entry for the ABI can have: explicit where that is not "",
-// else the one of the bundle that this program is in, else one under a distribution's name beside
-// the program or in PATH. It is a static program of the host: a dynamic one would look for its
-// loader and libraries in the guest's root.
+// else the one of the bundle that this program is in, else one beside the program or in PATH. It
+// is a static program of the host: a dynamic one would look for its loader and libraries in the
+// guest's root.
 func Emulator(abi *arch.ABI, explicit string) (string, error) {
-	path, err := find(abi, explicit)
-	if err != nil {
-		return "", err
+	path := explicit
+	if path == "" {
+		bundle, err := config.Own()
+		if err != nil {
+			return "", err
+		}
+		e, err := bundle.Emulator(abi)
+		if err != nil {
+			return "", fmt.Errorf("%w; or name it with --emulator FILE", err)
+		}
+		path = e.Path
 	}
-	dynamic, err := bundle.CheckEmulator(path)
-	if err != nil {
+	if err := emulator.CheckStatic(path); err != nil {
 		return "", err
-	}
-	if dynamic {
-		return "", fmt.Errorf("emulator %s is dynamically linked: in a foreign root it would not find its libraries; name a static one (--emulator FILE)", path)
 	}
 	return filepath.Abs(path)
-}
-
-func find(abi *arch.ABI, explicit string) (string, error) {
-	if explicit != "" {
-		return explicit, nil
-	}
-	self, err := os.Executable()
-	if err != nil {
-		return "", err
-	}
-	cfg, err := config.Load(filepath.Dir(self))
-	if err != nil {
-		return "", err
-	}
-	if cfg.Names(abi) {
-		e, err := cfg.Emulator(abi)
-		return e.Path, err
-	}
-	return bundle.FindEmulator(abi, bundle.SearchDirs(self))
 }
 
 // Default is the flags of an entry that nobody chose others for: the guest's argv[0] is kept, and
@@ -63,11 +47,11 @@ func Entries(abis []*arch.ABI, emulators map[string]string) ([]Entry, error) {
 			continue
 		}
 		have[abi.QEMU] = true
-		emulator, err := Emulator(abi, emulators[abi.QEMU])
+		path, err := Emulator(abi, emulators[abi.QEMU])
 		if err != nil {
 			return nil, err
 		}
-		entries = append(entries, ForABI(abi, emulator, Default))
+		entries = append(entries, ForABI(abi, path, Default))
 	}
 	return entries, nil
 }

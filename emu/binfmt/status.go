@@ -1,19 +1,12 @@
 package binfmt
 
 import (
-	"bufio"
-	"context"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
-	"time"
 
 	"binproxy/emu/arch"
 )
-
-// versionTime is how long an emulator may take to say which it is.
-const versionTime = 20 * time.Second
 
 // ABIs is what the entry is for: the ABIs whose programs it matches.
 func (e Entry) ABIs() []*arch.ABI {
@@ -24,19 +17,6 @@ func (e Entry) ABIs() []*arch.ABI {
 		}
 	}
 	return abis
-}
-
-// Version is the first line that the emulator prints for --version; "" where it prints none.
-func Version(emulator string) string {
-	ctx, cancel := context.WithTimeout(context.Background(), versionTime)
-	defer cancel()
-	out, err := exec.CommandContext(ctx, emulator, "--version").Output()
-	if err != nil {
-		return ""
-	}
-	lines := bufio.NewScanner(strings.NewReader(string(out)))
-	lines.Scan()
-	return strings.TrimSpace(lines.Text())
 }
 
 // Limits is what does not work because of the flags that the entry has or lacks, a sentence each.

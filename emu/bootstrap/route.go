@@ -7,7 +7,7 @@ import (
 
 	"binproxy/emu/arch"
 	"binproxy/emu/binfmt"
-	"binproxy/emu/config"
+	"binproxy/emu/emulator"
 	"binproxy/emu/exit"
 	"binproxy/emu/supervise"
 	"binproxy/emu/userns"
@@ -52,13 +52,13 @@ func (j *job) supervised() error {
 	if err != nil {
 		return err
 	}
-	emulator := func(abi *arch.ABI) (config.Emulator, error) {
+	emulator := func(abi *arch.ABI) (emulator.Emulator, error) {
 		for _, e := range entries {
 			if e.Name == binfmt.Name(abi) {
-				return config.Emulator{QEMU: abi.QEMU, Path: e.Interpreter}, nil
+				return emulator.Emulator{QEMU: abi.QEMU, Path: e.Interpreter}, nil
 			}
 		}
-		return config.Emulator{}, fs.ErrNotExist
+		return emulator.Emulator{}, fs.ErrNotExist
 	}
 	status, err := supervise.Run(supervise.Config{
 		Command: "/proc/self/exe", Argv: argv, Env: os.Environ(), Emulator: emulator,

@@ -19,6 +19,7 @@ import (
 
 	"binproxy/emu/arch"
 	"binproxy/emu/config"
+	"binproxy/emu/emulator"
 	"binproxy/emu/identity"
 	"binproxy/emu/loader"
 	"binproxy/emu/sys"
@@ -169,20 +170,21 @@ func (b *builder) twins(o *pack.Options) error {
 	return nil
 }
 
-func (b *builder) emulator(abi *arch.ABI, o Options) (config.Emulator, error) {
+func (b *builder) emulator(abi *arch.ABI, o Options) (emulator.Emulator, error) {
 	path := o.Emulators[abi.QEMU]
 	var err error
 	if path == "" {
-		path, err = FindEmulator(abi, SearchDirs(o.Self))
+		path, err = emulator.Find(abi, emulator.Dirs(filepath.Dir(o.Self)))
 		if err != nil {
-			return config.Emulator{}, err
+			return emulator.Emulator{}, fmt.Errorf("%w; or name it with --emulator FILE", err)
 		}
 	}
-	dynamic, err := CheckEmulator(path)
+	dynamic, err := emulator.Check(path)
 	if err != nil {
-		return config.Emulator{}, err
+		return emulator.Emulator{}, err
 	}
-	e := config.Emulator{QEMU: abi.QEMU, Path: "qemu-" + abi.QEMU}
+	e := emulator.Emulator{QEMU: abi.QEMU, Path: path}
+	e.Path = e.InBundle()
 	if err := b.copy(path, e.Path); err != nil || !dynamic {
 		return e, err
 	}

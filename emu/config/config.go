@@ -31,6 +31,7 @@ import (
 	"strings"
 
 	"binproxy/emu/arch"
+	"binproxy/emu/emulator"
 	"binproxy/emu/identity"
 )
 
@@ -55,16 +56,10 @@ const DefaultDir = "/binproxy"
 type Config struct {
 	Dir           string
 	Identity      identity.Identity
-	Emulators     []Emulator
+	Emulators     []emulator.Emulator
 	Farms         []string
 	Proc          identity.Proc // how the kernel's files are made to tell the identity; "" is auto
 	OnlyContainer bool
-}
-
-// Emulator is one qemu-user. Path and Loader are absolute, or relative to the bundle; a static
-// emulator has no Loader.
-type Emulator struct {
-	QEMU, Path, Loader string
 }
 
 // Load reads the bundle's file. A bundle without one is an empty Config and no error: emulators
@@ -83,6 +78,15 @@ func Load(dir string) (Config, error) {
 		return c, fmt.Errorf("%s: %w", path, err)
 	}
 	return c, nil
+}
+
+// Own is the configuration of the bundle that this program is in.
+func Own() (Config, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return Config{}, err
+	}
+	return Load(filepath.Dir(self))
 }
 
 func (c *Config) parse(text string) error {
@@ -121,7 +125,7 @@ func (c *Config) set(line string) error {
 		if len(words) != 2 && len(words) != 3 {
 			return fmt.Errorf("%q: an emulator has an architecture, a path, and perhaps a loader", value)
 		}
-		c.Emulators = append(c.Emulators, Emulator{words[0], words[1], strings.Join(words[2:], "")})
+		c.Emulators = append(c.Emulators, emulator.Emulator{QEMU: words[0], Path: words[1], Loader: strings.Join(words[2:], "")})
 		return nil
 	case "elf":
 		return nil // what the lines emulator say once more
@@ -148,11 +152,11 @@ func (c Config) Marshal() []byte {
 		fmt.Fprintln(&b, "proc", c.Proc)
 	}
 	for _, e := range c.Emulators {
-		fmt.Fprintln(&b, e.line("emulator", e.QEMU))
+		fmt.Fprintln(&b, line("emulator", e.QEMU, e))
 	}
 	for _, e := range c.Emulators {
-		for _, key := range e.headerKeys() {
-			fmt.Fprintln(&b, e.line("elf", key))
+		for _, key := range headerKeys(e) {
+			fmt.Fprintln(&b, line("elf", key, e))
 		}
 	}
 	for _, farm := range c.Farms {
@@ -164,13 +168,13 @@ func (c Config) Marshal() []byte {
 	return b.Bytes()
 }
 
-func (e Emulator) line(key, what string) string {
+func line(key, what string, e emulator.Emulator) string {
 	return strings.TrimSpace(strings.Join([]string{key, what, e.Path, e.Loader}, " "))
 }
 
 // headerKeys tell the programs that the emulator runs. The host's own need none, whatever the
 // bundle has.
-func (e Emulator) headerKeys() []string {
+func headerKeys(e emulator.Emulator) []string {
 	var keys []string
 	for _, abi := range arch.All() {
 		key := abi.HeaderKey()
@@ -234,7 +238,7 @@ func (c Config) AllFarms() []string {
 
 // Names tells whether the file names an emulator for the ABI.
 func (c Config) Names(abi *arch.ABI) bool {
-	return abi.QEMU != "" && slices.ContainsFunc(c.Emulators, func(e Emulator) bool { return e.QEMU == abi.QEMU })
+	return abi.QEMU != "" && slices.ContainsFunc(c.Emulators, func(e emulator.Emulator) bool { return e.QEMU == abi.QEMU })
 }
 
 // Preloads tells whether the bundle has the library of the preload route for the ABI's programs.
@@ -243,10 +247,16 @@ func (c Config) Preloads(abi *arch.ABI) bool {
 	return err == nil
 }
 
-// Emulator finds the emulator for the ABI: the one that the file names, else one under a
-// distribution's name in the bundle or in the directories of PATH. The error (fs.ErrNotExist) says
-// where it looked.
-func (c Config) Emulator(abi *arch.ABI) (Emulator, error) {
+// Guest reports whether programs of the ABI go to an emulator: what the host cannot run, and what
+// the bundle has an emulator for, but never the host's own.
+func (c Config) Guest(abi *arch.ABI) bool {
+	host := arch.Host()
+	return abi != host && (!abi.Native(host) || c.Names(abi))
+}
+
+// Emulator finds the emulator for the ABI: the one that the file names, else one that
+// emulator.Find finds in the bundle or in the directories of PATH.
+func (c Config) Emulator(abi *arch.ABI) (emulator.Emulator, error) {
 	for _, e := range c.Emulators {
 		if e.QEMU == abi.QEMU {
 			e.Path = c.abs(e.Path)
@@ -256,16 +266,11 @@ func (c Config) Emulator(abi *arch.ABI) (Emulator, error) {
 			return e, nil
 		}
 	}
-	dirs := append([]string{c.Dir}, filepath.SplitList(os.Getenv("PATH"))...)
-	for _, dir := range dirs {
-		for _, name := range FileNames(abi) {
-			if path := filepath.Join(dir, name); filepath.IsAbs(path) && isFile(path) {
-				return Emulator{QEMU: abi.QEMU, Path: path}, nil
-			}
-		}
+	path, err := emulator.Find(abi, emulator.Dirs(c.Dir))
+	if err != nil {
+		return emulator.Emulator{}, fmt.Errorf("%w; or make the bundle with --arch %s", err, abi.Name)
 	}
-	return Emulator{}, fmt.Errorf("no emulator for %s: looked for %s in %s; make the bundle with --arch %s: %w",
-		abi.Name, strings.Join(FileNames(abi), " and "), strings.Join(dirs, " "), abi.Name, fs.ErrNotExist)
+	return emulator.Emulator{QEMU: abi.QEMU, Path: path}, nil
 }
 
 func (c Config) abs(path string) string {
@@ -273,18 +278,4 @@ func (c Config) abs(path string) string {
 		return path
 	}
 	return c.Dir + "/" + path
-}
-
-func isFile(path string) bool {
-	fi, err := os.Stat(path)
-	return err == nil && fi.Mode().IsRegular()
-}
-
-// FileNames lists the names that distributions give to the ABI's emulator, the static one first;
-// none where QEMU has none.
-func FileNames(abi *arch.ABI) []string {
-	if abi.QEMU == "" {
-		return nil
-	}
-	return []string{"qemu-" + abi.QEMU + "-static", "qemu-" + abi.QEMU}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"binproxy/emu/arch"
+	"binproxy/emu/emulator"
 	"binproxy/emu/identity"
 )
 
@@ -40,7 +41,7 @@ elf what-the-hook-reads
 	want := Config{
 		Dir:           dir,
 		Identity:      identity.Identity{Sysname: "Linux", Nodename: "box", Release: "5.4.0", Version: "#1 SMP  two spaces", Machine: "armv7l"},
-		Emulators:     []Emulator{{"aarch64", "qemu-aarch64", ""}, {"arm", "qemu-arm", "lib/ld-linux-x86-64.so.2"}},
+		Emulators:     []emulator.Emulator{{QEMU: "aarch64", Path: "qemu-aarch64"}, {QEMU: "arm", Path: "qemu-arm", Loader: "lib/ld-linux-x86-64.so.2"}},
 		Farms:         []string{"/opt/a farm", "/opt/b"},
 		OnlyContainer: true,
 	}
@@ -58,7 +59,7 @@ elf what-the-hook-reads
 
 // What the exec hook reads follows from the emulators: each header once, and the host's never.
 func TestHeaders(t *testing.T) {
-	c := Config{Emulators: []Emulator{{"arm", "qemu-arm", "lib/ld.so"}, {arch.Host().QEMU, "qemu-host", ""}, {"s390x", "qemu-s390x", ""}}}
+	c := Config{Emulators: []emulator.Emulator{{QEMU: "arm", Path: "qemu-arm", Loader: "lib/ld.so"}, {QEMU: arch.Host().QEMU, Path: "qemu-host"}, {QEMU: "s390x", Path: "qemu-s390x"}}}
 	require.Contains(t, string(c.Marshal()), "\nelf ababciaa qemu-arm lib/ld.so\nelf acacaabg qemu-s390x\n")
 	require.Equal(t, 2, strings.Count(string(c.Marshal()), "\nelf "))
 }
@@ -97,8 +98,8 @@ func TestSaveRefuses(t *testing.T) {
 	for _, c := range []Config{
 		{Dir: dir, Farms: []string{"/a\nrelease 1"}},
 		{Dir: dir, Farms: []string{""}},
-		{Dir: dir, Emulators: []Emulator{{"arm", "my emulator", ""}}},
-		{Dir: dir, Emulators: []Emulator{{"arm", "", ""}}},
+		{Dir: dir, Emulators: []emulator.Emulator{{QEMU: "arm", Path: "my emulator"}}},
+		{Dir: dir, Emulators: []emulator.Emulator{{QEMU: "arm"}}},
 		{Dir: dir, Identity: identity.Identity{Release: "5\n4"}},
 	} {
 		require.Error(t, c.Save(), "%+v", c)
@@ -111,20 +112,33 @@ func TestSaveRefuses(t *testing.T) {
 func TestEmulator(t *testing.T) {
 	t.Setenv("PATH", "relative:/nowhere")
 	arm, aarch64 := arch.Get("armhf"), arch.Get("aarch64")
-	c := Config{Dir: t.TempDir(), Emulators: []Emulator{{"arm", "qemu-arm", "lib/ld.so"}}}
+	c := Config{Dir: t.TempDir(), Emulators: []emulator.Emulator{{QEMU: "arm", Path: "qemu-arm", Loader: "lib/ld.so"}}}
 	e, err := c.Emulator(arm)
 	require.NoError(t, err)
-	require.Equal(t, Emulator{"arm", c.Dir + "/qemu-arm", c.Dir + "/lib/ld.so"}, e)
+	require.Equal(t, emulator.Emulator{QEMU: "arm", Path: c.Dir + "/qemu-arm", Loader: c.Dir + "/lib/ld.so"}, e)
 	require.True(t, c.Names(arm))
 	require.False(t, c.Names(aarch64))
 
 	_, err = c.Emulator(aarch64)
 	require.ErrorIs(t, err, fs.ErrNotExist)
-	require.ErrorContains(t, err, "qemu-aarch64-static and qemu-aarch64 in "+c.Dir+" relative /nowhere")
+	require.ErrorContains(t, err, "qemu-aarch64-static and qemu-aarch64 in "+c.Dir+", relative, /nowhere; ")
 	require.NoError(t, os.WriteFile(c.Dir+"/qemu-aarch64", nil, 0o755))
 	e, err = c.Emulator(aarch64)
 	require.NoError(t, err)
-	require.Equal(t, Emulator{QEMU: "aarch64", Path: c.Dir + "/qemu-aarch64"}, e)
+	require.Equal(t, emulator.Emulator{QEMU: "aarch64", Path: c.Dir + "/qemu-aarch64"}, e)
+}
+
+// A bundle's emulator runs what the host could run itself, but never the host's own programs.
+func TestGuest(t *testing.T) {
+	host := arch.Host()
+	none, all := Config{}, Config{}
+	for _, abi := range arch.All() {
+		all.Emulators = append(all.Emulators, emulator.Emulator{QEMU: abi.QEMU, Path: "x"})
+	}
+	for _, abi := range arch.All() {
+		require.Equal(t, !abi.Native(host), none.Guest(abi), abi.Name)
+		require.Equal(t, abi != host && (abi.QEMU != "" || !abi.Native(host)), all.Guest(abi), abi.Name)
+	}
 }
 
 // TestTruthful: "only container" is silent where no container is to be seen. The other answer

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"binproxy/emu/arch"
-	"binproxy/emu/config"
 	"binproxy/emu/elfinfo/tiny"
+	"binproxy/emu/emulator"
 	"binproxy/emu/exit"
 	"binproxy/emu/identity"
 	"binproxy/emu/route"
@@ -47,13 +47,13 @@ func Prove(abi string) error {
 	return supervised(supervise.Config{Command: program, Argv: []string{program}}, abi, "/proc/self/fd/4")
 }
 
-// supervised runs the command under a supervisor, which routes programs of the ABI to the
-// emulator; "" where the kernel does.
-func supervised(c supervise.Config, abi, emulator string) error {
+// supervised runs the command under a supervisor, which routes programs of the ABI to the emulator
+// at path; "" where the kernel does.
+func supervised(c supervise.Config, abi, path string) error {
 	c.Env = os.Environ()
-	c.Guest = func(a *arch.ABI) bool { return emulator != "" && a.QEMU == arch.Get(abi).QEMU }
-	c.Emulator = func(a *arch.ABI) (config.Emulator, error) {
-		return config.Emulator{QEMU: a.QEMU, Path: emulator}, nil
+	c.Guest = func(a *arch.ABI) bool { return path != "" && a.QEMU == arch.Get(abi).QEMU }
+	c.Emulator = func(a *arch.ABI) (emulator.Emulator, error) {
+		return emulator.Emulator{QEMU: a.QEMU, Path: path}, nil
 	}
 	status, err := supervise.Run(c)
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 	"binproxy/emu/arch"
 	"binproxy/emu/config"
 	"binproxy/emu/elfinfo/tiny"
+	"binproxy/emu/emulator"
 	"binproxy/emu/exit"
-	"binproxy/emu/resolve"
 	"binproxy/emu/route"
 	"binproxy/emu/supervise"
 	"binproxy/emu/sys"
@@ -91,42 +91,34 @@ func (g Guest) answer(r route.Route) Answer {
 }
 
 // emulatorOf finds the emulator and has it run the smallest program.
-func emulatorOf(abi *arch.ABI, cfg config.Config) (config.Emulator, Result) {
-	emulator, err := cfg.Emulator(abi)
+func emulatorOf(abi *arch.ABI, cfg config.Config) (emulator.Emulator, Result) {
+	e, err := cfg.Emulator(abi)
 	if err != nil {
-		return emulator, no("a bundle made with --arch "+abi.Name+", the package qemu-user-static, or --emulator FILE", "%v", err)
+		return e, no("a bundle made with --arch "+abi.Name+", the package qemu-user-static, or --emulator FILE", "%v", err)
 	}
 	program, err := route.InMemory(abi)
 	if err != nil {
-		return emulator, unknown(err)
+		return e, unknown(err)
 	}
 	defer program.Close()
-	argv := resolve.Plan{File: resolve.File{Path: "/proc/self/fd/3"}, ABI: abi, Prefix: []string{"tiny"}}.EmulatorArgv(emulator)
-	cmd := exec.Command(resolve.Program(emulator), argv[1:]...)
-	cmd.ExtraFiles = []*os.File{program}
-	out, err := cmd.CombinedOutput()
-	if cmd.ProcessState == nil {
-		return emulator, no("an emulator that is a program of this host", "%v", err)
+	out, end, err := Trial(e, program)
+	switch {
+	case end == nil:
+		return e, no("an emulator that is a program of this host", "%v", err)
+	case end.ExitCode() != tiny.Status:
+		return e, no("another emulator", "%s does not run the smallest program: %v: %s", e.Path, err, strings.TrimSpace(out))
 	}
-	if cmd.ProcessState.ExitCode() != tiny.Status {
-		return emulator, no("another emulator", "%s does not run the smallest program: %v: %s", emulator.Path, err, strings.TrimSpace(string(out)))
-	}
-	return emulator, yes("%s", strings.TrimSpace(emulator.Path+" "+Version(emulator)))
+	return e, yes("%s", strings.TrimSpace(e.Path+" "+e.Version()))
 }
 
-// Version is what the emulator says of itself.
-func Version(e config.Emulator) string {
-	argv := []string{"--version"}
-	if e.Loader != "" {
-		argv = []string{"--library-path", filepath.Dir(e.Loader), e.Path, "--version"}
-	}
-	out, err := exec.Command(resolve.Program(e), argv...).Output()
-	if err != nil {
-		return ""
-	}
-	line, _, _ := strings.Cut(string(out), "\n")
-	_, v, _ := strings.Cut(line, " version ")
-	return v
+// Trial runs a program (route.InMemory) in the emulator, and gives what that says, and how it
+// ended; nil where it was not started.
+func Trial(e emulator.Emulator, program *os.File) (said string, end *os.ProcessState, err error) {
+	argv := e.Argv(emulator.Call[string]{Argv0: "tiny", File: "/proc/self/fd/3"})
+	cmd := exec.Command(e.Program(), argv[1:]...)
+	cmd.ExtraFiles = []*os.File{program}
+	out, err := cmd.CombinedOutput()
+	return string(out), cmd.ProcessState, err
 }
 
 func kernelRoute(abi *arch.ABI) Result {
@@ -145,7 +137,7 @@ func kernelRoute(abi *arch.ABI) Result {
 	return unknown(err)
 }
 
-func superviseRoute(abi *arch.ABI, e config.Emulator) Result {
+func superviseRoute(abi *arch.ABI, e emulator.Emulator) Result {
 	program, err := route.InMemory(abi)
 	if err != nil {
 		return unknown(err)
@@ -201,8 +193,8 @@ func superviseProgram(program string, args []string) error {
 	status, err := supervise.Run(supervise.Config{
 		Command: program, Argv: []string{program}, Env: os.Environ(),
 		Guest: func(a *arch.ABI) bool { return a.QEMU == abi.QEMU },
-		Emulator: func(*arch.ABI) (config.Emulator, error) {
-			return config.Emulator{QEMU: abi.QEMU, Path: args[1], Loader: args[2]}, nil
+		Emulator: func(*arch.ABI) (emulator.Emulator, error) {
+			return emulator.Emulator{QEMU: abi.QEMU, Path: args[1], Loader: args[2]}, nil
 		},
 	})
 	switch {

@@ -10,9 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"binproxy/emu/arch"
-	"binproxy/emu/config"
+	"binproxy/emu/emulator"
 	"binproxy/emu/exit"
-	"binproxy/emu/resolve"
 	"binproxy/emu/route"
 )
 
@@ -49,8 +48,8 @@ func userNamespaces() Result {
 
 // usernsRoute registers the emulator in a binfmt_misc of a new user namespace, and executes the
 // smallest program there.
-func usernsRoute(abi *arch.ABI, emulator config.Emulator) Result {
-	r := ask(command(inUserns(), nil, "userns-binfmt", abi.Name, resolve.Program(emulator)),
+func usernsRoute(abi *arch.ABI, e emulator.Emulator) Result {
+	r := ask(command(inUserns(), nil, "userns-binfmt", abi.Name, e.Program()),
 		"Linux 6.7 or later with CONFIG_BINFMT_MISC, in which a user namespace can have a binfmt_misc of its own")
 	if r.Answer == Unknown && userNamespaces().Answer == No {
 		return no("user namespaces: see there", "no user namespace, no binfmt_misc of its own")

@@ -13,7 +13,6 @@ import (
 	"syscall"
 
 	"binproxy/emu/arch"
-	"binproxy/emu/config"
 	"binproxy/emu/elfinfo"
 )
 
@@ -128,43 +127,4 @@ func (r Resolver) classify(head []byte) (*arch.ABI, syscall.Errno) {
 		return nil, 0
 	}
 	return abi, 0
-}
-
-// EmulatorArgv is the emulator's own argument vector for the plan, up to the caller's argv[1]: the
-// loader of a dynamic emulator, the emulator, the guest's argv[0], options, the guest's file.
-func (p Plan) EmulatorArgv(e config.Emulator, options ...string) []string {
-	var argv []string
-	if e.Loader != "" {
-		argv = append(argv, e.Loader, "--library-path", dir(e.Loader), "--argv0", e.Path)
-	}
-	argv = append(argv, e.Path, "-0", p.Prefix[0])
-	argv = append(argv, options...)
-	argv = append(argv, fileArgument(p.File.Path))
-	return append(argv, p.Prefix[1:]...)
-}
-
-// Program is the file that an exec through the emulator has to load: the emulator, or the loader
-// of a dynamic one.
-func Program(e config.Emulator) string {
-	if e.Loader != "" {
-		return e.Loader
-	}
-	return e.Path
-}
-
-// fileArgument keeps a relative path that starts with a dash from being read as an option.
-func fileArgument(path string) string {
-	if path != "" && path[0] == '-' {
-		return "./" + path
-	}
-	return path
-}
-
-func dir(path string) string {
-	for i := len(path) - 1; i > 0; i-- {
-		if path[i] == '/' {
-			return path[:i]
-		}
-	}
-	return "/"
 }

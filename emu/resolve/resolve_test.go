@@ -9,7 +9,6 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"binproxy/emu/arch"
-	"binproxy/emu/config"
 	"binproxy/emu/resolve"
 )
 
@@ -108,14 +107,4 @@ func TestResolve(t *testing.T) {
 		}
 		assert.Equal(t, c.want, got, c.path)
 	}
-}
-
-func TestEmulatorArgv(t *testing.T) {
-	plan := resolve.Plan{File: resolve.File{Path: "-dash"}, Prefix: []string{"zero", "script"}}
-	assert.Equal(t, []string{"/b/qemu", "-0", "zero", "-r", "5.4", "./-dash", "script"},
-		plan.EmulatorArgv(config.Emulator{Path: "/b/qemu"}, "-r", "5.4"))
-	dynamic := config.Emulator{Path: "/b/qemu", Loader: "/b/lib/ld.so"}
-	assert.Equal(t, []string{"/b/lib/ld.so", "--library-path", "/b/lib", "--argv0", "/b/qemu", "/b/qemu", "-0", "zero", "./-dash", "script"},
-		plan.EmulatorArgv(dynamic))
-	assert.Equal(t, "/b/lib/ld.so", resolve.Program(dynamic))
 }

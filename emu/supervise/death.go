@@ -6,14 +6,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"binproxy/emu/arch"
-	"binproxy/emu/config"
+	"binproxy/emu/emulator"
 )
 
 // Death is a guest program's end that was not a good one: by a signal, or with a status that is
 // not 0.
 type Death struct {
 	ABI      *arch.ABI
-	Emulator config.Emulator
+	Emulator emulator.Emulator
 	Path     string // the program's path, for a message
 	File     string // the program, for us, as long as Died runs
 	Status   unix.WaitStatus

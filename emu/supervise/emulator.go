@@ -11,9 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"binproxy/emu/arch"
-	"binproxy/emu/config"
 	"binproxy/emu/elfinfo"
-	"binproxy/emu/resolve"
+	"binproxy/emu/emulator"
 	"binproxy/emu/supervise/tracee"
 	"binproxy/emu/sys"
 )
@@ -26,14 +25,14 @@ type executable struct {
 	call uint64 // where it has a call instruction, from its entry point on (modulo 2^64)
 }
 
-// emulator is an emulator that is open.
-type emulator struct {
-	config.Emulator
+// opened is an emulator that is open.
+type opened struct {
+	emulator.Emulator
 	executable
 }
 
 // emulator opens the emulator for an ABI, once.
-func (s *supervisor) emulator(abi *arch.ABI) (*emulator, error) {
+func (s *supervisor) emulator(abi *arch.ABI) (*opened, error) {
 	if e := s.emulators[abi]; e != nil {
 		return e, nil
 	}
@@ -49,13 +48,13 @@ func (s *supervisor) emulator(abi *arch.ABI) (*emulator, error) {
 	return e, nil
 }
 
-func (s *supervisor) openEmulator(abi *arch.ABI) (*emulator, error) {
+func (s *supervisor) openEmulator(abi *arch.ABI) (*opened, error) {
 	c, err := s.config.Emulator(abi)
 	if err != nil {
 		return nil, err
 	}
-	x, err := s.openExecutable(resolve.Program(c))
-	return &emulator{c, x}, err
+	x, err := s.openExecutable(c.Program())
+	return &opened{c, x}, err
 }
 
 func (s *supervisor) openExecutable(path string) (executable, error) {

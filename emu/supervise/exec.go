@@ -39,7 +39,7 @@ type exec struct {
 	dumpable bool             // it was made dumpable, which a failing exec must undo
 
 	plan     resolve.Plan
-	emulator *emulator
+	emulator *opened
 	via      *executable // executed in the guest's place: the emulator, or the twin's loader
 	verdict  *twin.Verdict
 	why      string // why a program that a rule allows a twin runs emulated
@@ -315,7 +315,7 @@ func (e *exec) newStack(sp uint64) (stack.Rewritten, error) {
 	if e.plan.Twin != nil {
 		lists, err = old.ForTwin(e.plan, t)
 	} else {
-		lists, err = old.ForEmulator(e.plan, e.emulator.Emulator, e.s.config.Options, t)
+		lists, err = old.ForEmulator(e.plan, e.emulator.Emulator, e.s.config.Identity.Release, t)
 	}
 	if err != nil {
 		return stack.Rewritten{}, err

@@ -80,7 +80,7 @@ func TestExec(t *testing.T) {
 	c.newStack("zero", "one")
 	require.Equal(t, []string{"name guest", "release", "continue 0"}, c.end(t, 0))
 	argv, aux := c.arguments(t)
-	require.Equal(t, []string{c.emulator, "-0", "zero", "-option", path, "one"}, argv)
+	require.Equal(t, []string{c.emulator, "-0", "zero", "-r", "4.15", path, "one"}, argv)
 	require.Equal(t, []uint64{6, 4096, 0, 0}, aux)
 	require.Nil(t, c.task.call)
 

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"binproxy/emu/arch"
-	"binproxy/emu/config"
 	"binproxy/emu/elfinfo/tiny"
+	"binproxy/emu/emulator"
 	"binproxy/emu/resolve"
 	"binproxy/emu/supervise/launch"
 	"binproxy/emu/supervise/sight"
@@ -190,9 +190,11 @@ func newScene(t *testing.T) *scene {
 	own, err := os.Executable()
 	require.NoError(t, err)
 
-	s := &supervisor{child: &launch.Child{}, tasks: map[int]*task{}, emulators: map[*arch.ABI]*emulator{}, broken: map[*arch.ABI]error{}}
-	s.config.Emulator = func(abi *arch.ABI) (config.Emulator, error) { return config.Emulator{QEMU: abi.QEMU, Path: own}, nil }
-	s.config.Options = []string{"-option"}
+	s := &supervisor{child: &launch.Child{}, tasks: map[int]*task{}, emulators: map[*arch.ABI]*opened{}, broken: map[*arch.ABI]error{}}
+	s.config.Emulator = func(abi *arch.ABI) (emulator.Emulator, error) {
+		return emulator.Emulator{QEMU: abi.QEMU, Path: own}, nil
+	}
+	s.config.Identity.Release = "4.15"
 	s.resolver = resolve.Resolver{Guest: func(a *arch.ABI) bool { return a == guestABI }}
 	proc, err := sys.OpenProc()
 	require.NoError(t, err)

@@ -13,7 +13,7 @@ type guest struct {
 	refs int
 
 	abi      *arch.ABI
-	emulator *emulator // nil where a twin runs
+	emulator *opened // nil where a twin runs
 }
 
 func (g *guest) share() *guest {

@@ -24,7 +24,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"binproxy/emu/arch"
-	"binproxy/emu/config"
+	"binproxy/emu/emulator"
 	"binproxy/emu/identity"
 	"binproxy/emu/resolve"
 	"binproxy/emu/signals"
@@ -43,9 +43,8 @@ type Config struct {
 	Root    string // the directory to run it in as its root; "" for our own
 	Dir     string // its working directory, within Root; "" for ours, or / of Root
 
-	Guest    func(*arch.ABI) bool                     // which programs go to an emulator
-	Emulator func(*arch.ABI) (config.Emulator, error) // which emulator
-	Options  []string                                 // the emulator's further options
+	Guest    func(*arch.ABI) bool                       // which programs go to an emulator
+	Emulator func(*arch.ABI) (emulator.Emulator, error) // which one
 	// what stands behind a path to binproxy; nil for nothing
 	Behind func(path string) string
 
@@ -70,7 +69,7 @@ type supervisor struct {
 
 	tasks     map[int]*task
 	early     map[int]bool // tracees that were gone before their parent's stop told of them
-	emulators map[*arch.ABI]*emulator
+	emulators map[*arch.ABI]*opened
 	broken    map[*arch.ABI]error
 
 	spoof *spoof.Spoof // nil where the identity is the kernel's own
@@ -103,7 +102,7 @@ func Run(c Config) (unix.WaitStatus, error) {
 	s := &supervisor{
 		config: c, resolver: resolve.Resolver{Guest: c.Guest},
 		notify: -1,
-		tasks:  map[int]*task{}, early: map[int]bool{}, emulators: map[*arch.ABI]*emulator{}, broken: map[*arch.ABI]error{},
+		tasks:  map[int]*task{}, early: map[int]bool{}, emulators: map[*arch.ABI]*opened{}, broken: map[*arch.ABI]error{},
 	}
 	var b [8]byte
 	if _, err := unix.Getrandom(b[:], 0); err != nil {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path"
 	"slices"
 	"strings"
@@ -13,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"binproxy/emu/elfinfo"
+	"binproxy/emu/emulator"
 	"binproxy/emu/probe"
-	"binproxy/emu/resolve"
 	"binproxy/emu/route"
 	"binproxy/emu/supervise"
 )
@@ -26,7 +25,7 @@ var rows = [...]row{
 		// starts, finds no loader, and ends with 255.
 		name: "loader",
 		suspects: func(d supervise.Death) bool {
-			return d.Status.Exited() && d.Status.ExitStatus() == 255 && !slices.ContainsFunc(d.Env, isPrefix) && missingLoader(d) != ""
+			return d.Status.Exited() && d.Status.ExitStatus() == 255 && !slices.ContainsFunc(d.Env, namesRoot) && missingLoader(d) != ""
 		},
 		says: func(d supervise.Death) string {
 			return fmt.Sprintf("%s seems to lack its loader, %s, here: run it in a root of its architecture (--root DIR; `binproxy bootstrap` makes one), "+
@@ -42,7 +41,7 @@ var rows = [...]row{
 		},
 		says: func(d supervise.Death) string {
 			return fmt.Sprintf("%s died of a segmentation fault in %s: several versions of QEMU place the heap of such programs (ldconfig of libc-bin above all) "+
-				"wrongly on new kernels; take another version, newer first: --emulator FILE, or a bundle made with it", d.Path, emulator(d))
+				"wrongly on new kernels; take another version, newer first: --emulator FILE, or a bundle made with it", d.Path, named(d))
 		},
 	},
 	{
@@ -55,7 +54,7 @@ var rows = [...]row{
 		confirms: func(d supervise.Death) bool { return strings.Contains(trial(d), "Unable to reserve 0x") },
 		says: func(d supervise.Death) string {
 			return fmt.Sprintf("%s cannot start %s: it has to reserve 4 GiB of address space for a 32-bit guest, and may not; raise the limit "+
-				"(ulimit -v unlimited), or vm.overcommit_memory=0 and vm.mmap_min_addr=65536 at most", emulator(d), d.Path)
+				"(ulimit -v unlimited), or vm.overcommit_memory=0 and vm.mmap_min_addr=65536 at most", named(d), d.Path)
 		},
 	},
 	{
@@ -67,7 +66,7 @@ var rows = [...]row{
 		},
 		says: func(d supervise.Death) string {
 			return fmt.Sprintf("%s, a Go program, died of signal %d: Go interrupts its own threads by signals, which %s does not always stand; "+
-				"set GODEBUG=asyncpreemptoff=1 for it", d.Path, d.Status.Signal(), emulator(d))
+				"set GODEBUG=asyncpreemptoff=1 for it", d.Path, d.Status.Signal(), named(d))
 		},
 	},
 	{
@@ -87,10 +86,10 @@ var rows = [...]row{
 
 func base(d supervise.Death) string { return path.Base(d.Path) }
 
-// emulator names the emulator, with its version.
-func emulator(d supervise.Death) string {
+// named names the emulator, with its version.
+func named(d supervise.Death) string {
 	name := path.Base(d.Emulator.Path)
-	if v := probe.Version(d.Emulator); v != "" {
+	if v := d.Emulator.Version(); v != "" {
 		name += " " + v
 	}
 	return name
@@ -107,7 +106,10 @@ func staticPIE(file string) bool {
 	return err == nil && info.Type == elfinfo.TypeDyn && info.Static()
 }
 
-func isPrefix(entry string) bool { return strings.HasPrefix(entry, "QEMU_LD_PREFIX=") }
+func namesRoot(entry string) bool {
+	name, _, _ := strings.Cut(entry, "=")
+	return emulator.NamesRoot(name)
+}
 
 // missingLoader is the loader of a dynamic program for which there is none, neither at its path
 // nor in a directory above the program, which may have been the root of whoever ran it.
@@ -157,18 +159,15 @@ func memoryIsLimited() bool {
 	return setting("overcommit_memory") == "2" || len(lowest) > len("65536") || len(lowest) == len("65536") && lowest > "65536"
 }
 
-// trial runs the smallest program in the emulator, and gives what that says.
+// trial is what the emulator says when it is to run the smallest program.
 func trial(d supervise.Death) string {
 	program, err := route.InMemory(d.ABI)
 	if err != nil {
 		return ""
 	}
 	defer program.Close()
-	argv := resolve.Plan{File: resolve.File{Path: "/proc/self/fd/3"}, ABI: d.ABI, Prefix: []string{"tiny"}}.EmulatorArgv(d.Emulator)
-	cmd := exec.Command(resolve.Program(d.Emulator), argv[1:]...)
-	cmd.ExtraFiles = []*os.File{program}
-	out, _ := cmd.CombinedOutput()
-	return string(out)
+	said, _, _ := probe.Trial(d.Emulator, program)
+	return said
 }
 
 // fchmodat2 is the errno of a call of fchmodat2 on no file: EBADF or the like where it is known,

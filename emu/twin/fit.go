@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"binproxy/emu/arch"
+	"binproxy/emu/emulator"
 )
 
 // Call is an exec that a twin is to answer.
@@ -81,7 +82,7 @@ func (v *Verdict) environment(c Call, e *Edit) string {
 			if !builtIn(value) {
 				return entry + ": a locale's data may be of another version"
 			}
-		case name == "QEMU_LD_PREFIX" || name == "GCONV_PATH":
+		case emulator.NamesRoot(name) || name == "GCONV_PATH":
 			return name + " is set"
 		case isOneOf(name, v.Rule.without) || name == v.Rule.config.variable && value != v.config(c):
 			return name + " is set"

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+
+	"binproxy/emu/emulator"
 )
 
 // A twin's loader obeys variables that are meant for the guest's: LD_LIBRARY_PATH, LD_PRELOAD,
@@ -18,12 +20,12 @@ const UnhideName = "lib/unhide.so"
 // loader obeys.
 func Hidden(entry string) (first byte, ok bool) {
 	switch {
-	case len(entry) > 3 && entry[:3] == "LD_":
+	case !emulator.ForLoader(entry):
+		return 0, false
+	case entry[0] == 'L':
 		return 1, true
-	case len(entry) > 15 && entry[:15] == "GLIBC_TUNABLES=":
-		return 2, true
 	}
-	return 0, false
+	return 2, true
 }
 
 // The initialisers: for each string of the environment, their third argument: 1 becomes L, 2

@@ -30,7 +30,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"binproxy/emu/arch"
-	"binproxy/emu/bundle"
+	"binproxy/emu/binfmt"
 	"binproxy/emu/exit"
 )
 
@@ -263,32 +263,17 @@ func (o *Options) setBinds(j *job) error {
 	return nil
 }
 
-// setArch finds the emulator for a foreign ABI. It runs inside, on its own: so it has to be
-// static.
+// setArch finds the emulator for a foreign ABI, for an entry of the guest kernel's binfmt_misc.
 func (o *Options) setArch(j *job) error {
 	if o.Arch == nil || o.Arch == arch.Host() {
 		return nil
 	}
-	j.Arch, j.Emulator = o.Arch.Name, o.Emulator
-	if j.Emulator == "" {
-		var err error
-		if j.Emulator, err = bundle.FindEmulator(o.Arch, bundle.SearchDirs(j.Self)); err != nil {
-			return err
-		}
-	}
-	f, err := os.Open(j.Emulator)
+	path, err := binfmt.Emulator(o.Arch, o.Emulator)
 	if err != nil {
-		return fmt.Errorf("emulator: %w", err)
-	}
-	defer f.Close()
-	info, err := readELF(f)
-	if err != nil || info.ABI() != arch.Host() || !info.Static() {
-		return fmt.Errorf("emulator %s: not a static program for %s, which it has to be to run in a root without its libraries", j.Emulator, arch.Host().Name)
-	}
-	if j.Emulator, err = filepath.Abs(j.Emulator); err != nil {
 		return err
 	}
-	j.Emulator, err = filepath.EvalSymlinks(j.Emulator)
+	j.Arch = o.Arch.Name
+	j.Emulator, err = filepath.EvalSymlinks(path)
 	return err
 }
 

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"syscall"
 
-	"binproxy/emu/arch"
 	"binproxy/emu/config"
 	"binproxy/emu/elfinfo"
 	"binproxy/emu/resolve"
@@ -26,10 +25,7 @@ const maxName = 255 - 2*len(asidePrefix)
 // Resolver tells guests from natives for a bundle: a guest is what the host's kernel cannot load,
 // or what the bundle has an emulator for.
 func Resolver(cfg config.Config) resolve.Resolver {
-	host := arch.Host()
-	return resolve.Resolver{Guest: func(abi *arch.ABI) bool {
-		return !abi.Native(host) || abi != host && cfg.Names(abi)
-	}}
+	return resolve.Resolver{Guest: cfg.Guest}
 }
 
 // finding is what a name in a directory turned out to be.

@@ -19,6 +19,7 @@ import (
 
 	"binproxy/emu/arch"
 	"binproxy/emu/config"
+	"binproxy/emu/emulator"
 	"binproxy/emu/identity"
 	"binproxy/emu/resolve"
 	"binproxy/shim/farm"
@@ -33,7 +34,7 @@ func TestCases(t *testing.T) {
 	require.NoError(t, err)
 	bundle := newBundle(t, filepath.Join(dir, "b"), config.Config{
 		Identity: identity.Identity{Release: "4.4.0"},
-		Emulators: []config.Emulator{
+		Emulators: []emulator.Emulator{
 			{QEMU: "aarch64", Path: "qemu-aarch64"},
 			{QEMU: "arm", Path: "qemu-arm", Loader: "lib/ld.so"},
 		},
@@ -142,10 +143,10 @@ func header(abi *arch.ABI) []byte {
 func TestEveryABI(t *testing.T) {
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	require.NoError(t, err)
-	var emulators []config.Emulator
+	var emulators []emulator.Emulator
 	for _, abi := range arch.All() {
-		if abi.QEMU != "" && !slices.ContainsFunc(emulators, func(e config.Emulator) bool { return e.QEMU == abi.QEMU }) {
-			emulators = append(emulators, config.Emulator{QEMU: abi.QEMU, Path: "qemu-" + abi.QEMU})
+		if abi.QEMU != "" && !slices.ContainsFunc(emulators, func(e emulator.Emulator) bool { return e.QEMU == abi.QEMU }) {
+			emulators = append(emulators, emulator.Emulator{QEMU: abi.QEMU, Path: "qemu-" + abi.QEMU})
 		}
 	}
 	bundle := newBundle(t, filepath.Join(dir, "b"), config.Config{Emulators: emulators})
@@ -161,12 +162,16 @@ func TestEveryABI(t *testing.T) {
 	}
 }
 
+// forLoaders are variables that a dynamic emulator is to hand over, but for the one that it would
+// split.
+var forLoaders = []string{"LD_UNKNOWN=1", "LD_SPLIT=a,b", "OLD_LD_=1", "GLIBC_TUNABLES=glibc.malloc.check=0"}
+
 // byHook has the driver call execve under the hook. The emulators and the native program all print
 // their argv.
 func byHook(t *testing.T, bundle config.Config, driver, path string, argv []string) string {
 	t.Helper()
 	cmd := exec.Command(driver, append([]string{"execve", path}, argv...)...)
-	cmd.Env = append(os.Environ(), "LD_PRELOAD="+entry(bundle, preload.ExecHook))
+	cmd.Env = append(append(os.Environ(), "LD_PRELOAD="+entry(bundle, preload.ExecHook)), forLoaders...)
 	return firstLine(cmd)
 }
 
@@ -186,8 +191,8 @@ func byResolve(t *testing.T, bundle config.Config, path string, argv []string) s
 	if !plan.Native() {
 		e, err := bundle.Emulator(plan.ABI)
 		require.NoError(t, err)
-		options, _ := proxy.Options(bundle.Identity, e.Loader != "", []string{"LD_PRELOAD=" + entry(bundle, preload.ExecHook)})
-		program, prefix = resolve.Program(e), plan.EmulatorArgv(e, options...)
+		program = e.Program()
+		prefix, _ = proxy.Emulated(e, plan, bundle.Identity.Release, append([]string{"LD_PRELOAD=" + entry(bundle, preload.ExecHook)}, forLoaders...))
 	}
 	return firstLine(&exec.Cmd{Path: program, Args: append(prefix, argv[1:]...)})
 }

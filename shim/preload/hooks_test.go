@@ -14,6 +14,7 @@ import (
 
 	"binproxy/emu/arch"
 	"binproxy/emu/config"
+	"binproxy/emu/emulator"
 	"binproxy/emu/identity"
 	"binproxy/shim/preload"
 	"binproxy/test/lib/cross"
@@ -35,7 +36,7 @@ type world struct {
 // shows how it was called.
 func native(t *testing.T, compiler string) world {
 	dir := filepath.Join(t.TempDir(), "b")
-	bundle := newBundle(t, dir, config.Config{Emulators: []config.Emulator{{QEMU: "aarch64", Path: "qemu-aarch64"}}})
+	bundle := newBundle(t, dir, config.Config{Emulators: []emulator.Emulator{{QEMU: "aarch64", Path: "qemu-aarch64"}}})
 	show := filepath.Join(dir, "show")
 	require.NoError(t, os.WriteFile(show, header(arch.Get("aarch64")), 0o755))
 	return world{bundle: bundle, driver: compile(t, compiler, "driver.c"), show: show, bare: true, glibc: compiler == "gcc",
@@ -44,9 +45,9 @@ func native(t *testing.T, compiler string) world {
 
 // guest is a guest's ABI under its real emulator and glibc.
 func guest(t *testing.T, abi *arch.ABI) world {
-	driver, emulator := compileFor(t, abi, "driver.c"), need.Emulator(t, abi.QEMU)
-	bundle := newBundle(t, filepath.Join(t.TempDir(), "b"), config.Config{Emulators: []config.Emulator{{QEMU: abi.QEMU, Path: emulator}}})
-	return world{bundle: bundle, driver: driver, show: compileFor(t, abi, "show.c", cross.SelfContained(t, abi)...), run: []string{emulator, "-L", cross.Libc(t, abi)}, glibc: true,
+	driver, qemu := compileFor(t, abi, "driver.c"), need.Emulator(t, abi.QEMU)
+	bundle := newBundle(t, filepath.Join(t.TempDir(), "b"), config.Config{Emulators: []emulator.Emulator{{QEMU: abi.QEMU, Path: qemu}}})
+	return world{bundle: bundle, driver: driver, show: compileFor(t, abi, "show.c", cross.SelfContained(t, abi)...), run: []string{qemu, "-L", cross.Libc(t, abi)}, glibc: true,
 		env: []string{"LD_PRELOAD=" + preload.Entry(bundle.Dir, abi, preload.ExecHook)}}
 }
 

@@ -6,8 +6,8 @@ package proxy
 import (
 	"fmt"
 	"os"
-	"strings"
 
+	"binproxy/emu/emulator"
 	"binproxy/emu/exit"
 	"binproxy/emu/identity"
 	"binproxy/emu/resolve"
@@ -33,13 +33,12 @@ func Exec(c farm.Call, path string, argv, env []string) error {
 	}
 	program, prefix := plan.File.Path, plan.Prefix
 	if !plan.Native() {
-		emulator, err := c.Config.Emulator(plan.ABI)
+		e, err := c.Config.Emulator(plan.ABI)
 		if err != nil {
 			return exit.Errorf(exit.CannotRun, "%s: %w", path, err)
 		}
-		var options []string
-		options, env = Options(c.Config.Identity, emulator.Loader != "", env)
-		program, prefix = resolve.Program(emulator), plan.EmulatorArgv(emulator, options...)
+		program = e.Program()
+		prefix, env = Emulated(e, plan, identity.Spoofed(c.Config.Identity, os.Getenv).Release, env)
 	}
 	full := append(prefix, argv[min(1, len(argv)):]...)
 	Debug("exec %s %q", program, full)
@@ -50,25 +49,12 @@ func Exec(c farm.Call, path string, argv, env []string) error {
 // load, or what the bundle has an emulator for.
 func Resolver(c farm.Call) resolve.Resolver { return farm.Resolver(c.Config) }
 
-// Options are the emulator's options for the release that the guest is to see, and the environment
-// to give the emulator. A dynamic emulator would obey the guest's LD_ variables itself: they go to
-// the guest alone; but for values with a comma, which QEMU's -E would split.
-func Options(configured identity.Identity, dynamic bool, env []string) (options, rest []string) {
-	release := identity.Spoofed(configured, os.Getenv).Release
-	if release != "" {
-		options = append(options, "-r", release)
-	}
-	if !dynamic {
-		return options, env
-	}
-	for _, entry := range env {
-		if (strings.HasPrefix(entry, "LD_") || strings.HasPrefix(entry, "GLIBC_TUNABLES=")) && !strings.Contains(entry, ",") {
-			options = append(options, "-E", entry)
-		} else {
-			rest = append(rest, entry)
-		}
-	}
-	return options, rest
+// Emulated is the emulator's argument vector for the plan, up to the caller's argv[1], and what of
+// the environment is its own.
+func Emulated(e emulator.Emulator, plan resolve.Plan, release string, env []string) (argv, rest []string) {
+	c := emulator.Call[string]{Argv0: plan.Prefix[0], Release: release, File: plan.File.Path}
+	c.Variables, rest = e.Part(env)
+	return append(e.Argv(c), plan.Prefix[1:]...), rest
 }
 
 func failed(path string, err error) error {

@@ -12,8 +12,8 @@ import (
 	"syscall"
 
 	"binproxy/emu/arch"
-	"binproxy/emu/config"
 	"binproxy/emu/elfinfo"
+	"binproxy/emu/emulator"
 	"binproxy/emu/exit"
 	"binproxy/emu/identity"
 	"binproxy/emu/sys"
@@ -122,7 +122,7 @@ func machine(c farm.Call) string {
 	return ""
 }
 
-func emulated(e config.Emulator) string {
+func emulated(e emulator.Emulator) string {
 	for _, abi := range arch.All() {
 		if abi.QEMU == e.QEMU {
 			return abi.Machine

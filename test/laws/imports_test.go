@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"go/ast"
+	"go/token"
 	"io"
 	"maps"
 	"os/exec"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -88,15 +90,16 @@ var importLaws = []law{
 	{"emu/arch", notOnly(), "the lowest room"},
 	{"emu/elfinfo", notOnly("emu/arch"), "arch < elfinfo"},
 	{"emu/identity", notOnly("emu/sys"), "what each field is, and nothing of bundles"},
-	{"emu/config", notOnly("emu/arch", "emu/identity"), "arch, identity < config"},
-	{"emu/resolve", notOnly("emu/arch", "emu/elfinfo", "emu/config"), "a pure function: elfinfo, config < resolve < supervise"},
-	{"emu/twin", notOnly("emu/arch", "emu/elfinfo", "emu/sys"), "what a file is, and nothing of how it is executed: twin < supervise"},
+	{"emu/emulator", notOnly("emu/arch", "emu/elfinfo"), "elfinfo < emulator < config, twin, stack: every exec pays for it"},
+	{"emu/config", notOnly("emu/arch", "emu/identity", "emu/emulator"), "identity, emulator < config"},
+	{"emu/resolve", notOnly("emu/arch", "emu/elfinfo"), "a pure function, which knows of no emulator: elfinfo < resolve < supervise"},
+	{"emu/twin", notOnly("emu/arch", "emu/elfinfo", "emu/emulator", "emu/sys"), "what a file is, and nothing of how it is executed: twin < supervise"},
 	{"emu/seccomp", notOnly("emu/arch"), "a pure function: seccomp < supervise"},
 	{"emu/command", notOnly("emu/exit", "emu/sys"), "what every route ends with: command < userns, launch"},
 	{"emu/signals", notOnly("emu/sys"), "signals, and nothing of who they are for: signals < userns, supervise"},
 	{"emu/userns", notOnly("emu/arch", "emu/binfmt", "emu/command", "emu/exit", "emu/signals", "emu/sys"), "userns < container, bootstrap, launch"},
 	{"emu/apt", notOnly("emu/sys"), "packages, and nothing of what they are for"},
-	{"emu/supervise/stack", notOnly("emu/resolve", "emu/config", "emu/twin"), "a pure function: stack < supervise"},
+	{"emu/supervise/stack", notOnly("emu/emulator", "emu/resolve", "emu/twin"), "a pure function: stack < supervise"},
 	{"emu/supervise/tracee", notOnly("emu/seccomp", "emu/sys"), "one stopped thread: tracee < spoof, supervise"},
 	{"emu/supervise/sight", notOnly("emu/resolve", "emu/sys"), "files as a tracee sees them, and no tracee: sight < spoof, supervise"},
 	{"emu/supervise/spoof", notOnly("emu/identity", "emu/seccomp", "emu/sys", "emu/supervise/sight", "emu/supervise/tracee"),
@@ -176,6 +179,55 @@ func TestOneRoomKnowsPtrace(t *testing.T) {
 			}
 			return true
 		})
+	}
+}
+
+// Of the program only emu/emulator has the words of QEMU's dialect, the names of its files and
+// variables, and which variables a loader obeys. Prose may have them, the hook in C has to.
+func TestOneRoomKnowsTheEmulator(t *testing.T) {
+	const house = "emu/emulator"
+	dialect := map[string]bool{"-L": true, "-U": true, "qemu-": true}
+	elsewhere := map[string]bool{
+		"emu/binfmt/entry.go qemu-": true, // an entry's name, as Debian has it
+		"emu/twin/version.go -r":    true, // a revision in a version of Alpine's
+	}
+	texts := func(f file, each func(text string)) {
+		ast.Inspect(f.syntax, func(n ast.Node) bool {
+			if literal, ok := n.(*ast.BasicLit); ok && literal.Kind == token.STRING {
+				text, err := strconv.Unquote(literal.Value)
+				require.NoError(t, err)
+				each(text)
+			}
+			return true
+		})
+	}
+	files := slices.DeleteFunc(goFiles(t), func(f file) bool {
+		return strings.HasSuffix(f.name, "_test.go") || within(f.name, "test") || within(f.name, "scripts")
+	})
+	for _, f := range files {
+		if f.name == house+"/dialect.go" || f.name == house+"/variables.go" {
+			texts(f, func(text string) { dialect[text] = true })
+		}
+	}
+	require.Subset(t, slices.Collect(maps.Keys(dialect)), []string{"-0", "-r", "-E", "--version", "qemu-*-static", "QEMU_LD_PREFIX", "LD_", "GLIBC_TUNABLES="})
+	for _, common := range []string{"", "*", ",", "=", "path", "strings", "binproxy/emu/arch"} {
+		delete(dialect, common)
+	}
+	found := map[string]bool{}
+	for _, f := range files {
+		if within(path.Dir(f.name), house) {
+			continue
+		}
+		texts(f, func(text string) {
+			known := dialect[text] && text != "--version" || strings.HasPrefix(text, "qemu-") && strings.HasSuffix(text, "-static") ||
+				strings.TrimSuffix(text, "=") == "QEMU_LD_PREFIX"
+			where := f.name + " " + text
+			assert.False(t, known && !elsewhere[where], "%s: %q is for %s", f.name, text, house)
+			found[where] = true
+		})
+	}
+	for where := range elsewhere {
+		assert.True(t, found[where], "%s is no exception any more", where)
 	}
 }
 

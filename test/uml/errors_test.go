@@ -53,7 +53,7 @@ func TestChecks(t *testing.T) {
 		{[]string{"--upper", c.dir + "/none"}, "--upper .*/none: no such file"},
 		{[]string{"--rw", "--upper", c.dir}, "--upper keeps the layer of an overlay"},
 		{[]string{"--rw", "--ro"}, "only one of --ro, --overlay and --rw"},
-		{[]string{"--arch", "arm64", "--emulator", "/bin/true"}, "emulator /bin/true: not a static program"},
+		{[]string{"--arch", "arm64", "--emulator", "/bin/true"}, "emulator /bin/true is dynamically linked"},
 		{[]string{"--net=token"}, `"token" is neither vector nor slirp`},
 		{[]string{"--arch", "arm64", "--emulator", c.dir + "/none"}, "emulator: open .*/none: no such file"},
 		{[]string{"--arch", "vax"}, "vax"},

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
-	"binproxy/emu/config"
+	"binproxy/emu/emulator"
 	"binproxy/emu/resolve"
 )
 
@@ -26,43 +26,43 @@ func written(t *testing.T, m *image, sp uint64, old Stack, l Lists) (argv, envp 
 }
 
 func TestForEmulator(t *testing.T) {
-	static := config.Emulator{Path: "/qemu"}
-	dynamic := config.Emulator{Path: "/qemu", Loader: "/lib/ld.so"}
+	static := emulator.Emulator{Path: "/qemu"}
+	dynamic := emulator.Emulator{Path: "/qemu", Loader: "/lib/ld.so"}
 	file := resolve.File{Path: "/bin/x"}
 	script := resolve.Plan{File: file, Prefix: []string{"/bin/x", "-e", "script"}, Script: true}
-	environment := []string{"A=1", "LD_PRELOAD=p", "GLIBC_TUNABLES=t", "OLD_LD_=1", "LD_DEBUG=d"}
+	environment := []string{"A=1", "LD_PRELOAD=p", "GLIBC_TUNABLES=t", "OLD_LD_=1", "LD_DEBUG=d,e"}
 	loader := []string{"/lib/ld.so", "--library-path", "/lib", "--argv0", "/qemu", "/qemu", "-0"}
 	for name, c := range map[string]struct {
 		plan       resolve.Plan
-		emulator   config.Emulator
-		options    []string
+		emulator   emulator.Emulator
+		release    string
 		argv       []string
 		want, left []string
 	}{
-		"program": {resolve.Plan{File: file, Prefix: []string{""}}, static, nil, []string{"zero", "a", "b"},
+		"program": {resolve.Plan{File: file, Prefix: []string{""}}, static, "", []string{"zero", "a", "b"},
 			[]string{"/qemu", "-0", "zero", "/bin/x", "a", "b"}, environment},
-		"options": {resolve.Plan{File: file, Prefix: []string{""}}, static, []string{"-r", "4.15"}, []string{"zero"},
+		"release": {resolve.Plan{File: file, Prefix: []string{""}}, static, "4.15", []string{"zero"},
 			[]string{"/qemu", "-0", "zero", "-r", "4.15", "/bin/x"}, environment},
-		"no arguments": {resolve.Plan{File: file, Prefix: []string{""}}, static, nil, nil,
+		"no arguments": {resolve.Plan{File: file, Prefix: []string{""}}, static, "", nil,
 			[]string{"/qemu", "-0", "", "/bin/x"}, environment},
-		"script": {script, static, nil, []string{"zero", "a"},
+		"script": {script, static, "", []string{"zero", "a"},
 			[]string{"/qemu", "-0", "/bin/x", "/bin/x", "-e", "script", "a"}, environment},
-		"dynamic": {resolve.Plan{File: file, Prefix: []string{""}}, dynamic, []string{"-r", "4.15"}, []string{"zero", "a"},
-			append(loader[:7:7], "zero", "-E", "LD_PRELOAD=p", "-E", "GLIBC_TUNABLES=t", "-E", "LD_DEBUG=d",
-				"-r", "4.15", "/bin/x", "a"), []string{"A=1", "OLD_LD_=1"}},
+		"dynamic": {resolve.Plan{File: file, Prefix: []string{""}}, dynamic, "4.15", []string{"zero", "a"},
+			append(loader[:7:7], "zero", "-r", "4.15", "-E", "LD_PRELOAD=p", "-E", "GLIBC_TUNABLES=t", "/bin/x", "a"),
+			[]string{"A=1", "OLD_LD_=1", "LD_DEBUG=d,e"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m, sp := newImage(c.argv, environment, []uint64{0, 0})
 			old, err := Read(sp, m)
 			require.NoError(t, err)
-			l, err := old.ForEmulator(c.plan, c.emulator, c.options, m)
+			l, err := old.ForEmulator(c.plan, c.emulator, c.release, m)
 			require.NoError(t, err)
 			argv, envp := written(t, m, sp, old, l)
 			require.Equal(t, c.want, argv)
 			require.Equal(t, c.left, envp)
 		})
 	}
-	_, err := Stack{Envp: []uint64{1}}.ForEmulator(script, dynamic, nil, &image{})
+	_, err := Stack{Envp: []uint64{1}}.ForEmulator(script, dynamic, "", &image{})
 	require.ErrorIs(t, err, unix.EFAULT)
 }
 

@@ -12,13 +12,18 @@ import (
 // that the twin needs. What its loader is not to see is hidden by a mark.
 func (s Stack) ForTwin(plan resolve.Plan, m Memory) (Lists, error) {
 	prefix, zero, first := plan.TwinArgv()
-	l := Lists{Argv: s.behind(plan, prefix, zero)}
-	first -= len(plan.Prefix) - 1
-	for i, text := range plan.Twin.Replace {
-		l.Argv[first+i] = Argument{Text: text}
+	var l Lists
+	for _, word := range prefix {
+		l.Argv = append(l.Argv, text(word))
 	}
-	for _, text := range plan.Twin.Last {
-		l.Argv = append(l.Argv, Argument{Text: text})
+	l.Argv[zero] = s.argv0(plan)
+	l.Argv = append(l.Argv, s.arguments()...)
+	first -= len(plan.Prefix) - 1
+	for i, word := range plan.Twin.Replace {
+		l.Argv[first+i] = text(word)
+	}
+	for _, word := range plan.Twin.Last {
+		l.Argv = append(l.Argv, text(word))
 	}
 	return l, s.twinEnvironment(&l, plan.Twin, m)
 }
