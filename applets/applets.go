@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"binproxy/applets/applet"
 	"binproxy/applets/binfmt"
@@ -27,10 +28,12 @@ import (
 	"binproxy/applets/twin"
 	"binproxy/applets/uml"
 	"binproxy/applets/version"
+	"binproxy/emu/arch"
 	"binproxy/emu/config"
 	"binproxy/emu/exit"
 	"binproxy/emu/probe"
 	"binproxy/emu/supervise"
+	"binproxy/emu/sys"
 )
 
 // Table is every applet, sorted by name. The command line is read by it; `binproxy help`, the man
@@ -67,7 +70,7 @@ func Main(argv []string) error {
 	if a, ok := Find(filepath.Base(argv[0])); ok {
 		return start(a, argv[1:])
 	}
-	if name := filepath.Base(argv[0]); !strings.HasPrefix(name, config.Binary) {
+	if name := filepath.Base(argv[0]); !strings.HasPrefix(name, config.Binary) && !renamed() {
 		return unknown(name, "")
 	}
 	if len(argv) == 1 {
@@ -84,6 +87,21 @@ func Main(argv []string) error {
 		return start(a, argv[2:])
 	}
 	return unknown(config.Binary, argv[1])
+}
+
+// renamed reports whether what was started is binproxy's own file, though under another name: a
+// copy. A link, hard or symbolic, is none: it may stand for a command.
+func renamed() bool {
+	started, err := os.Lstat(sys.Execfn())
+	if err != nil || !started.Mode().IsRegular() {
+		return false
+	}
+	self, err := os.Stat("/proc/self/exe")
+	if err != nil || !os.SameFile(started, self) {
+		return false // a script, which named a link as its interpreter
+	}
+	stat, ok := started.Sys().(*syscall.Stat_t)
+	return ok && stat.Nlink == 1
 }
 
 // Find looks an applet up by name.
@@ -134,5 +152,19 @@ func unknown(caller, name string) error {
 	if caller != config.Binary && caller != "help" {
 		return exit.Errorf(exit.NotFound, "called as %s, which is neither an applet nor a link that stands for a guest command; see binproxy help, binproxy status", caller)
 	}
+	if meant := nearest(name); meant != "" {
+		return exit.Errorf(exit.NotFound, "%s: no such applet; did you mean '%s'? See binproxy help", name, meant)
+	}
 	return exit.Errorf(exit.NotFound, "%s: no such applet; see binproxy help", name)
+}
+
+// nearest is the applet that a name with a third of its letters wrong may mean, "" for none.
+func nearest(name string) (meant string) {
+	least := (len(name)+2)/3 + 1
+	for _, a := range Table {
+		if d := arch.Distance(name, a.Name); d < least {
+			meant, least = a.Name, d
+		}
+	}
+	return meant
 }

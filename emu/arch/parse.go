@@ -76,7 +76,7 @@ func nearest(want string) []string {
 		a := &table[i]
 		r := row{name: a.Name, distance: 1 << 30}
 		for _, n := range a.Names() {
-			if d := distance(want, n); d < r.distance {
+			if d := Distance(want, n); d < r.distance {
 				r = row{n, d}
 			}
 		}
@@ -90,8 +90,8 @@ func nearest(want string) []string {
 	return names
 }
 
-// distance is the Levenshtein distance of a and b, by bytes.
-func distance(a, b string) int {
+// Distance is the Levenshtein distance of two names, by bytes.
+func Distance(a, b string) int {
 	prev := make([]int, len(b)+1)
 	for j := range prev {
 		prev[j] = j
