@@ -73,12 +73,30 @@ func (f Flags) Identity(i *identity.Identity) {
 // Names adds a flag for a list with commas that may be given several times: what each adds is
 // joined.
 func (f Flags) Names(name, usage string) *string {
-	var all string
+	all := new(string)
+	f.names(all, name, usage)
+	return all
+}
+
+func (f Flags) names(all *string, name, usage string) {
 	f.Func(name, usage, func(s string) error {
-		all = strings.TrimPrefix(all+","+s, ",")
+		*all = strings.TrimPrefix(*all+","+s, ",")
 		return nil
 	})
-	return &all
+}
+
+// Archs adds a flag for architectures, a list as Names has it, and --platform, which means the
+// same.
+func (f Flags) Archs(name, usage string) *string {
+	all := f.Names(name, usage)
+	f.names(all, "platform", "`PLATFORM[,PLATFORM...]` the same as --"+name)
+	return all
+}
+
+// Arch adds --arch, for one architecture, and --platform, which means the same.
+func (f Flags) Arch(name *string, usage string) {
+	f.StringVar(name, "arch", "", usage)
+	f.StringVar(name, "platform", "", "`PLATFORM` the same as --arch")
 }
 
 // List is a flag that may be given several times.

@@ -152,7 +152,7 @@ func namespaceFlags(f applet.Flags) applet.Run {
 	var n namespace
 	f.BoolVar(&n.asked, "userns", false, "run COMMAND in a user namespace with entries of its own; nothing outside is changed and no privilege is needed (Linux 6.7 and later)")
 	f.BoolVar(&n.root, "root", false, "COMMAND is root in there, with your subordinate ids (/etc/subuid)")
-	n.archs = f.Names("arch", "`ARCH[,ARCH...]` entries for these only; otherwise for all that there is an emulator for")
+	n.archs = f.Archs("arch", "`ARCH[,ARCH...]` entries for these only; otherwise for all that there is an emulator for")
 	f.Var(&n.emulators, "emulator", emulatorUsage)
 	return n.run
 }

@@ -48,7 +48,7 @@ type options struct {
 
 func flags(f applet.Flags) applet.Run {
 	var o options
-	f.StringVar(&o.abi, "arch", "", "`ARCH` arm64, armhf, linux/riscv64 ...")
+	f.Arch(&o.abi, "`ARCH` arm64, armhf, linux/riscv64 ... (default: what TARGETPLATFORM says, else DOCKER_DEFAULT_PLATFORM)")
 	f.StringVar(&o.From, "from", "debootstrap", "`BACKEND` what makes the root")
 	f.StringVar(&o.Suite, "suite", "", "`S` the release: bookworm, 42 ... (Debian's default: stable)")
 	f.StringVar(&o.Mirror, "mirror", "", "`URL` where the packages are; dnf, zypper and apk have no default")
@@ -70,11 +70,11 @@ func run(operands []string, o options) (err error) {
 	if o.remove {
 		return bootstrap.Remove(o.Dir)
 	}
-	if o.abi == "" {
-		return exit.Errorf(exit.Failed, "bootstrap: --arch is missing, as in --arch arm64; see binproxy help bootstrap")
+	if o.ABI, err = applet.Guest(o.abi, arch.Parse); err != nil {
+		return exit.Errorf(exit.Failed, "bootstrap: %w", err)
 	}
-	if o.ABI, err = arch.Parse(o.abi); err != nil {
-		return err
+	if o.ABI == nil {
+		return exit.Errorf(exit.Failed, "bootstrap: --arch is missing, as in --arch arm64; see binproxy help bootstrap")
 	}
 	if err := bootstrap.CheckRoute(o.Route); err != nil {
 		return exit.Errorf(exit.Failed, "bootstrap: %w", err)

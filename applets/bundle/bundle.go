@@ -43,7 +43,7 @@ type options struct {
 
 func flags(f applet.Flags) applet.Run {
 	var o options
-	o.archs = f.Names("arch", "`ARCH[,ARCH...]` guest architectures: linux/arm64, arm/v7, armhf, aarch64, riscv64-linux-gnu ...")
+	o.archs = f.Archs("arch", "`ARCH[,ARCH...]` guest architectures: linux/arm64, arm/v7, armhf, aarch64, riscv64-linux-gnu ... (default: what TARGETPLATFORM says, else DOCKER_DEFAULT_PLATFORM)")
 	f.StringVar(&o.out, "o", "bundle", "`DIR` where to; an earlier bundle there is replaced")
 	f.Var(&o.emulators, "emulator", "`[ARCH=]FILE` take this emulator (ARCH=FILE where several are made, unless it is called qemu-ARCH) instead of searching for qemu-ARCH-static and qemu-ARCH next to binproxy and in PATH")
 	f.Identity(&o.identity)
@@ -54,20 +54,20 @@ func flags(f applet.Flags) applet.Run {
 }
 
 func run(operands []string, asked options) (err error) {
-	if *asked.archs == "" {
+	o := bundle.Options{Identity: asked.identity}
+	if o.ABIs, err = applet.Guest(*asked.archs, arch.ParseList); err != nil {
+		return exit.Errorf(exit.Failed, "bundle: %w", err)
+	}
+	if o.ABIs == nil {
 		return exit.Errorf(exit.Failed, "bundle: --arch is missing, as in --arch arm64; see binproxy help bundle")
 	}
 	if len(operands) > 0 {
 		return exit.Errorf(exit.Failed, "bundle: %q is one word too many; the directory is named with -o", operands[0])
 	}
-	o := bundle.Options{Identity: asked.identity}
 	if asked.proc != "" {
 		if o.Proc, err = identity.ParseProc(asked.proc); err != nil {
 			return err
 		}
-	}
-	if o.ABIs, err = arch.ParseList(*asked.archs); err != nil {
-		return err
 	}
 	if asked.twins || *asked.twinSet != "" {
 		o.Twins = &pack.Options{ABIs: o.ABIs}

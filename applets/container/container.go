@@ -63,7 +63,7 @@ type creation struct {
 
 func createFlags(f applet.Flags) applet.Run {
 	var c creation
-	f.StringVar(&c.abi, "arch", "", "`ARCH` the architecture of the root")
+	f.Arch(&c.abi, "`ARCH` the architecture of the root (default: what TARGETPLATFORM says, else DOCKER_DEFAULT_PLATFORM)")
 	f.StringVar(&c.Location, "location", "", "`DIR` the root")
 	f.StringVar(&c.Name, "name", "", "`N` what to call it (default: the architecture)")
 	f.Var(&c.binds, "bind", "`SRC[:DST]` mount something else of the host in it, too, at DST or the same place")
@@ -77,16 +77,16 @@ func createFlags(f applet.Flags) applet.Run {
 func (asked *creation) run(operands []string) (err error) {
 	o := asked.Options
 	o.Warn = func(format string, args ...any) { fmt.Fprintf(os.Stderr, "binproxy: "+format+"\n", args...) }
-	if len(operands) > 0 || asked.abi == "" || o.Location == "" {
+	if o.ABI, err = applet.Guest(asked.abi, arch.Parse); err != nil {
+		return exit.Errorf(exit.Failed, "container create: %w", err)
+	}
+	if len(operands) > 0 || o.ABI == nil || o.Location == "" {
 		return exit.Errorf(exit.Failed, "container create: it is --arch ARCH --location DIR, and flags; see binproxy help container")
 	}
 	switch o.Route {
 	case "", container.RouteKernel, container.RouteUserns, container.RouteSupervise:
 	default:
 		return exit.Errorf(exit.Failed, "container create: --route is kernel, userns or supervise, not %q", o.Route)
-	}
-	if o.ABI, err = arch.Parse(asked.abi); err != nil {
-		return err
 	}
 	o.Binds = asked.binds
 	if o.Identity, err = told(o.Identity, o.ABI); err != nil {

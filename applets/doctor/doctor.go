@@ -34,7 +34,7 @@ The exit status is 1 if no route is left for one of the architectures.
 }
 
 func flags(f applet.Flags) applet.Run {
-	archs := f.Names("arch", "`ARCH[,ARCH...]` these architectures (default: those of the bundle, else all that an emulator is found for)")
+	archs := f.Archs("arch", "`ARCH[,ARCH...]` these architectures (default: those of the bundle, else all that an emulator is found for)")
 	asJSON := f.Bool("json", false, "print one JSON object instead")
 	return func(operands []string) error { return run(operands, *archs, *asJSON) }
 }

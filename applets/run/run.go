@@ -52,7 +52,7 @@ type flagsOf struct {
 
 func flags(set applet.Flags) applet.Run {
 	f := new(flagsOf)
-	f.archs = set.Names("arch", "`ARCH[,ARCH...]` only these architectures' programs go to an emulator (default: all that the host cannot run)")
+	f.archs = set.Archs("arch", "`ARCH[,ARCH...]` only these architectures' programs go to an emulator (default: all that the host cannot run)")
 	set.StringVar(&f.root, "root", "", "`DIR` run it with DIR as its root: a rootfs of another architecture")
 	set.StringVar(&f.cwd, "cwd", "", "`DIR` run it in this working directory, within the root")
 	set.StringVar(&f.route, "route", cmp.Or(os.Getenv(sh.RouteEnv), "auto"), "`ROUTE` auto, kernel, userns, supervise, preload or farm")

@@ -38,7 +38,7 @@ type packing struct {
 
 func packFlags(f applet.Flags) applet.Run {
 	var p packing
-	p.archs = f.Names("for", "`ARCH[,ARCH...]` the guest architectures, for compilers (default: all that this host has cross compilers for)")
+	p.archs = f.Archs("for", "`ARCH[,ARCH...]` the guest architectures, for compilers (default: all that this host has cross compilers for)")
 	p.sets = f.Names("set", "`SET[,SET...]` the programs of these sets")
 	f.StringVar(&p.root, "root", "", "`DIR` a guest's root directory: leave out what does not match the versions of its programs")
 	f.StringVar(&p.out, "o", twin.DirName, "`DIR` where to; twins that are there already are replaced")

@@ -73,7 +73,9 @@ func runFlags(f applet.Flags) applet.Run {
 	f.Func("mem", "`SIZE` the guest's memory (default: 64M)", func(s string) (err error) { o.Mem, err = mebibytes(s); return })
 	f.Func("bind", "`SRC:DST[:ro]` show a directory or file of the host in the guest", func(s string) error { return add(&o.Binds, s, bind) })
 	f.Func("publish", "`[ADDR:]HOST:GUEST[/udp]` a port of the host (of 127.0.0.1 unless ADDR says otherwise) that leads to one of the guest", func(s string) error { return add(&o.Publish, s, publish) })
-	f.Func("arch", "`ARCH` run ARCH's programs too, by a static emulator", func(s string) (err error) { o.Arch, err = arch.Parse(s); return })
+	guest := func(s string) (err error) { o.Arch, err = arch.Parse(s); return }
+	f.Func("arch", "`ARCH` run ARCH's programs too, by a static emulator", guest)
+	f.Func("platform", "`PLATFORM` the same as --arch", guest)
 	return func(command []string) error {
 		o.Command = command
 		return uml.Run(o)

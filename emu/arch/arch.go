@@ -42,11 +42,11 @@ const (
 )
 
 var table = []ABI{
-	{Name: "aarch64", QEMU: "aarch64", GOARCH: "arm64", Machine: "aarch64", EMachine: 183, Class: 64, Debian: "arm64", GNU: "aarch64-linux-gnu", Platforms: []string{"arm64", "arm64/v8"}, Also: []string{"armv8", "armv8l"}},
+	{Name: "aarch64", QEMU: "aarch64", GOARCH: "arm64", Machine: "aarch64", EMachine: 183, Class: 64, Debian: "arm64", GNU: "aarch64-linux-gnu", Platforms: []string{"arm64", "arm64/v8"}, Also: []string{"armv8", "armv8l", "arm64v8"}},
 	{Name: "aarch64_be", QEMU: "aarch64_be", Machine: "aarch64_be", EMachine: 183, Class: 64, Big: true, GNU: "aarch64_be-linux-gnu"},
 	{Name: "alpha", QEMU: "alpha", Machine: "alpha", EMachine: 0x9026, Class: 64, Debian: "alpha", GNU: "alpha-linux-gnu"},
-	{Name: "armhf", QEMU: "arm", GOARCH: "arm", Machine: "armv7l", EMachine: emARM, Class: 32, Flags: armHardABI, FlagsMask: armHardABI, Debian: "armhf", GNU: "arm-linux-gnueabihf", Platforms: []string{"arm/v7", "arm"}, Also: []string{"armv7l", "armv7", "arm"}},
-	{Name: "armel", QEMU: "arm", GOARCH: "arm", Machine: "armv7l", EMachine: emARM, Class: 32, Debian: "armel", GNU: "arm-linux-gnueabi", Platforms: []string{"arm/v6", "arm/v5"}, Also: []string{"armv6l", "armv5tel"}},
+	{Name: "armhf", QEMU: "arm", GOARCH: "arm", Machine: "armv7l", EMachine: emARM, Class: 32, Flags: armHardABI, FlagsMask: armHardABI, Debian: "armhf", GNU: "arm-linux-gnueabihf", Platforms: []string{"arm/v7", "arm"}, Also: []string{"armv7l", "armv7", "arm", "arm32v7"}},
+	{Name: "armel", QEMU: "arm", GOARCH: "arm", Machine: "armv7l", EMachine: emARM, Class: 32, Debian: "armel", GNU: "arm-linux-gnueabi", Platforms: []string{"arm/v6", "arm/v5"}, Also: []string{"armv6l", "armv5tel", "arm32v6", "arm32v5"}},
 	{Name: "armeb", QEMU: "armeb", Machine: "armv7b", EMachine: emARM, Class: 32, Big: true, GNU: "armeb-linux-gnueabi"},
 	{Name: "hppa", QEMU: "hppa", Machine: "parisc", EMachine: 15, Class: 32, Big: true, Debian: "hppa", GNU: "hppa-linux-gnu"},
 	{Name: "i386", QEMU: "i386", GOARCH: "386", Machine: "i686", EMachine: em386, Class: 32, Debian: "i386", GNU: "i386-linux-gnu", Platforms: []string{"386"}, Also: []string{"i486", "i586", "i686", "x86"}},
@@ -69,7 +69,7 @@ var table = []ABI{
 	{Name: "sh4", QEMU: "sh4", Machine: "sh4", EMachine: 42, Class: 32, Debian: "sh4", GNU: "sh4-linux-gnu"},
 	{Name: "sparc64", QEMU: "sparc64", Machine: "sparc64", EMachine: 43, Class: 64, Big: true, Debian: "sparc64", GNU: "sparc64-linux-gnu"},
 	{Name: "x32", QEMU: "", Machine: "x86_64", EMachine: emX86_64, Class: 32, Debian: "x32", GNU: "x86_64-linux-gnux32"},
-	{Name: "x86_64", QEMU: "x86_64", GOARCH: "amd64", Machine: "x86_64", EMachine: emX86_64, Class: 64, Debian: "amd64", GNU: "x86_64-linux-gnu", Platforms: []string{"amd64"}, Also: []string{"x86-64", "x64"}},
+	{Name: "x86_64", QEMU: "x86_64", GOARCH: "amd64", Machine: "x86_64", EMachine: emX86_64, Class: 64, Debian: "amd64", GNU: "x86_64-linux-gnu", Platforms: []string{"amd64", "amd64/v1", "amd64/v2", "amd64/v3", "amd64/v4"}, Also: []string{"x86-64", "x64"}},
 }
 
 // All lists every row, sorted by name within a family. The rows are shared: do not change them.

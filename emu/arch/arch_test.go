@@ -20,6 +20,7 @@ func TestParse(t *testing.T) {
 		"linux/386": "i386", "i386": "i386", "i686": "i386", "linux/amd64": "x86_64", "amd64": "x86_64", "x86_64-linux-gnu": "x86_64",
 		"ppc64el": "ppc64le", "linux/ppc64le": "ppc64le", "powerpc64le-linux-gnu": "ppc64le", "powerpc": "ppc",
 		"s390x": "s390x", "riscv64": "riscv64", "linux/riscv64": "riscv64", "mips64el": "mips64el", "linux/mips64le": "mips64el",
+		"linux/amd64/v2": "x86_64", "amd64/v4": "x86_64", "arm64v8": "aarch64", "arm32v7": "armhf", "arm32v6": "armel", "arm32v5": "armel",
 		"mipsel": "mipsel", "loong64": "loongarch64", "x32": "x32",
 	} {
 		abi, err := arch.Parse(name)

@@ -7,9 +7,9 @@ import (
 )
 
 // Parse finds the ABI that people mean by name: QEMU's (aarch64), Debian's (arm64), GNU's machine
-// or triplet (aarch64-linux-gnu), uname's machine (armv7l) or an OCI platform (linux/arm64,
-// linux/arm/v7). Case does not count. The error for an unknown name lists the known ones, nearest
-// first.
+// or triplet (aarch64-linux-gnu), uname's machine (armv7l), an OCI platform (linux/arm64,
+// linux/arm/v7) or the name before Docker's images (arm32v7). Case does not count. The error for
+// an unknown name lists the known ones, nearest first.
 func Parse(name string) (*ABI, error) {
 	want := strings.TrimPrefix(strings.ToLower(strings.TrimSpace(name)), "linux/")
 	if want != "" {
