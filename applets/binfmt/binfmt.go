@@ -21,9 +21,9 @@ var Applet = applet.Applet{
 	Name:     "binfmt",
 	Synopsis: "show, make and prove binfmt_misc entries",
 	Commands: []applet.Command{
-		{Name: "list", Text: "every architecture: the entries that take its programs, and the emulator that is at hand", Run: list},
-		{Name: "show", Args: "NAME...", Text: "entries, by their names or by an architecture's", Run: show},
-		{Name: "status", Args: "[ARCH...]", Run: status,
+		{Name: "list", Args: "[--json]", Text: "every architecture: the entries that take its programs, and the emulator that is at hand", Flags: listFlags},
+		{Name: "show", Args: "[--json] NAME...", Text: "entries, by their names or by an architecture's", Flags: showFlags},
+		{Name: "status", Args: "[--json] [ARCH...]", Flags: statusFlags,
 			Text: "run a tiny program of each architecture that has an entry, whoever made it; say by which emulator, with which flags, and what does not work because of them. Fails where one does not run"},
 		{Name: "register", Args: "[FLAG...] ARCH...|--all", Flags: registerFlags, Text: "make entries, until the next boot. An entry that exists is never replaced"},
 		{Name: "conf", Args: "[FLAG...] ARCH...|--all", Flags: confFlags, Text: "print the same as lines for /etc/binfmt.d, which systemd registers at boot"},
@@ -40,28 +40,52 @@ func entry(args []string) (bool, error) {
 	return false, nil
 }
 
-func list([]string) error {
+// listed is what list tells of an architecture.
+type listed struct {
+	Arch     string   `json:"arch"`
+	Platform string   `json:"platform,omitempty"` // where OCI has a name for it
+	Native   bool     `json:"native"`             // the kernel runs its programs itself
+	Entries  []string `json:"entries"`
+	Emulator string   `json:"emulator,omitempty"`
+
+	labels []string // the entries, with their flags
+}
+
+func listFlags(f applet.Flags) applet.Run {
+	asJSON := f.Bool("json", false, applet.JSONUsage)
+	return func([]string) error { return list(*asJSON) }
+}
+
+func list(asJSON bool) error {
 	entries, err := entriesIfAny()
 	if err != nil {
 		return err
 	}
+	var all []listed
+	for _, abi := range arch.All() {
+		l := listed{Arch: abi.Name, Platform: abi.Platform(), Native: abi.Native(arch.Host()), Entries: []string{}}
+		for _, e := range entries {
+			if e.Serves(abi) {
+				l.Entries = append(l.Entries, e.Name)
+				l.labels = append(l.labels, label(e))
+			}
+		}
+		if !l.Native {
+			l.Emulator, _ = binfmt.Emulator(abi, "") // "" where there is none
+		}
+		all = append(all, l)
+	}
+	if asJSON {
+		return applet.WriteJSON(os.Stdout, map[string]any{"architectures": all})
+	}
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	defer table.Flush()
 	fmt.Fprintln(table, "ARCH\tENTRIES\tEMULATOR")
-	for _, abi := range arch.All() {
-		var names []string
-		for _, e := range entries {
-			if e.Serves(abi) {
-				names = append(names, label(e))
-			}
+	for _, l := range all {
+		if l.Native {
+			l.Emulator = "native"
 		}
-		emulator := "native"
-		if !abi.Native(arch.Host()) {
-			if emulator, err = binfmt.Emulator(abi, ""); err != nil {
-				emulator = "-"
-			}
-		}
-		fmt.Fprintf(table, "%s\t%s\t%s\n", abi.Name, orDash(strings.Join(names, " ")), emulator)
+		fmt.Fprintf(table, "%s\t%s\t%s\n", l.Arch, orDash(strings.Join(l.labels, " ")), orDash(l.Emulator))
 	}
 	return nil
 }
@@ -92,7 +116,12 @@ func orDash(s string) string {
 	return s
 }
 
-func show(names []string) error {
+func showFlags(f applet.Flags) applet.Run {
+	asJSON := f.Bool("json", false, applet.JSONUsage)
+	return func(names []string) error { return show(names, *asJSON) }
+}
+
+func show(names []string, asJSON bool) error {
 	if len(names) == 0 {
 		return exit.Errorf(exit.Failed, "binfmt show: name an entry or an architecture; binproxy binfmt list has them")
 	}
@@ -100,14 +129,22 @@ func show(names []string) error {
 	if err != nil {
 		return err
 	}
+	shown := []entryJSON{}
 	for _, name := range names {
 		entries, err := called(registry, name)
 		if err != nil {
 			return err
 		}
 		for _, e := range entries {
-			describe(e)
+			if asJSON {
+				shown = append(shown, describeJSON(e))
+			} else {
+				describe(e)
+			}
 		}
+	}
+	if asJSON {
+		return applet.WriteJSON(os.Stdout, map[string]any{"entries": shown})
 	}
 	return nil
 }

@@ -2,9 +2,11 @@ package binfmt
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
+	"binproxy/applets/applet"
 	"binproxy/emu/arch"
 	"binproxy/emu/binfmt"
 	"binproxy/emu/emulator"
@@ -12,7 +14,12 @@ import (
 	"binproxy/emu/route"
 )
 
-func status(names []string) error {
+func statusFlags(f applet.Flags) applet.Run {
+	asJSON := f.Bool("json", false, applet.JSONUsage)
+	return func(names []string) error { return status(names, *asJSON) }
+}
+
+func status(names []string, asJSON bool) error {
 	registry, err := binfmt.Host()
 	if err != nil {
 		return err
@@ -31,20 +38,22 @@ func status(names []string) error {
 	if err != nil {
 		return err
 	}
-	if len(asked) == 0 {
-		fmt.Println("no entry takes programs of an architecture that binproxy knows")
-		return nil
-	}
-	failed := 0
+	all := []verdict{}
+	failed := false
 	for _, abi := range asked {
-		if !report(abi, entries) {
-			failed++
-		}
+		v := judge(abi, entries)
+		failed = failed || !v.Runs
+		all = append(all, v)
 	}
-	if failed > 0 {
-		return exit.Silent(1)
+	if asJSON {
+		err = applet.WriteJSON(os.Stdout, map[string]any{"architectures": all})
+	} else {
+		report(all)
 	}
-	return nil
+	if err == nil && failed {
+		err = exit.Silent(1)
+	}
+	return err
 }
 
 func served(entries []binfmt.Entry) []*arch.ABI {
@@ -57,33 +66,59 @@ func served(entries []binfmt.Entry) []*arch.ABI {
 	return abis
 }
 
-// report tells of one architecture, and whether its programs run.
-func report(abi *arch.ABI, entries []binfmt.Entry) bool {
-	verdict := "runs"
+// verdict is what status tells of an architecture.
+type verdict struct {
+	Arch    string      `json:"arch"`
+	Runs    bool        `json:"runs"`
+	Why     string      `json:"why,omitempty"` // it does not
+	Entries []entryJSON `json:"entries"`
+
+	labels []string // the entries, with their flags
+}
+
+// judge runs a program of the architecture, and looks at the entries that take it.
+func judge(abi *arch.ABI, entries []binfmt.Entry) verdict {
+	v := verdict{Arch: abi.Name, Entries: []entryJSON{}}
 	err := route.Prove(abi, "")
-	if err != nil {
-		verdict = "does not run: " + err.Error()
+	if v.Runs = err == nil; !v.Runs {
+		v.Why = err.Error()
 	}
-	fmt.Printf("%s: %s\n", abi.Name, verdict)
-	enabled := 0
 	for _, e := range entries {
-		if !e.Serves(abi) {
-			continue
-		}
-		fmt.Printf("  entry %s: %s", label(e), e.Interpreter)
-		if version := (emulator.Emulator{Path: e.Interpreter}).Says(); version != "" {
-			fmt.Printf(", %s", version)
-		}
-		fmt.Println()
-		for _, limit := range e.Limits() {
-			fmt.Println("    " + limit)
-		}
-		if !e.Disabled {
-			enabled++
+		if e.Serves(abi) {
+			j := describeJSON(e)
+			j.Emulator, j.Limits = (emulator.Emulator{Path: e.Interpreter}).Says(), e.Limits()
+			v.Entries, v.labels = append(v.Entries, j), append(v.labels, label(e))
 		}
 	}
-	if enabled > 1 {
-		fmt.Printf("  %d entries take these programs; the kernel uses the one that was registered last\n", enabled)
+	return v
+}
+
+func report(all []verdict) {
+	if len(all) == 0 {
+		fmt.Println("no entry takes programs of an architecture that binproxy knows")
 	}
-	return err == nil
+	for _, v := range all {
+		if v.Runs {
+			fmt.Printf("%s: runs\n", v.Arch)
+		} else {
+			fmt.Printf("%s: does not run: %s\n", v.Arch, v.Why)
+		}
+		enabled := 0
+		for i, e := range v.Entries {
+			fmt.Printf("  entry %s: %s", v.labels[i], e.Interpreter)
+			if e.Emulator != "" {
+				fmt.Printf(", %s", e.Emulator)
+			}
+			fmt.Println()
+			for _, limit := range e.Limits {
+				fmt.Println("    " + limit)
+			}
+			if e.Enabled {
+				enabled++
+			}
+		}
+		if enabled > 1 {
+			fmt.Printf("  %d entries take these programs; the kernel uses the one that was registered last\n", enabled)
+		}
+	}
 }

@@ -38,7 +38,7 @@ type options struct {
 	out, proc      string
 	emulators      applet.List
 	identity       identity.Identity
-	twins          bool
+	twins, json    bool
 }
 
 func flags(f applet.Flags) applet.Run {
@@ -50,6 +50,7 @@ func flags(f applet.Flags) applet.Run {
 	f.StringVar(&o.proc, "proc", "", "`HOW` how /proc/version and its like tell it: see binproxy help run")
 	f.BoolVar(&o.twins, "twins", false, "pack the host's programs that may stand in for the guest's, too: see binproxy help twin")
 	o.twinSet = f.Names("twin-set", "`SET[,SET...]` only these sets or programs of them")
+	f.BoolVar(&o.json, "json", false, applet.JSONUsage)
 	return func(operands []string) error { return run(operands, o) }
 }
 
@@ -93,6 +94,9 @@ func run(operands []string, asked options) (err error) {
 	if err != nil {
 		return err
 	}
+	if asked.json {
+		return applet.WriteJSON(os.Stdout, describe(asked.out, files))
+	}
 	list(asked.out, files)
 	return nil
 }
@@ -111,6 +115,34 @@ func warnOfRelease(release string, abis []*arch.ABI) {
 	if line := kernel.SpoofWarning(release, unix.ByteSliceToString(u.Release[:]), tables...); line != "" {
 		fmt.Fprintln(os.Stderr, "binproxy: bundle:", line)
 	}
+}
+
+// report is what --json prints.
+type report struct {
+	Dir   string `json:"dir"`
+	Size  int64  `json:"size"`
+	Files []file `json:"files"`
+}
+
+// file has either Link, where it leads, or Size and, for a copy, From.
+type file struct {
+	Name string `json:"name"`
+	Size int64  `json:"size"`
+	From string `json:"from,omitempty"`
+	Link string `json:"link,omitempty"`
+}
+
+func describe(dir string, files []bundle.File) report {
+	r := report{Dir: dir}
+	for _, f := range files {
+		r.Size += f.Size
+		shown := file{Name: f.Name, Size: f.Size, From: f.From}
+		if f.Size == 0 {
+			shown.From, shown.Link = "", f.From
+		}
+		r.Files = append(r.Files, shown)
+	}
+	return r
 }
 
 func list(dir string, files []bundle.File) {

@@ -27,7 +27,7 @@ and /etc/resolv.conf are in it. Processes, users and the network are the host's.
 			Text: "make one. As root it is pinned at /run/build-container/N, and nsenter --mount= works on it, too; as an ordinary user a process of yours holds it, until remove or the end of the machine"},
 		{Name: "enter", Args: "N [FLAG...] [-- COMMAND [ARGUMENT...]]", Leads: true, Flags: enterFlags,
 			Text: "run COMMAND, or your login shell, in it: as yourself, in your home, in the same directory. An identity that a flag names is for this once"},
-		{Name: "list", Text: "what there is, and what runs in it", Run: list},
+		{Name: "list", Args: "[--json]", Text: "what there is, and what runs in it", Flags: listFlags},
 		{Name: "remove", Args: "N", Text: "let go of it. Refused while something runs in it. DIR stays, and all that was mounted", Run: remove},
 	},
 	Entry: entry,
@@ -143,20 +143,57 @@ func told(set identity.Identity, guest *arch.ABI) (identity.Identity, error) {
 	return i, nil
 }
 
-func list([]string) error {
+// stateJSON is a container in list --json.
+type stateJSON struct {
+	Name      string        `json:"name"`
+	Arch      string        `json:"arch"`
+	Route     string        `json:"route"`
+	Location  string        `json:"location"`
+	State     string        `json:"state"` // idle, running or gone
+	Processes []processJSON `json:"processes"`
+}
+
+type processJSON struct {
+	PID  int    `json:"pid"`
+	Name string `json:"name"`
+}
+
+func listFlags(f applet.Flags) applet.Run {
+	asJSON := f.Bool("json", false, applet.JSONUsage)
+	return func([]string) error { return list(*asJSON) }
+}
+
+func list(asJSON bool) error {
 	all, err := container.List()
 	if err != nil {
 		return err
 	}
+	shown := []stateJSON{}
+	for _, s := range all {
+		j := stateJSON{s.Name, s.Arch, s.Route, s.Location, "idle", []processJSON{}}
+		for _, p := range s.Processes {
+			j.Processes = append(j.Processes, processJSON{p.PID, p.Name})
+		}
+		switch {
+		case !s.Alive:
+			j.State = "gone"
+		case len(s.Processes) > 0:
+			j.State = "running"
+		}
+		shown = append(shown, j)
+	}
+	if asJSON {
+		return applet.WriteJSON(os.Stdout, map[string]any{"containers": shown})
+	}
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	defer table.Flush()
 	fmt.Fprintln(table, "NAME\tARCH\tROUTE\tLOCATION\tSTATE")
-	for _, s := range all {
-		state := "idle"
-		switch {
-		case !s.Alive:
+	for _, s := range shown {
+		state := s.State
+		switch state {
+		case "gone":
 			state = "gone: container remove clears it away"
-		case len(s.Processes) > 0:
+		case "running":
 			state = fmt.Sprintf("%d running", len(s.Processes))
 		}
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", s.Name, s.Arch, s.Route, s.Location, state)

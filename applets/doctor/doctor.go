@@ -3,7 +3,6 @@
 package doctor
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -35,7 +34,7 @@ The exit status is 1 if no route is left for one of the architectures.
 
 func flags(f applet.Flags) applet.Run {
 	archs := f.Archs("arch", "`ARCH[,ARCH...]` these architectures (default: those of the bundle, else all that an emulator is found for)")
-	asJSON := f.Bool("json", false, "print one JSON object instead")
+	asJSON := f.Bool("json", false, applet.JSONUsage)
 	return func(operands []string) error { return run(operands, *archs, *asJSON) }
 }
 
@@ -65,9 +64,7 @@ func run(operands []string, archs string, asJSON bool) error {
 		return exit.Errorf(exit.Failed, "doctor: %w", err)
 	}
 	if asJSON {
-		enc := json.NewEncoder(os.Stdout)
-		enc.SetIndent("", "  ")
-		err = enc.Encode(r)
+		err = applet.WriteJSON(os.Stdout, r)
 	} else {
 		err = r.print(os.Stdout)
 	}

@@ -27,7 +27,7 @@ func checkFlags(f applet.Flags) applet.Run {
 	var c checking
 	f.StringVar(&c.against, "kernel", "host", "`RELEASE` the kernel that it has to fit")
 	f.StringVar(&c.libc, "libc", "", "`NAME-VERSION` the libc of the programs, such as glibc-2.31, where the path has none")
-	f.BoolVar(&c.json, "json", false, "print one JSON object instead")
+	f.BoolVar(&c.json, "json", false, applet.JSONUsage)
 	f.BoolVar(&c.sarif, "sarif", false, "print SARIF 2.1.0 instead, for annotations in CI")
 	return func(paths []string) error { return c.run(os.Stdout, paths) }
 }
@@ -53,13 +53,13 @@ func (c checking) run(w io.Writer, paths []string) error {
 	}
 	switch {
 	case c.json:
-		err = writeJSON(w, struct {
+		err = applet.WriteJSON(w, struct {
 			Kernel  string `json:"kernel"`
 			Verdict string `json:"verdict"`
 			*check.Report
 		}{k.Release.Text, verdictText(report.Verdict()), report})
 	case c.sarif:
-		err = writeJSON(w, sarif(report, applet.Version()))
+		err = applet.WriteJSON(w, sarif(report, applet.Version()))
 	default:
 		printReport(w, k, report)
 	}

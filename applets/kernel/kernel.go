@@ -4,7 +4,6 @@
 package kernel
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -110,14 +109,6 @@ func findABI(name string) (*facts.ABI, error) {
 		return facts.Of(row), nil
 	}
 	return nil, exit.Errorf(exit.Failed, "--abi %s: the tables cover %s", name, strings.Join(abiNames(), " "))
-}
-
-// writeJSON prints a value, indented.
-func writeJSON(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
-	return failed(e.Encode(v))
 }
 
 // columns starts a table whose cells are separated by tabs.

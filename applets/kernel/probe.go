@@ -52,7 +52,7 @@ type disagreeJSON struct {
 }
 
 func probeFlags(f applet.Flags) applet.Run {
-	asJSON := f.Bool("json", false, "print one JSON object instead")
+	asJSON := f.Bool("json", false, applet.JSONUsage)
 	return func(operands []string) error { return probeKernel(os.Stdout, operands, *asJSON) }
 }
 
@@ -74,7 +74,7 @@ func probeKernel(w io.Writer, operands []string, asJSON bool) error {
 	}
 	doc := probeDocument(report, unix.ByteSliceToString(u.Release[:]), r.Describe(report.ABI), report.Compare(r))
 	if asJSON {
-		return writeJSON(w, doc)
+		return applet.WriteJSON(w, doc)
 	}
 	printProbe(w, doc)
 	return nil

@@ -55,7 +55,7 @@ type recording struct {
 func recordFlags(f applet.Flags) applet.Run {
 	var r recording
 	f.BoolVar(&r.once, "once", false, "run it once only, and do not find out what it can do without")
-	f.BoolVar(&r.json, "json", false, "print one JSON object instead")
+	f.BoolVar(&r.json, "json", false, applet.JSONUsage)
 	f.StringVar(&r.output, "output", "", "`FILE` print to FILE, not to standard error")
 	return func(argv []string) error { return r.run(argv) }
 }
@@ -206,7 +206,7 @@ func writeRecord(path string, doc recordJSON, asJSON bool) error {
 		w = f
 	}
 	if asJSON {
-		return writeJSON(w, doc)
+		return applet.WriteJSON(w, doc)
 	}
 	old := 0
 	t := columns(w)

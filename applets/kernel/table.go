@@ -61,7 +61,7 @@ func (l lookingUp) table(w io.Writer, operands []string) error {
 		return err
 	}
 	if l.json {
-		return writeJSON(w, jsonCalls(calls))
+		return applet.WriteJSON(w, jsonCalls(calls))
 	}
 	printCalls(w, calls, l.call != "")
 	return nil
@@ -196,7 +196,7 @@ func tableDiff(w io.Writer, abi string, operands []string, asJSON bool) error {
 	}
 	changes := changesBetween(a, sides)
 	if asJSON {
-		return writeJSON(w, struct {
+		return applet.WriteJSON(w, struct {
 			ABI     string   `json:"abi"`
 			Left    string   `json:"left"`
 			Right   string   `json:"right"`

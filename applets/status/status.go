@@ -2,7 +2,6 @@
 package status
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -142,7 +141,5 @@ func printJSON(w io.Writer, s farm.Status) error {
 		}
 		o.Items = append(o.Items, shown)
 	}
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	return enc.Encode(o)
+	return applet.WriteJSON(w, o)
 }

@@ -3,6 +3,7 @@ package twin
 
 import (
 	"fmt"
+	"os"
 	"strings"
 
 	"binproxy/applets/applet"
@@ -26,7 +27,7 @@ tells when. A SET is one of compilers, compressors, text, packages, apt and git.
 			Text: "take programs of this host with their loader and libraries into a directory: those of the sets and programs that are named, everything that a rule allows where none is; gcc stands for what it starts"},
 		{Name: "verify", Args: "[--root DIR] [--twins DIR] [PROGRAM|SET...]", Flags: verifyFlags,
 			Text: "compare each file of the twins with its checksum, and then run each twin and its guest original on the same inputs, in a directory that it makes in the guest's /tmp: output, exit status and files have to be the same bytes. Ends with status 1 where they are not"},
-		{Name: "list", Text: "print the rules: which programs may have a twin, which never, and why", Run: list},
+		{Name: "list", Args: "[--json]", Flags: listFlags, Text: "print the rules: which programs may have a twin, which never, and why"},
 	},
 }
 
@@ -74,21 +75,40 @@ func Report(r pack.Result, dir string) {
 	fmt.Printf("%9s  %s: %d twins, %d files that they share\n", applet.Size(r.Size), dir, len(r.Set.Twins), len(r.Set.Files))
 }
 
-func list(operands []string) error {
+// ruleJSON is a rule in list --json.
+type ruleJSON struct {
+	Set   string   `json:"set"`
+	Names []string `json:"names"`
+	Never bool     `json:"never"`
+	Why   string   `json:"why"`
+}
+
+func listFlags(f applet.Flags) applet.Run {
+	asJSON := f.Bool("json", false, applet.JSONUsage)
+	return func(operands []string) error { return list(operands, *asJSON) }
+}
+
+func list(operands []string, asJSON bool) error {
 	if len(operands) > 0 {
 		return exit.Errorf(exit.Failed, "twin list: takes no operands; see binproxy help twin")
 	}
+	var rules []ruleJSON
 	for _, never := range []bool{false, true} {
 		for _, r := range twin.Rules() {
-			if r.Never != never {
-				continue
+			if r.Never == never {
+				rules = append(rules, ruleJSON{r.Set, r.Names, r.Never, r.Why})
 			}
-			kind := "may   " + r.Set
-			if never {
-				kind = "never"
-			}
-			fmt.Printf("%s: %s\n    %s\n", kind, strings.Join(r.Names, " "), r.Why)
 		}
+	}
+	if asJSON {
+		return applet.WriteJSON(os.Stdout, map[string]any{"rules": rules})
+	}
+	for _, r := range rules {
+		kind := "may   " + r.Set
+		if r.Never {
+			kind = "never"
+		}
+		fmt.Printf("%s: %s\n    %s\n", kind, strings.Join(r.Names, " "), r.Why)
 	}
 	return nil
 }

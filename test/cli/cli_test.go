@@ -2,10 +2,14 @@
 package cli
 
 import (
+	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -44,6 +48,7 @@ func TestScripts(t *testing.T) {
 			"emulator": emulator,
 			"status":   status,
 			"guest":    guest,
+			"keys":     keys,
 		},
 	})
 }
@@ -81,6 +86,27 @@ func status(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if (got == args[0]) == neg {
 		ts.Fatalf("%v: status %s, want %s", args[1:], got, args[0])
+	}
+}
+
+// keys PATH KEY...: what the last command printed is one JSON object, and the object at PATH in it
+// (names and indices with dots between, or a single dot) has these keys and no others.
+func keys(ts *testscript.TestScript, neg bool, args []string) {
+	var at any
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &at))
+	for part := range strings.FieldsFuncSeq(args[0], func(r rune) bool { return r == '.' }) {
+		if list, ok := at.([]any); ok {
+			i, err := strconv.Atoi(part)
+			ts.Check(err)
+			at = list[i]
+		} else {
+			at = at.(map[string]any)[part]
+		}
+	}
+	got := slices.Sorted(maps.Keys(at.(map[string]any)))
+	want := slices.Sorted(slices.Values(args[1:]))
+	if slices.Equal(got, want) == neg {
+		ts.Fatalf("%s has the keys %v, want %v", args[0], got, want)
 	}
 }
 

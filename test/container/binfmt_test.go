@@ -1,7 +1,9 @@
 package container
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -145,8 +147,32 @@ func TestStatus(t *testing.T) {
 	assert.Equal(t, 1, r.status, r)
 	assert.Contains(t, r.out, "riscv64: does not run: its binfmt_misc has an entry for them, but the emulator is not there")
 	assert.Contains(t, r.out, "2 entries take these programs")
+
+	// docs/json.md
+	type object = map[string]any
+	theirs := object{"name": "theirs", "enabled": true, "interpreter": "/usr/bin/qemu-riscv64-static", "flags": "OC", "offset": 0.0,
+		"magic": fmt.Sprintf("%x", entry.Magic), "mask": fmt.Sprintf("%x", entry.Mask), "takes": []any{"riscv64"}}
+	assert.Equal(t, object{"entries": []any{theirs}}, parsed(t, w.does("binfmt", "show", "--json", "theirs")))
+	r = run(w.cmd("binfmt", "status", "--json", "riscv64"))
+	assert.Equal(t, 1, r.status, r)
+	verdict := parsed(t, r.out)["architectures"].([]any)[0].(object)
+	assert.Equal(t, "riscv64", verdict["arch"])
+	assert.Equal(t, false, verdict["runs"])
+	assert.Contains(t, verdict["why"], "the emulator is not there")
+	for _, e := range verdict["entries"].([]any) {
+		assert.Equal(t, []any{"riscv64"}, e.(object)["takes"])
+		assert.NotEmpty(t, e.(object)["limits"])
+	}
+	assert.Len(t, verdict["entries"], 2)
 	require.NoError(t, registry.Unregister("broken"))
 	require.NoError(t, registry.Unregister("theirs"))
+}
+
+// parsed is an object that --json printed.
+func parsed(t *testing.T, text string) (object map[string]any) {
+	t.Helper()
+	require.NoError(t, json.Unmarshal([]byte(text), &object), text)
+	return object
 }
 
 // A program of another architecture runs in a user namespace; the host's entries are the same
