@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"binproxy/emu/identity"
+	"binproxy/emu/packages"
 	"binproxy/emu/resolve"
 	"binproxy/emu/supervise/launch"
 	"binproxy/emu/supervise/sight"
@@ -146,7 +147,7 @@ func (s *supervisor) judge(v *sight.View, plan resolve.Plan) *twin.Verdict {
 	}
 	f := os.NewFile(uintptr(fd), path)
 	defer f.Close()
-	return s.twins.matcher.Judge(twin.Guest{ID: id, ABI: plan.ABI, Path: path, File: f, Root: twin.RootFD(v.Root), RootID: twin.ID{Dev: root.Dev, Ino: root.Ino}})
+	return s.twins.matcher.Judge(twin.Guest{ID: id, ABI: plan.ABI, Path: path, File: f, Root: packages.RootFD(v.Root), RootID: twin.ID{Dev: root.Dev, Ino: root.Ino}})
 }
 
 func idOf(st *unix.Stat_t) twin.ID {

@@ -51,7 +51,7 @@ func (v *Verdict) Fit(c Call) (e Edit, why string) {
 			return e, "called with " + arg
 		}
 	}
-	if only := v.Rule.only; only != nil && !slices.ContainsFunc(c.Args, func(arg string) bool { return isOneOf(arg, only) }) {
+	if only := v.Rule.only; only != nil && !slices.ContainsFunc(c.Args, func(arg string) bool { return slices.Contains(only, arg) }) {
 		return e, "called with no command that the rule names"
 	}
 	if v.Rule.headers != "" {
@@ -84,7 +84,7 @@ func (v *Verdict) environment(c Call, e *Edit) string {
 			}
 		case emulator.NamesRoot(name) || name == "GCONV_PATH":
 			return name + " is set"
-		case isOneOf(name, v.Rule.without) || name == v.Rule.config.variable && value != v.config(c):
+		case slices.Contains(v.Rule.without, name) || name == v.Rule.config.variable && value != v.config(c):
 			return name + " is set"
 		}
 	}
@@ -141,8 +141,8 @@ func (v *Verdict) headers(c Call) []string {
 			list = append(list, "-isystem", dir)
 		}
 	}
-	standard := !isOneOf("-nostdinc", c.Args)
-	if standard && v.Rule.headers == "c++" && !isOneOf("-nostdinc++", c.Args) {
+	standard := !slices.Contains(c.Args, "-nostdinc")
+	if standard && v.Rule.headers == "c++" && !slices.Contains(c.Args, "-nostdinc++") {
 		base := "/usr/include/c++/" + v.major
 		system(base, "/usr/include/"+triplet(v.abi)+"/c++/"+v.major, base+"/backward")
 	}

@@ -1,10 +1,12 @@
 package twin
 
 import (
+	"errors"
 	"path/filepath"
 	"strings"
 
 	"binproxy/emu/arch"
+	"binproxy/emu/packages"
 )
 
 // HostFile is a program on the host that a rule allows to be a twin. Path has no symbolic link in
@@ -42,23 +44,26 @@ func (r *Rule) OnHost(name string, abi *arch.ABI) []HostFile {
 
 // Compare says why no program of the guest matches a twin, "" where one does. It goes by the
 // guest's package database alone.
-func (s *Set) Compare(t Twin, root Root, abis []*arch.ABI) string {
+func (s *Set) Compare(t Twin, root packages.Root, abis []*arch.ABI) string {
 	r := ByName(t.Name)
 	if vendor := Vendor(root); vendor != s.Vendor {
 		return "the guest is " + vendor + ", this host " + s.Vendor
 	}
-	database := DatabaseOf(root)
+	database := packages.Of(root)
 	why := "the guest does not have it"
 	for _, abi := range abis {
 		if t.ABI != AnyABI && t.ABI != abi.Name || r.unfit(abi) != "" {
 			continue
 		}
 		for _, file := range r.guests(t.Name, abi) {
-			o, err := ask(root, database, withMajor(file, t.Major), r.packageNames(t.Name, t.Major, abi), abi)
+			o, err := database.Owner(withMajor(file, t.Major), r.packageNames(t.Name, t.Major, abi), abi)
 			if err != nil {
+				if !errors.Is(err, packages.ErrUnknown) {
+					why = "the guest's " + err.Error()
+				}
 				continue
 			}
-			have, want := upstream(o.database, o.version), upstream(s.Database, t.Version)
+			have, want := packages.Upstream(database.Kind, o.Version), packages.Upstream(s.Database, t.Version)
 			if have == want {
 				return ""
 			}

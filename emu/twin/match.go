@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"binproxy/emu/arch"
+	"binproxy/emu/packages"
 )
 
 // ID tells files apart, and states of one file: what stat says of it.
@@ -41,7 +42,8 @@ type Matcher struct {
 
 // facts are what matters of a guest's root besides its packages.
 type facts struct {
-	vendor, database string
+	vendor   string
+	database packages.Database
 	// /etc/ld.so.preload names something, which no loader but the guest's own could load
 	preload  bool
 	services bool // users and groups may come from more than files
@@ -65,7 +67,7 @@ type Guest struct {
 	ABI    *arch.ABI
 	Path   string // without a symbolic link in it, from the guest's root
 	File   *os.File
-	Root   Root
+	Root   packages.Root
 	RootID ID
 }
 
@@ -118,19 +120,19 @@ func (m *Matcher) choose(v *Verdict, g Guest) (*Twin, string) {
 // sameVersion says why the guest's file is not the twin's program in the twin's version, "" where
 // it is.
 func (m *Matcher) sameVersion(v *Verdict, g Guest, t *Twin) string {
-	want := upstream(m.set.Database, t.Version)
-	o, err := ask(g.Root, v.facts.database, g.Path, v.Rule.packageNames(v.Name, v.major, g.ABI), g.ABI)
+	want := packages.Upstream(m.set.Database, t.Version)
+	o, err := v.facts.database.Owner(g.Path, v.Rule.packageNames(v.Name, v.major, g.ABI), g.ABI)
 	if err != nil {
-		if g.ID.Size > 0 && tells(io.NewSectionReader(g.File, 0, g.ID.Size), plain(want)) {
+		if g.ID.Size > 0 && tells(io.NewSectionReader(g.File, 0, g.ID.Size), packages.Plain(want)) {
 			return ""
 		}
-		return fmt.Sprintf("%v, and it does not tell that it is %s", err, plain(want))
+		return fmt.Sprintf("the guest's %v, and it does not tell that it is %s", err, packages.Plain(want))
 	}
-	if have := upstream(o.database, o.version); have != want {
+	if have := packages.Upstream(v.facts.database.Kind, o.Version); have != want {
 		return fmt.Sprintf("the guest's is %s, the twin is %s", have, want)
 	}
-	if !o.genuine(io.NewSectionReader(g.File, 0, g.ID.Size)) {
-		return fmt.Sprintf("it is not the file that package %s brought", o.pkg)
+	if !o.Genuine(io.NewSectionReader(g.File, 0, g.ID.Size)) {
+		return fmt.Sprintf("it is not the file that package %s brought", o.Package)
 	}
 	return ""
 }
@@ -167,12 +169,22 @@ func (m *Matcher) factsOf(g Guest) *facts {
 	if f := m.roots[g.RootID]; f != nil {
 		return f
 	}
-	f := &facts{vendor: Vendor(g.Root), database: DatabaseOf(g.Root)}
-	_, f.preload = firstLine(g.Root, "/etc/ld.so.preload", func(line string) bool { return strings.TrimSpace(line) != "" && line[0] != '#' })
-	_, f.services = firstLine(g.Root, "/etc/nsswitch.conf", func(line string) bool {
+	f := &facts{vendor: Vendor(g.Root), database: packages.Of(g.Root)}
+	_, f.preload = packages.FirstLine(g.Root, "/etc/ld.so.preload", func(line string) bool { return strings.TrimSpace(line) != "" && line[0] != '#' })
+	_, f.services = packages.FirstLine(g.Root, "/etc/nsswitch.conf", func(line string) bool {
 		database, services, ok := strings.Cut(line, ":")
-		return ok && isOneOf(database, []string{"passwd", "group"}) && strings.TrimSpace(services) != "files"
+		return ok && (database == "passwd" || database == "group") && strings.TrimSpace(services) != "files"
 	})
 	m.roots[g.RootID] = f
 	return f
+}
+
+// Vendor is the ID of a root's os-release: debian, ubuntu, alpine, fedora; "" where it has none.
+func Vendor(root packages.Root) string {
+	for _, name := range []string{"/etc/os-release", "/usr/lib/os-release"} {
+		if line, ok := packages.FirstLine(root, name, func(line string) bool { return strings.HasPrefix(line, "ID=") }); ok {
+			return strings.Trim(line[len("ID="):], `"'`)
+		}
+	}
+	return ""
 }

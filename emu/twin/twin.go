@@ -16,7 +16,6 @@
 package twin
 
 import (
-	"path"
 	"strings"
 
 	"binproxy/emu/arch"
@@ -57,12 +56,3 @@ func matches(pattern, file string) (major string, ok bool) {
 
 // withMajor puts a major version into a pattern.
 func withMajor(pattern, major string) string { return strings.ReplaceAll(pattern, majorMark, major) }
-
-// aliases are the other names that a path may have in a package's list: /bin and its like are
-// links to the directories in /usr, or not.
-func aliases(file string) []string {
-	if short, ok := strings.CutPrefix(file, "/usr"); ok {
-		return []string{file, short}
-	}
-	return []string{file, path.Join("/usr", file)}
-}

@@ -19,6 +19,7 @@ import (
 	"binproxy/emu/arch"
 	"binproxy/emu/elfinfo"
 	"binproxy/emu/loader"
+	"binproxy/emu/packages"
 	"binproxy/emu/sys"
 	"binproxy/emu/twin"
 )
@@ -83,12 +84,12 @@ func replaceable(dir string) error {
 
 // Fill packs into an empty directory.
 func Fill(dir string, o Options) (Result, error) {
-	root, done, err := twin.OpenRoot("/")
+	root, done, err := packages.OpenRoot("/")
 	if err != nil {
 		return Result{}, err
 	}
 	defer done()
-	p := packer{dir: dir, root: root, set: &twin.Set{Dir: dir, Host: arch.Host().Name, Vendor: twin.Vendor(root), Database: twin.DatabaseOf(root)}}
+	p := packer{dir: dir, root: root, set: &twin.Set{Dir: dir, Host: arch.Host().Name, Vendor: twin.Vendor(root), Database: packages.Of(root).Kind}}
 	if p.set.Database == "" {
 		return Result{}, errors.New("this host has no package database that tells versions: neither dpkg's, nor apk's, nor rpm's")
 	}
@@ -119,13 +120,13 @@ type program struct {
 // packer is a packing on its way.
 type packer struct {
 	dir      string
-	root     twin.RootFD
+	root     packages.RootFD
 	set      *twin.Set
 	programs []program
 	plugins  []program
 	skipped  []Skipped
 	sources  map[string]string // files that are in, and what they are copies of
-	owner    map[string]twin.Owner
+	owner    map[string]packages.Owner
 	size     int64
 }
 
@@ -200,9 +201,9 @@ func (p *packer) owners() error {
 	if err != nil {
 		return err
 	}
-	p.owner, err = twin.Owners(p.root, append(files, libraries...))
+	p.owner, err = packages.Of(p.root).Owners(append(files, libraries...), arch.Host())
 	if err != nil {
-		return err
+		return fmt.Errorf("this host's %w", err)
 	}
 	p.programs = slices.DeleteFunc(p.programs, func(q program) bool {
 		_, ok := p.owner[q.from]
@@ -219,7 +220,7 @@ func (p *packer) owners() error {
 
 // drop leaves out what the guest's programs do not match.
 func (p *packer) drop(o Options) error {
-	root, done, err := twin.OpenRoot(o.Root)
+	root, done, err := packages.OpenRoot(o.Root)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"binproxy/emu/arch"
+	"binproxy/emu/packages"
 	"binproxy/emu/twin"
 	"binproxy/test/lib/need"
 )
@@ -17,10 +18,10 @@ import (
 // host skips the test where no package database tells the versions of this host's programs.
 func host(t *testing.T) {
 	t.Helper()
-	root, done, err := twin.OpenRoot("/")
+	root, done, err := packages.OpenRoot("/")
 	require.NoError(t, err)
 	defer done()
-	need.Given(t, twin.DatabaseOf(root) != "", "a package database")
+	need.Given(t, packages.Of(root).Kind != "", "a package database")
 }
 
 // What is packed is whole, says what it is, and runs by its own loader from its own libraries.

@@ -10,10 +10,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"binproxy/emu/arch"
+	"binproxy/emu/packages"
 )
 
 // tree makes a root directory of files by their paths.
-func tree(t *testing.T, files map[string]string) RootFD {
+func tree(t *testing.T, files map[string]string) packages.RootFD {
 	t.Helper()
 	dir := t.TempDir()
 	for name, text := range files {
@@ -21,7 +22,7 @@ func tree(t *testing.T, files map[string]string) RootFD {
 		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
 		require.NoError(t, os.WriteFile(path, []byte(text), 0o755))
 	}
-	root, done, err := OpenRoot(dir)
+	root, done, err := packages.OpenRoot(dir)
 	require.NoError(t, err)
 	t.Cleanup(done)
 	return root
@@ -53,7 +54,7 @@ Version: 2:2.0-1`
 	sedText = "a program\x00with 4.9\x00in it"
 )
 
-func debian(t *testing.T, more map[string]string) RootFD {
+func debian(t *testing.T, more map[string]string) packages.RootFD {
 	files := map[string]string{
 		"etc/os-release":                    "NAME=x\nID=debian\n",
 		"var/lib/dpkg/status":               status,
@@ -69,118 +70,8 @@ func debian(t *testing.T, more map[string]string) RootFD {
 	return tree(t, files)
 }
 
-func TestAskDpkg(t *testing.T) {
-	root := debian(t, nil)
-	abi := arch.Get("aarch64")
-	for _, c := range []struct{ file, pkg, want string }{
-		{"/usr/bin/sed", "sed", "4.9-1"}, // the list has it in /bin
-		{"/bin/sed", "sed", "4.9-1"},
-		{"/usr/bin/x", "libx", "2:2.0-1"},
-		{"/usr/bin/gone", "gone", ""},
-		{"/usr/bin/sed", "libx", ""},
-		{"/usr/bin/none", "none", ""},
-	} {
-		o, err := ask(root, dpkg, c.file, []string{"nothing", c.pkg}, abi)
-		if c.want == "" {
-			assert.ErrorIs(t, err, errUnknown, c.file)
-			continue
-		}
-		require.NoError(t, err, c.file)
-		assert.Equal(t, c.want, o.version)
-	}
-	o, err := ask(root, dpkg, "/usr/bin/sed", []string{"sed"}, abi)
-	require.NoError(t, err)
-	assert.False(t, o.genuine(strings.NewReader("another")))
-	assert.Equal(t, "30e4e0a7b1bbc3a1b5a2fdcd3e0ba6c4", o.want)
-}
-
-// While dpkg works its status file is old, and the journal beside it says what has changed since.
-func TestAskDpkgAtWork(t *testing.T) {
-	stanza := func(state, version string) string {
-		return "Package: sed\nStatus: install ok " + state + "\nArchitecture: arm64\nVersion: " + version + "\n"
-	}
-	for _, c := range []struct {
-		name    string
-		journal map[string]string
-		want    string
-	}{
-		{"unpacked", map[string]string{"0000": stanza("half-installed", "4.9-1"), "0001": stanza("unpacked", "4.10-1")}, "4.10-1"},
-		{"in between", map[string]string{"0002": stanza("unpacked", "4.8-1"), "0010": stanza("half-installed", "4.9-1")}, ""},
-		{"removed", map[string]string{"0000": stanza("config-files", "4.9-1")}, ""},
-		{"another package", map[string]string{"0000": strings.Replace(stanza("unpacked", "1"), "sed", "sedd", 1)}, "4.9-1"},
-		{"another architecture", map[string]string{"0000": strings.Replace(stanza("unpacked", "1"), "arm64", "armhf", 1)}, "4.9-1"},
-		{"not yet valid", map[string]string{"tmp.i": stanza("unpacked", "5")}, "4.9-1"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			files := map[string]string{}
-			for name, text := range c.journal {
-				files["var/lib/dpkg/updates/"+name] = text
-			}
-			o, err := ask(debian(t, files), dpkg, "/usr/bin/sed", []string{"sed"}, arch.Get("aarch64"))
-			assert.Equal(t, c.want, o.version)
-			assert.Equal(t, c.want == "", err != nil)
-		})
-	}
-}
-
-func TestAskDebootstrap(t *testing.T) {
-	root := debian(t, map[string]string{"debootstrap/debpaths": "dash /var/cache/apt/archives/dash_0.5.12-2_arm64.deb\ntar /x/tar_1%3a1.34+dfsg-1_arm64.deb\nsed /x/sed_4.8-1_arm64.deb\nodd /x/odd.deb\nhalf /x/half_1.0-1_all.deb\n", "var/lib/dpkg/info/half.list": "/usr/bin/half\n"})
-	for _, c := range []struct{ file, pkg, want string }{
-		{"/usr/bin/dash", "dash", "0.5.12-2"}, {"/usr/bin/tar", "tar", "1:1.34+dfsg-1"}, {"/usr/bin/sed", "sed", "4.9-1"}, {"/usr/bin/other", "sed", ""}, {"/usr/bin/odd", "odd", ""}, {"/usr/bin/none", "none", ""},
-		{"/usr/bin/half", "half", "1.0-1"}, // unpacked by dpkg, whose status does not tell yet
-	} {
-		o, err := ask(root, dpkg, c.file, []string{c.pkg}, arch.Get("aarch64"))
-		assert.Equal(t, c.want, o.version, c.file)
-		assert.Equal(t, c.want == "", err != nil, c.file)
-	}
-}
-
-const installed = `P:busybox
-V:1.36.1-r5
-F:bin
-R:busybox
-a:0:0:755
-Z:Q1AAAAAAAAAAAAAAAAAAAAAAAAAAA=
-R:bbsuid
-
-P:sed
-V:4.9-r2
-F:bin
-R:sed
-a:0:0:755
-Z:Q12jmj7l5rSw0yVb/vlWAYkK/YBwk=
-
-P:grep
-V:3.11-r0
-F:usr/bin
-R:grep
-`
-
-func TestAskApk(t *testing.T) {
-	root := tree(t, map[string]string{"lib/apk/db/installed": installed})
-	assert.Equal(t, apk, DatabaseOf(root))
-	o, err := ask(root, apk, "/bin/sed", []string{"sed"}, nil)
-	require.NoError(t, err)
-	assert.Equal(t, "4.9-r2", o.version)
-	assert.True(t, o.genuine(strings.NewReader("")), "the checksum is that of nothing")
-	assert.False(t, o.genuine(strings.NewReader("x")))
-	o, err = ask(root, apk, "/usr/bin/grep", []string{"grep"}, nil)
-	require.NoError(t, err)
-	assert.Equal(t, "3.11-r0", o.version)
-	_, err = ask(root, apk, "/bin/busybox", []string{"sed"}, nil)
-	assert.ErrorIs(t, err, errUnknown)
-	o, err = ask(root, apk, "/bin/busybox", nil, nil)
-	require.NoError(t, err)
-	assert.Equal(t, "busybox", o.pkg)
-}
-
-func FuzzReadApk(f *testing.F) {
-	f.Add(installed)
-	f.Fuzz(func(t *testing.T, text string) { _, _ = readApk(strings.NewReader(text), "/bin/sed", []string{"sed"}) })
-}
-
 // judged is the verdict's reason on /usr/bin/sed of a root; "" where it has its twin.
-func judged(t *testing.T, root RootFD, set *Set, file string, off ...string) string {
+func judged(t *testing.T, root packages.RootFD, set *Set, file string, off ...string) string {
 	t.Helper()
 	f, err := root.Open(file)
 	require.NoError(t, err)
@@ -201,7 +92,7 @@ func judged(t *testing.T, root RootFD, set *Set, file string, off ...string) str
 
 func TestJudge(t *testing.T) {
 	set := func(version string) *Set {
-		return &Set{Vendor: "debian", Database: dpkg, Twins: []Twin{{Name: "sed", ABI: AnyABI, File: File{Version: version}}}}
+		return &Set{Vendor: "debian", Database: packages.Dpkg, Twins: []Twin{{Name: "sed", ABI: AnyABI, File: File{Version: version}}}}
 	}
 	noSums := map[string]string{"var/lib/dpkg/info/sed.md5sums": ""}
 	noBase := map[string]string{"var/lib/dpkg/info/sed.list": "", "var/lib/dpkg/info/sed.md5sums": ""}
@@ -239,6 +130,11 @@ func TestJudge(t *testing.T) {
 	t.Run("users", func(t *testing.T) {
 		root := debian(t, map[string]string{"usr/bin/ls": "x", "etc/nsswitch.conf": "passwd: files systemd\n"})
 		assert.Equal(t, "the guest's nsswitch.conf names more than files", judged(t, root, set("1"), "/usr/bin/ls"))
+	})
+	t.Run("a database that cannot be read", func(t *testing.T) {
+		root := tree(t, map[string]string{"etc/os-release": "ID=debian\n", "usr/bin/sed": "x", "var/lib/rpm/Packages": strings.Repeat("x", 512)})
+		assert.Equal(t, "the guest's package database /var/lib/rpm/Packages cannot be read: not a hash of Berkeley DB that can be read, and it does not tell that it is 4.9",
+			judged(t, root, set("4.9-1"), "/usr/bin/sed"))
 	})
 	t.Run("no rule", func(t *testing.T) {
 		root := debian(t, map[string]string{"usr/bin/perl": "x"})

@@ -1,19 +1,19 @@
-package twin
+package packages
 
 import "strings"
 
-// upstream cuts the distribution's part off a package's version: the epoch before it, the revision
-// behind it.
-func upstream(database, version string) string {
+// Upstream cuts the distribution's part off a package's version: the epoch before it, the revision
+// behind it. kind is the database's.
+func Upstream(kind, version string) string {
 	if _, rest, ok := strings.Cut(version, ":"); ok {
 		version = rest
 	}
-	switch database {
-	case dpkg, rpm:
+	switch kind {
+	case Dpkg, Rpm:
 		if i := strings.LastIndexByte(version, '-'); i >= 0 {
 			version = version[:i]
 		}
-	case apk:
+	case Apk:
 		if i := strings.LastIndex(version, "-r"); i >= 0 {
 			version = version[:i]
 		}
@@ -21,9 +21,9 @@ func upstream(database, version string) string {
 	return version
 }
 
-// plain is an upstream version without what a distribution says of its tar archive (1.34+dfsg):
+// Plain is an upstream version without what a distribution says of its tar archive (1.34+dfsg):
 // what a program itself would tell.
-func plain(version string) string {
+func Plain(version string) string {
 	for _, mark := range []string{"+dfsg", "+ds", "~dfsg", ".dfsg"} {
 		version, _, _ = strings.Cut(version, mark)
 	}

@@ -1,9 +1,8 @@
-package twin
+package packages
 
 import (
 	"encoding/binary"
 	"errors"
-	"io"
 )
 
 // sqlite reads a database file of SQLite 3: the records of one table, in no order of interest, and
@@ -12,10 +11,9 @@ import (
 //
 // Source: "Database File Format", sqlite.org.
 type sqlite struct {
-	r      io.ReaderAt
-	page   int // bytes of a page
-	usable int // those of them that are used
-	budget int // how many pages may yet be read: a file that leads in circles ends
+	*pages
+	pageSize int // bytes of a page
+	usable   int // those of them that are used
 }
 
 var errSQLite = errors.New("not a database of SQLite 3 that can be read")
@@ -23,25 +21,35 @@ var errSQLite = errors.New("not a database of SQLite 3 that can be read")
 const (
 	leafTable, interiorTable   = 13, 5
 	leafHeader, interiorHeader = 8, 12
-	maxRecord                  = 16 << 20
 	maxDepth                   = 20
 )
 
-func openSQLite(r io.ReaderAt, size int64) (*sqlite, error) {
+// sqliteHeaders reads the database of rpm since 4.16: the second column of the table Packages.
+func sqliteHeaders(d *pages, each func(header []byte) bool) error {
+	s, err := openSQLite(d)
+	if err != nil {
+		return err
+	}
+	return s.table("Packages", func(record []byte) bool {
+		columns := parseRecord(record)
+		return len(columns) < 2 || each(columns[1])
+	})
+}
+
+func openSQLite(d *pages) (*sqlite, error) {
 	var head [100]byte
-	if _, err := r.ReadAt(head[:], 0); err != nil || string(head[:16]) != "SQLite format 3\x00" {
+	if err := d.read(head[:], 0); err != nil || string(head[:16]) != "SQLite format 3\x00" {
 		return nil, errSQLite
 	}
-	d := &sqlite{r: r, page: int(binary.BigEndian.Uint16(head[16:]))}
-	if d.page == 1 {
-		d.page = 65536
+	s := &sqlite{pages: d, pageSize: int(binary.BigEndian.Uint16(head[16:]))}
+	if s.pageSize == 1 {
+		s.pageSize = 65536
 	}
-	d.usable = d.page - int(head[20])
-	if d.page < 512 || d.usable < 480 {
+	s.usable = s.pageSize - int(head[20])
+	if s.pageSize < 512 || s.usable < 480 {
 		return nil, errSQLite
 	}
-	d.budget = int(size/int64(d.page)) + 1
-	return d, nil
+	return s, nil
 }
 
 // table calls each with the record of every row of the table, until that is false.
@@ -55,8 +63,11 @@ func (d *sqlite) table(name string, each func(record []byte) bool) error {
 		}
 		return root == 0
 	})
-	if err != nil || root == 0 {
-		return errors.Join(err, errSQLite)
+	if err == nil && root == 0 {
+		err = errors.New("it has no table " + name)
+	}
+	if err != nil {
+		return err
 	}
 	return d.walk(root, 0, each)
 }
@@ -73,9 +84,12 @@ func (d *sqlite) walk(number, depth int, each func([]byte) bool) error {
 }
 
 func (d *sqlite) visit(number, depth int, each func([]byte) bool) error {
-	page, err := d.read(number)
-	if err != nil || depth > maxDepth {
-		return errors.Join(err, errSQLite)
+	if depth > maxDepth {
+		return errCircle
+	}
+	page, err := d.numbered(number)
+	if err != nil {
+		return err
 	}
 	at := 0
 	if number == 1 {
@@ -116,12 +130,13 @@ func (d *sqlite) visit(number, depth int, each func([]byte) bool) error {
 	return nil
 }
 
-func (d *sqlite) read(number int) ([]byte, error) {
-	if d.budget--; d.budget < 0 || number < 1 {
+// numbered reads a page. Numbers begin at 1.
+func (d *sqlite) numbered(number int) ([]byte, error) {
+	if number < 1 {
 		return nil, errSQLite
 	}
-	page := make([]byte, d.page)
-	_, err := d.r.ReadAt(page, int64(number-1)*int64(d.page))
+	page := make([]byte, d.pageSize)
+	err := d.read(page, int64(number-1)*int64(d.pageSize))
 	return page[:d.usable], err
 }
 
@@ -131,7 +146,8 @@ func (d *sqlite) cell(page []byte, at int) ([]byte, error) {
 	size, n := varint(rest)
 	_, m := varint(rest[n:])
 	rest = rest[n+m:]
-	if n == 0 || m == 0 || size > maxRecord {
+	record, ok := d.record(size)
+	if n == 0 || m == 0 || !ok {
 		return nil, errSQLite
 	}
 	local := int(size)
@@ -145,7 +161,7 @@ func (d *sqlite) cell(page []byte, at int) ([]byte, error) {
 	if local > len(rest) {
 		return nil, errSQLite
 	}
-	record := append(make([]byte, 0, size), rest[:local]...)
+	record = append(record, rest[:local]...)
 	if local == int(size) {
 		return record, nil
 	}
@@ -153,7 +169,7 @@ func (d *sqlite) cell(page []byte, at int) ([]byte, error) {
 		return nil, errSQLite
 	}
 	for next := int(binary.BigEndian.Uint32(rest[local:])); len(record) < int(size); {
-		more, err := d.read(next)
+		more, err := d.numbered(next)
 		if err != nil {
 			return nil, err
 		}
@@ -183,7 +199,7 @@ func varint(b []byte) (v uint64, n int) {
 // parseRecord takes a record apart into its columns' bytes; nil where it is not whole.
 func parseRecord(record []byte) [][]byte {
 	size, n := varint(record)
-	if n == 0 || size > uint64(len(record)) {
+	if n == 0 || size < uint64(n) || size > uint64(len(record)) {
 		return nil
 	}
 	types, body := record[n:size], record[size:]
