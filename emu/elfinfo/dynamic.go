@@ -33,7 +33,8 @@ type Note struct {
 	Desc []byte
 }
 
-// segment is a program header: where a part of the file goes in memory. Sizes and offsets are bytes.
+// segment is a program header: where a part of the file goes in memory. Sizes and offsets are
+// bytes.
 type segment struct{ kind, offset, addr, size uint64 }
 
 // segments reads the program headers as a table.

@@ -35,8 +35,9 @@ func Of(program string) (string, error) {
 	return info.Interp, nil
 }
 
-// Libraries is a program's loader and then its libraries, sorted, by absolute paths that may be links;
-// nothing for a static program. A library that the loader does not find is an error which names it.
+// Libraries is a program's loader and then its libraries, sorted, by absolute paths that may be
+// links; nothing for a static program. A library that the loader does not find is an error which
+// names it.
 func Libraries(program string) ([]string, error) {
 	loader, err := Of(program)
 	if err != nil || loader == "" {
@@ -56,8 +57,8 @@ func Libraries(program string) ([]string, error) {
 	return append([]string{loader}, found...), nil
 }
 
-// parse reads the lines of a loader's list: NAME => FILE (ADDRESS). Without a file are the vDSO and
-// the loader.
+// parse reads the lines of a loader's list: NAME => FILE (ADDRESS). Without a file are the vDSO
+// and the loader.
 func parse(list string) ([]string, error) {
 	var found []string
 	for line := range strings.Lines(list) {

@@ -425,7 +425,8 @@ func oldestKernel(file string) (string, error) {
 	}
 	for _, n := range notes {
 		if n.Name == "GNU" && n.Type == 1 && len(n.Desc) >= 16 {
-			word := func(i int) uint32 { return binary.NativeEndian.Uint32(n.Desc[4*i:]) } // the host's library
+			// the host's library
+			word := func(i int) uint32 { return binary.NativeEndian.Uint32(n.Desc[4*i:]) }
 			if word(0) != 0 {
 				return "", nil
 			}
