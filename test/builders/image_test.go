@@ -3,6 +3,7 @@ package builders
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -125,7 +126,7 @@ func TestClean(t *testing.T) {
 	}, "buildah-oci") // its files are those of buildah-docker
 }
 
-// Dockerfile.example, as it is.
+// Dockerfile.example, as it is. The README shows what BuildKit says then, on a day of its own.
 func TestExample(t *testing.T) {
 	text, err := os.ReadFile("../../Dockerfile.example")
 	require.NoError(t, err)
@@ -134,7 +135,46 @@ func TestExample(t *testing.T) {
 		runs := r.Runs()
 		require.Len(t, runs, 2, r.Log)
 		assert.Regexp(t, `(?s)^\w{3} \w{3} .* UTC \d{4}\nLinux \S+ 4\.15\.0-112-generic #1 SMP aarch64 GNU/Linux\n12\.\d+\n$`, runs[1].Output)
+		if b.Name() == "buildkit" {
+			commands, instruction, said := readmeExample(t)
+			for _, command := range commands {
+				assert.Contains(t, string(text), "#   "+command+"\n")
+			}
+			assert.Equal(t, runs[1].Instruction, instruction)
+			assert.Equal(t, withoutDay(runs[1].Output), withoutDay(said))
+		}
 	})
+}
+
+// readmeExample is the README's first example: the commands, the instruction that it shows of what
+// the builder says, and the output of that.
+func readmeExample(t *testing.T) (commands []string, instruction, said string) {
+	t.Helper()
+	text, err := os.ReadFile("../../README.md")
+	require.NoError(t, err)
+	_, example, _ := strings.Cut(string(text), "```console\n")
+	example, _, found := strings.Cut(example, "```\n")
+	require.True(t, found)
+	step, output := regexp.MustCompile(`^#\d+ \[\d/\d\] (.*)\n$`), regexp.MustCompile(`^#\d+ \d+\.\d+ (.*\n)$`)
+	for line := range strings.Lines(example) {
+		if command, is := strings.CutPrefix(line, "$ "); is {
+			commands = append(commands, strings.TrimSpace(command))
+		} else if m := step.FindStringSubmatch(line); m != nil {
+			instruction = m[1]
+		} else if m := output.FindStringSubmatch(line); m != nil {
+			said += m[1]
+		}
+	}
+	require.Len(t, commands, 2)
+	return commands, instruction, said
+}
+
+// withoutDay leaves out what another day, container or point release changes in what
+// Dockerfile.example says.
+func withoutDay(said string) string {
+	said = regexp.MustCompile(`^\w{3} \w{3} .* UTC \d{4}\n`).ReplaceAllString(said, "DATE\n")
+	said = regexp.MustCompile(`\nLinux \S+ `).ReplaceAllString(said, "\nLinux NODE ")
+	return regexp.MustCompile(`\n12\.\d+\n`).ReplaceAllString(said, "\n12.N\n")
 }
 
 // With BuildKit the bundle can be mounted for the lines that need it: no layer has anything of it
