@@ -31,7 +31,7 @@ test-all: ## every test
 bench: ## the ratios that the budgets in docs/architecture.md are about; ROWS=REGEXP for some of them
 	@go run ./scripts/bench -run '$(ROWS)'
 
-lint: ## gofmt, go vet, staticcheck, shellcheck
+lint: ## gofmt, go vet, staticcheck, shellcheck, actionlint
 	@scripts/lint
 
 install: build ## into PREFIX (/usr/local), under DESTDIR if given: the program and its man pages
