@@ -67,6 +67,12 @@ func Main(argv []string) error {
 	if argv[0] == probe.EntryName {
 		return probe.Entry(argv[1:])
 	}
+	if argv[0] == supervise.ForkName {
+		var err error
+		if argv, err = run.Split(argv); err != nil {
+			return err
+		}
+	}
 	if a, ok := Find(filepath.Base(argv[0])); ok {
 		return start(a, argv[1:])
 	}

@@ -16,6 +16,7 @@ import (
 	"binproxy/emu/exit"
 	"binproxy/emu/route"
 	"binproxy/emu/supervise"
+	"binproxy/emu/sys"
 	"binproxy/emu/userns"
 	"binproxy/shim/farm"
 	"binproxy/shim/preload"
@@ -39,15 +40,25 @@ func (f *flagsOf) start(c supervise.Config) error {
 	case f.beyond(choice.Route) != "":
 		return exit.Errorf(exit.Failed, "run: --route %s cannot do what %s asks for: the route supervise can", choice.Route, f.beyond(choice.Route))
 	}
-	err = f.by(choice, c)
+	if f.keep && choice.Route == route.Supervise && !choice.Outer && sys.CanFork() {
+		return split()
+	}
+	return f.orElse(f.by(choice, c), ask, c)
+}
+
+// orElse takes another route where the one taken is refused.
+func (f *flagsOf) orElse(err error, ask route.Ask, c supervise.Config) error {
 	var refused *supervise.Refused
-	if errors.As(err, &refused) {
-		if other, ok := route.Fallback(ask, refused); ok {
-			fmt.Fprintf(os.Stderr, "binproxy: %s\n", other.Why)
-			if err = f.by(other, c); errors.Is(err, preload.ErrStatic) {
-				err = f.farm(c, proxy.Exec)
-			}
-		}
+	if !errors.As(err, &refused) {
+		return err
+	}
+	other, ok := route.Fallback(ask, refused)
+	if !ok {
+		return err
+	}
+	fmt.Fprintf(os.Stderr, "binproxy: %s\n", other.Why)
+	if err = f.by(other, c); errors.Is(err, preload.ErrStatic) {
+		err = f.farm(c, proxy.Exec)
 	}
 	return err
 }

@@ -48,6 +48,7 @@ type flagsOf struct {
 	report                       report
 	twins                        string
 	noTwin                       applet.List
+	keep                         bool
 }
 
 func flags(set applet.Flags) applet.Run {
@@ -65,6 +66,7 @@ func flags(set applet.Flags) applet.Run {
 	set.Var(&f.env, "env", "`K=V` set a variable of the command's environment")
 	set.StringVar(&f.twins, "twins", os.Getenv(TwinsEnv), "`DIR` let the twins of this directory (see binproxy help twin) stand in for the guest's programs of the same version (default: the directory twins of the bundle, if there is one); off for none")
 	set.Var(&f.noTwin, "no-twin", "`NAME` none for this program, this set of them, or what this compiler (gcc) starts")
+	set.BoolVar(&f.keep, "keep-pid", false, "the command is this very process, PID 1 in a container, and its supervisor another one, which wait(2) does not show to it; not with --root, --trace, --summary")
 	return f.run
 }
 
@@ -78,9 +80,15 @@ func (f *flagsOf) run(command []string) error {
 			return exit.Errorf(exit.Failed, "run: --env %q: needs NAME=VALUE", entry)
 		}
 	}
+	if err := f.keepable(); err != nil {
+		return err
+	}
 	c, err := f.config(command)
 	if err != nil {
 		return err
+	}
+	if half != nil {
+		return f.halved(c)
 	}
 	return f.start(c)
 }
@@ -135,6 +143,9 @@ func (f *flagsOf) spoof(c *supervise.Config, cfg config.Config) error {
 	release := c.Identity.Release
 	if release == "" {
 		return nil
+	}
+	if half != nil {
+		return nil // it has been said
 	}
 	return f.warnOfRelease(release)
 }

@@ -6,6 +6,7 @@ import (
 	"binproxy/emu/command"
 	"binproxy/emu/supervise/launch"
 	"binproxy/emu/supervise/sight"
+	"binproxy/emu/supervise/spoof"
 	"binproxy/emu/sys"
 )
 
@@ -23,30 +24,16 @@ type Refused = launch.Refused
 // Head is how the file starts that the command is, found in its root and from its working
 // directory as its exec would; nil where there is none, or no /proc to look it up by.
 func Head(c Config) []byte {
-	proc, err := sys.OpenProc()
-	if err != nil {
-		return nil
-	}
-	defer unix.Close(proc)
-	self, err := sys.Openat(proc, "self/fd", unix.O_PATH|unix.O_DIRECTORY)
-	if err != nil {
-		return nil
-	}
-	defer unix.Close(self)
-	s, err := sight.New(proc, self)
-	if err != nil {
-		return nil
-	}
 	for _, path := range command.Candidates(c.Command, c.Env) {
-		if head := headOf(s, c, path); head != nil {
+		if head := headOf(c, path); head != nil {
 			return head
 		}
 	}
 	return nil
 }
 
-func headOf(s *sight.Sight, c Config, path string) []byte {
-	v, err := s.Ahead(c.Root, c.Dir)
+func headOf(c Config, path string) []byte {
+	v, err := Ahead(c.Root, c.Dir)
 	if err != nil {
 		return nil
 	}
@@ -56,6 +43,66 @@ func headOf(s *sight.Sight, c Config, path string) []byte {
 		return nil
 	}
 	return file.Head
+}
+
+// Outlook is the file system as a process of ours will see it.
+type Outlook struct {
+	*sight.View
+	proc, self int
+}
+
+// Ahead is the outlook from the root directory root, ours if that is "", and in it the working
+// directory dir, the root itself if that is "". The caller closes it.
+func Ahead(root, dir string) (_ *Outlook, err error) {
+	o := &Outlook{proc: -1, self: -1}
+	defer func() {
+		if err != nil {
+			o.Close()
+		}
+	}()
+	if o.proc, err = sys.OpenProc(); err != nil {
+		return nil, err
+	}
+	if o.self, err = sys.Openat(o.proc, "self/fd", unix.O_PATH|unix.O_DIRECTORY); err != nil {
+		return nil, err
+	}
+	s, err := sight.New(o.proc, o.self)
+	if err != nil {
+		return nil, err
+	}
+	o.View, err = s.Ahead(root, dir)
+	return o, err
+}
+
+// Close lets go of what the outlook holds open.
+func (o *Outlook) Close() {
+	if o.View != nil {
+		o.View.Close()
+	}
+	for _, fd := range []int{o.proc, o.self} {
+		if fd >= 0 {
+			unix.Close(fd)
+		}
+	}
+}
+
+// Pair is what a command that keeps its process has in common with its supervisor.
+type Pair = launch.Pair
+
+// ForkName is the argv[0] of the entrypoint that becomes both of them.
+const ForkName = sys.ForkName
+
+// NewPair makes a pair for this process, which is going to execute itself as ForkName.
+func NewPair() (Pair, error) { return launch.NewPair() }
+
+// ParsePair reads what a pair's String has written.
+func ParsePair(text string) (Pair, error) { return launch.ParsePair(text) }
+
+// Keep becomes the command in this process, supervised by a process that is calling Run with the
+// same Config. It returns only with an error: a Refused where the machine does not let us be
+// supervised.
+func Keep(c Config, supervisor int) error {
+	return launch.Keep(c.Bare(), *c.Pair, supervisor, spoof.Encode(c.Identity, c.Proc))
 }
 
 // Bare is the command without a supervisor.

@@ -1,15 +1,22 @@
 package supervise
 
 import (
+	"errors"
+
 	"golang.org/x/sys/unix"
 
 	"binproxy/emu/supervise/tracee"
+	"binproxy/emu/sys"
 )
 
-// loop serves the tracees until the first child is gone, and gives its end.
-func (s *supervisor) loop() (unix.WaitStatus, error) {
+// loop serves the tracees until the first child is gone, and gives its end. Where the command has
+// kept its process, what it leaves behind is served to the end.
+func (s *supervisor) loop() (first unix.WaitStatus, err error) {
 	for {
 		stop, err := s.tracer.Next()
+		if errors.Is(err, unix.ECHILD) && s.config.Pair != nil {
+			return first, nil
+		}
 		if err != nil {
 			return 0, err
 		}
@@ -18,9 +25,15 @@ func (s *supervisor) loop() (unix.WaitStatus, error) {
 			s.died(stop.TID, stop.Status)
 			s.gone(stop.TID)
 			if stop.TID == s.child.PID {
-				return stop.Status, nil
+				if first = stop.Status; s.config.Pair == nil {
+					return first, nil
+				}
+				s.outlive()
 			}
 			continue
+		}
+		if err := s.refused(stop.TID); err != nil {
+			return 0, err
 		}
 		t := s.tasks[stop.TID]
 		if t == nil {
@@ -34,6 +47,28 @@ func (s *supervisor) loop() (unix.WaitStatus, error) {
 			t.drop()
 			_ = t.Continue(0)
 		}
+	}
+}
+
+// refused lets go of a command that has kept its process, and goes on without us: it has sent why
+// before the signal that it has stopped with.
+func (s *supervisor) refused(tid int) error {
+	if s.config.Pair == nil || s.notify >= 0 || s.alone || tid != s.child.TID {
+		return nil
+	}
+	_, err := s.listener()
+	if !errors.As(err, new(*Refused)) {
+		return nil
+	}
+	_ = s.tracer.Thread(tid).Detach()
+	return err
+}
+
+// outlive lets go of stderr, if the command that is gone has left anybody behind: who reads it may
+// wait for its end.
+func (s *supervisor) outlive() {
+	if len(s.tasks) > 0 {
+		sys.LetGo(unix.Stderr)
 	}
 }
 

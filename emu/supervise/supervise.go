@@ -55,6 +55,8 @@ type Config struct {
 	Observer Observer    // nil for none
 	Died     func(Death) // called for each guest that ended badly; nil for none
 	Twins    *Twins      // what may stand in for guest programs; nil for nothing
+
+	Pair *Pair // for a command that keeps its process (see Keep); nil for a child
 }
 
 // supervisor is the state of the tracer's thread.
@@ -88,6 +90,15 @@ func tooOld(release string) error {
 // Run runs the command under supervision to its end, and gives that. The error is for what kept it
 // from starting: a Refused where the machine does not let us trace.
 func Run(c Config) (unix.WaitStatus, error) {
+	status, err := run(c)
+	var refused *Refused
+	if c.Pair != nil && errors.As(err, &refused) {
+		c.Pair.Refuse(refused.Err)
+	}
+	return status, err
+}
+
+func run(c Config) (unix.WaitStatus, error) {
 	if len(tracee.Execs) == 0 {
 		return 0, &Refused{Route: "supervise", Err: fmt.Errorf("it does not know the registers of a %s host", runtime.GOARCH)}
 	}
@@ -129,7 +140,9 @@ func Run(c Config) (unix.WaitStatus, error) {
 	if err := s.launch(); err != nil {
 		return 0, err
 	}
-	go handOn(s.child.PID)
+	if c.Pair == nil {
+		go handOn(s.child.PID)
+	}
 	status, err := s.loop()
 	if err == nil && s.notify < 0 {
 		if _, why := s.listener(); errors.As(why, new(*Refused)) {
@@ -162,18 +175,28 @@ func (s *supervisor) launch() error {
 	if s.twins != nil && s.twins.mount {
 		twins = s.config.Twins.Set.Dir
 	}
-	child, err := launch.Start(s.config.Bare(), spoof.Encode(s.config.Identity, s.config.Proc), twins)
+	child, err := s.start(twins)
 	if err != nil {
 		return err
 	}
 	if err := s.tracer.Seize(child.TID); err != nil {
-		child.Abandon()
+		if s.config.Pair == nil {
+			child.Abandon()
+		}
 		return &Refused{Route: "supervise", Err: fmt.Errorf("ptrace(PTRACE_SEIZE): %w", err)}
 	}
 	s.child = child
 	s.enter(child.TID)
 	sys.LetGoInherited(s.sight.Self)
 	return child.Go(s.tracer.Cookie)
+}
+
+// start starts the launcher, or finds the one that keeps its process.
+func (s *supervisor) start(twins string) (*launch.Child, error) {
+	if s.config.Pair != nil {
+		return launch.Adopt(*s.config.Pair)
+	}
+	return launch.Start(s.config.Bare(), spoof.Encode(s.config.Identity, s.config.Proc), twins)
 }
 
 // listener is the filter's, which the launcher sends; launch.ErrAlone where none can hand
@@ -197,11 +220,11 @@ func (s *supervisor) listener() (int, error) {
 	return listener, nil
 }
 
-// stopToo stops the supervisor with its first child, when the terminal's Ctrl-Z (or a read in the
+// stopToo stops a supervisor that stands for its first child with that, when the terminal's Ctrl-Z (or a read in the
 // background) stopped that: whoever waits for us is to see the job stopped. A plain SIGSTOP does
 // not: whoever sent it may be a tracee, which would wait for us then.
 func (s *supervisor) stopToo(t *task, signal unix.Signal) {
-	if t.TID() == s.child.PID && signal != unix.SIGSTOP {
+	if s.config.Pair == nil && t.TID() == s.child.PID && signal != unix.SIGSTOP {
 		_ = unix.Kill(os.Getpid(), unix.SIGSTOP)
 	}
 }

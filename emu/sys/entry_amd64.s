@@ -3,7 +3,9 @@
 // entry is where the kernel starts the program (the linker's -E flag): it asks rt_sigaction (13)
 // for each of the 64 signals whether it is ignored, and sets its bit in ·ignored; asks fcntl (72)
 // of the descriptors 0 to 2 whether they are closed, and sets their bits in ·closed; puts the
-// limit of open files into ·nofile by prlimit64 (302); and goes on to the Go runtime's own entry.
+// limit of open files into ·nofile by prlimit64 (302); if argv[0] is ForkName, makes a process by
+// clone (56), with CLONE_PARENT or, where that is refused, without; and goes on to the Go runtime's
+// own entry. Behind a shorter argv[0] there are the file's name and eight bytes of zero.
 TEXT ·entry(SB),NOSPLIT|NOFRAME,$0
 	MOVQ $1, R12
 next:
@@ -47,4 +49,31 @@ open:
 	LEAQ ·nofile(SB), R10
 	MOVQ $302, AX
 	SYSCALL
+	MOVQ 8(SP), BX
+	TESTQ BX, BX // there may be no argv[0]
+	JEQ  start
+	MOVQ $0x79786f72706e6962, CX // "binproxy"
+	CMPQ CX, (BX)
+	JNE  start
+	MOVQ $0x646e616d6d6f632d, CX // "-command"
+	CMPQ CX, 8(BX)
+	JNE  start
+	CMPB 16(BX), $0
+	JNE  start
+	MOVL $0x8000, DI // CLONE_PARENT
+clone:
+	XORL SI, SI
+	XORL DX, DX
+	XORL R10, R10
+	XORL R8, R8
+	MOVQ $56, AX
+	SYSCALL
+	MOVQ AX, ·forked(SB)
+	CMPQ AX, $-22 // EINVAL
+	JNE  start
+	TESTL DI, DI
+	JEQ  start
+	XORL DI, DI
+	JMP  clone
+start:
 	JMP  _rt0_amd64_linux(SB)

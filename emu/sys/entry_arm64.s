@@ -3,7 +3,9 @@
 // entry is where the kernel starts the program (the linker's -E flag): it asks rt_sigaction (134)
 // for each of the 64 signals whether it is ignored, and sets its bit in ·ignored; asks fcntl (25)
 // of the descriptors 0 to 2 whether they are closed, and sets their bits in ·closed; puts the
-// limit of open files into ·nofile by prlimit64 (261); and goes on to the Go runtime's own entry.
+// limit of open files into ·nofile by prlimit64 (261); if argv[0] is ForkName, makes a process by
+// clone (220), with CLONE_PARENT or, where that is refused, without; and goes on to the Go
+// runtime's own entry. Behind a shorter argv[0] there are the file's name and eight bytes of zero.
 TEXT ·entry(SB),NOSPLIT|NOFRAME,$0
 	MOVD $1, R9
 next:
@@ -50,4 +52,32 @@ open:
 	MOVD $·nofile(SB), R3
 	MOVD $261, R8
 	SVC
+	MOVD 8(RSP), R5
+	CBZ  R5, start // there may be no argv[0]
+	MOVD (R5), R6
+	MOVD $0x79786f72706e6962, R7 // "binproxy"
+	CMP  R7, R6
+	BNE  start
+	MOVD 8(R5), R6
+	MOVD $0x646e616d6d6f632d, R7 // "-command"
+	CMP  R7, R6
+	BNE  start
+	MOVBU 16(R5), R6
+	CBNZ R6, start
+	MOVD $0x8000, R9 // CLONE_PARENT
+clone:
+	MOVD R9, R0
+	MOVD ZR, R1
+	MOVD ZR, R2
+	MOVD ZR, R3
+	MOVD ZR, R4
+	MOVD $220, R8
+	SVC
+	MOVD R0, ·forked(SB)
+	CMN  $22, R0 // EINVAL
+	BNE  start
+	CBZ  R9, start
+	MOVD ZR, R9
+	B    clone
+start:
 	B    _rt0_arm64_linux(SB)

@@ -6,3 +6,5 @@ package sys
 var ignored, closed uint64
 
 var nofile [2]uint64
+
+var forked int64 = notForked

@@ -75,16 +75,23 @@ func Written(fd int) bool {
 	return errors.Is(err, unix.EAGAIN)
 }
 
+// LetGo has descriptors lead to /dev/null instead of where they led.
+func LetGo(fds ...int) {
+	null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	for _, fd := range fds {
+		_ = unix.Dup3(null, fd, 0)
+	}
+	unix.Close(null)
+}
+
 // LetGoInherited gives up what the process inherited open, but for stderr, now that a child has
 // it: a pipe's reader is to see its end when the child closes it. What the process opened itself
 // is close-on-exec, and stays. self is a descriptor of /proc/self/fd.
 func LetGoInherited(self int) {
-	if null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0); err == nil {
-		for fd := range 2 {
-			_ = unix.Dup3(null, fd, 0)
-		}
-		unix.Close(null)
-	}
+	LetGo(unix.Stdin, unix.Stdout)
 	dir, err := Openat(self, ".", unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
 		return

@@ -94,6 +94,9 @@ func ContinueToSyscall(tid int, signal unix.Signal) error {
 // Listen leaves a tracee in its group-stop, and lets SIGCONT end it.
 func Listen(tid int) error { return ptrace(unix.PTRACE_LISTEN, tid, 0, 0) }
 
+// Unseize lets a stopped tracee go on without a tracer.
+func Unseize(tid int) error { return ptrace(unix.PTRACE_DETACH, tid, 0, 0) }
+
 // Interrupt stops a running tracee.
 func Interrupt(tid int) error { return ptrace(unix.PTRACE_INTERRUPT, tid, 0, 0) }
 

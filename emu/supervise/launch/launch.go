@@ -56,14 +56,22 @@ func Start(c command.Command, spoofed, twins string) (*Child, error) {
 		return nil, err
 	}
 	child := &Child{PID: pid, socket: pair[0]}
-	var b [4]byte
-	n, err := readAll(child.socket, b[:])
-	if err != nil || n != len(b) {
+	if err := child.meet(); err != nil {
 		child.Abandon()
-		return nil, exit.Silent(exit.Failed) // the launcher has said why
+		return nil, err
 	}
-	child.TID = int(binary.LittleEndian.Uint32(b[:]))
 	return child, nil
+}
+
+// meet hears from the launcher which thread it is.
+func (c *Child) meet() error {
+	var b [4]byte
+	n, err := readAll(c.socket, b[:])
+	if err != nil || n != len(b) {
+		return exit.Silent(exit.Failed) // the launcher has said why
+	}
+	c.TID = int(binary.LittleEndian.Uint32(b[:]))
+	return nil
 }
 
 // Abandon ends a launcher that has not been told to go on.
@@ -81,7 +89,11 @@ func (c *Child) Go(cookie uint64) error {
 // ErrAlone means that the launcher's filter can have no listener.
 var ErrAlone = errors.New("the filter has no listener")
 
+// messageSize is what a message has room in.
+const messageSize = 512
+
 // What the launcher sends with its listener, or instead of it: the last goes on with the reason.
+// A supervisor that cannot trace sends that, too, instead of the cookie.
 const (
 	withListener = "listener"
 	alone        = "alone"
@@ -91,7 +103,7 @@ const (
 // Listener takes the descriptor that the launcher has sent before its first exec. Instead it may
 // have sent why it could not.
 func (c *Child) Listener() (int, error) {
-	var text [512]byte
+	var text [messageSize]byte
 	oob := make([]byte, unix.CmsgSpace(4))
 	n, oobn, _, _, err := unix.Recvmsg(c.socket, text[:], oob, unix.MSG_CMSG_CLOEXEC|unix.MSG_DONTWAIT)
 	if err != nil {

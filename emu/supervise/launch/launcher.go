@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -27,11 +28,7 @@ func Main(args []string) error {
 	}
 	sys.SetStartState(o.ignored, o.closed)
 	unix.CloseOnExec(o.socket)
-	id, proc, err := spoof.Decode(o.spoof)
-	if err != nil {
-		return exit.Errorf(exit.Failed, "%s is not to be called by hand: %w", Name, err)
-	}
-	rules, err := spoof.Prepare(id, proc)
+	rules, err := prepare(o.spoof)
 	if err != nil {
 		return err
 	}
@@ -47,26 +44,42 @@ func Main(args []string) error {
 	if err := c.EnterRoot(); err != nil {
 		return err
 	}
-	if err := submit(o.socket, rules); err != nil {
+	err = submit(o.socket, rules)
+	if errors.As(err, new(*Refused)) {
+		return exit.Silent(exit.Failed) // the supervisor says why
+	}
+	if err != nil {
 		return err
 	}
 	return c.Exec()
 }
 
+// prepare makes this process ready to be told an identity, and gives the rules for that.
+func prepare(spoofed string) ([]seccomp.Rule, error) {
+	id, proc, err := spoof.Decode(spoofed)
+	if err != nil {
+		return nil, exit.Errorf(exit.Failed, "%s is not to be called by hand: %w", Name, err)
+	}
+	return spoof.Prepare(id, proc)
+}
+
 // submit has this thread traced and filtered, with the further rules of a spoof.
 func submit(socket int, spoofed []seccomp.Rule) error {
-	var b [8]byte
+	var b [messageSize]byte
 	binary.LittleEndian.PutUint32(b[:], uint32(unix.Gettid()))
 	if _, err := unix.Write(socket, b[:4]); err != nil {
 		return err
 	}
 	n, err := readAll(socket, b[:])
-	if err != nil || n != len(b) {
+	if why, ok := strings.CutPrefix(string(b[:max(n, 0)]), refusal); ok {
+		return &Refused{"supervise", errors.New(why)}
+	}
+	if err != nil || n != 8 {
 		return exit.Silent(exit.Failed) // the supervisor has gone, and has said why
 	}
 	if err := install(socket, binary.LittleEndian.Uint64(b[:]), spoofed); err != nil {
 		_, _ = unix.Write(socket, []byte(refusal+err.Error()))
-		return exit.Silent(exit.Failed)
+		return &Refused{"supervise", err}
 	}
 	return nil
 }

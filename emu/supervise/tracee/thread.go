@@ -46,6 +46,9 @@ func (t *Thread) ToSyscall(signal unix.Signal) error { return sys.ContinueToSysc
 // Listen leaves it in its group-stop, and lets SIGCONT end that.
 func (t *Thread) Listen() error { return sys.Listen(t.tid) }
 
+// Detach lets it go on without us.
+func (t *Thread) Detach() error { return sys.Unseize(t.tid) }
+
 // Message is what the kernel says about its stop: the filter's data, the number of a new thread or
 // of a former.
 func (t *Thread) Message() (uint, error) { return sys.EventMessage(t.tid) }

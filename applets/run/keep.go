@@ -1,0 +1,102 @@
+package run
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"binproxy/emu/exit"
+	"binproxy/emu/route"
+	"binproxy/emu/supervise"
+	"binproxy/emu/sys"
+)
+
+// A command that keeps its process is run by two processes, both of them this program, started
+// anew with the same arguments: the one that was there becomes the command, the other its
+// supervisor.
+
+// half says which of the two this process is; nil for none.
+var half *halfOf
+
+type halfOf struct {
+	pair       supervise.Pair
+	supervisor int   // 0 for itself
+	refused    error // why there is no other process
+}
+
+// keepable refuses what --keep-pid cannot do.
+func (f *flagsOf) keepable() error {
+	if f.keep && (f.root != "" || f.report.asked()) {
+		return exit.Errorf(exit.Failed, "run: --keep-pid goes neither with --root nor with --trace or --summary: "+
+			"the command is this process itself, in the root that it has, and whoever reports may not outlive it")
+	}
+	return nil
+}
+
+// split starts anew as two processes.
+func split() error {
+	pair, err := supervise.NewPair()
+	if err != nil {
+		return err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	return sys.Exec(self, slices.Concat([]string{supervise.ForkName, pair.String()}, os.Args), os.Environ())
+}
+
+// Split is the entrypoint of both processes, "binproxy-command PAIR ARGV...". It gives the
+// arguments that the program had before.
+func Split(argv []string) ([]string, error) {
+	byHand := exit.Errorf(exit.Failed, "%s is not to be called by hand", supervise.ForkName)
+	if len(argv) < 3 {
+		return nil, byHand
+	}
+	pair, err := supervise.ParsePair(argv[1])
+	if err != nil {
+		return nil, byHand
+	}
+	half = &halfOf{pair: pair}
+	half.supervisor, half.refused = sys.Forked()
+	if half.refused == nil && half.supervisor == 0 {
+		argv = sys.TakeArguments()
+	}
+	return argv[2:], nil
+}
+
+// halved is start for each of the two processes.
+func (f *flagsOf) halved(c supervise.Config) error {
+	c.Pair = &half.pair
+	if half.refused == nil && half.supervisor == 0 {
+		return f.stand(c)
+	}
+	ask, err := f.ask(c)
+	if err != nil {
+		return err
+	}
+	if half.refused == nil {
+		err = supervise.Keep(c, half.supervisor)
+		c.Pair = nil
+	} else {
+		c.Pair.Close()
+		c.Pair = nil
+		fmt.Fprintln(os.Stderr, "binproxy: run: --keep-pid: the command is a child:", os.NewSyscallError("clone", half.refused))
+		err = f.by(route.Choice{Route: route.Supervise}, c)
+	}
+	return f.orElse(err, ask, c)
+}
+
+// stand supervises the other process. What the terminal and the command's group are sent is not
+// meant for it.
+func (f *flagsOf) stand(c supervise.Config) error {
+	_, _ = unix.Setsid()
+	_, err := f.report.supervised(c)
+	if errors.As(err, new(*supervise.Refused)) {
+		return exit.Silent(exit.Failed) // the other one says why
+	}
+	return err
+}

@@ -1,0 +1,89 @@
+package launch
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"binproxy/emu/command"
+	"binproxy/emu/sys"
+)
+
+// A command that keeps its process is the launcher itself: the process that was started, as PID 1
+// of a container may have been, becomes the command, and its supervisor is one that it has made.
+// The program executes itself once more under the name sys.ForkName, which makes two processes of
+// it; each of them finds its end of the socket in the Pair.
+
+// Pair is what the two processes have in common: both ends of the socket, and the command's PID.
+type Pair struct {
+	ends [2]int
+	pid  int
+}
+
+// NewPair makes one for this process. Its descriptors are inherited.
+func NewPair() (Pair, error) {
+	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET, 0)
+	if err != nil {
+		return Pair{}, fmt.Errorf("socketpair: %w", err)
+	}
+	return Pair{ends, os.Getpid()}, nil
+}
+
+func (p Pair) String() string {
+	return strconv.Itoa(p.ends[0]) + " " + strconv.Itoa(p.ends[1]) + " " + strconv.Itoa(p.pid)
+}
+
+// ParsePair reads what String has written.
+func ParsePair(text string) (p Pair, err error) {
+	_, err = fmt.Sscan(text, &p.ends[0], &p.ends[1], &p.pid)
+	return p, err
+}
+
+// take keeps one end.
+func (p Pair) take(end int) int {
+	unix.Close(p.ends[1-end])
+	unix.CloseOnExec(p.ends[end])
+	return p.ends[end]
+}
+
+// Close gives the pair up.
+func (p Pair) Close() {
+	unix.Close(p.ends[0])
+	unix.Close(p.ends[1])
+}
+
+// Refuse is for the supervisor of a pair, which is not to be: it tells the launcher why.
+func (p Pair) Refuse(why error) { _, _ = unix.Write(p.ends[0], []byte(refusal+why.Error())) }
+
+// Adopt is for the supervisor of a pair: its launcher, up to where it has to be seized.
+func Adopt(p Pair) (*Child, error) {
+	child := &Child{PID: p.pid, socket: p.take(0)}
+	return child, child.meet()
+}
+
+// Keep becomes the command of a pair, which the process supervisor supervises. It returns only
+// with an error: a Refused where the machine does not let us be supervised.
+func Keep(c command.Command, p Pair, supervisor int, spoofed string) error {
+	runtime.LockOSThread()
+	socket := p.take(1)
+	rules, err := prepare(spoofed)
+	if err != nil {
+		return err
+	}
+	if err := c.EnterRoot(); err != nil {
+		return err
+	}
+	// Yama lets ancestors trace only, unless it is asked for; where there is no Yama, nobody is.
+	_ = unix.Prctl(unix.PR_SET_PTRACER, uintptr(supervisor), 0, 0, 0)
+	if err := submit(socket, rules); err != nil {
+		// A tracer looks at what was sent when it is told of a signal, and lets go of us then.
+		_ = unix.Tgkill(os.Getpid(), unix.Gettid(), unix.SIGCHLD)
+		_, _ = sys.Wait(supervisor)
+		unix.Close(socket)
+		return err
+	}
+	return c.Exec()
+}
