@@ -24,6 +24,7 @@ import (
 	"binproxy/applets/install"
 	"binproxy/applets/kernel"
 	"binproxy/applets/run"
+	"binproxy/applets/runtime"
 	"binproxy/applets/status"
 	"binproxy/applets/twin"
 	"binproxy/applets/uml"
@@ -49,13 +50,14 @@ var Table = []*applet.Applet{
 	&install.Applet,
 	&kernel.Applet,
 	&run.Applet,
+	&runtime.Applet,
 	&status.Applet,
 	&twin.Applet,
 	&uml.Applet,
 	&version.Applet,
 }
 
-// Main runs the applet that the arguments name: argv[0] where it is an applet's name, else
+// Main runs the applet that the arguments name: argv[0] where that says one (see called), else
 // argv[1].
 func Main(argv []string) error {
 	if len(argv) == 0 {
@@ -73,7 +75,7 @@ func Main(argv []string) error {
 			return err
 		}
 	}
-	if a, ok := Find(filepath.Base(argv[0])); ok {
+	if a, ok := Find(called(filepath.Base(argv[0]))); ok {
 		return start(a, argv[1:])
 	}
 	if name := filepath.Base(argv[0]); !strings.HasPrefix(name, config.Binary) && !renamed() {
@@ -108,6 +110,15 @@ func renamed() bool {
 	}
 	stat, ok := started.Sys().(*syscall.Stat_t)
 	return ok && stat.Nlink == 1
+}
+
+// called is the applet that the program was called as: "binproxy-" may stand before its name, and
+// runtimes are called by their own.
+func called(name string) string {
+	if runtime.IsRuntime(name) {
+		return runtime.Applet.Name
+	}
+	return strings.TrimPrefix(name, config.Binary+"-")
 }
 
 // Find looks an applet up by name.

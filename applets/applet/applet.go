@@ -34,6 +34,8 @@ type Command struct {
 	// the flags end at the first operand, where a COMMAND with arguments of its own begins;
 	// otherwise they may stand before, between and behind the operands
 	Leads bool
+	// every argument is an operand, whatever it looks like: they are another program's
+	Raw bool
 	// Flags declares the flags, and gives what runs with their values. It changes nothing and asks
 	// the machine nothing: it is called for the help, too
 	Flags func(f Flags) Run
@@ -55,6 +57,9 @@ func (a *Applet) Start(args []string) error {
 		return err
 	}
 	f, run := a.Declare(c)
+	if c.Raw {
+		return run(rest)
+	}
 	parse := f.Parse
 	if c.Leads {
 		parse = f.ParseCommand

@@ -1,0 +1,304 @@
+// Package runtime is an OCI runtime that wraps another one, runc or crun, so that containers of
+// another architecture run.
+//
+// An engine calls a runtime with a container's config.json, which says what the container's root
+// is, what is mounted in it and which process it is for. Where that process is a program of
+// another architecture, the file is changed before the real runtime reads it: the bundle becomes
+// one more mount, read-only, and `binproxy run --` comes before the process's arguments. Then the
+// real runtime is executed in our place, with the arguments that we were given; for `exec`, with
+// the changed file of its process. It does all the rest, and nothing of ours is left on the host.
+// What is native, and every other subcommand, reaches the real runtime as it is.
+package runtime
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"binproxy/emu/arch"
+	"binproxy/emu/config"
+	"binproxy/emu/sys"
+)
+
+// The annotations that choose per container what `binproxy run` is told; see its options.
+const annotationPrefix = "binproxy."
+
+// optionsByAnnotation are the options of `binproxy run` that annotations of the same names set.
+var optionsByAnnotation = []string{"release", "route", "twins"}
+
+// Wrapper wraps a runtime.
+type Wrapper struct {
+	Bundle string // the bundle's directory on the host
+	Real   string // the real runtime's file; "" for the runc or the crun that is found
+
+	config config.Config
+}
+
+// Exec becomes the real runtime, with the arguments of args; what it will read is changed before.
+// It returns only with an error, which the runtime's log has got too.
+func (w *Wrapper) Exec(args []string) error {
+	c := parse(args)
+	err := w.exec(c)
+	report(c, err)
+	return err
+}
+
+func (w *Wrapper) exec(c line) error {
+	real, err := findReal(w.Real)
+	if err != nil {
+		return err
+	}
+	if w.config, err = config.Load(w.Bundle); err != nil {
+		return err
+	}
+	switch c.name {
+	case "create", "run":
+		err = w.create(c)
+	case "exec":
+		c.args, err = w.enter(real, c)
+	}
+	if err != nil {
+		return err
+	}
+	return sys.Exec(real, append([]string{real}, c.args...), os.Environ())
+}
+
+// create changes the config.json of a container that is about to be made.
+func (w *Wrapper) create(c line) error {
+	path := last(c.own, "config", "f").value
+	if path == "" {
+		path = filepath.Join(last(c.own, "bundle", "b").value, "config.json")
+	}
+	s, err := load(path)
+	if err != nil {
+		return err
+	}
+	changed, err := w.wrap(s)
+	if err != nil || !changed {
+		return err
+	}
+	return s.save()
+}
+
+// wrap puts the bundle and `binproxy run` into a container whose process is foreign.
+func (w *Wrapper) wrap(s *spec) (changed bool, err error) {
+	p := s.read.Process
+	if p == nil || len(p.Args) == 0 || s.root() == "" {
+		return false, nil // the real runtime says what is wrong
+	}
+	if at, ok := placed(s.read.Mounts, w.Bundle); ok && p.Args[0] == filepath.Join(at, config.Binary) {
+		return false, nil // a container that is run again
+	}
+	abi, err := w.guest(s.root(), *p, s.read.Mounts)
+	if err != nil || abi == nil {
+		return false, err
+	}
+	at, err := place(s)
+	if err != nil {
+		return false, err
+	}
+	if err := s.setMount(mount{Destination: at, Type: "bind", Source: w.Bundle, Options: []string{"bind", "ro", "nosuid", "nodev"}}); err != nil {
+		return false, err
+	}
+	return true, s.setArgs(prefixed(at, s.read.Annotations, p.Args))
+}
+
+// guest is the ABI of the foreign program that a process is for, nil for none. The error is for
+// one that the bundle has no emulator for.
+func (w *Wrapper) guest(root string, p process, mounts []mount) (*arch.ABI, error) {
+	c, err := openContainer(root, p.Cwd, mounts)
+	if err != nil {
+		return nil, err
+	}
+	defer c.close()
+	abi := c.guest(p, w.config.Guest)
+	if abi == nil {
+		return nil, nil
+	}
+	if _, err := os.Stat(filepath.Join(w.Bundle, config.Name)); err != nil {
+		return nil, fmt.Errorf("%s is a program of %s, and %s is no bundle: make one by `binproxy bundle --arch %[2]s -o DIR`, "+
+			"and let the runtime's link lead to DIR/%[4]s: %[5]w", p.Args[0], abi.Name, w.Bundle, config.Binary, err)
+	}
+	if w.has(abi) {
+		return abi, nil
+	}
+	return nil, fmt.Errorf("%s is a program of %s, and the bundle %s has no emulator for it; make the bundle with --arch %s",
+		p.Args[0], abi.Name, w.Bundle, abi.Name)
+}
+
+// has reports whether the bundle itself has an emulator for the ABI: no other is in the container.
+func (w *Wrapper) has(abi *arch.ABI) bool {
+	e, err := w.config.Emulator(abi)
+	return err == nil && below(e.Path, w.Bundle)
+}
+
+// prefixed are the arguments that have a command run by the bundle at a place.
+func prefixed(at string, annotations map[string]string, args []string) []string {
+	all := []string{filepath.Join(at, config.Binary), "run", "--keep-pid"}
+	for _, option := range optionsByAnnotation {
+		if value := annotations[annotationPrefix+option]; value != "" {
+			all = append(all, "--"+option+"="+value)
+		}
+	}
+	return slices.Concat(all, []string{"--"}, args)
+}
+
+// enter gives the arguments for a process that joins a container, if that is foreign and the
+// container was made with the bundle.
+func (w *Wrapper) enter(real string, c line) ([]string, error) {
+	if c.operand == len(c.args) {
+		return c.args, nil
+	}
+	state, err := stateOf(real, c)
+	if err != nil {
+		return c.args, nil // the real runtime says what is wrong
+	}
+	s, err := load(filepath.Join(state.Bundle, "config.json"))
+	if err != nil {
+		return c.args, nil
+	}
+	at, ok := placed(s.read.Mounts, w.Bundle)
+	if !ok {
+		return c.args, nil
+	}
+	root := fmt.Sprintf("/proc/%d/root", state.PID)
+	prefix := func(p process) ([]string, error) {
+		if len(p.Args) == 0 {
+			return nil, nil
+		}
+		abi, err := w.guest(root, p, nil)
+		if err != nil || abi == nil {
+			return nil, err
+		}
+		return prefixed(at, s.read.Annotations, p.Args), nil
+	}
+	if file := last(c.own, "process", "p"); file.value != "" {
+		return withProcess(c.args, file, prefix)
+	}
+	p := process{Args: c.args[c.operand+1:], Cwd: last(c.own, "cwd").value}
+	if s.read.Process != nil {
+		p.Env, p.Cwd = s.read.Process.Env, cmp.Or(p.Cwd, s.read.Process.Cwd)
+	}
+	args, err := prefix(p)
+	if err != nil || args == nil {
+		return c.args, err
+	}
+	return slices.Concat(c.args[:c.operand+1], args), nil
+}
+
+// withProcess gives the arguments of an exec whose process is in a file, with a changed copy of
+// that in its place.
+func withProcess(args []string, file option, prefix func(process) ([]string, error)) ([]string, error) {
+	p, err := loadProcess(file.value)
+	if err != nil {
+		return nil, err
+	}
+	changed, err := prefix(p.read)
+	if err != nil || changed == nil {
+		return args, err
+	}
+	if err := p.fields.set("args", changed); err != nil {
+		return nil, err
+	}
+	path, err := p.inMemory()
+	if err != nil {
+		return nil, err
+	}
+	args = slices.Clone(args)
+	args[file.at] = strings.TrimSuffix(args[file.at], file.value) + path
+	return args, nil
+}
+
+// state is what the real runtime tells of a container.
+type state struct {
+	PID    int    `json:"pid"`
+	Bundle string `json:"bundle"`
+}
+
+// stateOf asks the real runtime for a container's state.
+func stateOf(real string, c line) (s state, err error) {
+	var args []string
+	if root := last(c.options, "root"); root.value != "" {
+		args = append(args, "--root", root.value)
+	}
+	text, err := exec.Command(real, append(args, "state", c.args[c.operand])...).Output()
+	if err == nil {
+		err = json.Unmarshal(text, &s)
+	}
+	return s, err
+}
+
+// reals are the names of runtimes that are looked for, in PATH and where distributions put them.
+var (
+	reals = []string{"runc", "crun"}
+	sbins = []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"}
+)
+
+// findReal finds the real runtime; "" means any of those that are known.
+func findReal(named string) (string, error) {
+	names := reals
+	if named != "" {
+		names = []string{named}
+	}
+	for _, name := range names {
+		for _, path := range candidates(name) {
+			if unix.Access(path, unix.X_OK) == nil && !ours(path) {
+				return path, nil
+			}
+		}
+	}
+	return "", fmt.Errorf("no runtime to hand containers to: looked for %s in PATH and %s; install one of them, or name one by --runtime FILE",
+		strings.Join(names, " and "), strings.Join(sbins, " "))
+}
+
+func candidates(name string) (list []string) {
+	if strings.Contains(name, "/") {
+		return []string{name}
+	}
+	for _, dir := range append(filepath.SplitList(os.Getenv("PATH")), sbins...) {
+		if filepath.IsAbs(dir) {
+			list = append(list, filepath.Join(dir, name))
+		}
+	}
+	return list
+}
+
+// ours reports a link to binproxy itself.
+func ours(path string) bool {
+	self, err := os.Stat("/proc/self/exe")
+	if err != nil {
+		return false
+	}
+	fi, err := os.Stat(path)
+	return err == nil && (os.SameFile(fi, self) || fi.IsDir())
+}
+
+// report writes an error to the log file that the caller reads it from, as the real runtime would.
+func report(c line, err error) {
+	path := strings.TrimPrefix(last(c.options, "log").value, "file:")
+	if path == "" || err == nil {
+		return
+	}
+	f, openErr := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o644)
+	if openErr != nil {
+		return
+	}
+	defer f.Close()
+	var line bytes.Buffer
+	now, message := time.Now().UTC().Format(time.RFC3339), "binproxy: "+err.Error()
+	if last(c.options, "log-format").value == "json" {
+		_ = json.NewEncoder(&line).Encode(map[string]string{"level": "error", "msg": message, "time": now})
+	} else {
+		fmt.Fprintf(&line, "time=%q level=error msg=%q\n", now, message)
+	}
+	_, _ = f.Write(line.Bytes())
+}
