@@ -113,7 +113,7 @@ func inNamespace(c supervise.Config) error {
 		if e.Loader != "" {
 			return exit.Errorf(exit.Failed, "run: --route userns: binfmt_misc names one file, and the emulator %s needs its loader too; the route supervise can give it", e.Path)
 		}
-		u.Entries = append(u.Entries, binfmt.ForABI(abi, e.Path, "POF"))
+		u.Entries = append(u.Entries, binfmt.ForABI(abi, sys.Inherit(e.Path), "POF"))
 	}
 	var err error
 	if u.IDs, u.Inner, err = userns.Self(); err != nil {

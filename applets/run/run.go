@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"binproxy/applets/applet"
 	"binproxy/emu/arch"
 	"binproxy/emu/config"
@@ -17,6 +19,7 @@ import (
 	"binproxy/emu/identity"
 	"binproxy/emu/kernel"
 	"binproxy/emu/supervise"
+	"binproxy/emu/sys"
 	"binproxy/shim/farm"
 	"binproxy/shim/sh"
 )
@@ -195,6 +198,9 @@ func (f *flagsOf) chosen(only []*arch.ABI) ([]emulator.Emulator, error) {
 	for qemu, file := range files {
 		if file, err = filepath.Abs(file); err != nil {
 			return nil, err
+		}
+		if fd, ok := sys.OwnDescriptor(file); ok {
+			unix.CloseOnExec(fd) // it is for us, and not for the command
 		}
 		list = append(list, emulator.Emulator{QEMU: qemu, Path: file})
 	}

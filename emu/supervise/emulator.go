@@ -67,6 +67,9 @@ func (s *supervisor) openExecutable(path string) (executable, error) {
 		return executable{}, &os.PathError{Op: "execute", Path: path, Err: err}
 	}
 	x := executable{path: path}
+	if fd, ok := sys.OwnDescriptor(path); ok {
+		x.path = fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), fd)
+	}
 	if x.call, err = findCall(f); err != nil {
 		return x, fmt.Errorf("%s: %w", path, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -111,6 +112,32 @@ func LetGoInherited(self int) {
 			unix.Close(fd)
 		}
 	}
+}
+
+// OwnDescriptor is the descriptor of this process that the path names, /proc/self/fd/N or
+// /dev/fd/N; not ok for any other path.
+func OwnDescriptor(path string) (fd int, ok bool) {
+	number, ok := strings.CutPrefix(path, "/proc/self/fd/")
+	if !ok {
+		number, ok = strings.CutPrefix(path, "/dev/fd/")
+	}
+	fd, err := strconv.Atoi(number)
+	return fd, ok && err == nil
+}
+
+// Inherit has children inherit the file at the path, if that is a descriptor of ours, and gives
+// the path that it has there: with a number that none of their own files takes.
+func Inherit(path string) string {
+	const above = 64
+	fd, ok := OwnDescriptor(path)
+	if !ok {
+		return path
+	}
+	lent, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD, above)
+	if err != nil {
+		return path
+	}
+	return "/proc/self/fd/" + strconv.Itoa(lent)
 }
 
 // OpenProc gives a descriptor (O_PATH) of a /proc: the one that is mounted, or, where none is, one

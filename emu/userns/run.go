@@ -109,6 +109,9 @@ func Register(entries []binfmt.Entry) error {
 		if _, err := registry.Get(e.Name); err != nil {
 			return fmt.Errorf("entry %s was registered, but this kernel does not list it: %w", e.Name, err)
 		}
+		if fd, ok := sys.OwnDescriptor(e.Interpreter); ok {
+			unix.CloseOnExec(fd) // the entry has it now, and the command is not to
+		}
 	}
 	return nil
 }
