@@ -33,6 +33,7 @@ import (
 	"binproxy/emu/config"
 	"binproxy/emu/exit"
 	"binproxy/emu/probe"
+	"binproxy/emu/single"
 	"binproxy/emu/supervise"
 	"binproxy/emu/sys"
 )
@@ -78,7 +79,10 @@ func Main(argv []string) error {
 	if a, ok := Find(called(filepath.Base(argv[0]))); ok {
 		return start(a, argv[1:])
 	}
-	if name := filepath.Base(argv[0]); !strings.HasPrefix(name, config.Binary) && !renamed() {
+	if single.ForBuildKit(argv[0]) {
+		return asEmulator(argv[1:])
+	}
+	if name := filepath.Base(argv[0]); !strings.HasPrefix(name, config.Binary) && !renamed() && !run.IsSingle() {
 		return unknown(name, "")
 	}
 	if len(argv) == 1 {
@@ -119,6 +123,15 @@ func called(name string) string {
 		return runtime.Applet.Name
 	}
 	return strings.TrimPrefix(name, config.Binary+"-")
+}
+
+// asEmulator runs the command as the emulator that BuildKit takes the program for: the arguments
+// are the command's alone.
+func asEmulator(command []string) error {
+	if !run.IsSingle() {
+		return exit.Errorf(exit.Failed, "called as BuildKit's emulator, but %w: the file was cut short, or is not of `binproxy bundle --buildkit DIR`; make it anew", single.ErrPlain)
+	}
+	return start(&run.Applet, append([]string{"--"}, command...))
 }
 
 // Find looks an applet up by name.

@@ -2,6 +2,7 @@
 package bundle
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"strings"
@@ -29,13 +30,15 @@ binproxy.conf. A Dockerfile then says: ADD bundle /binproxy
 
 A dynamically linked emulator is brought along with its loader and libraries.
 `,
-	Commands: []applet.Command{{Args: "--arch ARCH[,ARCH...] [--release R] [--emulator [ARCH=]FILE] [--twins] [-o DIR] [FLAG...]", Flags: flags}},
+	Commands: []applet.Command{{Args: "--arch ARCH[,ARCH...] [--release R] [--emulator [ARCH=]FILE] [--twins] [-o DIR | --single FILE | --buildkit DIR] [FLAG...]", Flags: flags}},
 }
 
 // options are the flags' values.
 type options struct {
 	archs, twinSet *string
 	out, proc      string
+	single         string
+	buildKit       string
 	emulators      applet.List
 	identity       identity.Identity
 	twins, json    bool
@@ -45,6 +48,8 @@ func flags(f applet.Flags) applet.Run {
 	var o options
 	o.archs = f.Archs("arch", "`ARCH[,ARCH...]` guest architectures: linux/arm64, arm/v7, armhf, aarch64, riscv64-linux-gnu ... (default: what TARGETPLATFORM says, else DOCKER_DEFAULT_PLATFORM)")
 	f.StringVar(&o.out, "o", "bundle", "`DIR` where to; an earlier bundle there is replaced")
+	f.StringVar(&o.single, "single", "", "`FILE` make one file instead, which is binproxy, the emulators and binproxy.conf: FILE run -- COMMAND works wherever it is copied to. It has no libraries and no twins: its route is supervise")
+	f.StringVar(&o.buildKit, "buildkit", "", "`DIR` make such a file for each ARCH, under the name that BuildKit looks up in the PATH of its daemon: DIR/buildkit-qemu-aarch64 ... (default: for each ARCH that a static emulator is found for)")
 	f.Var(&o.emulators, "emulator", "`[ARCH=]FILE` take this emulator (ARCH=FILE where several are made, unless it is called qemu-ARCH) instead of searching for qemu-ARCH-static and qemu-ARCH next to binproxy and in PATH")
 	f.Identity(&o.identity)
 	f.StringVar(&o.proc, "proc", "", "`HOW` how /proc/version and its like tell it: see binproxy help run")
@@ -56,10 +61,12 @@ func flags(f applet.Flags) applet.Run {
 
 func run(operands []string, asked options) (err error) {
 	o := bundle.Options{Identity: asked.identity}
-	if o.ABIs, err = applet.Guest(*asked.archs, arch.ParseList); err != nil {
-		return exit.Errorf(exit.Failed, "bundle: %w", err)
+	if *asked.archs != "" || asked.buildKit == "" {
+		if o.ABIs, err = applet.Guest(*asked.archs, arch.ParseList); err != nil {
+			return exit.Errorf(exit.Failed, "bundle: %w", err)
+		}
 	}
-	if o.ABIs == nil {
+	if o.ABIs == nil && asked.buildKit == "" {
 		return exit.Errorf(exit.Failed, "bundle: --arch is missing, as in --arch arm64; see binproxy help bundle")
 	}
 	if len(operands) > 0 {
@@ -83,6 +90,18 @@ func run(operands []string, asked options) (err error) {
 		return err
 	}
 	warnOfRelease(asked.identity.Release, o.ABIs)
+	switch file := asked.single != "" || asked.buildKit != ""; {
+	case asked.single != "" && asked.buildKit != "":
+		return exit.Errorf(exit.Failed, "bundle: --single and --buildkit: only one of them")
+	case file && o.Twins != nil:
+		return exit.Errorf(exit.Failed, "bundle: --twins: a single file has no room for twins, which are many files; make a directory with -o")
+	case asked.buildKit != "":
+		files, err := bundle.MakeBuildKit(asked.buildKit, o)
+		return asked.tell(report{Dir: asked.buildKit}, files, err)
+	case asked.single != "":
+		files, err := bundle.MakeSingle(asked.single, o)
+		return asked.tell(report{File: asked.single}, files, err)
+	}
 	libraries, err := preload.Tree(preload.Libraries(), arch.Host(), o.ABIs)
 	if err != nil {
 		return err
@@ -91,14 +110,7 @@ func run(operands []string, asked options) (err error) {
 		o.Extra = append(o.Extra, bundle.Extra(f))
 	}
 	files, err := bundle.Make(asked.out, o)
-	if err != nil {
-		return err
-	}
-	if asked.json {
-		return applet.WriteJSON(os.Stdout, describe(asked.out, files))
-	}
-	list(asked.out, files)
-	return nil
+	return asked.tell(report{Dir: asked.out}, files, err)
 }
 
 // warnOfRelease says on standard error which calls a spoofed release promises that the running
@@ -119,7 +131,8 @@ func warnOfRelease(release string, abis []*arch.ABI) {
 
 // report is what --json prints.
 type report struct {
-	Dir   string `json:"dir"`
+	Dir   string `json:"dir,omitempty"`  // a bundle, or one of single files
+	File  string `json:"file,omitempty"` // a single file
 	Size  int64  `json:"size"`
 	Files []file `json:"files"`
 }
@@ -132,8 +145,7 @@ type file struct {
 	Link string `json:"link,omitempty"`
 }
 
-func describe(dir string, files []bundle.File) report {
-	r := report{Dir: dir}
+func (r *report) add(files []bundle.File) {
 	for _, f := range files {
 		r.Size += f.Size
 		shown := file{Name: f.Name, Size: f.Size, From: f.From}
@@ -142,10 +154,17 @@ func describe(dir string, files []bundle.File) report {
 		}
 		r.Files = append(r.Files, shown)
 	}
-	return r
 }
 
-func list(dir string, files []bundle.File) {
+// tell prints what was made, which r names, unless that failed.
+func (o options) tell(r report, files []bundle.File, err error) error {
+	if err != nil {
+		return err
+	}
+	if o.json {
+		r.add(files)
+		return applet.WriteJSON(os.Stdout, r)
+	}
 	var total int64
 	for _, f := range files {
 		total += f.Size
@@ -158,5 +177,6 @@ func list(dir string, files []bundle.File) {
 		}
 		fmt.Printf("%9s  %s%s\n", applet.Size(f.Size), f.Name, from)
 	}
-	fmt.Printf("%9s  %s\n", applet.Size(total), dir)
+	fmt.Printf("%9s  %s\n", applet.Size(total), cmp.Or(r.Dir, r.File))
+	return nil
 }

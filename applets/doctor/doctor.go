@@ -3,6 +3,7 @@
 package doctor
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"binproxy/emu/exit"
 	"binproxy/emu/identity"
 	"binproxy/emu/probe"
+	"binproxy/emu/single"
 	"binproxy/emu/sys"
 	"binproxy/shim/farm"
 )
@@ -53,6 +55,12 @@ func run(operands []string, archs string, asJSON bool) error {
 	call, err := farm.Locate(sys.Execfn(), os.Args[0])
 	if err != nil {
 		return exit.Errorf(exit.Failed, "doctor: %w", err)
+	}
+	if own, err := single.Own(call.Root.Self); !errors.Is(err, single.ErrPlain) {
+		if err != nil {
+			return exit.Errorf(exit.Failed, "doctor: %w", err)
+		}
+		call.Config = own
 	}
 	call.Config.Identity = identity.FromEnv(os.Getenv).Over(call.Config.Identity)
 	guests, err := asked(archs, call.Config)

@@ -53,7 +53,10 @@ func (f *flagsOf) orElse(err error, ask route.Ask, c supervise.Config) error {
 		return err
 	}
 	other, ok := route.Fallback(ask, refused)
-	if !ok {
+	switch {
+	case !ok && ask.Single:
+		return exit.Errorf(exit.Failed, "run: %w; a single file has no other route: allow ptrace and seccomp here, or ADD a bundle to the image (see binproxy doctor)", err)
+	case !ok:
 		return err
 	}
 	fmt.Fprintf(os.Stderr, "binproxy: %s\n", other.Why)
@@ -164,7 +167,7 @@ func commandABI(c supervise.Config) *arch.ABI {
 
 // ask says what the choice depends on.
 func (f *flagsOf) ask(c supervise.Config) (a route.Ask, err error) {
-	a.Root = f.root
+	a.Root, a.Single = f.root, f.bundle.Inside != nil
 	if a.Route, err = route.Parse(f.route); err != nil {
 		return a, err
 	}

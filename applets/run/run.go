@@ -3,6 +3,7 @@ package run
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -18,6 +19,7 @@ import (
 	"binproxy/emu/exit"
 	"binproxy/emu/identity"
 	"binproxy/emu/kernel"
+	"binproxy/emu/single"
 	"binproxy/emu/supervise"
 	"binproxy/emu/sys"
 	"binproxy/shim/farm"
@@ -52,6 +54,12 @@ type flagsOf struct {
 	twins                        string
 	noTwin                       applet.List
 	keep                         bool
+}
+
+// IsSingle tells whether the program is a single file, which may have any name.
+func IsSingle() bool {
+	_, err := single.Own(self())
+	return !errors.Is(err, single.ErrPlain)
 }
 
 func flags(set applet.Flags) applet.Run {
@@ -99,7 +107,7 @@ func (f *flagsOf) run(command []string) error {
 // config is what to run and how.
 func (f *flagsOf) config(command []string) (supervise.Config, error) {
 	c := supervise.Config{Command: command[0], Argv: append([]string{cmp.Or(f.argv0, command[0])}, command[1:]...), Env: environment(f.env), Root: f.root, Dir: f.cwd, Debug: os.Getenv("BINPROXY_DEBUG") != ""}
-	cfg, err := config.Load(bundleDir())
+	cfg, err := single.Config(self())
 	if err != nil {
 		return c, err
 	}
@@ -218,11 +226,11 @@ func environment(set []string) []string {
 	return env
 }
 
-// bundleDir is the directory that binproxy lies in.
-func bundleDir() string {
+// self is the program's own file.
+func self() string {
 	self, err := os.Executable()
 	if err != nil {
-		return config.DefaultDir
+		return config.DefaultDir + "/" + config.Binary
 	}
-	return self[:strings.LastIndexByte(self, '/')]
+	return self
 }

@@ -22,6 +22,7 @@ import (
 	"binproxy/emu/emulator"
 	"binproxy/emu/identity"
 	"binproxy/emu/loader"
+	"binproxy/emu/single"
 	"binproxy/emu/sys"
 	"binproxy/emu/twin"
 	"binproxy/emu/twin/pack"
@@ -121,7 +122,7 @@ type builder struct {
 
 func (b *builder) fill(o Options) error {
 	cfg := config.Config{Identity: o.Identity, Proc: o.Proc}
-	if err := b.copy(o.Self, config.Binary); err != nil {
+	if err := b.program(o.Self); err != nil {
 		return err
 	}
 	for _, abi := range o.ABIs {
@@ -171,15 +172,7 @@ func (b *builder) twins(o *pack.Options) error {
 }
 
 func (b *builder) emulator(abi *arch.ABI, o Options) (emulator.Emulator, error) {
-	path := o.Emulators[abi.QEMU]
-	var err error
-	if path == "" {
-		path, err = emulator.Find(abi, emulator.Dirs(filepath.Dir(o.Self)))
-		if err != nil {
-			return emulator.Emulator{}, fmt.Errorf("%w; or name it with --emulator FILE", err)
-		}
-	}
-	dynamic, err := emulator.Check(path)
+	path, dynamic, err := o.emulator(abi)
 	if err != nil {
 		return emulator.Emulator{}, err
 	}
@@ -190,6 +183,17 @@ func (b *builder) emulator(abi *arch.ABI, o Options) (emulator.Emulator, error) 
 	}
 	e.Loader, err = b.libraries(path)
 	return e, err
+}
+
+// emulator finds the file of the ABI's emulator.
+func (o Options) emulator(abi *arch.ABI) (path string, dynamic bool, err error) {
+	if path = o.Emulators[abi.QEMU]; path == "" {
+		if path, err = emulator.Find(abi, emulator.Dirs(filepath.Dir(o.Self))); err != nil {
+			return "", false, fmt.Errorf("%w; or name it with --emulator FILE", err)
+		}
+	}
+	dynamic, err = emulator.Check(path)
+	return path, dynamic, err
 }
 
 // libraries copies what the dynamic program at path needs, and returns the loader's name in the
@@ -217,12 +221,22 @@ func (b *builder) has(name string) bool {
 	return slices.ContainsFunc(b.files, func(f File) bool { return f.Name == name })
 }
 
+// program copies the program, without what may follow it in its file.
+func (b *builder) program(self string) error {
+	return b.fillFile(config.Binary, self, func(w io.Writer) (int64, error) { return single.CopyProgram(w, self) })
+}
+
 func (b *builder) copy(from, name string) error {
 	in, err := os.Open(from)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
+	return b.fillFile(name, from, func(w io.Writer) (int64, error) { return io.Copy(w, in) })
+}
+
+// fillFile makes an executable file of the bundle; from is for the listing.
+func (b *builder) fillFile(name, from string, fill func(io.Writer) (int64, error)) error {
 	to := filepath.Join(b.dir, name)
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		return err
@@ -231,7 +245,7 @@ func (b *builder) copy(from, name string) error {
 	if err != nil {
 		return err
 	}
-	n, err := io.Copy(out, in)
+	n, err := fill(out)
 	if err := errors.Join(err, out.Close()); err != nil {
 		return err
 	}

@@ -60,6 +60,9 @@ type Config struct {
 	Farms         []string
 	Proc          identity.Proc // how the kernel's files are made to tell the identity; "" is auto
 	OnlyContainer bool
+	// gives a path of this process to a file of the bundle, where that is no directory but lies
+	// behind the program in the program's own file; nil in a directory
+	Inside func(name string) (path string, err error)
 }
 
 // Load reads the bundle's file. A bundle without one is an empty Config and no error: emulators
@@ -74,7 +77,7 @@ func Load(dir string) (Config, error) {
 	if err != nil {
 		return c, err
 	}
-	if err := c.parse(string(text)); err != nil {
+	if err := c.Parse(string(text)); err != nil {
 		return c, fmt.Errorf("%s: %w", path, err)
 	}
 	return c, nil
@@ -89,7 +92,8 @@ func Own() (Config, error) {
 	return Load(filepath.Dir(self))
 }
 
-func (c *Config) parse(text string) error {
+// Parse reads what the bundle's file says.
+func (c *Config) Parse(text string) error {
 	for n, line := range strings.Split(text, "\n") {
 		if line == "" || line[0] == '#' {
 			continue
@@ -259,11 +263,7 @@ func (c Config) Guest(abi *arch.ABI) bool {
 func (c Config) Emulator(abi *arch.ABI) (emulator.Emulator, error) {
 	for _, e := range c.Emulators {
 		if e.QEMU == abi.QEMU {
-			e.Path = c.abs(e.Path)
-			if e.Loader != "" {
-				e.Loader = c.abs(e.Loader)
-			}
-			return e, nil
+			return c.located(e)
 		}
 	}
 	path, err := emulator.Find(abi, emulator.Dirs(c.Dir))
@@ -271,6 +271,19 @@ func (c Config) Emulator(abi *arch.ABI) (emulator.Emulator, error) {
 		return emulator.Emulator{}, fmt.Errorf("%w; or make the bundle with --arch %s", err, abi.Name)
 	}
 	return emulator.Emulator{QEMU: abi.QEMU, Path: path}, nil
+}
+
+// located is the emulator with paths that this process can open.
+func (c Config) located(e emulator.Emulator) (_ emulator.Emulator, err error) {
+	if c.Inside != nil && !filepath.IsAbs(e.Path) {
+		e.Path, err = c.Inside(e.Path)
+		return e, err
+	}
+	e.Path = c.abs(e.Path)
+	if e.Loader != "" {
+		e.Loader = c.abs(e.Loader)
+	}
+	return e, nil
 }
 
 func (c Config) abs(path string) string {

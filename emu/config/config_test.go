@@ -158,11 +158,11 @@ func FuzzLoad(f *testing.F) {
 	f.Add("farm  \nnodename \xff\nonly container\nonly container")
 	f.Fuzz(func(t *testing.T, text string) {
 		var c, again Config
-		if c.parse(text) != nil {
+		if c.Parse(text) != nil {
 			return
 		}
 		require.NoError(t, c.Check())
-		require.NoError(t, again.parse(string(c.Marshal())))
+		require.NoError(t, again.Parse(string(c.Marshal())))
 		require.Equal(t, c, again)
 	})
 }

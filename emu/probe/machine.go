@@ -70,7 +70,7 @@ func Probe(abi *arch.ABI, cfg config.Config) Guest {
 func (g Guest) auto(abi *arch.ABI, cfg config.Config) (name, why string) {
 	ask := route.Ask{Route: route.Auto, ABIs: []*arch.ABI{abi}}
 	ask.Spoof = cfg.Identity.Release != ""
-	ask.Hooks = cfg.Preloads(abi)
+	ask.Hooks, ask.Single = cfg.Preloads(abi), cfg.Inside != nil
 	choice := route.Choose(ask)
 	if choice.Route != route.Supervise || g.answer(route.Supervise) != No {
 		return string(choice.Route), choice.Why
@@ -96,6 +96,7 @@ func emulatorOf(abi *arch.ABI, cfg config.Config) (emulator.Emulator, Result) {
 	if err != nil {
 		return e, no("a bundle made with --arch "+abi.Name+", the package qemu-user-static, or --emulator FILE", "%v", err)
 	}
+	e.Path = sys.Inherit(e.Path)
 	program, err := route.InMemory(abi)
 	if err != nil {
 		return e, unknown(err)
@@ -158,6 +159,9 @@ func superviseTiny(args []string) error {
 		return exit.Errorf(exit.Failed, "an architecture, an emulator and its loader")
 	}
 	unix.CloseOnExec(3) // it is ours now, not for the supervisor to let go
+	if fd, ok := sys.OwnDescriptor(args[1]); ok {
+		unix.CloseOnExec(fd)
+	}
 	program := fmt.Sprintf("/proc/%d/fd/3", os.Getpid())
 	err := superviseProgram(program, args)
 	if err == nil || errors.As(err, new(*supervise.Refused)) {
@@ -216,6 +220,9 @@ func preloadRoute(cfg config.Config, abi *arch.ABI) Result {
 
 // farmRoute needs no right of the machine, but for a place to put the links.
 func farmRoute(cfg config.Config) Result {
+	if cfg.Inside != nil {
+		return no("a bundle in a directory", "a single file has no place for links")
+	}
 	dir := cfg.Farm()
 	if _, err := os.Stat(dir); err == nil {
 		return yes("there is a farm at %s", dir)

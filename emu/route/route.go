@@ -49,8 +49,9 @@ type Ask struct {
 	Needs string      // what only the supervisor can do for them, in words; "" for nothing
 	// they are to be told an identity: the kernel's route cannot, the supervisor does it wholly,
 	// the others in part
-	Spoof bool
-	Hooks bool // there are the libraries that the preload route needs for them
+	Spoof  bool
+	Single bool // binproxy is a single file, without libraries and links
+	Hooks  bool // there are the libraries that the preload route needs for them
 }
 
 // Choice is a route, and why it is that one. Outer tells that a supervisor of ours already routes
@@ -88,7 +89,7 @@ func Choose(a Ask) Choice {
 // was asked for or nothing else will do: that of the libraries where there are some, or the farm.
 // Its Why is a warning for the user.
 func Fallback(a Ask, refusal error) (Choice, bool) {
-	if a.Route != Auto || a.Needs != "" || a.Root != "" {
+	if a.Route != Auto || a.Needs != "" || a.Root != "" || a.Single {
 		// in another root there is no bundle that links and libraries could lead to
 		return Choice{}, false
 	}

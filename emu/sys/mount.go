@@ -94,10 +94,11 @@ func FDPath(f *os.File) string { return fmt.Sprintf("/proc/thread-self/fd/%d", f
 // Memory is a file in memory only, with those contents, that can be executed by way of
 // /proc/self/fd.
 func Memory(name string, contents []byte) (*os.File, error) {
-	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_EXEC)
+	const flags = unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING
+	fd, err := unix.MemfdCreate(name, flags|unix.MFD_EXEC)
 	// before Linux 6.3, which has no MFD_EXEC and makes every one executable
 	if err == unix.EINVAL {
-		fd, err = unix.MemfdCreate(name, unix.MFD_CLOEXEC)
+		fd, err = unix.MemfdCreate(name, flags)
 	}
 	if err != nil {
 		return nil, os.NewSyscallError("memfd_create", err)
@@ -108,6 +109,13 @@ func Memory(name string, contents []byte) (*os.File, error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+// Seal keeps everybody from changing the contents of a file that Memory made.
+func Seal(f *os.File) error {
+	const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
+	_, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals)
+	return os.NewSyscallError("fcntl(F_ADD_SEALS)", err)
 }
 
 // OwnMount makes the directory a private mount of its own: what is mounted in it is seen in no

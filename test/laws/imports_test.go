@@ -101,6 +101,7 @@ var importLaws = []law{
 	{"emu/signals", notOnly("emu/sys"), "signals, and nothing of who they are for: signals < userns, supervise"},
 	{"emu/userns", notOnly("emu/arch", "emu/binfmt", "emu/command", "emu/exit", "emu/signals", "emu/sys"), "userns < container, bootstrap, launch"},
 	{"emu/apt", notOnly("emu/sys"), "packages, and nothing of what they are for"},
+	{"emu/single", notOnly("emu/arch", "emu/config", "emu/emulator", "emu/sys"), "a file of parts, and nothing of who puts them in: config < single < bundle"},
 	{"emu/supervise/stack", notOnly("emu/emulator", "emu/resolve", "emu/twin"), "a pure function: stack < supervise"},
 	{"emu/supervise/tracee", notOnly("emu/seccomp", "emu/sys"), "one stopped thread: tracee < spoof, supervise"},
 	{"emu/supervise/sight", notOnly("emu/resolve", "emu/sys"), "files as a tracee sees them, and no tracee: sight < spoof, supervise"},

@@ -1,0 +1,79 @@
+package single
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"strconv"
+	"strings"
+)
+
+// A part is one of the files that a single file is made of. They follow each other from the file's
+// start on.
+type part struct {
+	name   string
+	offset int64
+	size   int64 // in bytes
+	sum    uint32
+}
+
+// addTo is the sum of what the sum is of, and of b behind it: CRC-32C, a check for damage that
+// costs next to nothing. Its table is made when it is first asked for: a shim never does.
+func addTo(sum uint32, b []byte) uint32 {
+	return crc32.Update(sum, crc32.MakeTable(crc32.Castagnoli), b)
+}
+
+// magic begins the trailer; its number is that of the format.
+const magic = "binproxy+parts1\n"
+
+// trailerSize is that of the file's last bytes: the magic, the index's size and its sum,
+// little-endian.
+const trailerSize = len(magic) + 4 + 4
+
+// maxIndex bounds an index: some hundred parts.
+const maxIndex = 64 << 10
+
+// appendIndex appends the index of the parts, and the trailer.
+func appendIndex(b []byte, parts []part) []byte {
+	start := len(b)
+	for _, p := range parts {
+		b = fmt.Appendf(b, "%s %d %08x\n", p.name, p.size, p.sum)
+	}
+	index := b[start:]
+	size, sum := uint32(len(index)), addTo(0, index)
+	b = append(b, magic...)
+	b = binary.LittleEndian.AppendUint32(b, size)
+	return binary.LittleEndian.AppendUint32(b, sum)
+}
+
+// parseTrailer gives the index's size and sum; not ok for the last bytes of some other file.
+func parseTrailer(b []byte) (size int64, sum uint32, ok bool) {
+	if len(b) != trailerSize || string(b[:len(magic)]) != magic {
+		return 0, 0, false
+	}
+	le := binary.LittleEndian
+	return int64(le.Uint32(b[len(magic):])), le.Uint32(b[len(magic)+4:]), true
+}
+
+var errIndex = errors.New("the parts are not those of the index")
+
+// parseIndex reads an index, whose parts fill the file up to where the index begins.
+func parseIndex(index []byte, begins int64) ([]part, error) {
+	var parts []part
+	var offset int64
+	for line := range strings.Lines(string(index)) {
+		words := append(strings.Fields(line), "", "", "")
+		size, bad := strconv.ParseInt(words[1], 10, 64)
+		sum, err := strconv.ParseUint(words[2], 16, 32)
+		if bad != nil || err != nil || words[3] != "" || size < 0 || size > begins-offset {
+			return nil, errIndex
+		}
+		parts = append(parts, part{words[0], offset, size, uint32(sum)})
+		offset += size
+	}
+	if len(parts) == 0 || offset != begins {
+		return nil, errIndex
+	}
+	return parts, nil
+}
