@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"binproxy/test/lib/fixture"
 	"binproxy/test/lib/need"
 )
 
@@ -67,6 +68,13 @@ func (a *Archive) AddTree(tree, name, version string, fields ...string) {
 	a.check(os.MkdirAll(a.pool(), 0o755))
 	a.check(os.Chmod(tree, 0o755))
 	a.run("dpkg-deb", "--root-owner-group", "-Znone", "--build", tree, filepath.Join(a.pool(), name+"_"+version+"_all.deb"))
+}
+
+// AddFile puts a package into the pool that is there already.
+func (a *Archive) AddFile(path string) {
+	a.t.Helper()
+	a.check(os.MkdirAll(a.pool(), 0o755))
+	fixture.Link(a.t, path, filepath.Join(a.pool(), filepath.Base(path)))
 }
 
 // AddSource puts a source package into the pool, whose upstream source is a directory.

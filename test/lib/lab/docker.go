@@ -94,6 +94,14 @@ func (e *Engine) BuildCommand(ctx context.Context, args ...string) *exec.Cmd {
 	return e.builder(ctx, e.buildkit, 1, append([]string{"build", "--progress=plain"}, args...))
 }
 
+// BuildWith is a docker build with BuildKit, or with the classic builder, in plain text.
+func (e *Engine) BuildWith(ctx context.Context, buildkit bool, args ...string) *exec.Cmd {
+	if buildkit {
+		return e.builder(ctx, e.buildkit, 1, append([]string{args[0], "--progress=plain"}, args[1:]...))
+	}
+	return e.builder(ctx, e.client, 0, args)
+}
+
 func (d docker) Build(t testing.TB, b Build) Result {
 	t.Helper()
 	args := append([]string{"build", "--no-cache", "--force-rm", "--file", b.file(t), "--network", cmp.Or(b.Network, "none")}, b.flags()...)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	_ "embed"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/require"
 
 	"binproxy/test/lib/need"
 )
@@ -36,6 +39,9 @@ type Engine struct {
 //go:embed engine.sh
 var engineScript string
 
+//go:embed runtime.sh
+var namespaceRuntime string
+
 // startUp is how long a private engine may take until it answers.
 const startUp = 60 * time.Second
 
@@ -53,11 +59,7 @@ func StartEngine(ctx context.Context, progress io.Writer) (*Engine, error) {
 			return nil, err
 		}
 	}
-	for _, client := range clients {
-		if e.buildkit == "" && buildsWithBuildKit(ctx, client) {
-			e.buildkit = client
-		}
-	}
+	e.buildkit = withBuildKit(ctx, clients)
 	return e, nil
 }
 
@@ -98,6 +100,16 @@ func clients() []string {
 		}
 	}
 	return found
+}
+
+// withBuildKit is the first client that can build with BuildKit, "" where none can.
+func withBuildKit(ctx context.Context, clients []string) string {
+	for _, client := range clients {
+		if buildsWithBuildKit(ctx, client) {
+			return client
+		}
+	}
+	return ""
 }
 
 // buildsWithBuildKit tells whether the client can: older ones do it themselves, from 23 on it is
@@ -147,19 +159,57 @@ func (e *Engine) startPrivate(ctx context.Context, progress io.Writer) error {
 	cmd := exec.Command("unshare", "--mount", "--propagation", "slave", "--pid", "--fork", "--kill-child", "--mount-proc",
 		"bash", "-c", engineScript, "engine.sh", dir)
 	cmd.Env = append(os.Environ(), "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // Ctrl-C is for us to handle
-	var said bytes.Buffer
-	cmd.Stderr = &said
-	alive, err := cmd.StdinPipe()
+	return e.run(ctx, cmd, dir, map[string]any{})
+}
+
+// StartEngineIn starts a private engine in a place; its RUN lines can have the machine's network.
+// It ends with the test.
+func StartEngineIn(t testing.TB, p *Place, s Start) *Engine {
+	t.Helper()
+	need.Program(t, "dockerd", "docker.io")
+	dir := filepath.Join(p.Dir, "run", "engine-"+filepath.Base(p.Dir))
+	require.NoError(t, os.Mkdir(dir, 0o755))
+	configuration := map[string]any{}
+	if p.Registered() && s.Runtime == "" {
+		s.Runtime = filepath.Join(p.Dir, "runtime.sh")
+		require.NoError(t, os.WriteFile(s.Runtime, []byte(namespaceRuntime), 0o755))
+	}
+	if s.Runtime != "" {
+		configuration["runtimes"] = map[string]any{"given": map[string]string{"path": s.Runtime}}
+		configuration["default-runtime"] = "given"
+	}
+	e := &Engine{client: need.Program(t, "docker", "docker.io"), buildkit: withBuildKit(t.Context(), clients())}
+	cmd := Start{Path: s.Path}.Command(background(), p, append([]string{"bash", "-c", engineScript, "engine.sh", dir}, s.Before...)...)
+	require.NoError(t, e.run(t.Context(), cmd, dir, configuration))
+	t.Cleanup(e.Close)
+	return e
+}
+
+// run runs engine.sh, and returns when the engine answers.
+func (e *Engine) run(ctx context.Context, script *exec.Cmd, dir string, configuration map[string]any) error {
+	text, err := json.Marshal(configuration)
 	if err != nil {
 		return err
 	}
-	if err := cmd.Start(); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "daemon.json"), text, 0o644); err != nil {
+		return err
+	}
+	if script.SysProcAttr == nil {
+		script.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	script.SysProcAttr.Setsid = true // Ctrl-C is for us to handle
+	var said bytes.Buffer
+	script.Stderr = &said
+	alive, err := script.StdinPipe()
+	if err != nil {
+		return err
+	}
+	if err := script.Start(); err != nil {
 		return err
 	}
 	ended := make(chan struct{})
 	go func() {
-		_ = cmd.Wait()
+		_ = script.Wait()
 		close(ended)
 	}()
 	e.Private, e.host = true, "unix://"+dir+"/sock"

@@ -1,9 +1,11 @@
 #!/bin/bash
-# engine.sh DIR runs a private dockerd with everything it writes in DIR, until standard input ends;
-# then it stops it and removes DIR. It is process 1 of a PID namespace and has a mount namespace of
+# engine.sh DIR [WORD...] runs a private dockerd with everything it writes in DIR, until standard
+# input ends; then it stops it and removes DIR. The words go before the command dockerd, and
+# DIR/daemon.json has its configuration. It is process 1 of a PID namespace and has a mount namespace of
 # its own: whoever kills it ends every process of the engine, and no mount outlives it.
 set -u
 dir=$1
+shift
 group=binproxy-${dir##*-}
 trap '' INT HUP TERM
 # dockerd has a containerd that is slow to end write its stacks there.
@@ -18,8 +20,7 @@ for top in etc run opt; do
 done
 
 # The exec root has sockets, whose paths must be short. Nobody else sees this one.
-echo '{}' >"$dir/daemon.json"
-dockerd --config-file "$dir/daemon.json" --data-root "$dir/data" --exec-root "/run/$group" --pidfile "$dir/pid" \
+"$@" dockerd --config-file "$dir/daemon.json" --data-root "$dir/data" --exec-root "/run/$group" --pidfile "$dir/pid" \
 	--host "unix://$dir/sock" --bridge none --iptables=false --ip6tables=false --ip-masq=false \
 	--exec-opt native.cgroupdriver=cgroupfs --cgroup-parent "$group" >"$dir/log" 2>&1 </dev/null &
 dockerd=$!

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os/exec"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -74,6 +75,18 @@ func treeOf(t testing.TB, cmd *exec.Cmd) Tree {
 	require.NoError(t, err)
 	require.NoError(t, cmd.Wait())
 	return tree
+}
+
+// Lasting gives the tree without the times of the last changes, and without the notes that an
+// overlay of a user namespace keeps in user.overlay attributes, which builders put into layers.
+func (t Tree) Lasting() Tree {
+	notes := regexp.MustCompile(` SCHILY\.xattr\.user\.overlay\.[^ ]*`)
+	rest := Tree{}
+	for name, line := range t {
+		fields := strings.SplitN(notes.ReplaceAllString(line, ""), " ", 5) // type, mode, owner, time, more
+		rest[name] = strings.Join(slices.Delete(fields, 3, 4), " ")
+	}
+	return rest
 }
 
 // Without gives the tree without the names.

@@ -1,0 +1,96 @@
+package builders
+
+import (
+	"cmp"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"binproxy/emu/arch"
+	"binproxy/test/lib/lab"
+	"binproxy/test/lib/need"
+	"binproxy/test/lib/registry"
+)
+
+// A matrixBuilder is a row of the table.
+type matrixBuilder struct {
+	name     string
+	user     bool // an ordinary user runs it
+	plain    bool // it knows no RUN --mount
+	heredocs bool // it knows RUN <<EOF
+	build    func(t *testing.T, j job)
+}
+
+// A job is one build: where, by a builder started how, of which context, and the name under which
+// the image is pushed.
+type job struct {
+	place   *lab.Place
+	start   lab.Start
+	context string
+	ref     string
+}
+
+// matrixBuilders are the rows of the table.
+var matrixBuilders = []matrixBuilder{
+	{name: "buildkitd", heredocs: true, build: buildkitd},
+	{name: "buildkitd-rootless", user: true, heredocs: true, build: buildkitd},
+	{name: "buildah", build: buildahBud("--isolation=chroot")},
+	{name: "buildah-runc", build: buildahBud("--isolation=oci")},
+	{name: "buildah-rootless", user: true, build: buildahBud("--isolation=rootless")},
+	{name: "podman", build: podmanBuild},
+	{name: "podman-rootless", user: true, build: podmanBuild},
+	{name: "dockerd", build: dockerd(true)},
+	{name: "dockerd-classic", plain: true, build: dockerd(false)},
+}
+
+func (j job) secret() string { return "id=sources,src=" + filepath.Join(j.context, "sources.list") }
+
+// buildkitd is a current BuildKit: its daemon and its client. An ordinary user's is in
+// RootlessKit's namespaces.
+func buildkitd(t *testing.T, j job) {
+	daemon := lab.StartBuildkitd(t, j.place, j.start)
+	lab.Do(t, daemon.Client(t, "build", "--progress=plain", "--frontend=dockerfile.v0",
+		"--local=context="+j.context, "--local=dockerfile="+j.context, "--secret="+j.secret(),
+		"--output=type=image,push=true,oci-mediatypes=false,name="+j.ref))
+}
+
+// buildahBud is `buildah bud`: a builder without a daemon.
+func buildahBud(isolation string) func(t *testing.T, j job) {
+	return func(t *testing.T, j job) {
+		need.Program(t, "buildah", "buildah")
+		j.buildAndPush(t, "buildah", "bud", isolation, j.runtime(t))
+	}
+}
+
+func podmanBuild(t *testing.T, j job) {
+	need.Program(t, "podman", "podman")
+	j.buildAndPush(t, "podman", j.runtime(t), "build")
+}
+
+// buildAndPush is what buildah and podman have in common: their flags. The runtime is runc unless
+// the start names one: Debian's crun refuses a host that has control groups of both versions.
+func (j job) buildAndPush(t *testing.T, build ...string) {
+	t.Helper()
+	lab.Do(t, j.start.Command(t.Context(), j.place, slices.Concat(build, []string{"--network=host", "--format=docker", "--tls-verify=false",
+		"--secret=" + j.secret(), "--tag=" + j.ref, j.context})...))
+	lab.Do(t, j.place.Command(t.Context(), build[0], "push", "--tls-verify=false", j.ref))
+}
+
+func (j job) runtime(t *testing.T) string {
+	return "--runtime=" + cmp.Or(j.start.Runtime, need.Program(t, "runc", "runc"))
+}
+
+// dockerd is a Docker engine with its BuildKit, or with its classic builder.
+func dockerd(buildkit bool) func(t *testing.T, j job) {
+	return func(t *testing.T, j job) {
+		engine := lab.StartEngineIn(t, j.place, j.start)
+		args := []string{"build", "--network=host", "--tag=" + j.ref}
+		if buildkit {
+			args = append(args, "--secret="+j.secret())
+		} else {
+			args = append(args, "--build-arg=BUILDPLATFORM="+registry.Platform(t, arch.Host().Debian).String())
+		}
+		lab.Do(t, engine.BuildWith(t.Context(), buildkit, append(args, j.context)...))
+		lab.Do(t, engine.Command(t.Context(), "push", j.ref))
+	}
+}

@@ -1,0 +1,203 @@
+package builders
+
+import (
+	"bytes"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"text/template"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"binproxy/test/lib/archive"
+	"binproxy/test/lib/built"
+	"binproxy/test/lib/host"
+	"binproxy/test/lib/lab"
+	"binproxy/test/lib/need"
+	"binproxy/test/lib/registry"
+)
+
+// A plug is a way in which binproxy gets to the RUN lines of an unmodified Dockerfile: not by the
+// image, but by its builder.
+type plug struct {
+	name string
+	// start gives what the builder is started with, in the place where it will run.
+	start func(t *testing.T, p *lab.Place) lab.Start
+	// short are the builders of the short run.
+	short []string
+	// without are the builders that have no such plug, and why.
+	without map[string]string
+}
+
+// plugs are the columns of the table.
+var plugs = []plug{
+	{name: "run", start: supervisor, short: []string{"buildah"}},
+}
+
+// supervisor is `binproxy run -- BUILDER`.
+func supervisor(t *testing.T, p *lab.Place) lab.Start {
+	return lab.Start{Before: []string{installed(t, p), "run", "--"}}
+}
+
+// installed is the program in the place's directory, where its user can execute it.
+func installed(t *testing.T, p *lab.Place) string {
+	t.Helper()
+	path := filepath.Join(p.Dir, "binproxy")
+	text, err := os.ReadFile(built.Binproxy(t))
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path, text, 0o755))
+	return path
+}
+
+// TestMatrix builds one Dockerfile for arm64 with each builder, by each plug, and compares the
+// image with what the same builder makes where the kernel runs arm64's programs by itself:
+// whatever the builder and the plug, nothing may differ.
+func TestMatrix(t *testing.T) {
+	need.Root(t)
+	project := newProject(t)
+	for _, b := range matrixBuilders {
+		reference := reference{project: project, builder: b}
+		for _, p := range plugs {
+			t.Run(b.name+"/"+p.name, func(t *testing.T) {
+				if why := p.without[b.name]; why != "" {
+					t.Skip(why)
+				}
+				if !slices.Contains(p.short, b.name) {
+					need.Long(t)
+				}
+				place := lab.NewPlace(t, b.user)
+				image := project.build(t, b, place, p.start(t, place), p.name)
+				same(t, reference.get(t), image)
+			})
+		}
+	}
+}
+
+// A reference is what a builder makes where the kernel runs arm64's programs, made once for all
+// plugs.
+type reference struct {
+	project *project
+	builder matrixBuilder
+	tried   bool
+	image   *registry.Image
+}
+
+func (r *reference) get(t *testing.T) registry.Image {
+	t.Helper()
+	if !r.tried {
+		r.tried = true
+		image := r.project.build(t, r.builder, lab.Reference(t, r.builder.user, registry.Guest), lab.Start{}, "reference")
+		r.image = &image
+	}
+	require.NotNil(t, r.image, "the reference could not be built, see the first plug")
+	return *r.image
+}
+
+// Two builds of the reference differ in what noise names, and in nothing else.
+func TestReferenceNoise(t *testing.T) {
+	need.Long(t)
+	need.Root(t)
+	project := newProject(t)
+	for _, b := range matrixBuilders {
+		t.Run(b.name, func(t *testing.T) {
+			var images []registry.Image
+			for _, tag := range []string{"first", "second"} {
+				images = append(images, project.build(t, b, lab.Reference(t, b.user, registry.Guest), lab.Start{}, tag))
+			}
+			same(t, images[0], images[1])
+		})
+	}
+}
+
+// noise are the files that differ between any two builds, and why.
+var noise = map[string]string{
+	"/var/cache/ldconfig/aux-cache": "it has inode numbers and times of libraries",
+	"/var/log/alternatives.log":     "it has the time",
+	"/var/log/apt/history.log":      "it has the time",
+	"/var/log/apt/term.log":         "it has the time",
+	"/var/log/dpkg.log":             "it has the time",
+}
+
+// same compares all that a user of the image gets, but for the times at which files changed and the
+// name that buildah gave the container in which it built.
+func same(t *testing.T, want, got registry.Image) {
+	t.Helper()
+	assert.Equal(t, want.Platform, got.Platform)
+	want.Config.Hostname, got.Config.Hostname = "", ""
+	assert.Equal(t, want.Config, got.Config)
+	assert.Equal(t, lasting(want.History), lasting(got.History))
+	require.Len(t, got.Layers, len(want.Layers))
+	names := slices.Collect(maps.Keys(noise))
+	for i := range want.Layers {
+		before, after := want.Layers[i].Lasting().Without(names...), got.Layers[i].Lasting().Without(names...)
+		assert.Empty(t, strings.Join(before.Diff(after), "\n"), "layer %d", i)
+	}
+}
+
+// lasting is the history without times, and without the identities of the images between two
+// instructions, which podman notes.
+func lasting(history []v1.History) []v1.History {
+	between := regexp.MustCompile(`^FROM [0-9a-f]{12}$`)
+	var lines []v1.History
+	for _, line := range history {
+		line.Created, line.Comment = v1.Time{}, between.ReplaceAllString(line.Comment, "FROM ...")
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+// A project is what is built: a context, and the registry and the Debian archive that its builds
+// use. It ends with the test.
+type project struct {
+	registry        registry.Registry
+	sources         string // apt's line for the archive
+	context         string
+	base, triggered string
+}
+
+func newProject(t *testing.T) *project {
+	t.Helper()
+	packages, err := filepath.Glob(lab.Packages(t, registry.Guest, "compiler", "tcc", "libc6-dev") + "/*.deb")
+	require.NoError(t, err)
+	debian := archive.New(t)
+	for _, file := range packages {
+		debian.AddFile(file)
+	}
+	debian.Index()
+	r := registry.Start(t)
+	p := &project{
+		registry: r, base: r.Base(t),
+		triggered: r.Triggered(t, "onbuild", "RUN uname -m >/onbuild", "ENV TRIGGERED=yes"),
+		sources:   "deb [trusted=yes] " + debian.URL + " " + archive.Suite + " main\n",
+		context:   host.Home(t),
+	}
+	text, err := os.ReadFile("testdata/matrix/hello.c")
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(p.context, "hello.c"), text, 0o644))
+	require.NoError(t, os.WriteFile(filepath.Join(p.context, "sources.list"), []byte(p.sources), 0o644))
+	return p
+}
+
+// build has the builder build and push the project's image, and reads it.
+func (p *project) build(t *testing.T, b matrixBuilder, place *lab.Place, s lab.Start, tag string) registry.Image {
+	t.Helper()
+	dir := filepath.Join(place.Dir, "context")
+	require.NoError(t, os.CopyFS(dir, os.DirFS(p.context)))
+	dockerfile, err := template.ParseFiles("testdata/matrix/Dockerfile")
+	require.NoError(t, err)
+	var text bytes.Buffer
+	require.NoError(t, dockerfile.Execute(&text, map[string]any{
+		"Base": p.base, "Triggered": p.triggered, "Platform": registry.Platform(t, registry.Guest).String(),
+		"Mounts": !b.plain, "Heredocs": b.heredocs,
+	}))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "Dockerfile"), text.Bytes(), 0o644))
+	ref := p.registry.Host + "/" + b.name + ":" + tag
+	b.build(t, job{place, s, dir, ref})
+	return p.registry.Image(t, ref, registry.Guest)
+}

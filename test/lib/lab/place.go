@@ -1,0 +1,119 @@
+package lab
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"binproxy/emu/arch"
+	"binproxy/emu/binfmt"
+	"binproxy/test/lib/host"
+	"binproxy/test/lib/need"
+)
+
+// A Place is where a builder runs: namespaces of its own, of mounts and of processes, so that no
+// mount and no process outlives it, and that it has a /run of its own. It needs root.
+type Place struct {
+	Dir  string // a directory of the one who runs there, removed with the test
+	User bool   // an ordinary user, with subordinate ids, runs there; otherwise root
+
+	line string // of a binfmt_misc entry, "" for none
+}
+
+const placePath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+//go:embed place.sh
+var placeScript string
+
+// Start is how a builder is started in a place.
+type Start struct {
+	Before  []string // words before its own command
+	Path    string   // a directory that goes first in its PATH
+	Runtime string   // the path of the OCI runtime that it is to use; "" for its own choice
+}
+
+// Command is the builder's command, started so.
+func (s Start) Command(ctx context.Context, p *Place, command ...string) *exec.Cmd {
+	cmd := p.Command(ctx, slices.Concat(s.Before, command)...)
+	if s.Path != "" {
+		cmd.Env = append(cmd.Env, "PATH="+s.Path+":"+placePath)
+	}
+	return cmd
+}
+
+// NewPlace makes a place in which nothing is registered that is not on the machine.
+func NewPlace(t testing.TB, user bool) *Place {
+	t.Helper()
+	need.Root(t)
+	p := &Place{User: user}
+	if user {
+		need.Program(t, "newuidmap", "uidmap")
+		p.Dir = host.Home(t)
+	} else {
+		p.Dir = privateDir(t)
+	}
+	for _, name := range []string{"lib", "etc", "scratch"} {
+		require.NoError(t, os.Mkdir(filepath.Join(p.Dir, name), 0o755))
+	}
+	require.NoError(t, os.WriteFile(p.script(), []byte(placeScript), 0o644))
+	require.NoError(t, os.WriteFile(filepath.Join(p.Dir, "subid"), fmt.Appendf(nil, "%s:%d:65536\n", host.User, host.FirstSubordinate), 0o644))
+	return p
+}
+
+func (p *Place) script() string { return filepath.Join(p.Dir, "place.sh") }
+
+// Reference makes a place whose kernel runs the programs of the architecture (Debian's name) by
+// the emulator: it has a user namespace with a binfmt_misc of its own (Linux 6.7 and later). Root
+// is root in it, over all ids but the last: builders take a namespace with every id for the
+// machine itself, and then want to make device nodes.
+func Reference(t testing.TB, user bool, port string) *Place {
+	t.Helper()
+	p := NewPlace(t, user)
+	abi, err := arch.Parse(port)
+	require.NoError(t, err)
+	p.line, err = binfmt.ForABI(abi, need.Emulator(t, abi.QEMU), "PF").Line()
+	require.NoError(t, err)
+	out, err := p.Command(t.Context(), "true").CombinedOutput()
+	need.Given(t, err == nil, fmt.Sprintf("a user namespace with a binfmt_misc of its own, Linux 6.7 or later (%v %s)", err, out))
+	return p
+}
+
+// Registered tells whether the kernel runs the guest's programs there.
+func (p *Place) Registered() bool { return p.line != "" }
+
+// Command is a command in the place, with an environment that has nothing of the caller's.
+func (p *Place) Command(ctx context.Context, command ...string) *exec.Cmd {
+	id := 0
+	if p.User {
+		id = host.UserID
+	}
+	cmd := exec.CommandContext(ctx, "sh", append([]string{p.script(), p.Dir, p.line, strconv.Itoa(id)}, command...)...)
+	cmd.Dir = p.Dir
+	cmd.Env = []string{"PATH=" + placePath, "HOME=" + p.Dir, "TMPDIR=" + filepath.Join(p.Dir, "run"), "XDG_RUNTIME_DIR=" + p.Dir + "/run"}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID, Pdeathsig: syscall.SIGKILL}
+	if p.Registered() {
+		most := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 1<<32 - 2}}
+		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
+		cmd.SysProcAttr.UidMappings, cmd.SysProcAttr.GidMappings, cmd.SysProcAttr.GidMappingsEnableSetgroups = most, most, true
+	}
+	return cmd
+}
+
+// privateDir is a directory of root's with a short name, since sockets are in it.
+func privateDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "place-")
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "run"), 0o700))
+	return dir
+}
