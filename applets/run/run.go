@@ -94,6 +94,11 @@ func (f *flagsOf) run(command []string) error {
 	if err := f.keepable(); err != nil {
 		return err
 	}
+	if f.needsNamespace(command[0]) {
+		if ok, err := enterNamespace(command[0]); ok || err != nil {
+			return err
+		}
+	}
 	c, err := f.config(command)
 	if err != nil {
 		return err

@@ -60,6 +60,32 @@ func Household() (ids IDs, ok bool, err error) {
 	return IDs{Root: true, UID: household(uint64(os.Getuid()), uids), GID: household(uint64(os.Getgid()), gids)}, true, nil
 }
 
+// Builder maps the caller to root, and his subordinate ids to those from 1 on, as rootless builders
+// do themselves: what they keep in his home has the same owners either way. ok is false for a
+// caller without subordinate ids.
+func Builder() (ids IDs, ok bool, err error) {
+	uids, err := subordinate("/etc/subuid")
+	if err != nil {
+		return IDs{}, false, err
+	}
+	gids, err := subordinate("/etc/subgid")
+	if err != nil || len(uids) == 0 || len(gids) == 0 {
+		return IDs{}, false, err
+	}
+	return IDs{Root: true, UID: behindRoot(os.Getuid(), uids), GID: behindRoot(os.Getgid(), gids)}, true, nil
+}
+
+// behindRoot lays the subordinate ranges out from 1 on, behind the caller as root.
+func behindRoot(self int, subs []Range) []Range {
+	ranges := own(0, self)
+	next := uint64(1)
+	for _, s := range subs {
+		ranges = append(ranges, Range{next, s.Outside, s.Count})
+		next += s.Count
+	}
+	return ranges
+}
+
 // Alone maps the caller to root, who is then alone in there.
 func Alone() IDs {
 	return IDs{Root: true, UID: own(0, os.Getuid()), GID: own(0, os.Getgid())}

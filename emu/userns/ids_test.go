@@ -26,6 +26,11 @@ func TestHousehold(t *testing.T) {
 	}
 }
 
+// As buildah, podman and rootlesskit do it themselves.
+func TestBehindRoot(t *testing.T) {
+	assert.Equal(t, []Range{{0, 1000, 1}, {1, 100000, 10}, {11, 500, 5}}, behindRoot(1000, []Range{{0, 100000, 10}, {0, 500, 5}}))
+}
+
 func TestParseSubordinate(t *testing.T) {
 	text := "# a comment\nother:1:2\nme:100000:65536\n1000:300000:10\nme:x:10\nme:5:0\nme:4294967295:2\nme:1\n"
 	ranges, err := parseSubordinate(strings.NewReader(text), "me", "1000")

@@ -1,9 +1,11 @@
 package userns
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -25,6 +27,9 @@ type Command struct {
 	IDs     IDs `json:"-"`
 	Inner   *IDs
 	Entries []binfmt.Entry
+	// Subordinates gives the root in there subordinate ids of his own, all but himself: for a
+	// command that makes one more namespace by them.
+	Subordinates bool
 	command.Command
 
 	// what Run adds: the start state that the command is to have
@@ -79,6 +84,11 @@ func Inside() error {
 			return err
 		}
 	}
+	if c.Subordinates {
+		if err := giveSubordinates(); err != nil {
+			return err
+		}
+	}
 	if c.Inner != nil {
 		if c.Root != "" {
 			command.Lend(c.Root)
@@ -114,4 +124,39 @@ func Register(entries []binfmt.Entry) error {
 		}
 	}
 	return nil
+}
+
+// giveSubordinates puts files of our own, which newuidmap(1) reads, in the places of /etc/subuid and
+// /etc/subgid. Only our mounts have them: they have no name.
+func giveSubordinates() error {
+	for file, maps := range map[string]string{"/etc/subuid": "/proc/self/uid_map", "/etc/subgid": "/proc/self/gid_map"} {
+		ranges, err := identityOf(maps)
+		if err != nil {
+			return err
+		}
+		var lines strings.Builder
+		for _, r := range ranges {
+			if first := max(r.Inside, 1); r.Inside+r.Count > first {
+				fmt.Fprintf(&lines, "root:%d:%d\n", first, r.Inside+r.Count-first)
+			}
+		}
+		if err := coverFile(file, lines.String()); err != nil {
+			return fmt.Errorf("subordinate ids for root of the user namespace: %w", err)
+		}
+	}
+	return nil
+}
+
+// coverFile mounts a file with the text over the file.
+func coverFile(path, text string) error {
+	cover, err := os.CreateTemp("", "binproxy-")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(cover.Name())
+	_, err = cover.WriteString(text)
+	if err = errors.Join(err, cover.Chmod(0o644), cover.Close()); err != nil {
+		return err
+	}
+	return sys.Bind(cover.Name(), path)
 }
