@@ -20,8 +20,8 @@ func (f *flagsOf) needsNamespace(name string) bool {
 	return os.Geteuid() != 0 && f.root == "" && (f.route == "auto" || f.route == "supervise") && slices.Contains(builders, filepath.Base(name))
 }
 
-// enterNamespace runs this program once more, with the same arguments, as root of the namespace that
-// the builder would have made, and gives its end. ok is false for a user without subordinate ids,
+// enterNamespace runs this program once more, with the same arguments, as root of the namespace
+// that the builder would have made, and gives its end. ok is false for a user without subordinate ids,
 // with whom the builder deals in its own way.
 func enterNamespace(name string) (ok bool, err error) {
 	ids, ok, err := userns.Builder()

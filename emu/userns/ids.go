@@ -60,9 +60,9 @@ func Household() (ids IDs, ok bool, err error) {
 	return IDs{Root: true, UID: household(uint64(os.Getuid()), uids), GID: household(uint64(os.Getgid()), gids)}, true, nil
 }
 
-// Builder maps the caller to root, and his subordinate ids to those from 1 on, as rootless builders
-// do themselves: what they keep in his home has the same owners either way. ok is false for a
-// caller without subordinate ids.
+// Builder maps the caller to root, and his subordinate ids to those from 1 on, as rootless
+// builders do themselves: what they keep in his home has the same owners either way. ok is false
+// for a caller without subordinate ids.
 func Builder() (ids IDs, ok bool, err error) {
 	uids, err := subordinate("/etc/subuid")
 	if err != nil {

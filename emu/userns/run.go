@@ -126,8 +126,8 @@ func Register(entries []binfmt.Entry) error {
 	return nil
 }
 
-// giveSubordinates puts files of our own, which newuidmap(1) reads, in the places of /etc/subuid and
-// /etc/subgid. Only our mounts have them: they have no name.
+// giveSubordinates puts files of our own, which newuidmap(1) reads, in the places of /etc/subuid
+// and /etc/subgid. Only our mounts have them: they have no name.
 func giveSubordinates() error {
 	for file, maps := range map[string]string{"/etc/subuid": "/proc/self/uid_map", "/etc/subgid": "/proc/self/gid_map"} {
 		ranges, err := identityOf(maps)

@@ -124,8 +124,8 @@ var noise = map[string]string{
 	"/var/log/dpkg.log":             "it has the time",
 }
 
-// same compares all that a user of the image gets, but for the times at which files changed and the
-// name that buildah gave the container in which it built.
+// same compares all that a user of the image gets, but for the times at which files changed and
+// the name that buildah gave the container in which it built.
 func same(t *testing.T, want, got registry.Image) {
 	t.Helper()
 	assert.Equal(t, want.Platform, got.Platform)

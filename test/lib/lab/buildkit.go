@@ -17,8 +17,8 @@ import (
 	"binproxy/test/lib/modules"
 )
 
-// A Buildkitd is a BuildKit daemon of its own in a place: its socket and all that it writes are in the
-// place's directory. It ends with the test.
+// A Buildkitd is a BuildKit daemon of its own in a place: its socket and all that it writes are in
+// the place's directory. It ends with the test.
 type Buildkitd struct {
 	place    *Place
 	buildctl string
@@ -44,8 +44,8 @@ func StartBuildkitd(t testing.TB, p *Place, s Start) *Buildkitd {
 	return b
 }
 
-// Executable are the programs of a module where the place's user can execute them: the cache may be
-// where nobody else comes.
+// Executable is a directory with the programs of a module where the place's user can execute them:
+// the cache may be where nobody else comes.
 func Executable(t testing.TB, p *Place, m modules.Module) string {
 	t.Helper()
 	from := m.Dir(t)
@@ -68,7 +68,7 @@ func (b *Buildkitd) start(t testing.TB, cmd *exec.Cmd) {
 		close(ended)
 	}()
 	t.Cleanup(func() {
-		_ = cmd.Process.Kill() // the first process of the place's namespace: all others end with it
+		_ = cmd.Process.Kill() // process 1 of the place: all others end with it
 		<-ended
 		if t.Failed() {
 			t.Logf("buildkitd:\n%s", tail(said.String(), 60))

@@ -169,14 +169,19 @@ func StartEngineIn(t testing.TB, p *Place, s Start) *Engine {
 	need.Program(t, "dockerd", "docker.io")
 	dir := filepath.Join(p.Dir, "run", "engine-"+filepath.Base(p.Dir))
 	require.NoError(t, os.Mkdir(dir, 0o755))
-	configuration := map[string]any{}
 	if p.Registered() && s.Runtime == "" {
 		s.Runtime = filepath.Join(p.Dir, "runtime.sh")
 		require.NoError(t, os.WriteFile(s.Runtime, []byte(namespaceRuntime), 0o755))
 	}
+	configuration := map[string]any{}
 	if s.Runtime != "" {
 		configuration["runtimes"] = map[string]any{"given": map[string]string{"path": s.Runtime}}
 		configuration["default-runtime"] = "given"
+		// dockerd's BuildKit takes the runc that is first in PATH, whatever the default is
+		first := filepath.Join(p.Dir, "path")
+		require.NoError(t, os.Mkdir(first, 0o755))
+		require.NoError(t, os.Symlink(s.Runtime, filepath.Join(first, "runc")))
+		s.Path = strings.TrimSuffix(first+":"+s.Path, ":")
 	}
 	e := &Engine{client: need.Program(t, "docker", "docker.io"), buildkit: withBuildKit(t.Context(), clients())}
 	cmd := Start{Path: s.Path}.Command(background(), p, append([]string{"bash", "-c", engineScript, "engine.sh", dir}, s.Before...)...)

@@ -1,8 +1,8 @@
 #!/bin/bash
 # engine.sh DIR [WORD...] runs a private dockerd with everything it writes in DIR, until standard
 # input ends; then it stops it and removes DIR. The words go before the command dockerd, and
-# DIR/daemon.json has its configuration. It is process 1 of a PID namespace and has a mount namespace of
-# its own: whoever kills it ends every process of the engine, and no mount outlives it.
+# DIR/daemon.json has its configuration. It is in a PID namespace and has a mount namespace of its
+# own: whoever kills the first process ends every one of the engine, and no mount outlives it.
 set -u
 dir=$1
 shift

@@ -2,8 +2,8 @@
 # place.sh DIR LINE USER COMMAND [ARGUMENT...] runs a command in namespaces that are there already
 # and that are its own: of mounts and processes, and of users where LINE is not empty. LINE is an
 # entry for the binfmt_misc of that user namespace. USER is the number of an ordinary user, who has
-# the subordinate ids of DIR/subid; 0 is root. What builders write to /run goes with the namespaces,
-# what they write to /var/lib and /etc goes to DIR.
+# the subordinate ids of DIR/subid; 0 is root. What builders write to /run goes with the
+# namespaces, what they write to /var/lib and /etc goes to DIR.
 set -e
 dir=$1 line=$2 user=$3
 shift 3

@@ -1,9 +1,10 @@
 #!/bin/sh
-# runc in a user namespace that has the machine's network: its kernel lets nobody mount a sysfs
+# runc for a user namespace that has the machine's network: the kernel lets nobody mount a sysfs
 # there, so each container gets the one that is there.
-for bundle; do
+for word; do
 	[ "${previous-}" != --bundle ] || sed -i \
-		's|"type":"sysfs","source":"sysfs","options":\["|"type":"bind","source":"/sys","options":["rbind","|' "$bundle/config.json"
-	previous=$bundle
+		's|"type":"sysfs","source":"sysfs","options":\["|"type":"bind","source":"/sys","options":["rbind","|' "$word/config.json"
+	previous=$word
 done
+PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin # this is a runc of PATH itself
 exec runc "$@"
