@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -35,14 +36,30 @@ type plug struct {
 	without map[string]string
 }
 
+const notBuildKit = "it is not BuildKit"
+
 // plugs are the columns of the table.
 var plugs = []plug{
 	{name: "run", start: supervisor, short: []string{"buildah"}},
+	{name: "buildkit", start: buildKitEmulator, short: []string{"buildkitd"}, without: map[string]string{
+		"buildah": notBuildKit, "buildah-runc": notBuildKit, "buildah-rootless": notBuildKit, "podman": notBuildKit,
+		"podman-rootless": notBuildKit, "dockerd-classic": notBuildKit,
+	}},
 }
 
 // supervisor is `binproxy run -- BUILDER`.
 func supervisor(t *testing.T, p *lab.Place) lab.Start {
 	return lab.Start{Before: []string{installed(t, p), "run", "--"}}
+}
+
+// buildKitEmulator is a single file in the builder's PATH, under the name by which BuildKit looks
+// for its own emulator.
+func buildKitEmulator(t *testing.T, p *lab.Place) lab.Start {
+	t.Helper()
+	dir := filepath.Join(p.Dir, "plug")
+	out, err := exec.CommandContext(t.Context(), built.Binproxy(t), "bundle", "--buildkit", dir, "--arch", registry.Guest).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	return lab.Start{Path: dir}
 }
 
 // installed is the program in the place's directory, where its user can execute it.
