@@ -102,11 +102,7 @@ func run(operands []string, asked options) (err error) {
 		files, err := bundle.MakeSingle(asked.single, o)
 		return asked.tell(report{File: asked.single}, files, err)
 	}
-	libraries, err := preload.Tree(preload.Libraries(), arch.Host(), o.ABIs)
-	if err != nil {
-		return err
-	}
-	for _, f := range libraries {
+	for _, f := range preload.Tree(preload.Libraries(), arch.Host(), o.ABIs) {
 		o.Extra = append(o.Extra, bundle.Extra(f))
 	}
 	files, err := bundle.Make(asked.out, o)

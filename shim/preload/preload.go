@@ -15,11 +15,16 @@
 package preload
 
 import (
-	"embed"
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	_ "embed"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -39,16 +44,42 @@ const (
 	UnameHook = "uname.so"
 )
 
-//go:embed lib/*/*.so
-var embedded embed.FS
+// packed has all of lib/*/*.so: `make preload` writes it. They are half as large in it, and a start
+// does not pay for it: only what makes a bundle or a farm unpacks it.
+//
+//go:embed lib/all.tar.gz
+var packed []byte
 
-// Libraries are all that there are: ABI/exec.so and ABI/uname.so.
-func Libraries() fs.FS {
-	sub, err := fs.Sub(embedded, "lib")
+// Set holds libraries by their names, ABI/exec.so and ABI/uname.so.
+type Set map[string][]byte
+
+// Libraries are all that there are.
+func Libraries() Set {
+	all, err := unpack(packed)
 	if err != nil {
-		panic(err) // the name is a valid one
+		panic(err) // a test has read it
 	}
-	return sub
+	return all
+}
+
+func unpack(packed []byte) (Set, error) {
+	unzipped, err := gzip.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		return nil, err
+	}
+	all := Set{}
+	for archive := tar.NewReader(unzipped); ; {
+		h, err := archive.Next()
+		if err == io.EOF {
+			return all, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if all[h.Name], err = io.ReadAll(archive); err != nil {
+			return nil, err
+		}
+	}
 }
 
 // File is a file of a bundle, or a symbolic link. Name is relative to the bundle.
@@ -60,17 +91,14 @@ type File struct {
 
 // Tree is what a bundle for the guests holds of the libraries: those of the guests, of the host,
 // and of the ABIs that their kernels run beside them, as far as they are there.
-func Tree(libraries fs.FS, host *arch.ABI, guests []*arch.ABI) ([]File, error) {
+func Tree(libraries Set, host *arch.ABI, guests []*arch.ABI) []File {
 	var files []File
 	var there []*arch.ABI
 	for _, abi := range withFamily(host, guests) {
 		for _, name := range []string{ExecHook, UnameHook} {
-			data, err := fs.ReadFile(libraries, abi.Name+"/"+name)
-			if errors.Is(err, fs.ErrNotExist) {
+			data := libraries[abi.Name+"/"+name]
+			if data == nil {
 				continue
-			}
-			if err != nil {
-				return nil, err
 			}
 			files = append(files, File{Name: config.PreloadDir + "/" + abi.Name + "/" + name, Data: data})
 			if !slices.Contains(there, abi) {
@@ -81,7 +109,7 @@ func Tree(libraries fs.FS, host *arch.ABI, guests []*arch.ABI) ([]File, error) {
 	for _, abi := range there {
 		files = append(files, links(abi, there)...)
 	}
-	return files, nil
+	return files
 }
 
 // families are the ABIs whose programs live in one system.
@@ -185,14 +213,16 @@ func Environment(c config.Config, abi *arch.ABI, env []string) ([]string, error)
 
 // remedy is what to do where a bundle has no library for the ABI.
 func remedy(abi *arch.ABI) string {
-	entries, _ := fs.ReadDir(Libraries(), ".") // what is embedded can be read
-	var names []string
-	for _, entry := range entries {
-		if entry.Name() == abi.Name {
-			return "make the bundle anew, for that architecture too"
-		}
-		names = append(names, entry.Name())
+	all := Libraries()
+	if all[abi.Name+"/"+ExecHook] != nil {
+		return "make the bundle anew, for that architecture too"
 	}
+	var names []string
+	for name := range all {
+		names = append(names, filepath.Dir(name))
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
 	return "there are none but for " + strings.Join(names, ", ") + "; take the supervise or the farm route"
 }
 
