@@ -49,3 +49,29 @@ func TestArguments(t *testing.T) {
 	require.NoError(t, r.goTest(t.Context(), []string{"-run", "TestReason", "."}))
 	require.Equal(t, 1, r.report.passed)
 }
+
+// A run says which fixtures it removes since none has used them for long, and goes on where one
+// cannot be removed.
+func TestRemovesUnused(t *testing.T) {
+	cache := t.TempDir()
+	t.Setenv("XDG_CACHE_HOME", cache)
+	old := filepath.Join(cache, "binproxy", "roots", "old-0123456789ab.tar")
+	require.NoError(t, os.MkdirAll(filepath.Dir(old), 0o755))
+	for _, path := range []string{old, old + ".lock"} {
+		require.NoError(t, os.WriteFile(path, nil, 0o644))
+	}
+	long := time.Now().Add(-unused - time.Minute)
+	require.NoError(t, os.Chtimes(old+".lock", long, long))
+	var said strings.Builder
+	r := &runner{report: newReport(&said)}
+	r.removeUnused()
+	require.Equal(t, "removed, not used for 30 days: roots/old-0123456789ab.tar\n", said.String())
+	require.NoFileExists(t, old)
+	r.removeUnused()
+	require.Equal(t, 1, strings.Count(said.String(), "\n"))
+
+	t.Setenv("XDG_CACHE_HOME", filepath.Join(cache, "binproxy"))
+	require.NoError(t, os.WriteFile(filepath.Join(cache, "binproxy", "binproxy"), nil, 0o644))
+	r.removeUnused()
+	require.Contains(t, said.String(), "not removed: ")
+}
