@@ -21,8 +21,8 @@ func (f *flagsOf) needsNamespace(name string) bool {
 }
 
 // enterNamespace runs this program once more, with the same arguments, as root of the namespace
-// that the builder would have made, and gives its end. ok is false for a user without subordinate ids,
-// with whom the builder deals in its own way.
+// that the builder would have made, and gives its end. ok is false for a user without subordinate
+// ids, with whom the builder deals in its own way.
 func enterNamespace(name string) (ok bool, err error) {
 	ids, ok, err := userns.Builder()
 	if !ok || err != nil {

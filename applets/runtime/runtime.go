@@ -26,7 +26,13 @@ The real runtime is the FILE of --runtime, which has to come first, or of BINPRO
 runc, or crun. Annotations of a container choose what binproxy run is told in it: binproxy.release,
 binproxy.route, binproxy.twins.
 `,
-	Commands: []applet.Command{{Args: "[--runtime FILE] [RUNTIME-ARGUMENT...]", Raw: true, Run: run}},
+	Commands: []applet.Command{{Args: "[--runtime FILE] [RUNTIME-ARGUMENT...]", Raw: true, Flags: flags}},
+}
+
+// flags declares what run reads by itself, since all that follows is the real runtime's.
+func flags(f applet.Flags) applet.Run {
+	f.String("runtime", "", "`FILE` the real runtime; it has to come first (default: BINPROXY_RUNTIME, else runc, else crun)")
+	return run
 }
 
 // realEnv names the real runtime.

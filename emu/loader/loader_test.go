@@ -59,7 +59,7 @@ func TestNoProgram(t *testing.T) {
 	assert.Empty(t, list)
 	_, err = Libraries(text + "none")
 	assert.ErrorIs(t, err, os.ErrNotExist)
-	require.NoError(t, os.WriteFile(text, []byte("\x7fELF\x02\x01\x01" + strings.Repeat("\x00", 9)), 0o755))
+	require.NoError(t, os.WriteFile(text, []byte("\x7fELF\x02\x01\x01"+strings.Repeat("\x00", 9)), 0o755))
 	_, err = Libraries(text)
 	assert.ErrorContains(t, err, text)
 }

@@ -53,7 +53,8 @@ func TestRoundTrip(t *testing.T) {
 	assert.Equal(t, configured.Emulators, c.Emulators)
 	assert.Equal(t, filepath.Dir(path), c.Dir)
 
-	// Each emulator is a program that can be executed and not changed, and is the same one each time.
+	// Each emulator is a program that can be executed and not changed, and is the same one each
+	// time.
 	for name, status := range map[string]int{"aarch64": 0, "armhf": 1} {
 		e, err := c.Emulator(arch.Get(name))
 		require.NoError(t, err)

@@ -16,8 +16,8 @@ var closed uint64
 // soft one.
 var nofile [2]uint64
 
-// forked is what clone answered to entry: the PID of the child that it made, 0 in the child itself,
-// or an errno, negative; notForked where it was not asked (see Forked).
+// forked is what clone answered to entry: the PID of the child that it made, 0 in the child
+// itself, or an errno, negative; notForked where it was not asked (see Forked).
 var forked int64 = notForked
 
 // action is entry's struct kernel_sigaction; its first word is the handler.

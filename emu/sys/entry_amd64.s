@@ -4,8 +4,8 @@
 // for each of the 64 signals whether it is ignored, and sets its bit in ·ignored; asks fcntl (72)
 // of the descriptors 0 to 2 whether they are closed, and sets their bits in ·closed; puts the
 // limit of open files into ·nofile by prlimit64 (302); if argv[0] is ForkName, makes a process by
-// clone (56), with CLONE_PARENT or, where that is refused, without; and goes on to the Go runtime's
-// own entry. Behind a shorter argv[0] there are the file's name and eight bytes of zero.
+// clone (56), with CLONE_PARENT or, where that is refused, without; and goes on to the Go
+// runtime's own entry. Behind a shorter argv[0] there are the file's name and eight bytes of zero.
 TEXT ·entry(SB),NOSPLIT|NOFRAME,$0
 	MOVQ $1, R12
 next:

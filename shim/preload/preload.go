@@ -15,7 +15,6 @@
 package preload
 
 import (
-	"archive/tar"
 	"bytes"
 	"compress/gzip"
 	_ "embed"
@@ -26,6 +25,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"binproxy/emu/arch"
@@ -44,8 +44,8 @@ const (
 	UnameHook = "uname.so"
 )
 
-// packed has all of lib/*/*.so: `make preload` writes it. They are half as large in it, and a start
-// does not pay for it: only what makes a bundle or a farm unpacks it.
+// packed has all of lib/*/*.so: `make preload` writes it. They are half as large in it, and a
+// start does not pay for it: only what makes a bundle or a farm unpacks it.
 //
 //go:embed lib/all.tar.gz
 var packed []byte
@@ -62,24 +62,29 @@ func Libraries() Set {
 	return all
 }
 
+// unpack reads a ustar archive, of plain files with short names only: archive/tar brings os/user,
+// which a shim has no use for.
 func unpack(packed []byte) (Set, error) {
+	const block = 512 // bytes; a header, and what a file is padded to
 	unzipped, err := gzip.NewReader(bytes.NewReader(packed))
 	if err != nil {
 		return nil, err
 	}
-	all := Set{}
-	for archive := tar.NewReader(unzipped); ; {
-		h, err := archive.Next()
-		if err == io.EOF {
-			return all, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		if all[h.Name], err = io.ReadAll(archive); err != nil {
-			return nil, err
-		}
+	archive, err := io.ReadAll(unzipped)
+	if err != nil {
+		return nil, err
 	}
+	all := Set{}
+	for len(archive) > block && archive[0] != 0 {
+		name, _, _ := strings.Cut(string(archive[:100]), "\x00")
+		size, err := strconv.ParseUint(strings.Trim(string(archive[124:136]), "\x00 "), 8, 31)
+		if err != nil || block+int(size) > len(archive) {
+			return nil, fmt.Errorf("the archive of the preload libraries is damaged at %q", name)
+		}
+		all[name] = archive[block:][:size:size]
+		archive = archive[block+(int(size)+block-1)/block*block:]
+	}
+	return all, nil
 }
 
 // File is a file of a bundle, or a symbolic link. Name is relative to the bundle.

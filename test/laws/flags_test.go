@@ -176,7 +176,7 @@ func TestUsageNamesFlags(t *testing.T) {
 	for _, a := range applets.Table {
 		for _, c := range a.Commands {
 			for _, m := range regexp.MustCompile(`(?:^|[\s\[|])--?([a-z][a-z0-9-]*)`).FindAllStringSubmatch(c.Args, -1) {
-				assert.True(t, takes(a.Name, c.Name, m[1]), "%s %s: %s", a.Name, c.Name, m[0])
+				assert.True(t, c.Raw || takes(a.Name, c.Name, m[1]), "%s %s: %s", a.Name, c.Name, m[0])
 			}
 		}
 	}

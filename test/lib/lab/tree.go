@@ -83,7 +83,8 @@ func (t Tree) Lasting() Tree {
 	notes := regexp.MustCompile(` SCHILY\.xattr\.user\.overlay\.[^ ]*`)
 	rest := Tree{}
 	for name, line := range t {
-		fields := strings.SplitN(notes.ReplaceAllString(line, ""), " ", 5) // the time is the fourth
+		// the time is the fourth
+		fields := strings.SplitN(notes.ReplaceAllString(line, ""), " ", 5)
 		rest[name] = strings.Join(slices.Delete(fields, 3, 4), " ")
 	}
 	return rest
