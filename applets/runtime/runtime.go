@@ -22,21 +22,20 @@ binproxy of a bundle. A container whose program is of another architecture gets 
 read-only, and its program run by it; then the real runtime is executed with the same arguments.
 All else is handed on as it is.
 
-The real runtime is the FILE of --runtime, which has to come first, or of BINPROXY_RUNTIME, or
-runc, or crun. Annotations of a container choose what binproxy run is told in it: binproxy.release,
+Annotations of a container choose what binproxy run is told in it: binproxy.release,
 binproxy.route, binproxy.twins.
 `,
 	Commands: []applet.Command{{Args: "[--runtime FILE] [RUNTIME-ARGUMENT...]", Raw: true, Flags: flags}},
 }
 
-// flags declares what run reads by itself, since all that follows is the real runtime's.
-func flags(f applet.Flags) applet.Run {
-	f.String("runtime", "", "`FILE` the real runtime; it has to come first (default: BINPROXY_RUNTIME, else runc, else crun)")
-	return run
-}
-
 // realEnv names the real runtime.
 const realEnv = "BINPROXY_RUNTIME"
+
+// flags declares the one flag that is ours. The others are the real runtime's, and so run reads.
+func flags(f applet.Flags) applet.Run {
+	f.String("runtime", "", "`FILE` the real runtime (default: BINPROXY_RUNTIME, else runc, else crun); it has to be the first argument")
+	return run
+}
 
 func run(args []string) error {
 	w := runtime.Wrapper{Real: os.Getenv(realEnv)}

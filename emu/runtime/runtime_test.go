@@ -70,7 +70,7 @@ func TestPlace(t *testing.T) {
 		// the runtime makes /dev read-only after all that is mounted on it
 		{[]mount{tmpfs("/dev", "ro")}, "/dev/.binproxy"},
 		{[]mount{bind("/dev"), tmpfs("/dev/shm"), tmpfs("/run")}, "/run/.binproxy"},
-		{[]mount{tmpfs("/dev"), bind("/dev"), tmpfs("/srv")}, "/srv/.binproxy"},
+		{[]mount{tmpfs("/dev"), bind("/dev"), tmpfs("/volume")}, "/volume/.binproxy"},
 		{[]mount{tmpfs("/run", "ro"), tmpfs("/run/user"), bind("/run")}, "/media"},
 		{[]mount{tmpfs("/run", "ro")}, "/media"},
 		{[]mount{bind("/media")}, ""},
@@ -138,8 +138,8 @@ func TestGuest(t *testing.T) {
 		{"s390x", "/", nil, "/s390x is a program of s390x, and the bundle"},
 		// an engine's init is mounted, and starts what comes behind it
 		{"/sbin/init -- guest", "/", []mount{bind("/sbin/init", "init")}, "aarch64"},
-		{"/srv/init", "/", []mount{bind("/srv", "")}, "aarch64"},
-		{"./guest", "/srv", []mount{bind("/srv", "")}, "aarch64"},
+		{"/volume/init", "/", []mount{bind("/volume", "")}, "aarch64"},
+		{"./guest", "/volume", []mount{bind("/volume", "")}, "aarch64"},
 		// what is hidden by a mount is not there
 		{"/bin/guest", "/", []mount{{Destination: "/bin", Type: "tmpfs"}}, "aarch64"},
 	} {

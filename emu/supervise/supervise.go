@@ -220,9 +220,9 @@ func (s *supervisor) listener() (int, error) {
 	return listener, nil
 }
 
-// stopToo stops a supervisor that stands for its first child with that, when the terminal's Ctrl-Z
-// (or a read in the background) stopped that: whoever waits for us is to see the job stopped. A
-// plain SIGSTOP does not: whoever sent it may be a tracee, which would wait for us then.
+// stopToo stops a supervisor that stands for its first child with that, when the terminal's
+// Ctrl-Z (or a read in the background) stopped it: whoever waits for us is to see the job stopped.
+// A plain SIGSTOP does not: whoever sent it may be a tracee, which would wait for us then.
 func (s *supervisor) stopToo(t *task, signal unix.Signal) {
 	if s.config.Pair == nil && t.TID() == s.child.PID && signal != unix.SIGSTOP {
 		_ = unix.Kill(os.Getpid(), unix.SIGSTOP)

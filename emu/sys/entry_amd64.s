@@ -5,7 +5,7 @@
 // of the descriptors 0 to 2 whether they are closed, and sets their bits in ·closed; puts the
 // limit of open files into ·nofile by prlimit64 (302); if argv[0] is ForkName, makes a process by
 // clone (56), with CLONE_PARENT or, where that is refused, without; and goes on to the Go
-// runtime's own entry. Behind a shorter argv[0] there are the file's name and eight bytes of zero.
+// runtime's own entry. Behind a shorter argv[0] there are the file's name and eight zero bytes.
 TEXT ·entry(SB),NOSPLIT|NOFRAME,$0
 	MOVQ $1, R12
 next:
