@@ -11,6 +11,7 @@ import (
 	"path"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -88,6 +89,41 @@ func (t Tree) Lasting() Tree {
 		rest[name] = strings.Join(slices.Delete(fields, 3, 4), " ")
 	}
 	return rest
+}
+
+// Over gives the file system that a layer makes of the one below it: whiteouts have their effect,
+// and each hard link is the file itself. Neither tree has times (Lasting).
+func (t Tree) Over(below Tree) Tree {
+	result := maps.Clone(below)
+	for name := range t {
+		dir, file := path.Split(name)
+		if gone, ok := strings.CutPrefix(file, ".wh."); ok {
+			gone = dir + strings.TrimPrefix(gone, ".wh..opq") // of an opaque directory, all that is in it
+			maps.DeleteFunc(result, func(name, _ string) bool {
+				return name == gone || strings.HasPrefix(name, strings.TrimSuffix(gone, "/")+"/")
+			})
+		}
+	}
+	for name, line := range t {
+		if !strings.HasPrefix(path.Base(name), ".wh.") {
+			result[name] = line
+		}
+	}
+	for name, line := range t {
+		const link = 4 // the field
+		fields := strings.SplitN(line, " ", link+1)
+		if fields[0] != string(tar.TypeLink) {
+			continue
+		}
+		target, err := strconv.QuotedPrefix(fields[link])
+		if err == nil {
+			target, err = strconv.Unquote(target)
+		}
+		if file, ok := result[target]; ok && err == nil {
+			result[name] = file
+		}
+	}
+	return result
 }
 
 // Without gives the tree without the names.
