@@ -31,8 +31,8 @@ import (
 	"binproxy/applets/version"
 	"binproxy/emu/arch"
 	"binproxy/emu/config"
+	"binproxy/emu/entrypoint"
 	"binproxy/emu/exit"
-	"binproxy/emu/probe"
 	"binproxy/emu/single"
 	"binproxy/emu/supervise"
 	"binproxy/emu/sys"
@@ -64,11 +64,8 @@ func Main(argv []string) error {
 	if len(argv) == 0 {
 		argv = []string{"binproxy"}
 	}
-	if argv[0] == supervise.LaunchName {
-		return supervise.Launch(argv[1:])
-	}
-	if argv[0] == probe.EntryName {
-		return probe.Entry(argv[1:])
+	if ok, err := entrypoint.Main(entrypoints[:], argv); ok {
+		return err
 	}
 	if argv[0] == supervise.ForkName {
 		var err error
@@ -108,7 +105,7 @@ func renamed() bool {
 	if err != nil || !started.Mode().IsRegular() {
 		return false
 	}
-	self, err := os.Stat("/proc/self/exe")
+	self, err := os.Stat(entrypoint.Self)
 	if err != nil || !os.SameFile(started, self) {
 		return false // a script, which named a link as its interpreter
 	}

@@ -19,9 +19,6 @@ type Applet struct {
 	Name, Synopsis, Text string
 	// one without a name; or one for each word that may stand behind the applet's name
 	Commands []Command
-	// Entry answers the private words by which binproxy starts itself, and reports false for any
-	// other; nil where there are none
-	Entry func(args []string) (bool, error)
 }
 
 // Command is something that an applet does.
@@ -47,11 +44,6 @@ type Run func(operands []string) error
 
 // Start runs the command that the arguments name. It gives flag.ErrHelp where they ask for help.
 func (a *Applet) Start(args []string) error {
-	if a.Entry != nil {
-		if ok, err := a.Entry(args); ok {
-			return err
-		}
-	}
 	c, rest, err := a.find(args)
 	if err != nil {
 		return err

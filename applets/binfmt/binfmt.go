@@ -13,7 +13,6 @@ import (
 	"binproxy/emu/arch"
 	"binproxy/emu/binfmt"
 	"binproxy/emu/exit"
-	"binproxy/emu/userns"
 )
 
 // Applet is the row of the table.
@@ -30,14 +29,6 @@ var Applet = applet.Applet{
 		{Name: "unregister", Args: "NAME...", Text: "remove the entries of these names, and no others", Run: unregister},
 		{Args: "--userns [--root] [--arch ARCH[,ARCH...]] -- COMMAND [ARGUMENT...]", Leads: true, Flags: namespaceFlags},
 	},
-	Entry: entry,
-}
-
-func entry(args []string) (bool, error) {
-	if len(args) > 0 && args[0] == userns.Entrypoint {
-		return true, userns.Inside()
-	}
-	return false, nil
 }
 
 // listed is what list tells of an architecture.

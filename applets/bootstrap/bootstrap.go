@@ -29,14 +29,6 @@ BACKEND is debootstrap, mmdebstrap, dnf, zypper or apk; or
 The root grows in .DIR.bootstrap beside DIR, and is moved to DIR when it is whole.
 `,
 	Commands: []applet.Command{{Args: "--arch ARCH [--from BACKEND] [FLAG...] DIR\n--remove DIR", Flags: flags}},
-	Entry:    entry,
-}
-
-func entry(args []string) (bool, error) {
-	if len(args) == 2 && args[0] == bootstrap.Entrypoint {
-		return true, bootstrap.Inside(args[1])
-	}
-	return false, nil
 }
 
 // options are the flags' values.

@@ -30,28 +30,6 @@ and /etc/resolv.conf are in it. Processes, users and the network are the host's.
 		{Name: "list", Args: "[--json]", Text: "what there is, and what runs in it", Flags: listFlags},
 		{Name: "remove", Args: "N", Text: "let go of it. Refused while something runs in it. DIR stays, and all that was mounted", Run: remove},
 	},
-	Entry: entry,
-}
-
-func entry(args []string) (bool, error) {
-	if len(args) == 0 {
-		return false, nil
-	}
-	switch args[0] {
-	case container.Entrypoint:
-		return true, container.Make()
-	case container.AnchorEntrypoint:
-		return true, container.Hold()
-	case container.InsideEntrypoint:
-		if len(args) == 2 {
-			return true, container.Inside(args[1])
-		}
-	case container.ProveEntrypoint:
-		if len(args) == 2 && arch.Get(args[1]) != nil {
-			return true, container.Prove(args[1])
-		}
-	}
-	return false, nil
 }
 
 // creation is the flags of create.

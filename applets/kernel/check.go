@@ -80,7 +80,7 @@ func kernelToCheck(text string) (check.Kernel, error) {
 	if text != "host" {
 		return promised, nil
 	}
-	report, err := answers.Run("kernel", probeChild)
+	report, err := answers.Run()
 	if err != nil {
 		return check.Kernel{}, failed(err)
 	}

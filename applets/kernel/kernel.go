@@ -6,7 +6,6 @@ package kernel
 import (
 	"fmt"
 	"io"
-	"os"
 	"runtime"
 	"strings"
 	"text/tabwriter"
@@ -17,7 +16,6 @@ import (
 	"binproxy/emu/arch"
 	"binproxy/emu/exit"
 	facts "binproxy/emu/kernel"
-	"binproxy/emu/kernel/answers"
 )
 
 // Applet is the row of the table.
@@ -40,22 +38,6 @@ kernel counts.
 		{Name: "check", Args: "[--kernel RELEASE] [--libc NAME-VERSION] [--json|--sarif] PATH...", Flags: checkFlags,
 			Text: "tell without running anything whether a program, a root directory, an OCI layout or a docker save archive fits a kernel: exit status 0 where it does, 1 where it does not, 2 where that cannot be told"},
 	},
-	Entry: entry,
-}
-
-func entry(args []string) (bool, error) {
-	if len(args) == 0 {
-		return false, nil
-	}
-	switch rest := args[1:]; args[0] {
-	case probeChild:
-		return true, failed(answers.Child(os.Stdout, rest))
-	case denyChild:
-		return true, denyOne(rest)
-	case toldChild:
-		return true, runTold(rest)
-	}
-	return false, nil
 }
 
 // failed gives an error the status of a failure of binproxy itself.

@@ -13,9 +13,6 @@ import (
 	"binproxy/emu/kernel/answers"
 )
 
-// probeChild is the private sub-command of the process that makes the calls.
-const probeChild = "probe-child"
-
 // probeJSON is `kernel probe --json`.
 type probeJSON struct {
 	Release  string          `json:"release"`
@@ -60,7 +57,7 @@ func probeKernel(w io.Writer, operands []string, asJSON bool) error {
 	if len(operands) > 0 {
 		return exit.Errorf(exit.Failed, "kernel probe: %s: unexpected; see binproxy help kernel", operands[0])
 	}
-	report, err := answers.Run("kernel", probeChild)
+	report, err := answers.Run()
 	if err != nil {
 		return failed(err)
 	}

@@ -6,9 +6,7 @@ import (
 	"io"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"binproxy/applets/applet"
@@ -16,12 +14,7 @@ import (
 	"binproxy/emu/exit"
 	facts "binproxy/emu/kernel"
 	"binproxy/emu/kernel/record"
-	"binproxy/emu/seccomp"
-	"binproxy/emu/sys"
 )
-
-// denyChild is the private sub-command that denies one call and becomes a command.
-const denyChild = "deny-child"
 
 // recordJSON is `kernel record --json`.
 type recordJSON struct {
@@ -124,10 +117,7 @@ func callOf(key record.Key) (facts.Call, bool) {
 
 // findKinds runs the command again for each call that not every kernel has.
 func (doc *recordJSON) findKinds(c command, limit time.Duration) error {
-	again := record.Again{Path: c.path, Argv: c.argv, Env: os.Environ(), Wanted: doc.Status, Limit: limit,
-		Deny: func(key record.Key, errno syscall.Errno) []string {
-			return []string{"kernel", denyChild, strconv.Itoa(int(errno)), strconv.FormatUint(uint64(key.Audit), 10), strconv.FormatUint(uint64(key.Nr), 10)}
-		}}
+	again := record.Again{Path: c.path, Argv: c.argv, Env: os.Environ(), Wanted: doc.Status, Limit: limit}
 	stable, err := again.Stable()
 	if err != nil {
 		return err
@@ -164,34 +154,6 @@ func (doc *recordJSON) findOldest() {
 	if known {
 		doc.Without = hard.String()
 	}
-}
-
-// denyOne is the private mode of a command that is run again: ERRNO AUDIT NR PATH ARGV...
-func denyOne(args []string) error {
-	var numbers [3]uint32
-	if len(args) < 5 {
-		return exit.Errorf(exit.Failed, "kernel %s: takes an errno, an AUDIT_ARCH, a number, a path and an argv", denyChild)
-	}
-	for i := range numbers {
-		n, err := strconv.ParseUint(args[i], 10, 32)
-		if err != nil {
-			return failed(err)
-		}
-		numbers[i] = uint32(n)
-	}
-	path, argv := args[3], args[4:]
-	filter, err := seccomp.Deny(uint16(numbers[0]), seccomp.Denial{Audit: numbers[1], Ranges: []seccomp.Range{{First: numbers[2], Last: numbers[2]}}})
-	if err == nil {
-		err = sys.RestoreNofile()
-	}
-	if err == nil {
-		err = sys.Confine(filter)
-	}
-	if err != nil {
-		return failed(err)
-	}
-	err = sys.Exec(path, argv, os.Environ())
-	return exit.With(exit.OfExec(err), err)
 }
 
 // writeRecord prints to a file, or to standard error: standard output is the command's.

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
-	"strconv"
 	"strings"
 	"syscall"
 
@@ -18,6 +17,7 @@ import (
 	"binproxy/emu/config"
 	"binproxy/emu/elfinfo"
 	"binproxy/emu/emulator"
+	"binproxy/emu/entrypoint"
 	"binproxy/emu/exit"
 	"binproxy/emu/identity"
 	facts "binproxy/emu/kernel"
@@ -36,27 +36,32 @@ type asOlder struct {
 	told  bool // a supervisor of ours tells the release already
 }
 
-func (o *asOlder) declare(f applet.Flags) {
-	f.StringVar(&o.as, "as", "", "`RELEASE` the kernel to run under")
-	f.BoolVar(&o.force, "force", false, "where RELEASE is newer than the running kernel, which cannot give what it lacks: tell COMMAND the release, and nothing more")
-}
-
 func runFlags(f applet.Flags) applet.Run {
 	var o asOlder
-	o.declare(f)
+	f.StringVar(&o.as, "as", "", "`RELEASE` the kernel to run under")
+	f.BoolVar(&o.force, "force", false, "where RELEASE is newer than the running kernel, which cannot give what it lacks: tell COMMAND the release, and nothing more")
 	return func(argv []string) error { return o.run(argv) }
 }
 
-// runTold is the private mode of a run that tell started.
-func runTold(args []string) error {
-	o := asOlder{told: true}
-	f := applet.NewFlags("kernel run")
-	o.declare(f)
-	argv, err := f.ParseCommand(args)
-	if err != nil {
+// rerun is a run that tell starts.
+type rerun struct {
+	asOlder
+	argv []string
+}
+
+func (r *rerun) Fields(w *entrypoint.Words) {
+	w.String(&r.as)
+	w.Bool(&r.force)
+	w.Strings(&r.argv)
+}
+
+// Told is that run, an entrypoint.
+func Told(words []string) error {
+	r := rerun{asOlder: asOlder{told: true}}
+	if err := entrypoint.Read(words, &r); err != nil {
 		return err
 	}
-	return o.run(argv)
+	return r.run(r.argv)
 }
 
 func (o asOlder) run(argv []string) error {
@@ -107,26 +112,22 @@ func (c command) warnOfRelease(r facts.Release, running string) {
 	}
 }
 
-// toldChild is the private sub-command of the start of ourselves that tell makes.
-const toldChild = "told-run"
-
 var errUntold = errors.New("no supervisor")
 
 // tell runs `kernel run` once more, under a supervisor that tells the release to every program;
 // the filter stops nothing for it. It gives errUntold, and a line on stderr, where the machine
 // allows no supervisor or another one is there already.
 func (o asOlder) tell(r facts.Release, argv []string) error {
-	again := []string{config.Binary, "kernel", toldChild, "--as", o.as, "--force=" + strconv.FormatBool(o.force), "--"}
+	again, err := entrypoint.Argv(entrypoint.Told, &rerun{o, argv})
+	if err != nil {
+		return err
+	}
 	release := r.Uname(arch.Host().Machine)
-	err := error(&supervise.Refused{Route: "supervise", Err: errors.New("there is a supervisor already")})
+	err = &supervise.Refused{Route: "supervise", Err: errors.New("there is a supervisor already")}
 	if !sys.Supervised() {
-		var self string
-		if self, err = os.Executable(); err != nil {
-			return err
-		}
 		var status unix.WaitStatus
 		status, err = supervise.Run(supervise.Config{
-			Command: self, Argv: append(again, argv...), Env: os.Environ(),
+			Command: entrypoint.Self, Argv: again, Env: os.Environ(),
 			Guest:    func(*arch.ABI) bool { return false },
 			Identity: identity.Chosen(identity.Identity{Release: release}), Proc: identity.ProcAuto,
 		})

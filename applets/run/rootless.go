@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"binproxy/emu/command"
+	"binproxy/emu/entrypoint"
 	"binproxy/emu/userns"
 )
 
@@ -35,5 +36,5 @@ func enterNamespace(name string) (ok bool, err error) {
 			"_CONTAINERS_ROOTLESS_GID="+strconv.Itoa(os.Getgid()))
 	}
 	return true, userns.Run(userns.Command{IDs: ids, Subordinates: own,
-		Command: command.Command{Name: "/proc/self/exe", Argv: os.Args, Env: env}})
+		Command: command.Command{Name: entrypoint.Self, Argv: os.Args, Env: env}})
 }

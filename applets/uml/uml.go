@@ -28,22 +28,6 @@ var Applet = applet.Applet{
 			Text: "keep in the cache directory the kernel that Debian's next release has as the package user-mode-linux, with the loader and libraries that it runs by"},
 		{Name: "kernel list", Text: "show the kernels that there are, and what each can do", Run: list},
 	},
-	Entry: entry,
-}
-
-func entry(args []string) (bool, error) {
-	if len(args) == 0 {
-		return false, nil
-	}
-	switch {
-	case os.Getpid() == 1 && args[0] == uml.GuestWord:
-		uml.Guest()
-	case args[0] == uml.JailWord:
-		return true, exit.Silent(uml.Jail())
-	case args[0] == uml.NetWord:
-		return true, uml.NetHelper()
-	}
-	return false, nil
 }
 
 func usage(format string, args ...any) error {

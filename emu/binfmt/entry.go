@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"binproxy/emu/arch"
+	"binproxy/emu/entrypoint"
 )
 
 // The flags of an entry, by the kernel's letters.
@@ -46,6 +47,14 @@ type Entry struct {
 	Magic, Mask []byte
 	Interpreter string
 	Flags       string
+}
+
+// Fields has all of it.
+func (e *Entry) Fields(w *entrypoint.Words) {
+	w.String(&e.Name, &e.Extension, &e.Interpreter, &e.Flags)
+	w.Bool(&e.Disabled)
+	entrypoint.Number(w, &e.Offset)
+	w.Bytes(&e.Magic, &e.Mask)
 }
 
 // ForABI is the entry that runs programs of the ABI with the emulator. Debian's name of it,

@@ -9,7 +9,6 @@
 package bootstrap
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -22,12 +21,10 @@ import (
 	"binproxy/emu/arch"
 	"binproxy/emu/binfmt"
 	"binproxy/emu/command"
+	"binproxy/emu/entrypoint"
 	"binproxy/emu/exit"
 	"binproxy/emu/userns"
 )
-
-// Entrypoint is the private mode of the applet bootstrap in which the work is done.
-const Entrypoint = "build-inside"
 
 // Options say what root to make.
 type Options struct {
@@ -50,6 +47,14 @@ type job struct {
 	ABI     string         // instead of the row
 	Only    bool           // remove what an interrupted run left, and no more
 	Entries []binfmt.Entry // what has to be done yet for programs of the root to run
+}
+
+func (j *job) Fields(w *entrypoint.Words) {
+	w.String(&j.ABI, &j.Dir, &j.From, &j.Suite, &j.Mirror, &j.Variant)
+	w.Strings(&j.Include)
+	w.String(&j.Keyring, &j.Emulator, &j.Route)
+	w.Bool(&j.Restart, &j.Only)
+	entrypoint.List(w, &j.Entries, func(w *entrypoint.Words, e *binfmt.Entry) { e.Fields(w) })
 }
 
 // Run makes the root.
@@ -106,17 +111,11 @@ func inside(o Options, j job) error {
 	}
 	ids.PID = true // an interrupted run leaves no process, either
 	j.Entries = entries
-	argv, err := j.argv()
+	argv, err := entrypoint.Argv(entrypoint.Bootstrap, &j)
 	if err != nil {
 		return err
 	}
-	return userns.Run(userns.Command{IDs: ids, Command: command.Command{Name: "/proc/self/exe", Argv: argv, Env: os.Environ()}})
-}
-
-// argv starts this program as the one who does the job.
-func (j job) argv() ([]string, error) {
-	text, err := json.Marshal(j)
-	return []string{"binproxy", "bootstrap", Entrypoint, string(text)}, err
+	return userns.Run(userns.Command{IDs: ids, Command: command.Command{Name: entrypoint.Self, Argv: argv, Env: os.Environ()}})
 }
 
 // checkDir refuses a directory that is something already, and makes the paths absolute:
@@ -175,10 +174,10 @@ func leftover(o Options) error {
 const markName = "bootstrap-is-not-finished"
 
 // Inside is the job: it runs as root of the namespace.
-func Inside(text string) error {
+func Inside(words []string) error {
 	var j job
-	if err := json.Unmarshal([]byte(text), &j); err != nil {
-		return fmt.Errorf("bootstrap: %w", err)
+	if err := entrypoint.Read(words, &j); err != nil {
+		return err
 	}
 	j.Options.ABI = arch.Get(j.ABI)
 	if len(j.Entries) > 0 {

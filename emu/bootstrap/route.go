@@ -8,6 +8,7 @@ import (
 	"binproxy/emu/arch"
 	"binproxy/emu/binfmt"
 	"binproxy/emu/emulator"
+	"binproxy/emu/entrypoint"
 	"binproxy/emu/exit"
 	"binproxy/emu/supervise"
 	"binproxy/emu/userns"
@@ -48,7 +49,7 @@ func (j *job) open() (over bool, err error) {
 func (j *job) supervised() error {
 	entries := j.Entries
 	j.Entries = nil
-	argv, err := j.argv()
+	argv, err := entrypoint.Argv(entrypoint.Bootstrap, j)
 	if err != nil {
 		return err
 	}
@@ -61,7 +62,7 @@ func (j *job) supervised() error {
 		return emulator.Emulator{}, fs.ErrNotExist
 	}
 	status, err := supervise.Run(supervise.Config{
-		Command: "/proc/self/exe", Argv: argv, Env: os.Environ(), Emulator: emulator,
+		Command: entrypoint.Self, Argv: argv, Env: os.Environ(), Emulator: emulator,
 		Guest: func(abi *arch.ABI) bool { _, err := emulator(abi); return err == nil },
 	})
 	if err != nil {

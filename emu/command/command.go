@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"binproxy/emu/entrypoint"
 )
 
 // Command is a command and where to run it.
@@ -17,6 +19,12 @@ type Command struct {
 	Env  []string
 	Root string // the directory to run it in as its root; "" for our own
 	Dir  string // its working directory, within Root; "" for ours, or / of Root
+}
+
+// Fields has the environment left out: it is no secret of an argv's.
+func (c *Command) Fields(w *entrypoint.Words) {
+	w.String(&c.Name, &c.Root, &c.Dir)
+	w.Strings(&c.Argv)
 }
 
 // Become becomes the command. It returns only with an error.

@@ -14,17 +14,11 @@ import (
 
 	"binproxy/emu/arch"
 	"binproxy/emu/binfmt"
+	"binproxy/emu/entrypoint"
 	"binproxy/emu/identity"
 	"binproxy/emu/route"
 	"binproxy/emu/sys"
 	"binproxy/emu/userns"
-)
-
-// The private modes of the applet container: Entrypoint makes one, AnchorEntrypoint holds one for
-// a user who is alone in it.
-const (
-	Entrypoint       = "make-inside"
-	AnchorEntrypoint = "hold-inside"
 )
 
 // The child's descriptors: where it answers, where it hears whether to stay, and for the route
@@ -38,9 +32,9 @@ const (
 
 // Make is the child's side of Create: it makes the container around itself, answers, and stays as
 // its anchor if it is told to.
-func Make() error {
+func Make(words []string) error {
 	var p plan
-	if err := userns.Arrive(&p); err != nil {
+	if err := userns.Arrive(words, &p); err != nil {
 		return err
 	}
 	answer, stays := os.NewFile(answerFD, "answer"), os.NewFile(staysFD, "stays")
@@ -76,14 +70,13 @@ func handOver(p plan, answer, stays *os.File) error {
 	if p.Emulator {
 		files = append(files, p.emulator)
 	}
-	_, err := userns.Start([]string{"container", AnchorEntrypoint}, *p.Inner, struct{}{}, true, files...)
+	_, err := userns.Child{IDs: *p.Inner, Detached: true, Files: files}.Start(entrypoint.Hold, &entrypoint.Nothing{})
 	return err
 }
 
 // Hold is what that anchor does.
-func Hold() error {
-	var nothing struct{}
-	if err := userns.Arrive(&nothing); err != nil {
+func Hold(words []string) error {
+	if err := userns.Arrive(words, &entrypoint.Nothing{}); err != nil {
 		return err
 	}
 	answer, stays := os.NewFile(answerFD, "answer"), os.NewFile(staysFD, "stays")

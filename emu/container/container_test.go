@@ -18,6 +18,7 @@ import (
 	"binproxy/emu/binfmt"
 	"binproxy/emu/elfinfo"
 	"binproxy/emu/elfinfo/tiny"
+	"binproxy/emu/entrypoint"
 	"binproxy/emu/exit"
 	"binproxy/emu/identity"
 	"binproxy/emu/supervise"
@@ -30,12 +31,9 @@ const asUser = "MNTNS_TEST_AS_USER"
 
 // TestMain is also the program that Create starts anew.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "container" {
-		modes := map[string]func() error{Entrypoint: Make, AnchorEntrypoint: Hold, ProveEntrypoint: func() error { return Prove(os.Args[3]) }}
-		end(modes[os.Args[2]]())
-	}
-	if os.Args[0] == supervise.LaunchName {
-		end(supervise.Launch(os.Args[1:]))
+	if ok, err := entrypoint.Main([]entrypoint.Row{{Name: entrypoint.Make, Run: Make}, {Name: entrypoint.Hold, Run: Hold},
+		{Name: entrypoint.Prove, Run: Prove}, {Name: entrypoint.Launch, Run: supervise.Launch}}, os.Args); ok {
+		end(err)
 	}
 	if os.Getenv(asUser) != "" {
 		os.Exit(m.Run())

@@ -15,6 +15,7 @@ import (
 	"binproxy/emu/arch"
 	"binproxy/emu/binfmt"
 	"binproxy/emu/elfinfo"
+	"binproxy/emu/entrypoint"
 	"binproxy/emu/identity"
 	"binproxy/emu/sys"
 	"binproxy/emu/userns"
@@ -50,6 +51,19 @@ type plan struct {
 	FailAt   int
 
 	emulator *os.File // for the child's emulatorFD, and there that
+}
+
+func (p *plan) Fields(w *entrypoint.Words) {
+	w.String(&p.ABI, &p.Location)
+	entrypoint.List(w, &p.Mounts, func(w *entrypoint.Words, m *mount) {
+		w.String(&m.Source, &m.At)
+		w.Bool(&m.File)
+	})
+	entrypoint.List(w, &p.Entries, func(w *entrypoint.Words, e *binfmt.Entry) { e.Fields(w) })
+	w.Bool(&p.Emulator)
+	w.String(p.Identity.Values()...)
+	entrypoint.Optional(w, &p.Inner, func(w *entrypoint.Words, ids *userns.IDs) { ids.Fields(w) })
+	entrypoint.Number(w, &p.FailAt)
 }
 
 // report is what the child answers.
@@ -334,7 +348,7 @@ func start(ids userns.IDs, p plan) (*holder, error) {
 	if p.emulator != nil {
 		files = append(files, p.emulator)
 	}
-	cmd, err := userns.Start([]string{"container", Entrypoint}, ids, p, true, files...)
+	cmd, err := userns.Child{IDs: ids, Detached: true, Files: files}.Start(entrypoint.Make, &p)
 	answerChild.Close()
 	staysChild.Close()
 	if err != nil {

@@ -1,7 +1,6 @@
 package container
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,14 +10,11 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"binproxy/emu/entrypoint"
 	"binproxy/emu/identity"
 	"binproxy/emu/sys"
 	"binproxy/emu/userns"
 )
-
-// InsideEntrypoint is the private mode of the applet container in which Enter's child starts,
-// inside.
-const InsideEntrypoint = "enter-inside"
 
 // Visit is what is to run in a container, and as whom.
 type Visit struct {
@@ -27,7 +23,7 @@ type Visit struct {
 
 	// Identity is told in a container that has none of its own.
 	Identity identity.Identity
-	Proc     identity.Proc `json:",omitempty"`
+	Proc     identity.Proc
 }
 
 // visit is what whoever lands in the container is told: also who the caller is outside, and which
@@ -43,6 +39,21 @@ type visit struct {
 	// container, or by a descriptor.
 	ABI, Emulator string
 	EmulatorFD    int
+}
+
+func (v *visit) Fields(w *entrypoint.Words) {
+	w.String(&v.User)
+	w.Strings(&v.Argv)
+	w.String(v.Identity.Values()...)
+	w.String((*string)(&v.Proc))
+	w.Bool(&v.Single)
+	w.String(&v.Caller.Name, &v.Caller.Home, &v.Caller.Shell)
+	entrypoint.Number(w, &v.Caller.UID, &v.Caller.GID)
+	w.String(&v.Dir)
+	entrypoint.Number(w, &v.Is.Major, &v.Is.Minor)
+	entrypoint.Number(w, &v.Is.Inode)
+	w.String(&v.ABI, &v.Emulator)
+	entrypoint.Number(w, &v.EmulatorFD)
 }
 
 // isSupervised tells whether a supervisor comes between.
@@ -92,7 +103,7 @@ func join(name string, v Visit) (pid int, err error) {
 	if told.Caller, err = caller(); err != nil {
 		return 0, err
 	}
-	self, err := os.OpenFile("/proc/self/exe", unix.O_PATH|unix.O_CLOEXEC, 0)
+	self, err := os.OpenFile(entrypoint.Self, unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return 0, err
 	}
@@ -139,7 +150,7 @@ func (v visit) arrive(d *sys.Deputy, self *os.File, namespaces []*os.File, root 
 			return 0, err
 		}
 	}
-	argv, err := v.argv()
+	argv, err := entrypoint.Argv(entrypoint.Enter, &v)
 	if err != nil {
 		return 0, err
 	}
@@ -164,12 +175,6 @@ func (s *Store) emulator(c Container, v *visit) (*os.File, error) {
 		v.EmulatorFD = int(f.Fd())
 	}
 	return f, err
-}
-
-// argv starts this program as one that lands.
-func (v visit) argv() ([]string, error) {
-	text, err := json.Marshal(v)
-	return []string{"binproxy", "container", InsideEntrypoint, string(text)}, err
 }
 
 // land has the deputy, which is in the container, become the user, go to his directory, and become
@@ -220,10 +225,10 @@ func caller() (account, error) {
 
 // Inside is what starts in the container where there has to be a supervisor: it supervises itself,
 // started once more, which then lands. It returns only with an error or the command's end.
-func Inside(text string) error {
+func Inside(words []string) error {
 	var v visit
-	if err := json.Unmarshal([]byte(text), &v); err != nil {
-		return fmt.Errorf("container: %w", err)
+	if err := entrypoint.Read(words, &v); err != nil {
+		return err
 	}
 	if v.isSupervised() {
 		return v.superviseLanding()

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -12,15 +11,17 @@ import (
 	"binproxy/emu/arch"
 	"binproxy/emu/elfinfo/tiny"
 	"binproxy/emu/emulator"
+	"binproxy/emu/entrypoint"
 	"binproxy/emu/exit"
 	"binproxy/emu/identity"
 	"binproxy/emu/route"
 	"binproxy/emu/supervise"
 )
 
-// ProveEntrypoint is the private mode of the applet container in which a supervisor proves that it
-// can run the smallest program.
-const ProveEntrypoint = "prove-inside"
+// proof is what the process is told that proves.
+type proof struct{ abi string }
+
+func (p *proof) Fields(w *entrypoint.Words) { w.String(&p.abi) }
 
 // proveSupervised starts the proof: whoever supervises does nothing else ever.
 func proveSupervised(abi string, emulator *os.File) error {
@@ -29,8 +30,7 @@ func proveSupervised(abi string, emulator *os.File) error {
 		return err
 	}
 	defer program.Close()
-	cmd := exec.Command("/proc/self/exe", "container", ProveEntrypoint, abi)
-	cmd.Args[0] = "binproxy"
+	cmd := entrypoint.Command(entrypoint.Prove, &proof{abi})
 	cmd.ExtraFiles = []*os.File{program, emulator}
 	said, err := cmd.CombinedOutput()
 	if cmd.ProcessState.ExitCode() == tiny.Status {
@@ -39,12 +39,17 @@ func proveSupervised(abi string, emulator *os.File) error {
 	return errors.Join(err, errors.New(strings.TrimSpace(string(said))))
 }
 
-// Prove is the proof: the program is descriptor 3, the emulator the next.
-func Prove(abi string) error {
+// Prove is the proof: a supervisor runs the smallest program. That is descriptor 3, the emulator
+// the next.
+func Prove(words []string) error {
+	var p proof
+	if err := entrypoint.Read(words, &p); err != nil {
+		return err
+	}
 	unix.CloseOnExec(3) // ours, not for the supervisor to let go
 	unix.CloseOnExec(4)
 	program := fmt.Sprintf("/proc/%d/fd/3", os.Getpid())
-	return supervised(supervise.Config{Command: program, Argv: []string{program}}, abi, "/proc/self/fd/4")
+	return supervised(supervise.Config{Command: program, Argv: []string{program}}, p.abi, "/proc/self/fd/4")
 }
 
 // supervised runs the command under a supervisor, which routes programs of the ABI to the emulator
@@ -65,7 +70,7 @@ func supervised(c supervise.Config, abi, path string) error {
 // superviseLanding starts the landing under a supervisor that tells the identity, or routes, or
 // both. It is the container's root that supervises: setuid programs get their rights then.
 func (v visit) superviseLanding() error {
-	c := supervise.Config{Command: "/proc/self/exe", Identity: v.Identity, Proc: v.Proc}
+	c := supervise.Config{Command: entrypoint.Self, Identity: v.Identity, Proc: v.Proc}
 	abi, emulator := v.ABI, v.Emulator
 	if v.EmulatorFD != 0 {
 		unix.CloseOnExec(v.EmulatorFD)
@@ -73,7 +78,7 @@ func (v visit) superviseLanding() error {
 	}
 	v.Identity, v.Emulator, v.EmulatorFD = identity.Identity{}, "", 0
 	var err error
-	if c.Argv, err = v.argv(); err != nil {
+	if c.Argv, err = entrypoint.Argv(entrypoint.Enter, &v); err != nil {
 		return err
 	}
 	return supervised(c, abi, emulator)

@@ -45,6 +45,11 @@ var Fields = [...]Field{
 // libbpf read. That it names no build keeps what a Dockerfile line prints the same on every host.
 const FollowingVersion = "#1 SMP"
 
+// Values are the five fields, in the order of Fields.
+func (i *Identity) Values() []*string {
+	return []*string{&i.Sysname, &i.Nodename, &i.Release, &i.Version, &i.Machine}
+}
+
 // IsZero tells whether no field is set.
 func (i Identity) IsZero() bool { return i == Identity{} }
 

@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"binproxy/emu/entrypoint"
 	"binproxy/emu/exit"
 	"binproxy/emu/sys"
 )
@@ -51,14 +52,16 @@ func no(change, format string, args ...any) Result {
 
 func unknown(err error) Result { return Result{Answer: Unknown, Reason: err.Error()} }
 
-// EntryName is the argv[0] of the entrypoint in which the probes' processes start.
-const EntryName = "binproxy-probe"
-
 // refusedStatus is how a probe's process says that it was refused; what it says on stdout is the
 // errno's text.
 const refusedStatus = 3
 
-// entries are the probes' processes, by their first argument.
+// question is what a probe's process is told.
+type question struct{ words []string }
+
+func (q *question) Fields(w *entrypoint.Words) { w.Strings(&q.words) }
+
+// entries are the probes' processes, by their first word.
 var entries = [...]struct {
 	name string
 	run  func(args []string) error
@@ -71,11 +74,15 @@ var entries = [...]struct {
 	{"supervise", superviseTiny},
 }
 
-// Entry is the entrypoint: args are those behind argv[0].
-func Entry(args []string) error {
+// Entry is the entrypoint of a probe's process.
+func Entry(words []string) error {
+	var q question
+	if err := entrypoint.Read(words, &q); err != nil {
+		return err
+	}
 	for _, e := range entries {
-		if len(args) > 0 && args[0] == e.name {
-			err := e.run(args[1:])
+		if len(q.words) > 0 && q.words[0] == e.name {
+			err := e.run(q.words[1:])
 			var own *exit.Error
 			if err == nil || errors.As(err, &own) {
 				return err
@@ -84,7 +91,7 @@ func Entry(args []string) error {
 			return exit.Silent(refusedStatus)
 		}
 	}
-	return exit.Errorf(exit.Failed, "%s is not to be called by hand", EntryName)
+	return exit.Errorf(exit.Failed, "no probe %q", q.words)
 }
 
 // patience bounds a probe's process.
@@ -97,9 +104,7 @@ type process struct {
 }
 
 func command(attr *syscall.SysProcAttr, files []*os.File, args ...string) *process {
-	p := &process{Cmd: exec.Command("/proc/self/exe", args...)}
-	p.Args[0] = EntryName
-	p.Args = append(p.Args[:1], args...)
+	p := &process{Cmd: entrypoint.Command(entrypoint.Probe, &question{args})}
 	p.Stdout, p.Stderr = &p.out, &p.out
 	p.ExtraFiles = files
 	p.SysProcAttr = attr

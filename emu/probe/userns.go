@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -13,19 +12,11 @@ import (
 	"binproxy/emu/emulator"
 	"binproxy/emu/exit"
 	"binproxy/emu/route"
+	"binproxy/emu/userns"
 )
 
-// inUserns are the attributes of a process that is root of new user and mount namespaces.
-func inUserns() *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{
-		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
-		UidMappings: []syscall.SysProcIDMap{{HostID: os.Geteuid(), Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{HostID: os.Getegid(), Size: 1}},
-	}
-}
-
 func userNamespaces() Result {
-	r := ask(command(inUserns(), nil, "none"), "")
+	r := ask(command(userns.Alone().Clone(), nil, "none"), "")
 	if r.Answer != Unknown {
 		return r
 	}
@@ -49,7 +40,7 @@ func userNamespaces() Result {
 // usernsRoute registers the emulator in a binfmt_misc of a new user namespace, and executes the
 // smallest program there.
 func usernsRoute(abi *arch.ABI, e emulator.Emulator) Result {
-	r := ask(command(inUserns(), nil, "userns-binfmt", abi.Name, e.Program()),
+	r := ask(command(userns.Alone().Clone(), nil, "userns-binfmt", abi.Name, e.Program()),
 		"Linux 6.7 or later with CONFIG_BINFMT_MISC, in which a user namespace can have a binfmt_misc of its own")
 	if r.Answer == Unknown && userNamespaces().Answer == No {
 		return no("user namespaces: see there", "no user namespace, no binfmt_misc of its own")

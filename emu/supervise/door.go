@@ -6,17 +6,13 @@ import (
 	"binproxy/emu/command"
 	"binproxy/emu/supervise/launch"
 	"binproxy/emu/supervise/sight"
-	"binproxy/emu/supervise/spoof"
 	"binproxy/emu/sys"
 )
 
 // What others need of the launcher.
 
-// LaunchName is the argv[0] of the entrypoint that becomes the command.
-const LaunchName = launch.Name
-
-// Launch is that entrypoint. It returns only with an error.
-func Launch(args []string) error { return launch.Main(args) }
+// Launch is the entrypoint that becomes the command. It returns only with an error.
+func Launch(words []string) error { return launch.Main(words) }
 
 // Refused means that the machine does not allow a route.
 type Refused = launch.Refused
@@ -102,7 +98,7 @@ func ParsePair(text string) (Pair, error) { return launch.ParsePair(text) }
 // same Config. It returns only with an error: a Refused where the machine does not let us be
 // supervised.
 func Keep(c Config, supervisor int) error {
-	return launch.Keep(c.Bare(), *c.Pair, supervisor, spoof.Encode(c.Identity, c.Proc))
+	return launch.Keep(c.Bare(), *c.Pair, supervisor, c.Identity, c.Proc)
 }
 
 // Bare is the command without a supervisor.

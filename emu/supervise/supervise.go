@@ -196,7 +196,7 @@ func (s *supervisor) start(twins string) (*launch.Child, error) {
 	if s.config.Pair != nil {
 		return launch.Adopt(*s.config.Pair)
 	}
-	return launch.Start(s.config.Bare(), spoof.Encode(s.config.Identity, s.config.Proc), twins)
+	return launch.Start(s.config.Bare(), s.config.Identity, s.config.Proc, twins)
 }
 
 // listener is the filter's, which the launcher sends; launch.ErrAlone where none can hand

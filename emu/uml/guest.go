@@ -16,18 +16,24 @@ import (
 	"golang.org/x/sys/unix"
 
 	"binproxy/emu/arch"
+	"binproxy/emu/entrypoint"
 	"binproxy/emu/exit"
 )
 
 // Guest is PID 1 of the UML kernel: it makes the root that the job describes, runs the command,
-// and powers off with its status. It does not return.
-func Guest() {
+// and powers off with its status. It does not return there. Its message is the file; the words are
+// the kernel's, which adds arguments of its own.
+func Guest([]string) error {
+	if os.Getpid() != 1 {
+		return exit.Errorf(exit.Failed, "uml: the first process of a kernel is PID 1")
+	}
 	g := &guest{absent: map[string]bool{}}
 	err := g.prepare()
 	if err == nil {
 		err = g.run()
 	}
 	g.powerOff(err)
+	return nil
 }
 
 // guest is what PID 1 knows. The paths are those of its first root, the jail's /boot, until enter
@@ -43,15 +49,15 @@ type guest struct {
 	keep, upper string
 }
 
+// jobFile is the job in the guest's first root.
+const jobFile = "/job"
+
 // newRoot is where the guest's root is put together.
 const newRoot = "/new"
 
 func (g *guest) prepare() error {
-	text, err := os.ReadFile("/job")
+	err := entrypoint.Unpack(jobFile, &g.job)
 	if err != nil {
-		return err
-	}
-	if err := g.job.unmarshal(string(text)); err != nil {
 		return err
 	}
 	if err := mount("proc", "/proc", "proc", 0, ""); err != nil {

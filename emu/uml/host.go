@@ -16,7 +16,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"binproxy/emu/entrypoint"
 	"binproxy/emu/exit"
+	"binproxy/emu/userns"
 )
 
 // bootLimit is how long a kernel may take to its PID 1; a boot takes a second at most, on a busy
@@ -89,7 +91,7 @@ func (h *host) start() (<-chan message, error) {
 		theirs, h.ours = append(theirs, r), append(h.ours, w)
 		return w
 	}
-	lifeline, log := pipe(true), pipe(false)
+	_, log := pipe(true), pipe(false) // the first is the lifeline
 	h.control = pipe(true)
 	answers := pipe(false)
 	stdout, stderr := pipe(false), pipe(false)
@@ -107,10 +109,6 @@ func (h *host) start() (<-chan message, error) {
 	}
 	h.log = &logTail{done: make(chan struct{})}
 	go h.log.follow(log)
-	text := h.job.marshal()
-	if _, err := fmt.Fprintf(lifeline, "%d\n%s", len(text), text); err != nil {
-		return nil, fmt.Errorf("hand over the job: %w", err)
-	}
 	h.output.Go(func() { h.pump(1, os.Stdout, stdout) })
 	h.output.Go(func() { h.pump(2, os.Stderr, stderr) })
 	messages := make(chan message)
@@ -137,25 +135,16 @@ func (h *host) setKernelArgs() {
 	case Slirp:
 		j.KernelArgs = append(j.KernelArgs, "eth0=slirp,,"+slirpPath)
 	}
-	j.KernelArgs = append(j.KernelArgs, "--", GuestWord)
+	j.KernelArgs = append(j.KernelArgs, "--", string(entrypoint.Guest))
 }
-
-// GuestWord is what the kernel calls its PID 1 with, JailWord and NetWord the first word of the
-// other private entrypoints.
-const (
-	GuestWord = "guest"
-	JailWord  = "jail"
-	NetWord   = "slirp4netns"
-)
 
 // startJail starts the jail in its namespaces: as root with the privileges it has, else, or where
 // those do not suffice, in a user namespace.
 func (h *host) startJail(theirs []*os.File) error {
-	start := func(userns bool) error {
-		h.jail = exec.Command(h.job.Self, "uml", JailWord)
+	start := func(user bool) error {
+		h.jail = entrypoint.Command(entrypoint.Jail, h.job)
 		h.jail.Stdin, h.jail.Stdout, h.jail.Stderr, h.jail.ExtraFiles = theirs[0], theirs[1], theirs[1], theirs[2:]
-		h.jail.Env = []string{"GOMAXPROCS=2"}
-		h.jail.SysProcAttr = namespaces(userns)
+		h.jail.SysProcAttr = namespaces(user)
 		h.jail.SysProcAttr.Setsid = true
 		h.jail.SysProcAttr.Cloneflags |= unix.CLONE_NEWPID | unix.CLONE_NEWIPC
 		// slirp is started by the kernel, and is to reach the host's network
@@ -177,13 +166,12 @@ func (h *host) startJail(theirs []*os.File) error {
 }
 
 // namespaces makes a mount namespace, and a user namespace with the caller as its root.
-func namespaces(userns bool) *syscall.SysProcAttr {
-	attr := &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
-	if userns {
-		attr.Cloneflags |= unix.CLONE_NEWUSER
-		attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}}
-		attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
+func namespaces(user bool) *syscall.SysProcAttr {
+	attr := &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS}
+	if user {
+		attr = userns.Alone().Clone()
 	}
+	attr.Pdeathsig = syscall.SIGKILL
 	return attr
 }
 

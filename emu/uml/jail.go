@@ -1,7 +1,6 @@
 package uml
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -15,12 +14,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"binproxy/emu/entrypoint"
+	"binproxy/emu/exit"
 	"binproxy/emu/sys"
 )
 
-// File descriptors of the jail and of the kernel. The jail's standard input brings the job and
-// then stays open: its end is the end of the host side. Standard output and error are the kernel's
-// log.
+// File descriptors of the jail and of the kernel. Nothing comes from the jail's standard input:
+// its end is the end of the host side. Standard output and error are the kernel's log.
 const (
 	fdControlIn = 3 + iota
 	fdControlOut
@@ -39,33 +39,34 @@ const (
 	jailKeep = "/layer"
 )
 
-// kept are the capabilities of a kernel that root starts: those that files of several owners need.
-// Without the others it cannot leave the jail.
+// kept are the capabilities of a kernel that root starts: those that files of several owners
+// need. Without the others it cannot leave the jail.
 var kept = []uintptr{unix.CAP_CHOWN, unix.CAP_DAC_OVERRIDE, unix.CAP_FOWNER, unix.CAP_FSETID, unix.CAP_MKNOD}
 
 // Jail is PID 1 of the namespaces that a kernel runs in: it builds their root from what the job
-// names, leaves the host's behind, runs the kernel, and returns its exit status. When it ends, by
-// itself or because the host side has gone, everything in the namespaces ends.
-func Jail() int {
-	status, err := jail()
+// names, leaves the host's behind, runs the kernel, and ends with its exit status. When it ends,
+// by itself or because the host side has gone, everything in the namespaces ends.
+func Jail(words []string) error {
+	j := new(job)
+	if err := entrypoint.Read(words, j); err != nil {
+		return err
+	}
+	status, err := j.jail()
 	if err != nil {
 		fmt.Fprintf(os.NewFile(fdControlOut, "control"), "error 125 %q\n", err)
-		return 125
+		status = exit.Failed
 	}
-	return status
+	return exit.Silent(status)
 }
 
-func jail() (int, error) {
+func (j *job) jail() (int, error) {
 	runtime.LockOSThread() // what is dropped below is a thread's
-	in := bufio.NewReader(os.Stdin)
-	j, err := readJob(in)
-	if err != nil {
-		return 0, err
-	}
+	runtime.GOMAXPROCS(2)
 	go func() {
-		io.Copy(io.Discard, in)
-		os.Exit(125)
+		io.Copy(io.Discard, os.Stdin)
+		os.Exit(exit.Failed)
 	}()
+	j.Env = os.Environ()
 	if err := j.enterRoot(); err != nil {
 		return 0, err
 	}
@@ -76,24 +77,6 @@ func jail() (int, error) {
 		return 0, err
 	}
 	return j.runKernel()
-}
-
-// readJob reads a job with its length before it, in decimal on a line.
-func readJob(in *bufio.Reader) (*job, error) {
-	line, err := in.ReadString('\n')
-	if err != nil {
-		return nil, fmt.Errorf("read the job: %w", err)
-	}
-	n, err := strconv.Atoi(strings.TrimSpace(line))
-	if err != nil || n < 0 {
-		return nil, fmt.Errorf("read the job: length %q", line)
-	}
-	text := make([]byte, n)
-	if _, err := io.ReadFull(in, text); err != nil {
-		return nil, fmt.Errorf("read the job: %w", err)
-	}
-	j := new(job)
-	return j, j.unmarshal(string(text))
 }
 
 // enterRoot makes a tmpfs the root, with the host at jailOld. It is mounted over /proc, which
@@ -125,7 +108,11 @@ func (j *job) fillRoot() error {
 			return err
 		}
 	}
-	if err := os.WriteFile(jailBoot+"/job", j.marshal(), 0o600); err != nil {
+	text, err := entrypoint.Pack(j)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(jailBoot+jobFile, text, 0o600); err != nil {
 		return err
 	}
 	if err := j.bindFiles(); err != nil {
@@ -205,8 +192,8 @@ func bindFile(src, dst string, readOnly bool) error {
 	return makeReadOnly(dst)
 }
 
-// bindTree binds a directory with all that is mounted in it, and hides every proc file system: its
-// links lead to the roots and files of other processes, and so out of here.
+// bindTree binds a directory with all that is mounted in it, and hides every proc file system:
+// its links lead to the roots and files of other processes, and so out of here.
 func bindTree(src, dst string, readOnly bool) error {
 	if err := os.MkdirAll(dst, 0o755); err != nil {
 		return err

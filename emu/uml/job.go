@@ -1,15 +1,9 @@
 package uml
 
-import (
-	"bytes"
-	"fmt"
-	"strconv"
-	"strings"
-)
+import "binproxy/emu/entrypoint"
 
-// A job is what the host side tells the jail and the guest's PID 1. It travels as text, one
-// `key "value"` a line, so that any byte can be in a word; arguments on a kernel's command line
-// cannot hold a space.
+// A job is what the host side tells the jail, and the jail the guest's PID 1, by a file: the
+// arguments on a kernel's command line are few, and cannot hold a space.
 type job struct {
 	// for the jail
 	Kernel     string   // the kernel's file
@@ -48,71 +42,11 @@ const (
 	modeRW      = "rw"
 )
 
-// jobField is one key of the text, and where its value lies: a *string, an *int, or a *[]string
-// with a line for each word.
-type jobField struct {
-	key string
-	ptr any
-}
-
-func (j *job) fields() []jobField {
-	return []jobField{
-		{"kernel", &j.Kernel}, {"lib", &j.Libs}, {"kernelarg", &j.KernelArgs}, {"self", &j.Self}, {"root", &j.Root},
-		{"bind", &j.Binds}, {"mem", &j.Mem}, {"memdir", &j.MemDir}, {"layer", &j.LayerDir}, {"module", &j.Modules}, {"emulator", &j.Emulator},
-		{"helper", &j.Helper}, {"helperlib", &j.HelperLibs},
-		{"mode", &j.Mode}, {"nosuid", &j.NoSuid}, {"arch", &j.Arch}, {"net", &j.Net}, {"hostname", &j.Hostname},
-		{"arg", &j.Argv}, {"env", &j.Env}, {"dir", &j.Dir}, {"umask", &j.Umask}, {"tty", &j.TTY}, {"rows", &j.Rows}, {"cols", &j.Cols},
+// Fields has all of it: the jail is told no environment, which is its own.
+func (j *job) Fields(w *entrypoint.Words) {
+	w.String(&j.Kernel, &j.Self, &j.Root, &j.MemDir, &j.LayerDir, &j.Emulator, &j.Helper, &j.Mode, &j.Arch, &j.Net, &j.Hostname, &j.Dir)
+	for _, list := range []*[]string{&j.Libs, &j.KernelArgs, &j.Binds, &j.Modules, &j.HelperLibs, &j.Argv, &j.Env} {
+		w.Strings(list)
 	}
-}
-
-// marshal is the text that unmarshal reads as j.
-func (j *job) marshal() []byte {
-	var b bytes.Buffer
-	for _, f := range j.fields() {
-		switch v := f.ptr.(type) {
-		case *string:
-			fmt.Fprintf(&b, "%s %q\n", f.key, *v)
-		case *int:
-			fmt.Fprintf(&b, "%s \"%d\"\n", f.key, *v)
-		case *[]string:
-			for _, word := range *v {
-				fmt.Fprintf(&b, "%s %q\n", f.key, word)
-			}
-		}
-	}
-	return b.Bytes()
-}
-
-// unmarshal reads the text of a job.
-func (j *job) unmarshal(text string) error {
-	fields := j.fields()
-	for n, line := range strings.Split(strings.TrimSuffix(text, "\n"), "\n") {
-		key, quoted, _ := strings.Cut(line, " ")
-		value, err := strconv.Unquote(quoted)
-		if err == nil {
-			err = set(fields, key, value)
-		}
-		if err != nil {
-			return fmt.Errorf("job, line %d: %q: %w", n+1, line, err)
-		}
-	}
-	return nil
-}
-
-func set(fields []jobField, key, value string) (err error) {
-	for _, f := range fields {
-		if f.key != key {
-			continue
-		}
-		switch v := f.ptr.(type) {
-		case *string:
-			*v = value
-		case *int:
-			*v, err = strconv.Atoi(value)
-		case *[]string:
-			*v = append(*v, value)
-		}
-		return err
-	}
-	return fmt.Errorf("unknown key")
+	entrypoint.Number(w, &j.Mem, &j.NoSuid, &j.Umask, &j.TTY, &j.Rows, &j.Cols)
 }

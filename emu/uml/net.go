@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"time"
 
+	"binproxy/emu/entrypoint"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -115,10 +117,10 @@ func (h *host) startNet() (*os.File, error) {
 		return nil, err
 	}
 	defer r.Close()
-	start := func(userns bool) error {
-		h.net = &slirp4netns{cmd: exec.Command(h.job.Self, "uml", NetWord), lifeline: w}
+	start := func(user bool) error {
+		h.net = &slirp4netns{cmd: entrypoint.Command(entrypoint.Network, &entrypoint.Nothing{}), lifeline: w}
 		h.net.cmd.ExtraFiles = []*os.File{r}
-		h.net.cmd.SysProcAttr = namespaces(userns)
+		h.net.cmd.SysProcAttr = namespaces(user)
 		h.net.cmd.SysProcAttr.Setsid = true
 		// slirp4netns forks: what it forked ends with it
 		h.net.cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWPID
@@ -147,7 +149,10 @@ func (h *host) startNet() (*os.File, error) {
 
 // NetHelper makes the place for the sockets and becomes slirp4netns. Standard error stays the
 // caller's for its messages.
-func NetHelper() error {
+func NetHelper(words []string) error {
+	if err := entrypoint.Read(words, &entrypoint.Nothing{}); err != nil {
+		return err
+	}
 	if err := mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return err
 	}

@@ -93,7 +93,7 @@ func Run(o Options) error {
 
 // job checks everything that can be checked before the boot, and says it in one message each.
 func (o *Options) job() (*job, *Kernel, error) {
-	j := &job{Hostname: hostname(), Argv: o.Command, Env: os.Environ(), TTY: terminals()}
+	j := &job{Hostname: hostname(), Argv: o.Command, TTY: terminals()}
 	j.Umask = syscall.Umask(0)
 	syscall.Umask(j.Umask)
 	j.Dir, _ = os.Getwd()

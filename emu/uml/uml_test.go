@@ -11,37 +11,26 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"binproxy/emu/entrypoint"
 	"binproxy/emu/sys"
+	"binproxy/test/lib/message"
 )
 
-func TestJobRoundTrip(t *testing.T) {
+func TestJob(t *testing.T) {
 	j := job{
-		Kernel: "/a kernel", Libs: []string{"/x", "/y"}, KernelArgs: []string{"a=b", ""}, Root: "/", Binds: []string{"/s p", "/d", "rw"}, Mem: 64,
-		Mode: modeOverlay, Argv: []string{"sh", "-c", "echo \"$x\"\n\x00\xff"}, Env: []string{"A=\xfe\nB", "C="}, Umask: 0o22, TTY: 7, Rows: 33, Cols: 101, NoSuid: 1,
+		Kernel: "/a kernel", Libs: []string{"/x", "/y"}, KernelArgs: []string{"a=b", ""}, Self: "/s", Root: "/", Binds: []string{"/s p", "/d", "rw"}, Mem: 64,
+		MemDir: "/m", LayerDir: "/l", Modules: []string{"m"}, Emulator: "/e", Helper: "/h", HelperLibs: []string{"/z"},
+		Mode: modeOverlay, NoSuid: 1, Arch: "arm64", Net: "vec0", Hostname: "n", Argv: []string{"sh", "-c", "echo \"$x\"\n\xff"}, Env: []string{"A=\xfe\nB", "C="},
+		Dir: "/d", Umask: 0o22, TTY: 7, Rows: 33, Cols: 101,
 	}
+	message.Arrives(t, &j, new(job))
+	text, err := entrypoint.Pack(&j)
+	require.NoError(t, err)
+	file := filepath.Join(t.TempDir(), "job")
+	require.NoError(t, os.WriteFile(file, text, 0o600))
 	var back job
-	require.NoError(t, back.unmarshal(string(j.marshal())))
+	require.NoError(t, entrypoint.Unpack(file, &back))
 	assert.Equal(t, j, back)
-}
-
-func TestJobErrors(t *testing.T) {
-	for text, want := range map[string]string{
-		"mem \"x\"\n": "line 1", "kernel\n": "line 1", "mem \"1\"\nnone \"\"\n": "line 2", "root /\n": "line 1",
-	} {
-		assert.ErrorContains(t, new(job).unmarshal(text), want, text)
-	}
-}
-
-func FuzzJob(f *testing.F) {
-	f.Add("mem \"1\"\nargv \"a\\x00\"\n")
-	f.Fuzz(func(t *testing.T, text string) {
-		var j, again job
-		if j.unmarshal(text) != nil {
-			return
-		}
-		require.NoError(t, again.unmarshal(string(j.marshal())))
-		assert.Equal(t, j, again)
-	})
 }
 
 func TestUnescape(t *testing.T) {

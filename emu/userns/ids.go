@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"binproxy/emu/entrypoint"
 )
 
 // Range maps Count ids from Inside on to those from Outside on.
@@ -24,6 +26,14 @@ type IDs struct {
 	Root     bool // the child becomes root in there
 	PID      bool // with a PID namespace, too: the child is its process 1, and all end with it
 	UID, GID []Range
+}
+
+// Fields has all of it.
+func (ids *IDs) Fields(w *entrypoint.Words) {
+	w.Bool(&ids.None, &ids.Root, &ids.PID)
+	for _, ranges := range []*[]Range{&ids.UID, &ids.GID} {
+		entrypoint.List(w, ranges, func(w *entrypoint.Words, r *Range) { entrypoint.Number(w, &r.Inside, &r.Outside, &r.Count) })
+	}
 }
 
 // Single tells whether only the caller's own id exists in there.
@@ -113,9 +123,10 @@ func (ids IDs) Clone() *syscall.SysProcAttr {
 			*m.to = append(*m.to, syscall.SysProcIDMap{ContainerID: int(r.Inside), HostID: int(r.Outside), Size: int(r.Count)})
 		}
 	}
-	// "allow" is refused to whoever has no right to it
+	// one id can be mapped without a privilege where groups are fixed; "allow" is refused below a
+	// namespace that denies it
 	ours, _ := os.ReadFile("/proc/self/setgroups")
-	attr.GidMappingsEnableSetgroups = os.Geteuid() == 0 && string(ours) == "allow\n"
+	attr.GidMappingsEnableSetgroups = !ids.Single() && string(ours) == "allow\n"
 	return attr
 }
 

@@ -12,19 +12,17 @@ import (
 
 	"binproxy/emu/binfmt"
 	"binproxy/emu/command"
+	"binproxy/emu/entrypoint"
 	"binproxy/emu/exit"
 	"binproxy/emu/signals"
 	"binproxy/emu/sys"
 )
 
-// Entrypoint is the private mode of the applet binfmt in which the child of Run starts.
-const Entrypoint = "userns-inside"
-
 // Command is a command to run in namespaces of its own, with entries that no other sees. Inner,
 // where it is set, is who the command is in one more namespace inside: only a namespace's root
 // can register entries, and a caller who is to stay himself is not root.
 type Command struct {
-	IDs     IDs `json:"-"`
+	IDs     IDs
 	Inner   *IDs
 	Entries []binfmt.Entry
 	// Subordinates gives the root in there subordinate ids of his own, all but himself: for a
@@ -33,7 +31,16 @@ type Command struct {
 	command.Command
 
 	// what Run adds: the start state that the command is to have
-	Ignored, Closed uint64
+	ignored, closed uint64
+}
+
+// Fields has what the child is told.
+func (c *Command) Fields(w *entrypoint.Words) {
+	entrypoint.Optional(w, &c.Inner, func(w *entrypoint.Words, ids *IDs) { ids.Fields(w) })
+	entrypoint.List(w, &c.Entries, func(w *entrypoint.Words, e *binfmt.Entry) { e.Fields(w) })
+	w.Bool(&c.Subordinates)
+	c.Command.Fields(w)
+	entrypoint.Number(w, &c.ignored, &c.closed)
 }
 
 // Run runs the command to its end; its exit status is the error's.
@@ -44,8 +51,8 @@ func Run(c Command) error {
 	if err != nil {
 		return err
 	}
-	c.Ignored, c.Closed = sys.StartState()
-	cmd, err := Start([]string{"binfmt", Entrypoint}, c.IDs, c, false)
+	c.ignored, c.closed = sys.StartState()
+	cmd, err := Child{IDs: c.IDs, Env: c.Env}.Start(entrypoint.Userns, &c)
 	if err != nil {
 		return err
 	}
@@ -65,12 +72,13 @@ func wait(child int) error {
 }
 
 // Inside is the child's side of Run: it returns only with an error.
-func Inside() error {
+func Inside(words []string) error {
 	var c Command
-	if err := Arrive(&c); err != nil {
+	if err := Arrive(words, &c); err != nil {
 		return err
 	}
-	sys.SetStartState(c.Ignored, c.Closed)
+	c.Env = os.Environ()
+	sys.SetStartState(c.ignored, c.closed)
 	// Becoming another user has taken the parent's death from what we are told.
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(syscall.SIGKILL), 0, 0, 0); err != nil {
 		return os.NewSyscallError("prctl(PR_SET_PDEATHSIG)", err)

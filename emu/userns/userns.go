@@ -3,71 +3,86 @@
 // route, and what bootstraps and containers stand on.
 //
 // A Go program has threads and cannot enter a user namespace itself. So Start clones a child into
-// the new ones, and that is this program again in a private mode. The child waits until its
-// parent has written the id maps (a process has no id of its own before) and then learns over a
-// pipe what to do. Between the clone and the maps it holds its capabilities over the exec as
+// the new ones, and that is this program again in a private mode (emu/entrypoint). The child
+// waits until its parent has written the id maps (a process has no id of its own before), which a
+// pipe tells it. Between the clone and the maps it holds its capabilities over the exec as
 // ambient ones.
 package userns
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"runtime"
-	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 
+	"binproxy/emu/entrypoint"
 	"binproxy/emu/sys"
 )
-
-// message is what the parent says when the maps are written.
-type message struct {
-	Root bool // become root of the namespace
-	Spec json.RawMessage
-}
 
 // setupCaps are what a child needs until its next exec: to mount, to chroot, to become root, to
 // make files in a root, and to map an inner namespace's ids to root (SETFCAP, since Linux 5.12).
 var setupCaps = [...]uintptr{unix.CAP_SYS_ADMIN, unix.CAP_SYS_CHROOT, unix.CAP_SETUID, unix.CAP_SETGID, unix.CAP_SETFCAP, unix.CAP_DAC_OVERRIDE, unix.CAP_CHOWN, unix.CAP_FOWNER}
 
-// Start starts this program anew with args, in namespaces of its own with the ids. The child
-// calls Arrive with a pointer to a value like spec. Files are the child's descriptors 3 and up.
-// The child is killed when the calling thread ends, unless detached.
-func Start(args []string, ids IDs, spec any, detached bool, files ...*os.File) (*exec.Cmd, error) {
+// arrival is a message, and what Arrive needs to know itself.
+type arrival struct {
+	gate int  // the child's end of the pipe
+	root bool // become root of the namespace
+	entrypoint.Message
+}
+
+func (a *arrival) Fields(w *entrypoint.Words) {
+	entrypoint.Number(w, &a.gate)
+	w.Bool(&a.root)
+	a.Message.Fields(w)
+}
+
+// Child is a process in namespaces of its own. Files are its descriptors 3 and up. It is killed
+// when the thread that starts it ends, unless it is detached.
+type Child struct {
+	IDs      IDs
+	Env      []string // nil for ours
+	Detached bool
+	Files    []*os.File
+}
+
+// Start starts the child at the entrypoint, which calls Arrive first.
+func (c Child) Start(name entrypoint.Name, m entrypoint.Message) (*exec.Cmd, error) {
 	read, write, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
 	defer read.Close()
 	defer write.Close()
-	cmd := exec.Command("/proc/self/exe", args...)
-	cmd.Args[0] = "binproxy"
-	cmd.ExtraFiles = files
-	if err := giveGate(cmd, read); err != nil {
+	gate, files, err := c.giveGate(read)
+	if err != nil {
 		return nil, err
 	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS, Setsid: detached}
-	if ids.PID {
+	cmd := entrypoint.Command(name, &arrival{gate, c.IDs.Root, m})
+	cmd.Env, cmd.ExtraFiles = c.Env, files
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS, Setsid: c.Detached}
+	if c.IDs.PID {
 		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWPID
 	}
-	if !ids.None {
+	if !c.IDs.None {
 		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
 		cmd.SysProcAttr.AmbientCaps = setupCaps[:]
 	}
-	if detached {
-		cmd.Stdin, cmd.Stdout, cmd.Stderr = nil, nil, nil
-	} else {
+	if !c.Detached {
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 		cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	}
 	if err := cmd.Start(); err != nil {
 		return nil, cloneError(err)
 	}
-	if err := admit(cmd.Process.Pid, ids, spec, write); err != nil {
+	if err = c.IDs.write(cmd.Process.Pid); err == nil {
+		_, err = write.Write([]byte{0})
+	}
+	if err != nil {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 		return nil, err
@@ -75,30 +90,15 @@ func Start(args []string, ids IDs, spec any, detached bool, files ...*os.File) (
 	return cmd, nil
 }
 
-// giveGate tells the child where it finds its end of the pipe, as the last argument: where we
-// have it ourselves, since that number is free in what a command inherits; behind the files,
-// which take the numbers that they are given.
-func giveGate(cmd *exec.Cmd, gate *os.File) error {
-	fd := int(gate.Fd())
-	if len(cmd.ExtraFiles) > 0 {
-		fd = 3 + len(cmd.ExtraFiles)
-		cmd.ExtraFiles = append(cmd.ExtraFiles, gate)
-	} else if _, err := unix.FcntlInt(gate.Fd(), unix.F_SETFD, 0); err != nil {
-		return os.NewSyscallError("fcntl(F_SETFD)", err)
+// giveGate is the child's number for its end of the pipe, and its files: where we have the pipe
+// ourselves, since that number is free in what a command inherits; behind the files, which take
+// the numbers that they are given.
+func (c Child) giveGate(gate *os.File) (fd int, files []*os.File, err error) {
+	if len(c.Files) > 0 {
+		return 3 + len(c.Files), append(c.Files[:len(c.Files):len(c.Files)], gate), nil
 	}
-	cmd.Args = append(cmd.Args, strconv.Itoa(fd))
-	return nil
-}
-
-func admit(pid int, ids IDs, spec any, pipe *os.File) error {
-	if err := ids.write(pid); err != nil {
-		return err
-	}
-	text, err := json.Marshal(spec)
-	if err != nil {
-		return err
-	}
-	return json.NewEncoder(pipe).Encode(message{ids.Root, text})
+	_, err = unix.FcntlInt(gate.Fd(), unix.F_SETFD, 0)
+	return int(gate.Fd()), nil, os.NewSyscallError("fcntl(F_SETFD)", err)
 }
 
 func cloneError(err error) error {
@@ -114,30 +114,26 @@ func cloneError(err error) error {
 	return err
 }
 
-// Arrive is the first thing that the child does: it waits for the maps, becomes who it is to be,
-// cuts its mounts from all others, and reads what it was told into spec. An error that is io.EOF
-// means that the parent has ended.
-func Arrive(spec any) error {
-	fd, err := strconv.Atoi(os.Args[len(os.Args)-1])
-	if err != nil {
-		return errors.New("this is not to be called by hand")
+// Arrive is the first thing that the child does: it reads the message, waits for the maps,
+// becomes who it is to be, and cuts its mounts from all others. An error that is io.EOF means
+// that the parent has ended.
+func Arrive(words []string, m entrypoint.Message) error {
+	a := arrival{Message: m}
+	if err := entrypoint.Read(words, &a); err != nil {
+		return err
 	}
-	pipe := os.NewFile(uintptr(fd), "pipe")
-	defer pipe.Close()
-	unix.CloseOnExec(fd)
-	var m message
-	if err := json.NewDecoder(pipe).Decode(&m); err != nil {
+	gate := os.NewFile(uintptr(a.gate), "pipe")
+	_, err := io.ReadFull(gate, make([]byte, 1))
+	gate.Close()
+	if err != nil {
 		return fmt.Errorf("the program that started this one has ended: %w", err)
 	}
-	if m.Root {
+	if a.root {
 		if err := becomeRoot(); err != nil {
 			return err
 		}
 	}
-	if err := sys.MakePrivate("/"); err != nil {
-		return err
-	}
-	return json.Unmarshal(m.Spec, spec)
+	return sys.MakePrivate("/")
 }
 
 // becomeRoot gives up the groups of outside, too.

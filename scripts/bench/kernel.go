@@ -8,8 +8,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"syscall"
 
 	"binproxy/emu/arch"
+	"binproxy/emu/entrypoint"
+	"binproxy/emu/kernel/record"
 )
 
 // The filter of `kernel run --as` on programs that live from system calls. Every filter, whatever
@@ -78,7 +81,10 @@ func filterFloor(ctx context.Context, dir string) (command, command, error) {
 		return command{}, command{}, fmt.Errorf("needs package gcc: %w", err)
 	}
 	measured, reference, err := underRelease(ctx, dir, []string{loop, "5000000"})
-	one := []string{"kernel", "deny-child", "38", strconv.FormatUint(uint64(arch.Host().Audit()), 10), "9999", loop}
-	reference = command{path: measured.path, args: append(one, append([]string{loop}, reference.args...)...)}
-	return measured, reference, err
+	if err != nil {
+		return command{}, command{}, err
+	}
+	argv, err := entrypoint.Argv(entrypoint.Deny, &record.Denial{Key: record.Key{Audit: arch.Host().Audit(), Nr: 9999}, Errno: syscall.ENOSYS,
+		Path: loop, Argv: append([]string{loop}, reference.args...)})
+	return measured, command{path: measured.path, args: argv[1:]}, err
 }

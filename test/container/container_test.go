@@ -18,6 +18,7 @@ import (
 	"binproxy/emu/arch"
 	"binproxy/emu/binfmt"
 	"binproxy/emu/container"
+	"binproxy/emu/entrypoint"
 	"binproxy/test/lib/built"
 	"binproxy/test/lib/debs"
 	"binproxy/test/lib/fixture"
@@ -232,7 +233,7 @@ func TestKilledCreate(t *testing.T) {
 			}
 			w.does("container", "remove", "k")
 		}
-		require.Eventually(t, func() bool { return !mentioned(t, container.Entrypoint) }, 10*time.Second, 10*time.Millisecond, "a child goes on")
+		require.Eventually(t, func() bool { return !mentioned(t, string(entrypoint.Make)) }, 10*time.Second, 10*time.Millisecond, "a child goes on")
 		assert.Equal(t, before, host.Mounts(t))
 	})
 }

@@ -40,17 +40,18 @@ func TestRouteUserns(t *testing.T) {
 	}
 }
 
-// What a command inherits: the caller's ids, descriptors, ignored signals and closed descriptors.
+// What a command gets and inherits: arguments of any bytes, the caller's ids, descriptors,
+// ignored signals and closed descriptors.
 func TestRouteUsernsInherits(t *testing.T) {
 	for name, w := range map[string]who{"root": root(t), "user": user(t)} {
 		t.Run(name, func(t *testing.T) {
 			w.t = t
-			const look = `id -u; id -g; grep SigIgn /proc/self/status; readlink /proc/self/fd/3; ls /proc/self/fd; test -e /proc/self/fd/0 || echo no stdin`
+			const look = `printf '%s|' "$@"; id -u; id -g; grep SigIgn /proc/self/status; readlink /proc/self/fd/3; ls /proc/self/fd; test -e /proc/self/fd/0 || echo no stdin`
 			ways := map[string]string{}
 			for way, prefix := range map[string]string{
 				"plain": "", "run": binproxy(t) + " run --route userns -- ", "binfmt": binproxy(t) + " binfmt --userns -- ",
 			} {
-				r := run(w.program("sh", "-c", `trap '' PIPE HUP USR1; exec 3</etc/passwd 0<&-; exec `+prefix+`sh -c "$1"`, "sh", look))
+				r := run(w.program("sh", "-c", `trap '' PIPE HUP USR1; exec 3</etc/passwd 0<&-; exec `+prefix+`sh -c "$@"`, "sh", look, "name", "", "\xff\n", ":userns"))
 				require.Zero(t, r.status, r)
 				ways[way] = r.out
 			}

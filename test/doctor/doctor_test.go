@@ -17,6 +17,7 @@ import (
 
 	"binproxy/emu/arch"
 	"binproxy/emu/elfinfo/tiny"
+	"binproxy/emu/entrypoint"
 	"binproxy/emu/sys"
 	"binproxy/test/lib/built"
 	"binproxy/test/lib/mounts"
@@ -283,7 +284,7 @@ func snapshot(t *testing.T) []string {
 	left := append([]string{mounts.List(t)}, entries...)
 	processes, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, p := range processes {
-		if text, _ := os.ReadFile(p); strings.HasPrefix(string(text), "binproxy-probe\x00") {
+		if text, _ := os.ReadFile(p); strings.HasPrefix(string(text), "binproxy\x00"+string(entrypoint.Probe)+"\x00") {
 			left = append(left, string(text))
 		}
 	}

@@ -10,14 +10,16 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"binproxy/emu/arch"
+	"binproxy/emu/entrypoint"
 	"binproxy/emu/kernel"
+	denial "binproxy/emu/kernel/record"
 	"binproxy/test/lib/built"
 	"binproxy/test/lib/debs"
 	"binproxy/test/lib/need"
@@ -279,9 +281,11 @@ func TestAgainstEnosys(t *testing.T) {
 				fmt.Fprintf(&questions, "64 %d -1 -1 -1 -1 -1 -1\n", c.Nr)
 			}
 		}
-		nr := strconv.Itoa(int(abi.ByName(name)[0].Nr))
+		nr := abi.ByName(name)[0].Nr
+		argv, err := entrypoint.Argv(entrypoint.Deny, &denial.Denial{Key: denial.Key{Audit: arch.Get("x86_64").Audit(), Nr: nr}, Errno: syscall.ENOSYS, Path: ask, Argv: []string{"ask"}})
+		require.NoError(t, err)
 		theirs, _ := run(t, questions.String(), filepath.Join(lib, "ld-linux-x86-64.so.2"), "--library-path", lib, tool, "--syscall", name, ask)
-		ours, _ := run(t, questions.String(), built.Binproxy(t), "kernel", "deny-child", "38", strconv.FormatUint(uint64(arch.Get("x86_64").Audit()), 10), nr, ask, "ask")
+		ours, _ := run(t, questions.String(), append([]string{built.Binproxy(t)}, argv[1:]...)...)
 		require.NotEmpty(t, theirs)
 		require.Equal(t, theirs, ours, name)
 		require.Contains(t, ours, "38\n")

@@ -2,7 +2,6 @@ package answers
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"binproxy/emu/arch"
+	"binproxy/emu/entrypoint"
+	"binproxy/emu/exit"
 	"binproxy/emu/kernel"
 )
 
@@ -43,15 +44,20 @@ const maxChildren = 64
 // patience is for a kernel that lets a call block which should not.
 const patience = 5 * time.Second
 
-// child is how to start the process that asks.
-type child struct {
-	path string
-	argv []string
+// errand is what the process is told that asks: an ABI, and the index of the first question.
+type errand struct {
+	abi  string
+	next int
+}
+
+func (e *errand) Fields(w *entrypoint.Words) {
+	w.String(&e.abi)
+	entrypoint.Number(w, &e.next)
 }
 
 // ask collects the answers of an ABI, by number. Where a call ended a child, another one goes on
 // behind it.
-func ask(command child, abi *kernel.ABI) (map[uint32]answer, error) {
+func ask(abi *kernel.ABI) (map[uint32]answer, error) {
 	answers := map[uint32]answer{}
 	questions := questions(abi)
 	for _, c := range abi.Calls() {
@@ -66,7 +72,7 @@ func ask(command child, abi *kernel.ABI) (map[uint32]answer, error) {
 			}
 			break
 		}
-		done, err := askFrom(command, next, questions, answers)
+		done, err := askFrom(entrypoint.Command(entrypoint.Answer, &errand{abi.Name, next}), next, questions, answers)
 		if err != nil {
 			return nil, err
 		}
@@ -103,11 +109,7 @@ const greeting = "here"
 
 // askFrom runs a child for questions[next:] and returns the index of the first question that it
 // left.
-func askFrom(command child, next int, questions []question, answers map[uint32]answer) (int, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, command.path)
-	cmd.Args = append(command.argv[:len(command.argv):len(command.argv)], strconv.Itoa(next))
+func askFrom(cmd *exec.Cmd, next int, questions []question, answers map[uint32]answer) (int, error) {
 	cmd.Env = append(os.Environ(), "GODEBUG=asyncpreemptoff=1", "GOTRACEBACK=none")
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -118,6 +120,7 @@ func askFrom(command child, next int, questions []question, answers map[uint32]a
 	if err != nil {
 		return 0, fmt.Errorf("probe: start the child that asks: %w", err)
 	}
+	defer time.AfterFunc(patience, func() { _ = cmd.Process.Kill() }).Stop()
 	done, greeted := next, false
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		if !greeted {
@@ -158,23 +161,27 @@ func parseAnswer(line string) (answer, bool) {
 	return answer{answered: true, errno: syscall.Errno(errno), limit: limit}, err == nil
 }
 
-// Child asks an ABI's questions from an index on and writes a line for each answer; args are the
-// ABI's name and the index. It is the private mode of the child process.
-func Child(w io.Writer, args []string) error {
-	if len(args) != 2 {
-		return fmt.Errorf("probe: the child takes an ABI and an index, not %q", args)
+// Child asks an ABI's questions from an index on and writes a line for each answer. It is the
+// entrypoint of the child process.
+func Child(words []string) error {
+	var e errand
+	if err := entrypoint.Read(words, &e); err != nil {
+		return err
 	}
-	next, err := strconv.Atoi(args[1])
-	i := slices.IndexFunc(kernel.Family(arch.Host()), func(a *kernel.ABI) bool { return a.Name == args[0] })
-	if i < 0 || err != nil || next < 0 {
-		return fmt.Errorf("probe: no question %q", args)
+	return e.run(os.Stdout)
+}
+
+func (e errand) run(w io.Writer) error {
+	i := slices.IndexFunc(kernel.Family(arch.Host()), func(a *kernel.ABI) bool { return a.Name == e.abi })
+	if i < 0 || e.next < 0 {
+		return exit.Errorf(exit.Failed, "probe: no question %d of %q", e.next, e.abi)
 	}
 	abi := kernel.Family(arch.Host())[i]
 	runtime.LockOSThread()
 	unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0)
 	fmt.Fprintln(w, greeting)
 	list := questions(abi)
-	for _, q := range list[min(next, len(list)):] {
+	for _, q := range list[min(e.next, len(list)):] {
 		errno, limited := put(abi, q)
 		fmt.Fprintf(w, "%d %s\n", int(errno), limited)
 	}

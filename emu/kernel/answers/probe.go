@@ -69,16 +69,15 @@ type Report struct {
 // not ENOSYS.
 const unknownNr = 0x3ff0
 
-// Run probes the running kernel. The child that asks is this program, started with argv, an ABI
-// and the index of a question, which makes it call Child.
-func Run(argv ...string) (*Report, error) {
+// Run probes the running kernel.
+func Run() (*Report, error) {
 	abi := kernel.Of(arch.Host())
 	if abi == nil {
 		return nil, fmt.Errorf("probe: the tables do not cover %s", arch.Host().Name)
 	}
 	r := &Report{ABI: abi, Filters: filters()}
 	for _, abi := range callable(arch.Host()) {
-		answers, err := ask(child{"/proc/self/exe", slices.Concat(argv, []string{abi.Name})}, abi)
+		answers, err := ask(abi)
 		if err != nil {
 			return nil, err
 		}

@@ -1,9 +1,9 @@
 package answers
 
 import (
-	"bytes"
-
+	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -72,7 +72,7 @@ func TestQuestionsThatEndTheChild(t *testing.T) {
 	list := questions(abi)[:20]
 	for next := 0; next < len(list); {
 		var err error
-		next, err = askFrom(child{"/bin/sh", []string{"sh", "-c", script, "sh"}}, next, list, answers)
+		next, err = askFrom(exec.Command("/bin/sh", "-c", script, "sh", strconv.Itoa(next)), next, list, answers)
 		require.NoError(t, err)
 	}
 	require.Equal(t, "killed", answers[list[7].nr].killed)
@@ -85,9 +85,9 @@ func TestQuestionsThatEndTheChild(t *testing.T) {
 
 // A child that does not start is an error, and no verdict on the first number.
 func TestChildThatDoesNotStart(t *testing.T) {
-	_, err := askFrom(child{"/bin/false", []string{"false"}}, 0, []question{{unknownNr, ""}}, map[uint32]answer{})
+	_, err := askFrom(exec.Command("/bin/false"), 0, []question{{unknownNr, ""}}, map[uint32]answer{})
 	require.ErrorContains(t, err, "exit status 1")
-	_, err = askFrom(child{"/nonexistent", []string{"x"}}, 0, []question{{unknownNr, ""}}, map[uint32]answer{})
+	_, err = askFrom(exec.Command("/nonexistent"), 0, []question{{unknownNr, ""}}, map[uint32]answer{})
 	require.ErrorContains(t, err, "start the child")
 }
 
@@ -110,7 +110,7 @@ func TestNothingHarmfulIsAsked(t *testing.T) {
 			require.False(t, slices.ContainsFunc(list, func(q question) bool { return q.name == name }), "%s %s", a.Name, name)
 		}
 	}
-	for _, args := range [][]string{nil, {"x86_64"}, {"x86_64", "x"}, {"vax", "0"}} {
-		require.Error(t, Child(new(bytes.Buffer), args), args)
+	for _, args := range [][]string{nil, {"x86_64"}, {"x86_64", "x"}, {"vax", "0"}, {"x86_64", "-1"}} {
+		require.Error(t, Child(args), args)
 	}
 }

@@ -5,9 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
-	"slices"
 	"syscall"
 	"time"
+
+	"binproxy/emu/entrypoint"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,10 +24,8 @@ const (
 	Unknown  Kind = "unknown"  // it does not end alike twice, so that nothing can be told
 )
 
-// Again runs a command again and again, each time with one call denied. Deny gives the arguments
-// that make this program deny a call and become the command: Path and Argv follow them.
+// Again runs a command again and again, each time with one call denied.
 type Again struct {
-	Deny   func(key Key, errno syscall.Errno) []string
 	Path   string
 	Argv   []string
 	Env    []string
@@ -53,7 +52,11 @@ func (a Again) Kind(key Key) (Kind, error) {
 		errno     syscall.Errno
 		otherwise Kind
 	}{{unix.ENOSYS, Hard}, {unix.EPERM, Poisoned}} {
-		status, err := a.run("/proc/self/exe", slices.Concat(a.Deny(key, step.errno), []string{a.Path}, a.Argv))
+		argv, err := entrypoint.Argv(entrypoint.Deny, &Denial{Key: key, Errno: step.errno, Path: a.Path, Argv: a.Argv})
+		if err != nil {
+			return Unknown, err
+		}
+		status, err := a.run(entrypoint.Self, argv)
 		if err != nil && !errors.Is(err, errLate) {
 			return Unknown, err
 		}

@@ -9,6 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"binproxy/emu/command"
+	"binproxy/emu/identity"
+	"binproxy/emu/supervise/spoof"
 	"binproxy/emu/sys"
 )
 
@@ -66,10 +68,10 @@ func Adopt(p Pair) (*Child, error) {
 
 // Keep becomes the command of a pair, which the process supervisor supervises. It returns only
 // with an error: a Refused where the machine does not let us be supervised.
-func Keep(c command.Command, p Pair, supervisor int, spoofed string) error {
+func Keep(c command.Command, p Pair, supervisor int, id identity.Identity, proc identity.Proc) error {
 	runtime.LockOSThread()
 	socket := p.take(1)
-	rules, err := prepare(spoofed)
+	rules, err := spoof.Prepare(id, proc)
 	if err != nil {
 		return err
 	}

@@ -1,9 +1,9 @@
 // Package launch starts the command of a supervisor: a child of ours, the launcher, prepares
 // itself as it is told and becomes the command.
 //
-// Supervisor and launcher talk over a socket: the launcher says which thread it is; the supervisor
-// seizes it, and says the cookie; the launcher puts the filter on itself, sends the filter's
-// listener, and execs the command, which closes its end.
+// Supervisor and launcher talk over a socket: the launcher says which thread it is; the
+// supervisor seizes it, and says the cookie; the launcher puts the filter on itself, sends the
+// filter's listener, and execs the command, which closes its end.
 package launch
 
 import (
@@ -11,14 +11,15 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 
 	"binproxy/emu/command"
+	"binproxy/emu/entrypoint"
 	"binproxy/emu/exit"
+	"binproxy/emu/identity"
 	"binproxy/emu/sys"
 	"binproxy/emu/userns"
 )
@@ -38,10 +39,10 @@ type Child struct {
 	socket   int
 }
 
-// Start starts a launcher for a supervisor, up to where it has to be seized. spoofed is the
-// identity to be told (spoof.Encode), twins a directory of twins to be mounted in the root; "" for
-// none.
-func Start(c command.Command, spoofed, twins string) (*Child, error) {
+// Start starts a launcher for a supervisor, up to where it has to be seized. The identity is to
+// be told, empty for the kernel's own; twins is a directory of twins to be mounted in the root,
+// "" for none.
+func Start(c command.Command, id identity.Identity, proc identity.Proc, twins string) (*Child, error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("socketpair: %w", err)
@@ -50,7 +51,7 @@ func Start(c command.Command, spoofed, twins string) (*Child, error) {
 	if _, err := unix.FcntlInt(uintptr(pair[1]), unix.F_SETFD, 0); err != nil {
 		return nil, err
 	}
-	pid, err := start(c, order{socket: pair[1], spoof: spoofed, twins: twins})
+	pid, err := start(order{Command: c, socket: pair[1], identity: id, proc: proc, twins: twins})
 	unix.Close(pair[1])
 	if err != nil {
 		return nil, err
@@ -143,11 +144,10 @@ func readAll(fd int, b []byte) (n int, err error) {
 
 // start starts a launcher. An ordinary user gets the privilege to change the root in a user
 // namespace.
-func start(c command.Command, o order) (int, error) {
+func start(o order) (int, error) {
 	o.ignored, o.closed = sys.StartState()
-	o.root, o.dir = c.Root, c.Dir
-	attr := &syscall.ProcAttr{Env: c.Env, Files: []uintptr{0, 1, 2}}
-	if c.Root != "" && !sys.Capable(unix.CAP_SYS_CHROOT) {
+	attr := &syscall.ProcAttr{Env: o.Env, Files: []uintptr{0, 1, 2}}
+	if o.Root != "" && !sys.Capable(unix.CAP_SYS_CHROOT) {
 		ids, _, err := userns.Self()
 		if err != nil {
 			return 0, err
@@ -159,11 +159,11 @@ func start(c command.Command, o order) (int, error) {
 	} else {
 		o.twins = ""
 	}
-	self := "/proc/self/exe" // our own file, whatever its name may mean by now
-	if _, err := os.Lstat(self); err != nil {
-		self = sys.Execfn()
+	argv, err := entrypoint.Argv(entrypoint.Launch, &o)
+	if err != nil {
+		return 0, err
 	}
-	pid, err := syscall.ForkExec(self, slices.Concat([]string{Name}, o.words(), []string{c.Name}, c.Argv), attr)
+	pid, err := syscall.ForkExec(entrypoint.Self, argv, attr)
 	if attr.Sys != nil && (errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EINVAL)) {
 		return 0, fmt.Errorf("a new user namespace is refused: %w; as root it takes none", err)
 	}

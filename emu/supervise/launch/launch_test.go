@@ -3,24 +3,20 @@ package launch
 import (
 	"testing"
 
+	"binproxy/emu/command"
+	"binproxy/emu/identity"
+	"binproxy/test/lib/message"
+
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 )
 
 func TestOrder(t *testing.T) {
-	for _, o := range []order{
-		{},
-		{ignored: 0x8000000000000001, closed: 5, root: "/a b", dir: "--", lend: true, socket: 17},
-	} {
-		got, rest, err := parseOrder(append(o.words(), "command", "argv0", "--", "x"))
-		require.NoError(t, err)
-		require.Equal(t, o, got)
-		require.Equal(t, []string{"command", "argv0", "--", "x"}, rest)
-	}
-	for _, words := range [][]string{nil, {"x"}, {"0 0 false 0", "", "", "--"}, {"0 0 maybe 0", "", "", "--", "c", "a"}} {
-		_, _, err := parseOrder(words)
-		require.Error(t, err, "%q", words)
-	}
+	message.Arrives(t, &order{
+		Command: command.Command{Name: "command", Argv: []string{"argv0", "--", "\xff"}, Root: "/a b", Dir: "--"},
+		ignored: 0x8000000000000001, closed: 5, lend: true, socket: 17, twins: "/t",
+		identity: identity.Identity{Sysname: "S", Nodename: "n", Release: "4.15", Version: "#1 \n", Machine: "m"}, proc: identity.ProcTrace,
+	}, new(order), ".Command.Env")
 }
 
 // What the launcher may send, and what it may not.

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"binproxy/emu/command"
+	"binproxy/emu/entrypoint"
 	"binproxy/emu/exit"
 	"binproxy/emu/seccomp"
 	"binproxy/emu/supervise/spoof"
@@ -20,28 +21,28 @@ import (
 
 // Main is the entrypoint of the first child: it has itself traced, puts the filter on, and
 // becomes the command. It returns only with an error.
-func Main(args []string) error {
+func Main(words []string) error {
 	runtime.LockOSThread()
-	o, words, err := parseOrder(args)
-	if err != nil {
-		return exit.Errorf(exit.Failed, "%s is not to be called by hand: %w", Name, err)
+	var o order
+	if err := entrypoint.Read(words, &o); err != nil {
+		return err
 	}
+	o.Env = os.Environ()
 	sys.SetStartState(o.ignored, o.closed)
 	unix.CloseOnExec(o.socket)
-	rules, err := prepare(o.spoof)
+	rules, err := spoof.Prepare(o.identity, o.proc)
 	if err != nil {
 		return err
 	}
-	if o.lend && o.root != "" {
-		command.Lend(o.root)
+	if o.lend && o.Root != "" {
+		command.Lend(o.Root)
 	}
 	if o.twins != "" {
-		if err := mountTwins(o.twins, o.root); err != nil {
+		if err := mountTwins(o.twins, o.Root); err != nil {
 			fmt.Fprintln(os.Stderr, "binproxy: no twins:", err)
 		}
 	}
-	c := command.Command{Name: words[0], Argv: words[1:], Env: os.Environ(), Root: o.root, Dir: o.dir}
-	if err := c.EnterRoot(); err != nil {
+	if err := o.EnterRoot(); err != nil {
 		return err
 	}
 	err = submit(o.socket, rules)
@@ -51,16 +52,7 @@ func Main(args []string) error {
 	if err != nil {
 		return err
 	}
-	return c.Exec()
-}
-
-// prepare makes this process ready to be told an identity, and gives the rules for that.
-func prepare(spoofed string) ([]seccomp.Rule, error) {
-	id, proc, err := spoof.Decode(spoofed)
-	if err != nil {
-		return nil, exit.Errorf(exit.Failed, "%s is not to be called by hand: %w", Name, err)
-	}
-	return spoof.Prepare(id, proc)
+	return o.Exec()
 }
 
 // submit has this thread traced and filtered, with the further rules of a spoof.

@@ -10,9 +10,7 @@ package spoof
 
 import (
 	"errors"
-	"fmt"
 	"os"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -107,34 +105,6 @@ func (s *Spoof) Begin(t Thread, data uint) (tracee.Progress, error) {
 
 // The launcher is told the spoof as one argument: how the files are told, then the five fields, by
 // lines. None has a newline in it (identity.Check).
-
-// Encode is the argument; "" for an identity that is the kernel's own.
-func Encode(id identity.Identity, proc identity.Proc) string {
-	if id.IsZero() {
-		return ""
-	}
-	lines := []string{string(proc)}
-	for _, f := range identity.Fields {
-		lines = append(lines, *f.Of(&id))
-	}
-	return strings.Join(lines, "\n")
-}
-
-// Decode reads the argument.
-func Decode(text string) (id identity.Identity, proc identity.Proc, err error) {
-	if text == "" {
-		return id, identity.ProcNo, nil
-	}
-	lines := strings.Split(text, "\n")
-	if len(lines) != 1+len(identity.Fields) {
-		return id, "", fmt.Errorf("%q is no identity", text)
-	}
-	for i, f := range identity.Fields {
-		*f.Of(&id) = lines[1+i]
-	}
-	proc, err = identity.ParseProc(lines[0])
-	return id, proc, err
-}
 
 // Prepare is the launcher's part: it covers the kernel's files with mounts if that is asked for,
 // and gives the rules of the filter, which stops opens where the kernel refuses the mounts. Where

@@ -1,0 +1,45 @@
+// Package message checks the messages of entrypoints: what is not among a message's fields gets
+// lost on the way, and no compiler says so.
+package message
+
+import (
+	"reflect"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"binproxy/emu/entrypoint"
+)
+
+// Arrives sends the message, each of whose fields is set, into the empty one, and compares them.
+// Those of the names, as .Outer.Inner, are not sent, and not set.
+func Arrives(t testing.TB, full, empty entrypoint.Message, unsent ...string) {
+	t.Helper()
+	for _, name := range zero(reflect.ValueOf(full).Elem(), "") {
+		assert.Contains(t, unsent, name, "%T: the sample has no value for it", full)
+	}
+	words, err := entrypoint.Write(full)
+	require.NoError(t, err)
+	require.NoError(t, entrypoint.Read(words, empty))
+	require.Equal(t, full, empty)
+}
+
+// zero lists the fields that are not set, by their names; of a list its first element counts.
+func zero(v reflect.Value, name string) []string {
+	switch {
+	case v.IsZero():
+		return []string{name}
+	case v.Kind() == reflect.Pointer:
+		return zero(v.Elem(), name)
+	case v.Kind() == reflect.Slice && v.Len() > 0 && v.Type().Elem().Kind() == reflect.Struct:
+		return zero(v.Index(0), name)
+	case v.Kind() != reflect.Struct:
+		return nil
+	}
+	var names []string
+	for i := range v.NumField() {
+		names = append(names, zero(v.Field(i), name+"."+v.Type().Field(i).Name)...)
+	}
+	return names
+}
