@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"binproxy/emu/entrypoint"
+	"binproxy/emu/sys"
 )
 
 // Command is a command and where to run it.
@@ -57,6 +58,6 @@ func (c Command) EnterRoot() error {
 // its own.
 func Lend(root string) {
 	for _, name := range []string{"proc", "dev", "sys"} {
-		_ = unix.Mount("/"+name, filepath.Join(root, name), "", unix.MS_BIND|unix.MS_REC, "")
+		_ = sys.Bind("/"+name, filepath.Join(root, name))
 	}
 }

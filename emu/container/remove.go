@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"binproxy/emu/sys"
 )
 
 // Process is one that runs in a container.
@@ -132,10 +134,6 @@ func (a Anchor) end() error {
 	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil {
 		return os.NewSyscallError("pidfd_send_signal", err)
 	}
-	for {
-		_, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, -1)
-		if err != unix.EINTR {
-			return os.NewSyscallError("poll", err)
-		}
-	}
+	_, err = sys.Readable(fd, -1)
+	return os.NewSyscallError("poll", err)
 }

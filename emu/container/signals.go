@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"binproxy/emu/exit"
+	"binproxy/emu/sys"
 )
 
 // caught are the signals that came since catch; who sends a deputy catches them first, so that
@@ -39,14 +40,11 @@ func (signals caught) wait(child int) error {
 			}
 		}
 	}()
-	for {
-		var status unix.WaitStatus
-		if _, err := unix.Wait4(child, &status, 0, nil); err == nil {
-			return exit.Ended(status)
-		} else if err != unix.EINTR {
-			return os.NewSyscallError("wait4", err)
-		}
+	_, status, err := sys.WaitChild(child, 0)
+	if err != nil {
+		return os.NewSyscallError("wait4", err)
 	}
+	return exit.Ended(status)
 }
 
 // stop gives the signals their usual effect again.

@@ -38,21 +38,21 @@ func Cover(files []File, top string) error {
 	}
 	places := slices.DeleteFunc(kernelMounts(string(table)), func(m kernelMount) bool { return !within(m.at, top) })
 	for _, m := range places {
-		if err := unix.Mount("", m.at, "", unix.MS_PRIVATE, ""); err != nil && !errors.Is(err, unix.EINVAL) {
-			return fmt.Errorf("mount(%s, MS_PRIVATE): %w", m.at, err)
+		if err := sys.Mount("", m.at, "", unix.MS_PRIVATE, ""); err != nil && !errors.Is(err, unix.EINVAL) {
+			return err
 		}
 	}
-	if err := unix.Mount("binproxy", scratch, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=755,size=4m"); err != nil {
-		return fmt.Errorf("mount(%s, tmpfs): %w", scratch, err)
+	if err := sys.Mount("binproxy", scratch, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=755,size=4m"); err != nil {
+		return err
 	}
-	defer func() { _ = unix.Unmount(scratch, unix.MNT_DETACH) }()
+	defer func() { _ = sys.Detach(scratch) }()
 	names, err := write(files)
 	if err != nil {
 		return err
 	}
 	// Nobody is to change them, as nobody can change the kernel's.
-	if err := unix.Mount("", scratch, "", unix.MS_REMOUNT|unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
-		return fmt.Errorf("mount(%s, MS_REMOUNT|MS_RDONLY): %w", scratch, err)
+	if err := sys.Mount("", scratch, "", unix.MS_REMOUNT|unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+		return err
 	}
 	return cover(files, names, places)
 }
@@ -92,7 +92,7 @@ func cover(files []File, names []string, places []kernelMount) (err error) {
 			return
 		}
 		for _, at := range done {
-			_ = unix.Unmount(at, unix.MNT_DETACH)
+			_ = sys.Detach(at)
 		}
 	}()
 	for _, m := range places {
@@ -102,12 +102,12 @@ func cover(files []File, names []string, places []kernelMount) (err error) {
 				continue
 			}
 			at := strings.TrimSuffix(m.at, "/") + rest
-			err := unix.Mount(names[i], at, "", unix.MS_BIND, "")
+			err := sys.Mount(names[i], at, "", unix.MS_BIND, "")
 			switch {
 			case err == nil:
 				done = append(done, at)
 			case !errors.Is(err, unix.ENOENT): // not there: a mount that another one hides
-				return fmt.Errorf("mount(%s, MS_BIND): %w", at, err)
+				return err
 			}
 		}
 	}

@@ -39,7 +39,7 @@ var errNone = errors.New("package database is not one of dpkg, apk or rpm")
 
 // unreadable is the error for a database that is there.
 func unreadable(file string, err error) error {
-	if in := (*fs.PathError)(nil); errors.As(err, &in) {
+	if in, ok := err.(*fs.PathError); ok {
 		err = in.Err
 	}
 	return fmt.Errorf("package database %s cannot be read: %w", file, err)

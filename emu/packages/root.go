@@ -31,7 +31,7 @@ func (fd RootFD) Open(name string) (*os.File, error) {
 
 // OpenRoot is the Root of a directory; close ends it.
 func OpenRoot(dir string) (root RootFD, close func(), err error) {
-	fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	fd, err := sys.Open(dir, unix.O_PATH|unix.O_DIRECTORY)
 	if err != nil {
 		return -1, nil, &os.PathError{Op: "open", Path: dir, Err: err}
 	}

@@ -66,7 +66,7 @@ func useListener([]string) error {
 	listeners <- listener
 	// Neither this call nor the listener's may keep the one processor of a small machine, as
 	// unix.Getppid does.
-	if got, _, _ := unix.Syscall(unix.SYS_GETPPID, 0, 0, 0); got != answer {
+	if got, _ := sys.CallWaiting(unix.SYS_GETPPID, [6]uintptr{}); got != answer {
 		return errors.Join(<-served, fmt.Errorf("getppid gave %d, not the listener's %d", got, answer))
 	}
 	return <-served

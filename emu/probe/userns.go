@@ -13,6 +13,7 @@ import (
 	"binproxy/emu/exit"
 	"binproxy/emu/route"
 	"binproxy/emu/userns"
+	"binproxy/emu/sys"
 )
 
 func userNamespaces() Result {
@@ -55,11 +56,11 @@ func registerInside(args []string) error {
 	if len(args) != 2 || arch.Get(args[0]) == nil {
 		return exit.Errorf(exit.Failed, "an architecture and an emulator")
 	}
-	if err := unix.Mount("none", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return fmt.Errorf("make the mounts private: %w", err)
+	if err := sys.MakePrivate("/"); err != nil {
+		return err
 	}
-	if err := unix.Mount("binfmt_misc", registry, "binfmt_misc", 0, ""); err != nil {
-		return fmt.Errorf("mount binfmt_misc: %w", err)
+	if err := sys.Mount("binfmt_misc", registry, "binfmt_misc", 0, ""); err != nil {
+		return err
 	}
 	abi := arch.Get(args[0])
 	magic, mask := abi.Magic()

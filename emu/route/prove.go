@@ -66,16 +66,17 @@ func InMemory(abi *arch.ABI) (*os.File, error) {
 func await(pid int) error {
 	var status unix.WaitStatus
 	for deadline := time.Now().Add(patience); ; time.Sleep(200 * time.Microsecond) {
-		got, err := unix.Wait4(pid, &status, unix.WNOHANG, nil)
-		if err != nil && err != unix.EINTR {
+		ended, s, err := sys.WaitChild(pid, unix.WNOHANG)
+		if err != nil {
 			return err
 		}
-		if got == pid {
+		if ended == pid {
+			status = s
 			break
 		}
 		if time.Now().After(deadline) {
 			_ = unix.Kill(pid, unix.SIGKILL)
-			_, _ = unix.Wait4(pid, nil, 0, nil)
+			_, _, _ = sys.WaitChild(pid, 0)
 			return fmt.Errorf("the smallest program still ran after %v", patience)
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 
+	"binproxy/emu/sys"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -192,7 +194,7 @@ func (p *processFile) inMemory() (string, error) {
 		return "", fmt.Errorf("memfd_create: %w", err)
 	}
 	for len(text) > 0 {
-		n, err := unix.Write(fd, text)
+		n, err := sys.Write(fd, text)
 		if err != nil {
 			return "", fmt.Errorf("write process.json: %w", err)
 		}

@@ -89,7 +89,7 @@ func processCPU(pid int) time.Duration {
 
 // commandLine reads the arguments of a process, up to maxCommand bytes of them.
 func (s *supervisor) commandLine(tid int) []string {
-	fd, err := unix.Openat(s.sight.Proc, strconv.Itoa(tid)+"/cmdline", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	fd, err := sys.Openat(s.sight.Proc, strconv.Itoa(tid)+"/cmdline", unix.O_RDONLY)
 	if err != nil {
 		return nil
 	}

@@ -15,6 +15,7 @@ import (
 	"binproxy/emu/supervise/sight"
 	"binproxy/emu/supervise/stack"
 	"binproxy/emu/supervise/tracee"
+	"binproxy/emu/sys"
 	"binproxy/emu/twin"
 )
 
@@ -194,7 +195,7 @@ func (s *supervisor) openTwin(t *twin.Twin) (int, error) {
 	if err := set.CheckFile(t.File); err != nil {
 		return -1, err
 	}
-	fd, err := unix.Open(filepath.Join(set.Dir, t.Path), unix.O_PATH|unix.O_CLOEXEC, 0)
+	fd, err := sys.Open(filepath.Join(set.Dir, t.Path), unix.O_PATH)
 	if err != nil {
 		return -1, err
 	}

@@ -2,6 +2,7 @@ package sys
 
 import (
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -9,6 +10,12 @@ import (
 // Call makes a system call by its number, without telling the Go scheduler: it must not block.
 func Call(nr uintptr, a [6]uintptr) (uintptr, syscall.Errno) {
 	r, _, errno := unix.RawSyscall6(nr, a[0], a[1], a[2], a[3], a[4], a[5])
+	return r, errno
+}
+
+// CallWaiting is Call for a call that may wait: the Go scheduler gives the processor to others.
+func CallWaiting(nr uintptr, a [6]uintptr) (uintptr, syscall.Errno) {
+	r, _, errno := unix.Syscall6(nr, a[0], a[1], a[2], a[3], a[4], a[5])
 	return r, errno
 }
 
@@ -21,6 +28,32 @@ func CallFork(fork func() (uintptr, syscall.Errno)) syscall.Errno {
 	if r == 0 {
 		unix.RawSyscall(unix.SYS_EXIT_GROUP, 0, 0, 0)
 	}
-	retry(func() error { _, err := unix.Wait4(int(r), nil, 0, nil); return err })
+	_, _, _ = WaitChild(int(r), 0)
 	return 0
+}
+
+// WaitChild is wait4(2): the number and the status of a child that has ended, of any for the
+// number -1; with WNOHANG among the options, 0 where none has yet.
+func WaitChild(pid, options int) (ended int, status unix.WaitStatus, err error) {
+	err = Retry(func() error {
+		ended, err = unix.Wait4(pid, &status, options, nil)
+		return err
+	})
+	return ended, status, err
+}
+
+// Readable waits until a descriptor can be read, or is at its end; not longer than so many
+// milliseconds, where they are not negative.
+func Readable(fd, milliseconds int) (bool, error) {
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	end := time.Now().Add(time.Duration(milliseconds) * time.Millisecond)
+	for {
+		n, err := unix.Poll(fds, milliseconds)
+		if err != unix.EINTR {
+			return n > 0, err
+		}
+		if milliseconds > 0 {
+			milliseconds = max(0, int(time.Until(end).Milliseconds()))
+		}
+	}
 }

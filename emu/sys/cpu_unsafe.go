@@ -13,7 +13,7 @@ import (
 // whether it has ended.
 func WaitKeep() (tid int, ended bool, err error) {
 	var info unix.Siginfo
-	err = retry(func() error {
+	err = Retry(func() error {
 		return unix.Waitid(unix.P_ALL, 0, &info, unix.WEXITED|unix.WSTOPPED|unix.WALL|unix.WNOWAIT, nil)
 	})
 	if err != nil {

@@ -117,7 +117,7 @@ func identityOf(st *unix.Statx_t) FileIdentity {
 // Identify tells which file is at the path, behind links.
 func Identify(path string) (FileIdentity, error) {
 	var st unix.Statx_t
-	if err := retry(func() error { return unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_INO, &st) }); err != nil {
+	if err := Retry(func() error { return unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_INO, &st) }); err != nil {
 		return FileIdentity{}, &os.PathError{Op: "stat", Path: path, Err: err}
 	}
 	return identityOf(&st), nil
@@ -218,7 +218,7 @@ func (d *Deputy) restoreStart() error {
 // Recall ends a deputy that is not to execute anything.
 func (d *Deputy) Recall() {
 	if pid := d.Release(); pid != 0 {
-		_ = retry(func() error { _, err := unix.Wait4(pid, nil, 0, nil); return err })
+		_ = Retry(func() error { _, err := unix.Wait4(pid, nil, 0, nil); return err })
 	}
 }
 

@@ -192,7 +192,7 @@ func (d *Deputy) call(nr uintptr, args ...uintptr) (uintptr, error) {
 // ask has the deputy make the call that lies in the room.
 func (d *Deputy) ask() error {
 	var bell [1]byte
-	err := retry(func() error { _, err := unix.Write(d.order, bell[:]); return err })
+	err := Retry(func() error { _, err := unix.Write(d.order, bell[:]); return err })
 	if err == unix.EPIPE {
 		return ErrGone
 	}
@@ -200,7 +200,7 @@ func (d *Deputy) ask() error {
 		return os.NewSyscallError("write", err)
 	}
 	n := 0
-	err = retry(func() (err error) { n, err = unix.Read(d.reply, bell[:]); return err })
+	err = Retry(func() (err error) { n, err = unix.Read(d.reply, bell[:]); return err })
 	if err == nil && n == 0 {
 		return ErrGone
 	}

@@ -10,9 +10,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Open is open(2) without a mode, close-on-exec. Unlike os.Open it leaves the descriptor to the
+// caller alone.
+func Open(path string, flags int) (fd int, err error) { return Openat(unix.AT_FDCWD, path, flags) }
+
 // Openat is openat(2) without a mode, close-on-exec.
 func Openat(dir int, path string, flags int) (fd int, err error) {
-	err = retry(func() error {
+	err = Retry(func() error {
 		fd, err = unix.Openat(dir, path, flags|unix.O_CLOEXEC, 0)
 		return err
 	})
@@ -21,18 +25,36 @@ func Openat(dir int, path string, flags int) (fd int, err error) {
 
 // Openat2 is openat2(2) (Linux 5.6) without a mode, close-on-exec. resolve are RESOLVE_ flags.
 func Openat2(dir int, path string, flags, resolve uint64) (fd int, err error) {
-	err = retry(func() error {
+	err = Retry(func() error {
 		fd, err = unix.Openat2(dir, path, &unix.OpenHow{Flags: flags | unix.O_CLOEXEC, Resolve: resolve})
 		return err
 	})
 	return fd, err
 }
 
+// Read is read(2).
+func Read(fd int, b []byte) (n int, err error) {
+	err = Retry(func() error {
+		n, err = unix.Read(fd, b)
+		return err
+	})
+	return n, err
+}
+
+// Write is write(2).
+func Write(fd int, b []byte) (n int, err error) {
+	err = Retry(func() error {
+		n, err = unix.Write(fd, b)
+		return err
+	})
+	return n, err
+}
+
 // ReadAt reads from a file's offset up to the end of b or of the file.
 func ReadAt(fd int, b []byte, offset int64) (n int, err error) {
 	for n < len(b) {
 		m := 0
-		err = retry(func() error {
+		err = Retry(func() error {
 			m, err = unix.Pread(fd, b[n:], offset+int64(n))
 			return err
 		})
@@ -54,7 +76,7 @@ func Reopen(self, fd, flags int) (int, error) {
 // effective ids; for X_OK that its mount lets programs run, too. Before Linux 5.8, or behind a
 // filter that does not know the call, it is errors.ErrUnsupported.
 func Access(fd int, mode uint32) error {
-	err := retry(func() error { return unix.Faccessat2(fd, "", mode, unix.AT_EACCESS|unix.AT_EMPTY_PATH) })
+	err := Retry(func() error { return unix.Faccessat2(fd, "", mode, unix.AT_EACCESS|unix.AT_EMPTY_PATH) })
 	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EINVAL) {
 		return errors.ErrUnsupported
 	}
@@ -63,7 +85,7 @@ func Access(fd int, mode uint32) error {
 
 // AccessReal is Access by the process's real ids. self is a descriptor of /proc/self/fd.
 func AccessReal(self, fd int, mode uint32) error {
-	return retry(func() error { return unix.Faccessat(self, strconv.Itoa(fd), mode, 0) })
+	return Retry(func() error { return unix.Faccessat(self, strconv.Itoa(fd), mode, 0) })
 }
 
 // Written tells whether anybody has the file open for writing, so that execve would answer

@@ -60,7 +60,7 @@ func isRemoved(f *os.File) (bool, error) {
 // await asks for the lock again and again: a wait in the kernel would end with a signal only.
 func await(ctx context.Context, f *os.File) error {
 	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
-		err := retry(func() error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) })
+		err := Retry(func() error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) })
 		if !errors.Is(err, unix.EWOULDBLOCK) {
 			return err
 		}
@@ -70,4 +70,12 @@ func await(ctx context.Context, f *os.File) error {
 		case <-time.After(pause):
 		}
 	}
+}
+
+// Flock is flock(2).
+func Flock(f *os.File, how int) error {
+	if err := Retry(func() error { return unix.Flock(int(f.Fd()), how) }); err != nil {
+		return &os.PathError{Op: "lock", Path: f.Name(), Err: err}
+	}
+	return nil
 }

@@ -10,7 +10,7 @@ import (
 
 // Mount is mount(2). The error names operation, source, place and flags.
 func Mount(source, at, kind string, flags uintptr, data string) error {
-	err := retry(func() error { return unix.Mount(source, at, kind, flags, data) })
+	err := Retry(func() error { return unix.Mount(source, at, kind, flags, data) })
 	if err != nil {
 		return &os.PathError{Op: fmt.Sprintf("mount %s (type %q, %s) on", source, kind, mountFlags(flags)), Path: at, Err: err}
 	}
@@ -23,7 +23,7 @@ var mountFlagNames = [...]struct {
 	name string
 }{
 	{unix.MS_RDONLY, "ro"}, {unix.MS_NOSUID, "nosuid"}, {unix.MS_NODEV, "nodev"}, {unix.MS_NOEXEC, "noexec"}, {unix.MS_REMOUNT, "remount"},
-	{unix.MS_BIND, "bind"}, {unix.MS_REC, "rec"}, {unix.MS_PRIVATE, "private"}, {unix.MS_SHARED, "shared"},
+	{unix.MS_BIND, "bind"}, {unix.MS_REC, "rec"}, {unix.MS_PRIVATE, "private"}, {unix.MS_SLAVE, "slave"}, {unix.MS_SHARED, "shared"},
 }
 
 func mountFlags(flags uintptr) string {
@@ -50,7 +50,7 @@ func MakePrivate(at string) error { return Mount("none", at, "", unix.MS_REC|uni
 // Detach unmounts what is at the place now, and lets go of it when nothing uses it any more
 // (MNT_DETACH). It never follows a link at the end.
 func Detach(at string) error {
-	err := retry(func() error { return unix.Unmount(at, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW) })
+	err := Retry(func() error { return unix.Unmount(at, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW) })
 	if err != nil {
 		return &os.PathError{Op: "unmount", Path: at, Err: err}
 	}
@@ -61,7 +61,7 @@ func Detach(at string) error {
 // detaches the old root. With the same directory as new root and as the place for the old one,
 // nothing has to exist in it (pivot_root(2), "pivot_root(".", ".")").
 func PivotHere() error {
-	if err := retry(func() error { return unix.PivotRoot(".", ".") }); err != nil {
+	if err := Retry(func() error { return unix.PivotRoot(".", ".") }); err != nil {
 		return &os.SyscallError{Syscall: "pivot_root", Err: err}
 	}
 	// Both are stacked at "/" now, the old one on top.
@@ -75,7 +75,7 @@ func PivotHere() error {
 // ".." do not leave it (openat2 with RESOLVE_IN_ROOT, Linux 5.6 and later).
 func OpenIn(root *os.File, path string, flags int) (*os.File, error) {
 	var fd int
-	err := retry(func() (err error) {
+	err := Retry(func() (err error) {
 		fd, err = unix.Openat2(int(root.Fd()), path, &unix.OpenHow{
 			Flags:   uint64(flags) | unix.O_CLOEXEC,
 			Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
@@ -130,7 +130,7 @@ func OwnMount(dir string) error {
 // IsMount tells whether a mount begins at the path.
 func IsMount(path string) (bool, error) {
 	var st unix.Statx_t
-	err := retry(func() error { return unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW, 0, &st) })
+	err := Retry(func() error { return unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW, 0, &st) })
 	if err != nil {
 		return false, &os.PathError{Op: "statx", Path: path, Err: err}
 	}
@@ -139,7 +139,7 @@ func IsMount(path string) (bool, error) {
 
 // SetXattr sets an extended attribute of an open file.
 func SetXattr(f *os.File, name, value string) error {
-	if err := retry(func() error { return unix.Fsetxattr(int(f.Fd()), name, []byte(value), 0) }); err != nil {
+	if err := Retry(func() error { return unix.Fsetxattr(int(f.Fd()), name, []byte(value), 0) }); err != nil {
 		return &os.PathError{Op: "fsetxattr " + name, Path: f.Name(), Err: err}
 	}
 	return nil

@@ -32,7 +32,7 @@ func Wait(tid int) (Stop, error) {
 func WaitNow(tid int) (Stop, error) { return wait(tid, unix.WALL|unix.WNOHANG) }
 
 func wait(tid, options int) (s Stop, err error) {
-	err = retry(func() error {
+	err = Retry(func() error {
 		s.TID, err = unix.Wait4(tid, &s.Status, options, nil)
 		return err
 	})

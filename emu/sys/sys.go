@@ -1,6 +1,17 @@
-// Package sys is the only home of raw system calls and of unsafe (in files named *_unsafe.go).
+// Package sys makes the system calls that are not made right by just naming them.
 //
-// Each call is wrapped once: EINTR is retried, and an error says operation, object and errno.
+// These are made here, or by the standard library, and nowhere else:
+//
+//   - what golang.org/x/sys/unix has no function for: calls by number, with unsafe (in files
+//     named *_unsafe.go) or in assembly;
+//   - what may wait, for a file system, a device, a socket, a child or a lock: any signal that
+//     has a handler interrupts it, and the Go runtime sends itself signals at any time. It is
+//     begun again after EINTR: by a function of this package, by Retry, or by package os;
+//   - mounts, whose errno can mean a dozen things: the error says what, where, with which flags.
+//
+// All other calls (stat, fcntl, ioctl, prctl, ids and the like) answer at once, and their errno
+// says what was wrong: who needs one calls it by package unix. Closing is among them: after EINTR
+// the descriptor is closed, and may be somebody else's by the time of a second try.
 package sys
 
 import (
@@ -54,7 +65,7 @@ func SetStartState(ignoredSignals, closedDescriptors uint64) {
 // Uname calls uname(2): sysname, nodename, release, version, machine.
 func Uname() (fields [5]string, err error) {
 	var uts unix.Utsname
-	if err := retry(func() error { return unix.Uname(&uts) }); err != nil {
+	if err := Retry(func() error { return unix.Uname(&uts) }); err != nil {
 		return fields, os.NewSyscallError("uname", err)
 	}
 	for i, field := range [...][]byte{uts.Sysname[:], uts.Nodename[:], uts.Release[:], uts.Version[:], uts.Machine[:]} {
@@ -66,7 +77,7 @@ func Uname() (fields [5]string, err error) {
 // Exchange swaps the names a and b in one step (renameat2 with RENAME_EXCHANGE). It is
 // errors.ErrUnsupported where the file system or the kernel (before 3.15) cannot.
 func Exchange(a, b string) error {
-	err := retry(func() error { return unix.Renameat2(unix.AT_FDCWD, a, unix.AT_FDCWD, b, unix.RENAME_EXCHANGE) })
+	err := Retry(func() error { return unix.Renameat2(unix.AT_FDCWD, a, unix.AT_FDCWD, b, unix.RENAME_EXCHANGE) })
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) {
 		err = errors.ErrUnsupported
 	}
@@ -78,21 +89,24 @@ func Exchange(a, b string) error {
 
 // Executable is nil where the process may execute the file, by its effective ids; else the errno.
 func Executable(path string) error {
-	return retry(func() error { return unix.Faccessat(unix.AT_FDCWD, path, unix.X_OK, unix.AT_EACCESS) })
+	return Retry(func() error { return unix.Faccessat(unix.AT_FDCWD, path, unix.X_OK, unix.AT_EACCESS) })
 }
 
 // Writable is nil where the process may change the entries of the directory, by its effective ids
 // and by how it is mounted.
 func Writable(dir string) error {
-	if err := retry(func() error { return unix.Faccessat(unix.AT_FDCWD, dir, unix.W_OK|unix.X_OK, unix.AT_EACCESS) }); err != nil {
+	if err := Retry(func() error { return unix.Faccessat(unix.AT_FDCWD, dir, unix.W_OK|unix.X_OK, unix.AT_EACCESS) }); err != nil {
 		return &os.PathError{Op: "write in", Path: dir, Err: err}
 	}
 	return nil
 }
 
-func retry(call func() error) error {
+// Retry makes a call, which gives the plain errno, until no signal interrupts it.
+//
+//go:noinline
+func Retry(call func() error) error {
 	for {
-		if err := call(); !errors.Is(err, unix.EINTR) {
+		if err := call(); err != unix.EINTR {
 			return err
 		}
 	}
@@ -103,7 +117,7 @@ func retry(call func() error) error {
 // before it is opened.
 func ReadExecutable(path string, n int) ([]byte, syscall.Errno) {
 	var st unix.Stat_t
-	if err := retry(func() error { return unix.Stat(path, &st) }); err != nil {
+	if err := Retry(func() error { return unix.Stat(path, &st) }); err != nil {
 		return nil, Errno(err)
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFREG {
@@ -147,7 +161,7 @@ func Errno(err error) syscall.Errno {
 // SetModTime sets the access and modification time of path itself, also of a symbolic link.
 func SetModTime(path string, t time.Time) error {
 	ts := unix.NsecToTimespec(t.UnixNano())
-	err := retry(func() error {
+	err := Retry(func() error {
 		return unix.UtimesNanoAt(unix.AT_FDCWD, path, []unix.Timespec{ts, ts}, unix.AT_SYMLINK_NOFOLLOW)
 	})
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 	"binproxy/emu/arch"
 	"binproxy/emu/entrypoint"
 	"binproxy/emu/exit"
+	"binproxy/emu/sys"
 )
 
 // Guest is PID 1 of the UML kernel: it makes the root that the job describes, runs the command,
@@ -133,7 +134,7 @@ func (g *guest) complete() bool {
 	if err := mount("none", "/lower", "hostfs", unix.MS_RDONLY, jailRoot); err != nil {
 		return false
 	}
-	defer unix.Unmount("/lower", 0)
+	defer sys.Detach("/lower")
 	for _, m := range system {
 		if fi, err := os.Stat("/lower/" + m.at); m.on == "" && (err != nil || !fi.IsDir()) {
 			return false
@@ -166,7 +167,7 @@ var system = [...]struct{ at, fstype, data, on string }{
 // made: that mount is left out. The caller's directory stays reachable where one of the mounts
 // would cover it.
 func (g *guest) mountSystem() error {
-	here, err := unix.Open(filepath.Join(newRoot, g.job.Dir), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	here, err := sys.Open(filepath.Join(newRoot, g.job.Dir), unix.O_PATH|unix.O_DIRECTORY)
 	if err == nil {
 		defer unix.Close(here)
 	}
@@ -226,7 +227,7 @@ func (g *guest) mountBinds() error {
 			return err
 		}
 		err := bindFrom(dst)
-		unix.Unmount("/lower", unix.MNT_DETACH)
+		sys.Detach("/lower")
 		if err != nil {
 			return fmt.Errorf("--bind %s:%s: %w", b[0], b[1], err)
 		}
@@ -289,15 +290,10 @@ func (g *guest) enter() error {
 	if err := unix.Chdir(newRoot); err != nil {
 		return err
 	}
-	if err := unix.PivotRoot(".", "."); err != nil {
-		return fmt.Errorf("pivot_root: %w", err)
+	if err := sys.PivotHere(); err != nil {
+		return err
 	}
-	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
-		return fmt.Errorf("detach the first root: %w", err)
-	}
-	if err := os.Chdir(g.job.Dir); err != nil {
-		return os.Chdir("/")
-	}
+	_ = os.Chdir(g.job.Dir) // or stay at the root
 	return nil
 }
 
@@ -306,7 +302,7 @@ func (g *guest) seal() error {
 	if g.job.Mode != modeRO {
 		return nil
 	}
-	return wrap(unix.Mount("", "/", "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY|uintptr(g.job.NoSuid)*unix.MS_NOSUID, ""), "make the root read-only")
+	return wrap(sys.Mount("", "/", "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY|uintptr(g.job.NoSuid)*unix.MS_NOSUID, ""), "make the root read-only")
 }
 
 // run starts the command, reaps until it has ended, and ends the others.
@@ -368,10 +364,8 @@ func (g *guest) command() (path string, argv []string, err error) {
 // status as a shell gives it. With -1 it waits until nobody is left.
 func reap(pid int) int {
 	for {
-		var ws syscall.WaitStatus
-		got, err := syscall.Wait4(-1, &ws, 0, nil)
+		got, ws, err := sys.WaitChild(-1, 0)
 		switch {
-		case err == syscall.EINTR:
 		case err != nil:
 			return exit.Failed
 		case got == pid && ws.Exited():

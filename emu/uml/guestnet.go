@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"binproxy/emu/sys"
 )
 
 // The network that slirp4netns and slirp both show their guest: its router is the host, whose
@@ -92,11 +94,11 @@ func addDefaultRoute(gateway [4]byte) error {
 	m = order.AppendUint16(m, 8)
 	m = order.AppendUint16(m, unix.RTA_GATEWAY)
 	m = append(m, gateway[:]...)
-	if err := unix.Sendto(fd, m, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+	if err := sys.Retry(func() error { return unix.Sendto(fd, m, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}) }); err != nil {
 		return fmt.Errorf("add the default route: %w", err)
 	}
 	answer := make([]byte, 4096)
-	n, _, err := unix.Recvfrom(fd, answer, 0)
+	n, err := sys.Read(fd, answer)
 	if err != nil || n < unix.SizeofNlMsghdr+4 {
 		return fmt.Errorf("add the default route: answer of %d bytes: %w", n, err)
 	}

@@ -269,8 +269,8 @@ func mountsBelow(path string) ([]mountPoint, error) {
 }
 
 func leaveHost() error {
-	if err := unix.Unmount(jailOld, unix.MNT_DETACH); err != nil {
-		return fmt.Errorf("detach the host's root: %w", err)
+	if err := sys.Detach(jailOld); err != nil {
+		return err
 	}
 	if err := os.Remove(jailOld); err != nil {
 		return err
@@ -315,11 +315,13 @@ func (j *job) runKernel() (int, error) {
 	return cmd.ProcessState.ExitCode(), nil
 }
 
+// mount is sys.Mount, whose error names the host's files as the host does, and the data.
 func mount(source, at, fstype string, flags uintptr, data string) error {
-	if err := unix.Mount(source, at, fstype, flags, data); err != nil {
-		return fmt.Errorf("mount %s at %s (%s, flags %#x, %s): %w", strings.TrimPrefix(source, jailOld), at, fstype, flags, data, err)
+	err := sys.Mount(source, at, fstype, flags, data)
+	if in, ok := err.(*os.PathError); ok {
+		in.Op = strings.Replace(in.Op, jailOld, "", 1)
 	}
-	return nil
+	return wrap(err, "data %q", data)
 }
 
 func wrap(err error, format string, args ...any) error {

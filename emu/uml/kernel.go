@@ -292,8 +292,7 @@ func (k *Kernel) traced(args ...string) (stdout, stderr string, err error) {
 			}
 			return fmt.Errorf("kernel %w", err)
 		}
-		var ws syscall.WaitStatus
-		if _, err := syscall.Wait4(cmd.Process.Pid, &ws, 0, nil); err != nil || !ws.Stopped() {
+		if _, ws, err := sys.WaitChild(cmd.Process.Pid, 0); err != nil || !ws.Stopped() {
 			return fmt.Errorf("ptrace: %s did not stop at its start", k.Path)
 		}
 		if err := syscall.PtraceDetach(cmd.Process.Pid); err != nil {

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"binproxy/emu/sys"
 )
 
 // A kept layer is a directory in that of --upper: a tree of what the guest made or changed, for
@@ -60,7 +62,7 @@ func (g *guest) restoreLayer() error {
 // openDir opens a directory and returns a path to it that no mount and no change of the root can
 // take away.
 func openDir(path string) (string, error) {
-	fd, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	fd, err := sys.Open(path, unix.O_PATH|unix.O_DIRECTORY)
 	if err != nil {
 		return "", &os.PathError{Op: "open", Path: path, Err: err}
 	}

@@ -15,6 +15,8 @@ import (
 	"binproxy/emu/entrypoint"
 
 	"golang.org/x/sys/unix"
+
+	"binproxy/emu/sys"
 )
 
 // Transport is how the guest's network leaves it.
@@ -170,8 +172,7 @@ func NetHelper(words []string) error {
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(syscall.SIGKILL), 0, 0, 0); err != nil {
 		return fmt.Errorf("prctl PR_SET_PDEATHSIG: %w", err)
 	}
-	lifeline := []unix.PollFd{{Fd: 3}}
-	if n, err := unix.Poll(lifeline, 0); n > 0 || err != nil {
+	if ended, err := sys.Readable(3, 0); ended || err != nil {
 		return errors.New("the parent has ended")
 	}
 	return syscall.Exec(path, []string{"slirp4netns", "--target-type=bess", "--exit-fd=3", "--api-socket=" + apiSocket, netSocket}, os.Environ())
@@ -190,8 +191,7 @@ func (s *slirp4netns) connect(path string, kind int) (*os.File, error) {
 			return os.NewFile(uintptr(fd), path), nil
 		}
 		unix.Close(fd)
-		var ws syscall.WaitStatus
-		if pid, _ := syscall.Wait4(s.cmd.Process.Pid, &ws, syscall.WNOHANG, nil); pid > 0 {
+		if pid, ws, _ := sys.WaitChild(s.cmd.Process.Pid, syscall.WNOHANG); pid > 0 {
 			s.cmd = nil
 			return nil, fmt.Errorf("slirp4netns ended with status %d", ws.ExitStatus())
 		}

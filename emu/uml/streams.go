@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"binproxy/emu/sys"
 )
 
 // The kernel's consoles. Each is a raw byte stream to or from a pipe of the host side; the command
@@ -48,7 +50,7 @@ func (c *control) end(code int, message string) {
 // openRaw opens a console and takes all line editing from it. The file blocks: each has a reader
 // or writer of its own.
 func openRaw(path string, flags int) (*os.File, error) {
-	fd, err := unix.Open(path, flags|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	fd, err := sys.Open(path, flags|unix.O_NOCTTY)
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: path, Err: err}
 	}
@@ -97,7 +99,7 @@ const inputWindow = 8
 
 // openHost opens what leads to the host, before the first root is left.
 func (s *streams) openHost() (err error) {
-	if s.inputDir, err = unix.Open(inputDir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
+	if s.inputDir, err = sys.Open(inputDir, unix.O_PATH|unix.O_DIRECTORY); err != nil {
 		return fmt.Errorf("open %s: %w", inputDir, err)
 	}
 	if s.consoles[1], err = openRaw(ttyStdout, os.O_WRONLY); err != nil {
@@ -149,7 +151,7 @@ func (s *streams) open(j *job) ([]uintptr, *syscall.SysProcAttr, error) {
 // openPTY makes the pseudo-terminal. Where the caller's terminal does not give the input, it still
 // does the output's line ends and the echo, and the guest's must not do them a second time.
 func (s *streams) openPTY(j *job) (*os.File, error) {
-	fd, err := unix.Open("/dev/pts/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	fd, err := sys.Open("/dev/pts/ptmx", unix.O_RDWR|unix.O_NOCTTY)
 	if err != nil {
 		return nil, fmt.Errorf("open a pseudo-terminal: %w", err)
 	}
@@ -161,7 +163,7 @@ func (s *streams) openPTY(j *job) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("number of the pseudo-terminal: %w", err)
 	}
-	slave, err := unix.Open("/dev/pts/"+strconv.Itoa(n), unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	slave, err := sys.Open("/dev/pts/"+strconv.Itoa(n), unix.O_RDWR|unix.O_NOCTTY)
 	if err != nil {
 		return nil, fmt.Errorf("open the pseudo-terminal: %w", err)
 	}
@@ -245,7 +247,7 @@ func (s *streams) pumpInput(c *control) {
 	buf := make([]byte, chunk)
 	for n := range s.input {
 		name := strconv.Itoa(n)
-		if fd, err := unix.Openat(s.inputDir, name, unix.O_RDONLY|unix.O_CLOEXEC, 0); err == nil {
+		if fd, err := sys.Openat(s.inputDir, name, unix.O_RDONLY); err == nil {
 			f := os.NewFile(uintptr(fd), name)
 			size, _ := io.ReadFull(f, buf)
 			f.Close()

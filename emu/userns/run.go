@@ -61,14 +61,11 @@ func Run(c Command) error {
 }
 
 func wait(child int) error {
-	for {
-		var status unix.WaitStatus
-		if _, err := unix.Wait4(child, &status, 0, nil); err == nil {
-			return exit.Ended(status)
-		} else if err != unix.EINTR {
-			return os.NewSyscallError("wait4", err)
-		}
+	_, status, err := sys.WaitChild(child, 0)
+	if err != nil {
+		return os.NewSyscallError("wait4", err)
 	}
+	return exit.Ended(status)
 }
 
 // Inside is the child's side of Run: it returns only with an error.

@@ -28,6 +28,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"binproxy/emu/sys"
 )
 
 const (
@@ -186,7 +188,7 @@ func (r *runner) awaitChildren() error {
 	left := r.children()
 	for end := time.Now().Add(grace); len(left) > 0 && time.Now().Before(end); left = r.children() {
 		for _, pid := range left {
-			_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil)
+			_, _, _ = sys.WaitChild(pid, unix.WNOHANG)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
@@ -231,8 +233,8 @@ func remove(dir string) error {
 	}
 	slices.Reverse(left)
 	for _, mount := range left {
-		if err := syscall.Unmount(mount, syscall.MNT_DETACH); err != nil {
-			return &os.PathError{Op: "unmount", Path: mount, Err: err}
+		if err := sys.Detach(mount); err != nil {
+			return err
 		}
 	}
 	return os.RemoveAll(dir)

@@ -58,7 +58,7 @@ func (p Pair) Close() {
 }
 
 // Refuse is for the supervisor of a pair, which is not to be: it tells the launcher why.
-func (p Pair) Refuse(why error) { _, _ = unix.Write(p.ends[0], []byte(refusal+why.Error())) }
+func (p Pair) Refuse(why error) { _, _ = sys.Write(p.ends[0], []byte(refusal+why.Error())) }
 
 // Adopt is for the supervisor of a pair: its launcher, up to where it has to be seized.
 func Adopt(p Pair) (*Child, error) {

@@ -67,7 +67,7 @@ func Start(c command.Command, id identity.Identity, proc identity.Proc, twins st
 // meet hears from the launcher which thread it is.
 func (c *Child) meet() error {
 	var b [4]byte
-	n, err := readAll(c.socket, b[:])
+	n, err := sys.Read(c.socket, b[:])
 	if err != nil || n != len(b) {
 		return exit.Silent(exit.Failed) // the launcher has said why
 	}
@@ -83,7 +83,7 @@ func (c *Child) Abandon() {
 
 // Go tells the launcher the cookie, and to go on.
 func (c *Child) Go(cookie uint64) error {
-	_, err := unix.Write(c.socket, binary.LittleEndian.AppendUint64(nil, cookie))
+	_, err := sys.Write(c.socket, binary.LittleEndian.AppendUint64(nil, cookie))
 	return err
 }
 
@@ -106,7 +106,11 @@ const (
 func (c *Child) Listener() (int, error) {
 	var text [messageSize]byte
 	oob := make([]byte, unix.CmsgSpace(4))
-	n, oobn, _, _, err := unix.Recvmsg(c.socket, text[:], oob, unix.MSG_CMSG_CLOEXEC|unix.MSG_DONTWAIT)
+	var n, oobn int
+	err := sys.Retry(func() (err error) {
+		n, oobn, _, _, err = unix.Recvmsg(c.socket, text[:], oob, unix.MSG_CMSG_CLOEXEC|unix.MSG_DONTWAIT)
+		return err
+	})
 	if err != nil {
 		return -1, fmt.Errorf("the filter's listener: %w", err)
 	}
@@ -132,14 +136,6 @@ func (c *Child) Listener() (int, error) {
 		return -1, fmt.Errorf("the launcher sent %d listeners", len(fds))
 	}
 	return fds[0], nil
-}
-
-func readAll(fd int, b []byte) (n int, err error) {
-	for {
-		if n, err = unix.Read(fd, b); err != unix.EINTR {
-			return n, err
-		}
-	}
 }
 
 // start starts a launcher. An ordinary user gets the privilege to change the root in a user

@@ -59,10 +59,10 @@ func Main(words []string) error {
 func submit(socket int, spoofed []seccomp.Rule) error {
 	var b [messageSize]byte
 	binary.LittleEndian.PutUint32(b[:], uint32(unix.Gettid()))
-	if _, err := unix.Write(socket, b[:4]); err != nil {
+	if _, err := sys.Write(socket, b[:4]); err != nil {
 		return err
 	}
-	n, err := readAll(socket, b[:])
+	n, err := sys.Read(socket, b[:])
 	if why, ok := strings.CutPrefix(string(b[:max(n, 0)]), refusal); ok {
 		return &Refused{"supervise", errors.New(why)}
 	}
@@ -70,7 +70,7 @@ func submit(socket int, spoofed []seccomp.Rule) error {
 		return exit.Silent(exit.Failed) // the supervisor has gone, and has said why
 	}
 	if err := install(socket, binary.LittleEndian.Uint64(b[:]), spoofed); err != nil {
-		_, _ = unix.Write(socket, []byte(refusal+err.Error()))
+		_, _ = sys.Write(socket, []byte(refusal+err.Error()))
 		return &Refused{"supervise", err}
 	}
 	return nil
@@ -86,13 +86,13 @@ func install(socket int, cookie uint64, spoofed []seccomp.Rule) error {
 		if _, err := installFilter(append(tracee.Filter(cookie, false), spoofed...), 0); err != nil {
 			return err
 		}
-		_, err := unix.Write(socket, []byte(alone))
+		_, err := sys.Write(socket, []byte(alone))
 		return err
 	}
 	if err != nil {
 		return err
 	}
-	err = unix.Sendmsg(socket, []byte(withListener), unix.UnixRights(listener), nil, 0)
+	err = sys.Retry(func() error { return unix.Sendmsg(socket, []byte(withListener), unix.UnixRights(listener), nil, 0) })
 	unix.Close(listener)
 	return err
 }

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"binproxy/emu/sys"
 )
 
 // TwinsPlace is where twins are mounted in a root that does not have them.
@@ -22,7 +24,7 @@ func PlaceTwins(root string) (back func(), err error) {
 		return nil, err
 	}
 	return func() {
-		if unix.Flock(int(held.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
+		if sys.Flock(held, unix.LOCK_EX|unix.LOCK_NB) == nil {
 			_ = os.Remove(dir)
 		}
 		held.Close()
@@ -35,7 +37,7 @@ func holdDir(path string) (*os.File, error) {
 		if err := os.Mkdir(path, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
 			return nil, err
 		}
-		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		fd, err := sys.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW)
 		if errors.Is(err, unix.ENOENT) {
 			continue // another run has taken it away just now
 		}
@@ -44,9 +46,9 @@ func holdDir(path string) (*os.File, error) {
 		}
 		dir := os.NewFile(uintptr(fd), path)
 		// A file system without locks is no reason to have no twins: the directory then stays.
-		if err := unix.Flock(fd, unix.LOCK_SH); err != nil && !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.ENOSYS) && !errors.Is(err, unix.ENOLCK) {
+		if err := sys.Flock(dir, unix.LOCK_SH); err != nil && !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.ENOSYS) && !errors.Is(err, unix.ENOLCK) {
 			dir.Close()
-			return nil, &os.PathError{Op: "lock", Path: path, Err: err}
+			return nil, err
 		}
 		if still, err := dir.Stat(); err == nil {
 			if now, err := os.Lstat(path); err == nil && os.SameFile(still, now) {
@@ -61,12 +63,12 @@ func holdDir(path string) (*os.File, error) {
 // that is allowed.
 func mountTwins(dir, root string) error {
 	place := filepath.Join(root, TwinsPlace)
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil && !errors.Is(err, unix.EINVAL) {
-		return &os.PathError{Op: "make a slave of", Path: "/", Err: err}
+	if err := sys.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil && !errors.Is(err, unix.EINVAL) {
+		return err
 	}
-	if err := unix.Mount(dir, place, "", unix.MS_BIND, ""); err != nil {
-		return &os.PathError{Op: "bind", Path: place, Err: err}
+	if err := sys.Mount(dir, place, "", unix.MS_BIND, ""); err != nil {
+		return err
 	}
-	_ = unix.Mount("", place, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, "")
+	_ = sys.Mount("", place, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, "")
 	return nil
 }

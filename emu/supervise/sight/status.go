@@ -23,7 +23,7 @@ func (s *Sight) Status(name string) (Status, error) {
 		return parseStatus(nil), err
 	}
 	defer unix.Close(fd)
-	n, err := unix.Read(fd, s.status[:])
+	n, err := sys.Read(fd, s.status[:])
 	if err != nil {
 		return parseStatus(nil), err
 	}

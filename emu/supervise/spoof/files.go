@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"binproxy/emu/identity"
+	"binproxy/emu/sys"
 )
 
 // toldFile is one of the kernel's files that is to say another thing.
@@ -130,7 +131,7 @@ func (f *toldFile) make() error {
 
 // write writes all of text at once.
 func write(fd int, text []byte) error {
-	n, err := unix.Write(fd, text)
+	n, err := sys.Write(fd, text)
 	if err == nil && n != len(text) {
 		err = io.ErrShortWrite
 	}

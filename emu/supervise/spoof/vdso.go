@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"binproxy/emu/identity"
+	"binproxy/emu/sys"
 )
 
 // The vDSO has an ELF note with the kernel's version, which glibc up to 2.35 believes more than
@@ -62,13 +63,13 @@ func (s *Spoof) TellVDSO(t Thread) {
 // vdso is where a process has its vDSO: AT_SYSINFO_EHDR of /proc/PID/auxv, whose words are the
 // program's own. 0 for nowhere.
 func (s *Spoof) vdso(t Thread) uint64 {
-	fd, err := unix.Openat(s.sight.Proc, strconv.Itoa(t.TID())+"/auxv", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	fd, err := sys.Openat(s.sight.Proc, strconv.Itoa(t.TID())+"/auxv", unix.O_RDONLY)
 	if err != nil {
 		return 0
 	}
 	defer unix.Close(fd)
 	var b [1024]byte
-	n, err := unix.Read(fd, b[:])
+	n, err := sys.Read(fd, b[:])
 	if err != nil {
 		return 0
 	}

@@ -95,12 +95,11 @@ func (t *Thread) callForHelp(abi *ABI, r Registers, from Where) error {
 func (t *Thread) notification(listener int) (uint64, error) {
 	const patience = 5 // milliseconds
 	for {
-		fds := []unix.PollFd{{Fd: int32(listener), Events: unix.POLLIN}}
-		n, err := unix.Poll(fds, patience)
-		if err != nil && err != unix.EINTR {
+		called, err := sys.Readable(listener, patience)
+		if err != nil {
 			return 0, err
 		}
-		if n > 0 {
+		if called {
 			call, err := sys.ReceiveNotification(listener)
 			switch {
 			case err == unix.ENOENT: // it was killed just now

@@ -50,7 +50,8 @@ func (t *Thread) Write(addr uint64, b []byte) error {
 	}
 	if fd, err := t.openMemory(unix.O_WRONLY); err == nil {
 		defer unix.Close(fd)
-		if n, err := unix.Pwrite(fd, b, int64(addr)); err == nil && n == len(b) {
+		err = sys.Retry(func() error { n, err = unix.Pwrite(fd, b, int64(addr)); return err })
+		if err == nil && n == len(b) {
 			return nil
 		}
 	}
