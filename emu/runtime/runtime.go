@@ -26,6 +26,7 @@ import (
 
 	"binproxy/emu/arch"
 	"binproxy/emu/config"
+	"binproxy/emu/entrypoint"
 	"binproxy/emu/sys"
 )
 
@@ -274,7 +275,7 @@ func candidates(name string) (list []string) {
 
 // ours reports a link to binproxy itself.
 func ours(path string) bool {
-	self, err := os.Stat("/proc/self/exe")
+	self, err := os.Stat(entrypoint.Self)
 	if err != nil {
 		return false
 	}

@@ -13,7 +13,7 @@ import (
 
 	"binproxy/emu/entrypoint"
 	"binproxy/emu/sys"
-	"binproxy/test/lib/message"
+	"binproxy/test/lib/fields"
 )
 
 func TestJob(t *testing.T) {
@@ -23,7 +23,7 @@ func TestJob(t *testing.T) {
 		Mode: modeOverlay, NoSuid: 1, Arch: "arm64", Net: "vec0", Hostname: "n", Argv: []string{"sh", "-c", "echo \"$x\"\n\xff"}, Env: []string{"A=\xfe\nB", "C="},
 		Dir: "/d", Umask: 0o22, TTY: 7, Rows: 33, Cols: 101,
 	}
-	message.Arrives(t, &j, new(job))
+	fields.Arrive(t, &j, new(job))
 	text, err := entrypoint.Pack(&j)
 	require.NoError(t, err)
 	file := filepath.Join(t.TempDir(), "job")

@@ -5,13 +5,13 @@ import (
 
 	"binproxy/emu/binfmt"
 	"binproxy/emu/command"
-	"binproxy/test/lib/message"
+	"binproxy/test/lib/fields"
 )
 
 func TestMessages(t *testing.T) {
 	ids := IDs{None: true, Root: true, PID: true, UID: []Range{{1, 2, 3}, {4, 5, 6}}, GID: []Range{{7, 8, 1 << 32}}}
 	entry := binfmt.Entry{Name: "n", Disabled: true, Extension: "x", Offset: 1, Magic: []byte{0, 1}, Mask: []byte{0xff}, Interpreter: "/i", Flags: "F"}
-	message.Arrives(t, &Command{
+	fields.Arrive(t, &Command{
 		Inner: &ids, Entries: []binfmt.Entry{entry}, Subordinates: true,
 		Command: command.Command{Name: "n", Argv: []string{"a", ""}, Root: "/r", Dir: "/d"},
 		ignored: 1 << 63, closed: 7,

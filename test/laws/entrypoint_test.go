@@ -23,7 +23,8 @@ func TestEntrypoints(t *testing.T) {
 		}
 		if f.name == table {
 			ast.Inspect(f.syntax, func(n ast.Node) bool {
-				if name, ok := selected(n, "entrypoint"); ok && name != "Row" {
+				e, _ := n.(ast.Expr)
+				if of, name := selected(e); of == "entrypoint" && name != "Row" {
 					rows[name]++
 				}
 				return true
@@ -48,8 +49,8 @@ func TestEntrypoints(t *testing.T) {
 				assert.False(t, words[text], "%s has the word %q: it is %s that starts this program", f.name, text, home)
 			}
 			if call, ok := n.(*ast.CallExpr); ok {
-				name, ok := selected(call.Fun, "entrypoint")
-				assert.False(t, ok && name == "Name", "%s makes the name of a mode", f.name)
+				of, name := selected(call.Fun)
+				assert.False(t, of == "entrypoint" && name == "Name", "%s makes the name of a mode", f.name)
 			}
 			return true
 		})
@@ -68,16 +69,6 @@ func modes(f *ast.File, names map[string]string) {
 		}
 		return false
 	})
-}
-
-// selected is X of pkg.X.
-func selected(n ast.Node, pkg string) (string, bool) {
-	s, ok := n.(*ast.SelectorExpr)
-	if !ok {
-		return "", false
-	}
-	of, ok := s.X.(*ast.Ident)
-	return s.Sel.Name, ok && of.Name == pkg
 }
 
 // literal is a string's value.

@@ -5,14 +5,14 @@ import (
 
 	"binproxy/emu/command"
 	"binproxy/emu/identity"
-	"binproxy/test/lib/message"
+	"binproxy/test/lib/fields"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 )
 
 func TestOrder(t *testing.T) {
-	message.Arrives(t, &order{
+	fields.Arrive(t, &order{
 		Command: command.Command{Name: "command", Argv: []string{"argv0", "--", "\xff"}, Root: "/a b", Dir: "--"},
 		ignored: 0x8000000000000001, closed: 5, lend: true, socket: 17, twins: "/t",
 		identity: identity.Identity{Sysname: "S", Nodename: "n", Release: "4.15", Version: "#1 \n", Machine: "m"}, proc: identity.ProcTrace,

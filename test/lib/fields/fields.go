@@ -1,6 +1,6 @@
-// Package message checks the messages of entrypoints: what is not among a message's fields gets
+// Package fields checks the messages of entrypoints: what is not among a message's fields gets
 // lost on the way, and no compiler says so.
-package message
+package fields
 
 import (
 	"reflect"
@@ -12,9 +12,9 @@ import (
 	"binproxy/emu/entrypoint"
 )
 
-// Arrives sends the message, each of whose fields is set, into the empty one, and compares them.
+// Arrive sends the message, each of whose fields is set, into the empty one, and compares them.
 // Those of the names, as .Outer.Inner, are not sent, and not set.
-func Arrives(t testing.TB, full, empty entrypoint.Message, unsent ...string) {
+func Arrive(t testing.TB, full, empty entrypoint.Message, unsent ...string) {
 	t.Helper()
 	for _, name := range zero(reflect.ValueOf(full).Elem(), "") {
 		assert.Contains(t, unsent, name, "%T: the sample has no value for it", full)
