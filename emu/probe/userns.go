@@ -12,8 +12,8 @@ import (
 	"binproxy/emu/emulator"
 	"binproxy/emu/exit"
 	"binproxy/emu/route"
-	"binproxy/emu/userns"
 	"binproxy/emu/sys"
+	"binproxy/emu/userns"
 )
 
 func userNamespaces() Result {

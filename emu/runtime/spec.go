@@ -9,9 +9,9 @@ import (
 	"strings"
 	"syscall"
 
-	"binproxy/emu/sys"
-
 	"golang.org/x/sys/unix"
+
+	"binproxy/emu/sys"
 )
 
 // object is a JSON object whose fields are kept as they are until they are changed.

@@ -36,17 +36,19 @@ func callsForSys(file *ast.File) (offences []string) {
 			if !ok {
 				return true
 			}
-			of, name := selected(call.Fun)
-			if of == "sys" && name == "Retry" {
+			if name, ok := selected(call.Fun, "sys"); ok && name == "Retry" {
 				for _, argument := range call.Args {
 					ast.Inspect(argument, within(true))
 				}
 				return false
 			}
-			for i, row := range forSys {
-				interruptible := i == len(forSys)-1
-				if (of == "unix" || of == "syscall") && slices.Contains(row.names, name) && !(interruptible && retried) {
-					offences = append(offences, of+"."+name+" "+row.why)
+			for _, of := range []string{"unix", "syscall"} {
+				name, ok := selected(call.Fun, of)
+				for i, row := range forSys {
+					interruptible := i == len(forSys)-1
+					if ok && slices.Contains(row.names, name) && !(interruptible && retried) {
+						offences = append(offences, of+"."+name+" "+row.why)
+					}
 				}
 			}
 			return true
@@ -54,16 +56,6 @@ func callsForSys(file *ast.File) (offences []string) {
 	}
 	ast.Inspect(file, within(false))
 	return offences
-}
-
-// selected takes X.Name apart; "" for another expression.
-func selected(e ast.Expr) (of, name string) {
-	if s, ok := e.(*ast.SelectorExpr); ok {
-		if x, ok := s.X.(*ast.Ident); ok {
-			return x.Name, s.Sel.Name
-		}
-	}
-	return "", ""
 }
 
 // Tests, and what is built for them, call what they like.
