@@ -45,6 +45,7 @@ var plugs = []plug{
 		"buildah": notBuildKit, "buildah-runc": notBuildKit, "buildah-rootless": notBuildKit, "podman": notBuildKit,
 		"podman-rootless": notBuildKit, "dockerd-classic": notBuildKit,
 	}},
+	{name: "runtime", start: wrapped, without: map[string]string{"buildah": "with --isolation=chroot it calls no runtime"}},
 }
 
 // supervisor is `binproxy run -- BUILDER`.
@@ -60,6 +61,21 @@ func buildKitEmulator(t *testing.T, p *lab.Place) lab.Start {
 	out, err := exec.CommandContext(t.Context(), built.Binproxy(t), "bundle", "--buildkit", dir, "--arch", registry.Guest).CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	return lab.Start{Path: dir}
+}
+
+// wrapped is `binproxy runtime` as the builder's runtime. The BuildKit in dockerd takes whatever is
+// called runc in its PATH.
+func wrapped(t *testing.T, p *lab.Place) lab.Start {
+	bundle := filepath.Join(p.Dir, "bundle")
+	need.Emulator(t, "aarch64")
+	out, err := exec.Command(built.Binproxy(t), "bundle", "--arch", registry.Guest, "-o", bundle).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	first := filepath.Join(p.Dir, "first")
+	require.NoError(t, os.Mkdir(first, 0o755))
+	for _, name := range []string{"runc", "binproxy-runtime"} {
+		require.NoError(t, os.Symlink("../bundle/binproxy", filepath.Join(first, name)))
+	}
+	return lab.Start{Path: first, Runtime: filepath.Join(first, "binproxy-runtime")}
 }
 
 // installed is the program in the place's directory, where its user can execute it.
