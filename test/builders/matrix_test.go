@@ -63,8 +63,8 @@ func buildKitEmulator(t *testing.T, p *lab.Place) lab.Start {
 	return lab.Start{Path: dir}
 }
 
-// wrapped is `binproxy runtime` as the builder's runtime. The BuildKit in dockerd takes whatever is
-// called runc in its PATH.
+// wrapped is `binproxy runtime` as the builder's runtime. The BuildKit in dockerd takes whatever
+// is called runc in its PATH.
 func wrapped(t *testing.T, p *lab.Place) lab.Start {
 	bundle := filepath.Join(p.Dir, "bundle")
 	need.Emulator(t, "aarch64")

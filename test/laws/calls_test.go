@@ -36,19 +36,17 @@ func callsForSys(file *ast.File) (offences []string) {
 			if !ok {
 				return true
 			}
-			if name, ok := selected(call.Fun, "sys"); ok && name == "Retry" {
+			if of, name := selected(call.Fun); of == "sys" && name == "Retry" {
 				for _, argument := range call.Args {
 					ast.Inspect(argument, within(true))
 				}
 				return false
 			}
-			for _, of := range []string{"unix", "syscall"} {
-				name, ok := selected(call.Fun, of)
-				for i, row := range forSys {
-					interruptible := i == len(forSys)-1
-					if ok && slices.Contains(row.names, name) && !(interruptible && retried) {
-						offences = append(offences, of+"."+name+" "+row.why)
-					}
+			of, name := selected(call.Fun)
+			for i, row := range forSys {
+				interruptible := i == len(forSys)-1
+				if (of == "unix" || of == "syscall") && slices.Contains(row.names, name) && !(interruptible && retried) {
+					offences = append(offences, of+"."+name+" "+row.why)
 				}
 			}
 			return true
@@ -83,4 +81,14 @@ func TestCallsForSys(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, c.want, strings.Join(callsForSys(file), "; "), c.body)
 	}
+}
+
+// selected takes X.Y apart, where X is a name.
+func selected(e ast.Expr) (of, name string) {
+	if s, ok := e.(*ast.SelectorExpr); ok {
+		if x, ok := s.X.(*ast.Ident); ok {
+			return x.Name, s.Sel.Name
+		}
+	}
+	return "", ""
 }

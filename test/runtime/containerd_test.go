@@ -21,7 +21,8 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// containerdConfig has a class of runtimes called binproxy, as a node with that RuntimeClass has it.
+// containerdConfig has a class of runtimes called binproxy, as a node with that RuntimeClass has
+// it.
 const containerdConfig = `version = 2
 root = "DIR/root"
 state = "DIR/state"
@@ -125,7 +126,8 @@ func TestContainerd(t *testing.T) {
 	waits := t.TempDir()
 	require.NoError(t, os.WriteFile(waits+"/pause.go", []byte(pause), 0o644))
 	require.NoError(t, os.MkdirAll(waits+"/root/bin", 0o755))
-	built.Guest(t, arch.Host().GOARCH, waits+"/pause.go", waits+"/root/bin/bash") // what images of WriteImage run
+	// what images of WriteImage run
+	built.Guest(t, arch.Host().GOARCH, waits+"/pause.go", waits+"/root/bin/bash")
 	imported(t, ctr, arch.Host().Debian, image(t, waits+"/root"), "binproxy.test/pause:1")
 
 	t.Run("ctr", func(t *testing.T) {

@@ -162,8 +162,8 @@ func (e *Engine) startPrivate(ctx context.Context, progress io.Writer) error {
 	return e.run(ctx, cmd, dir, map[string]any{})
 }
 
-// StartEngineIn starts a private engine in a place. In a place of reference its classic builder has
-// no network. It ends with the test.
+// StartEngineIn starts a private engine in a place. In a place of reference its classic builder
+// has no network. It ends with the test.
 func StartEngineIn(t testing.TB, p *Place, s Start) *Engine {
 	t.Helper()
 	need.Program(t, "dockerd", "docker.io")

@@ -98,7 +98,8 @@ func (t Tree) Over(below Tree) Tree {
 	for name := range t {
 		dir, file := path.Split(name)
 		if gone, ok := strings.CutPrefix(file, ".wh."); ok {
-			gone = dir + strings.TrimPrefix(gone, ".wh..opq") // of an opaque directory, all that is in it
+			// of an opaque directory, all that is in it
+			gone = dir + strings.TrimPrefix(gone, ".wh..opq")
 			maps.DeleteFunc(result, func(name, _ string) bool {
 				return name == gone || strings.HasPrefix(name, strings.TrimSuffix(gone, "/")+"/")
 			})
