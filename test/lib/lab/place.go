@@ -54,6 +54,7 @@ func (s Start) Command(ctx context.Context, p *Place, command ...string) *exec.C
 func NewPlace(t testing.TB, user bool) *Place {
 	t.Helper()
 	need.Root(t)
+	leaveNoGroups(t)
 	p := &Place{User: user}
 	if user {
 		need.Program(t, "newuidmap", "uidmap")
@@ -98,7 +99,10 @@ func (p *Place) Command(ctx context.Context, command ...string) *exec.Cmd {
 	}
 	cmd := exec.CommandContext(ctx, "sh", append([]string{p.script(), p.Dir, p.line, strconv.Itoa(id)}, command...)...)
 	cmd.Dir = p.Dir
-	cmd.Env = []string{"PATH=" + placePath, "HOME=" + p.Dir, "TMPDIR=" + filepath.Join(p.Dir, "run"), "XDG_RUNTIME_DIR=" + p.Dir + "/run"}
+	run := filepath.Join(p.Dir, "run")
+	// Without a STORAGE_DRIVER, and without fuse-overlayfs, an ordinary user's podman and buildah
+	// would copy all layers below each.
+	cmd.Env = []string{"PATH=" + placePath, "HOME=" + p.Dir, "TMPDIR=" + run, "XDG_RUNTIME_DIR=" + run, "STORAGE_DRIVER=overlay"}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID, Pdeathsig: syscall.SIGKILL}
 	if p.Registered() {
 		most := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 1<<32 - 2}}
@@ -106,6 +110,33 @@ func (p *Place) Command(ctx context.Context, command ...string) *exec.Cmd {
 		cmd.SysProcAttr.UidMappings, cmd.SysProcAttr.GidMappings, cmd.SysProcAttr.GidMappingsEnableSetgroups = most, most, true
 	}
 	return cmd
+}
+
+// leaveNoGroups removes the control groups that builders leave, by the names that buildkitd and
+// podman have for them. One in which a process is stays: somebody else's.
+func leaveNoGroups(t testing.TB) {
+	t.Helper()
+	before := groups(t)
+	t.Cleanup(func() {
+		for _, top := range groups(t) {
+			if !slices.Contains(before, top) {
+				_ = exec.Command("find", top, "-depth", "-type", "d", "-exec", "rmdir", "{}", "+").Run()
+			}
+		}
+	})
+}
+
+func groups(t testing.TB) []string {
+	t.Helper()
+	var found []string
+	for _, pattern := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/*"} {
+		for _, name := range []string{"buildkit", "libpod_parent"} {
+			paths, err := filepath.Glob(filepath.Join(pattern, name))
+			require.NoError(t, err)
+			found = append(found, paths...)
+		}
+	}
+	return found
 }
 
 // privateDir is a directory of root's with a short name, since sockets are in it.
