@@ -27,6 +27,7 @@ type matrixBuilder struct {
 // A job is one build: where, by a builder started how, of which context, and the name under which
 // the image is pushed.
 type job struct {
+	*project
 	place   *lab.Place
 	start   lab.Start
 	context string
@@ -42,8 +43,8 @@ var matrixBuilders = []matrixBuilder{
 	{name: "buildah-rootless", user: true, build: buildahBud("--isolation=rootless")},
 	{name: "podman", build: podmanBuild},
 	{name: "podman-rootless", user: true, build: podmanBuild},
-	{name: "dockerd", loose: true, build: dockerd(true)},
-	{name: "dockerd-classic", plain: true, loose: true, build: dockerd(false)},
+	{name: "dockerd", loose: true, build: dockerd},
+	{name: "dockerd-classic", plain: true, loose: true, build: classic},
 }
 
 func (j job) secret() string { return "id=sources,src=" + filepath.Join(j.context, "sources.list") }
@@ -83,17 +84,23 @@ func (j job) runtime(t *testing.T) string {
 	return "--runtime=" + cmp.Or(j.start.Runtime, need.Program(t, "runc", "runc"))
 }
 
-// dockerd is a Docker engine with its BuildKit, or with its classic builder.
-func dockerd(buildkit bool) func(t *testing.T, j job) {
-	return func(t *testing.T, j job) {
-		engine := lab.StartEngineIn(t, j.place, j.start)
-		args := []string{"build", "--network=host", "--tag=" + j.ref}
-		if buildkit {
-			args = append(args, "--secret="+j.secret())
-		} else {
-			args = append(args, "--build-arg=BUILDPLATFORM="+registry.Platform(t, arch.Host().Debian).String())
-		}
-		lab.Do(t, engine.BuildWith(t.Context(), buildkit, append(args, j.context)...))
-		lab.Do(t, engine.Command(t.Context(), "push", j.ref))
-	}
+// dockerd is a Docker engine with its BuildKit.
+func dockerd(t *testing.T, j job) {
+	engine := lab.StartEngineIn(t, j.place, j.start)
+	lab.Do(t, engine.BuildWith(t.Context(), true, "build", "--network=host", "--tag="+j.ref, "--secret="+j.secret(), j.context))
+	lab.Do(t, engine.Command(t.Context(), "push", j.ref))
+}
+
+// classic is a Docker engine with its classic builder. In a user namespace the engine loses the
+// machine's network, a thread at a time, once it has started a container; so it pulls before that,
+// and its image comes out as an archive.
+func classic(t *testing.T, j job) {
+	engine := lab.StartEngineIn(t, j.place, j.start)
+	native := registry.Platform(t, arch.Host().Debian).String()
+	lab.Do(t, engine.Command(t.Context(), "pull", "--quiet", "--platform="+native, j.base))
+	lab.Do(t, engine.Command(t.Context(), "pull", "--quiet", "--platform="+registry.Platform(t, registry.Guest).String(), j.triggered))
+	lab.Do(t, engine.BuildWith(t.Context(), false, "build", "--network=none", "--tag="+j.ref, "--build-arg=BUILDPLATFORM="+native, j.context))
+	archive := filepath.Join(j.place.Dir, "image.tar")
+	lab.Do(t, engine.Command(t.Context(), "save", "--output="+archive, j.ref))
+	j.registry.Push(t, j.ref, archive)
 }

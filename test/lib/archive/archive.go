@@ -77,6 +77,9 @@ func (a *Archive) AddFile(path string) {
 	fixture.Link(a.t, path, filepath.Join(a.pool(), filepath.Base(path)))
 }
 
+// Dir is where the archive's files are, for a source file:DIR.
+func (a *Archive) Dir() string { return filepath.Join(a.dir, "debian") }
+
 // AddSource puts a source package into the pool, whose upstream source is a directory.
 func (a *Archive) AddSource(tree, name, version string) {
 	a.t.Helper()

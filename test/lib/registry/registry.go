@@ -16,6 +16,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/stretchr/testify/require"
 
 	"github.com/google/go-containerregistry/pkg/registry"
@@ -54,6 +56,8 @@ func (r Registry) Triggered(t testing.TB, tag string, triggers ...string) string
 	t.Helper()
 	index, err := layout.ImageIndexFromPath(Layout(t))
 	require.NoError(t, err)
+	// A layout calls whatever is in it OCI's.
+	index = mutate.IndexMediaType(index, types.DockerManifestList)
 	if len(triggers) > 0 {
 		index = trigger(t, index, triggers)
 	}
@@ -67,7 +71,7 @@ func trigger(t testing.TB, index v1.ImageIndex, triggers []string) v1.ImageIndex
 	t.Helper()
 	manifest, err := index.IndexManifest()
 	require.NoError(t, err)
-	changed := mutate.IndexMediaType(index, manifest.MediaType)
+	changed := index
 	for _, described := range manifest.Manifests {
 		image, err := index.Image(described.Digest)
 		require.NoError(t, err)
@@ -95,6 +99,14 @@ func Platform(t testing.TB, port string) *v1.Platform {
 	platform, err := v1.ParsePlatform(abi.Platform())
 	require.NoError(t, err)
 	return platform
+}
+
+// Push pushes the image of an archive of docker save.
+func (r Registry) Push(t testing.TB, ref, archive string) {
+	t.Helper()
+	image, err := tarball.ImageFromPath(archive, nil)
+	require.NoError(t, err)
+	require.NoError(t, remote.Write(r.parse(t, ref), image))
 }
 
 func (r Registry) parse(t testing.TB, ref string) name.Reference {
