@@ -30,8 +30,9 @@ type plug struct {
 	name string
 	// start gives what the builder is started with, in the place where it will run.
 	start func(t *testing.T, p *lab.Place) lab.Start
-	// short are the builders of the short run.
-	short []string
+	// often are the builders of every long run, so that each is in it with one plug; the other
+	// cells are run on request (need.Everything), since each takes a minute or two.
+	often []string
 	// without are the builders that have no such plug, and why.
 	without map[string]string
 }
@@ -40,12 +41,12 @@ const notBuildKit = "it is not BuildKit"
 
 // plugs are the columns of the table.
 var plugs = []plug{
-	{name: "run", start: supervisor, short: []string{"buildah"}},
-	{name: "buildkit", start: buildKitEmulator, short: []string{"buildkitd"}, without: map[string]string{
+	{name: "run", start: supervisor, often: []string{"buildkitd-rootless", "buildah", "podman-rootless"}},
+	{name: "buildkit", start: buildKitEmulator, often: []string{"buildkitd", "dockerd"}, without: map[string]string{
 		"buildah": notBuildKit, "buildah-runc": notBuildKit, "buildah-rootless": notBuildKit, "podman": notBuildKit,
 		"podman-rootless": notBuildKit, "dockerd-classic": notBuildKit,
 	}},
-	{name: "runtime", start: wrapped, without: map[string]string{"buildah": "with --isolation=chroot it calls no runtime"}},
+	{name: "runtime", start: wrapped, often: []string{"buildah-runc", "buildah-rootless", "podman", "dockerd-classic"}, without: map[string]string{"buildah": "with --isolation=chroot it calls no runtime"}},
 }
 
 // supervisor is `binproxy run -- BUILDER`.
@@ -101,8 +102,9 @@ func TestMatrix(t *testing.T) {
 				if why := p.without[b.name]; why != "" {
 					t.Skip(why)
 				}
-				if !slices.Contains(p.short, b.name) {
-					need.Long(t)
+				need.Long(t)
+				if !slices.Contains(p.often, b.name) {
+					need.Everything(t)
 				}
 				place := lab.NewPlace(t, b.user)
 				image := project.build(t, b, place, p.start(t, place), p.name)

@@ -23,10 +23,6 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// everything makes TestDebian take Debian's packages as they are, and all of minbase: half an hour
-// on two processors.
-const everything = "BINPROXY_TEST_EVERYTHING"
-
 // both runs a test as root and as the ordinary user.
 func both(t *testing.T, test func(t *testing.T, w who)) {
 	t.Run("root", func(t *testing.T) { test(t, root(t)) })
@@ -90,7 +86,7 @@ func (d debianRoot) source(t *testing.T, dir string) []string {
 func TestDebian(t *testing.T) {
 	machines := map[string]string{"arm64": "aarch64", "armhf": "armv7l"}
 	routes := []string{"", bootstrap.RouteSupervise}
-	whole := os.Getenv(everything) != ""
+	whole := need.IsEverything()
 	for i, from := range []string{"debootstrap", "mmdebstrap"} {
 		for j, arch := range []string{"arm64", "armhf"} {
 			for k, who := range []func(testing.TB) who{root, user} {

@@ -24,7 +24,7 @@ var few = []string{"as", "xz", "sort", "comm"}
 // bytes that the emulated original gives.
 func TestVerify(t *testing.T) {
 	all := guests
-	if os.Getenv("BINPROXY_TEST_EVERYTHING") != "" {
+	if need.IsEverything() {
 		all = slices.Concat(guests, others)
 	}
 	for _, guest := range all {

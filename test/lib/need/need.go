@@ -44,6 +44,20 @@ func Long(t testing.TB) {
 	}
 }
 
+// everything asks for what takes much longer than it adds, such as every cell of a table.
+const everything = "BINPROXY_TEST_EVERYTHING"
+
+// IsEverything reports whether the combinations are asked for which take more than they show.
+func IsEverything() bool { return os.Getenv(everything) != "" }
+
+// Everything skips the test unless they are.
+func Everything(t testing.TB) {
+	t.Helper()
+	if !IsEverything() {
+		t.Skip("is run on request: " + everything + "=1")
+	}
+}
+
 // Program finds a program in PATH and the sbin directories; pkg is the Debian package that has it.
 // A GNU compiler is there if its C library is: that is another package, which may have failed to
 // come.
