@@ -182,7 +182,7 @@ func (f *flagsOf) ask(c supervise.Config) (a route.Ask, err error) {
 	if len(a.ABIs) == 0 && own != nil {
 		a.ABIs = []*arch.ABI{own}
 	}
-	a.Spoof = !c.Identity.IsZero()
+	a.Spoof = !c.Identity.IsZero() || c.Release != ""
 	a.Hooks = f.root == "" && (own != nil && f.bundle.Preloads(own) || own == nil && slices.ContainsFunc(a.ABIs, f.bundle.Preloads))
 	var needs []string
 	if !f.identity.IsZero() {

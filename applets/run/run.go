@@ -53,6 +53,7 @@ type flagsOf struct {
 	report                       report
 	twins                        string
 	noTwin                       applet.List
+	guestsOnly                   bool
 	keep                         bool
 }
 
@@ -71,6 +72,7 @@ func flags(set applet.Flags) applet.Run {
 	set.StringVar(&f.argv0, "argv0", "", "`NAME` the command's argv[0], if not COMMAND")
 	set.StringVar(&f.proc, "proc", "", "`HOW` how /proc/version and its like tell the identity: auto (mounts where allowed, else trace), trace (by looking at every open: slower) or no (default: auto)")
 	set.Identity(&f.identity)
+	set.BoolVar(&f.guestsOnly, "guests-only", false, "tell the release to guest programs only: for a COMMAND such as an image builder, which has to know its real kernel")
 	set.StringVar(&f.report.trace, "trace", "", "`FILE` write what ran, when, how long and at what cost, as Chrome trace events (Perfetto, chrome://tracing, speedscope)")
 	set.BoolVar(&f.report.summary, "summary", false, "print the costliest commands on stderr at the end")
 	set.Var(&f.emulators, "emulator", "`[ARCH=]FILE` take this emulator (ARCH=FILE if neither its name, qemu-ARCH, nor --arch says whose it is)")
@@ -157,6 +159,9 @@ func (f *flagsOf) spoof(c *supervise.Config, cfg config.Config) error {
 		return err
 	}
 	release := c.Identity.Release
+	if f.guestsOnly {
+		c.Identity, c.Release = identity.Identity{}, release
+	}
 	if release == "" {
 		return nil
 	}

@@ -1,6 +1,7 @@
 package supervise
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path"
@@ -315,7 +316,7 @@ func (e *exec) newStack(sp uint64) (stack.Rewritten, error) {
 	if e.plan.Twin != nil {
 		lists, err = old.ForTwin(e.plan, t)
 	} else {
-		lists, err = old.ForEmulator(e.plan, e.emulator.Emulator, e.s.config.Identity.Release, t)
+		lists, err = old.ForEmulator(e.plan, e.emulator.Emulator, cmp.Or(e.s.config.Release, e.s.config.Identity.Release), t)
 	}
 	if err != nil {
 		return stack.Rewritten{}, err

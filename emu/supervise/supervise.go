@@ -49,6 +49,7 @@ type Config struct {
 	Behind func(path string) string
 
 	Identity identity.Identity // what every program is told; empty fields are the kernel's
+	Release  string            // what guests alone are told, by their emulator; "" for Identity's
 	Proc     identity.Proc     // how the kernel's files tell it
 
 	Debug    bool        // one line for each exec on stderr
