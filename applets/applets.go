@@ -16,6 +16,7 @@ import (
 	"binproxy/applets/applet"
 	"binproxy/applets/binfmt"
 	"binproxy/applets/bootstrap"
+	"binproxy/applets/build"
 	"binproxy/applets/bundle"
 	"binproxy/applets/clean"
 	"binproxy/applets/container"
@@ -43,6 +44,7 @@ import (
 var Table = []*applet.Applet{
 	&binfmt.Applet,
 	&bootstrap.Applet,
+	&build.Applet,
 	&bundle.Applet,
 	&clean.Applet,
 	&container.Applet,

@@ -33,6 +33,8 @@ type Command struct {
 	Leads bool
 	// every argument is an operand, whatever it looks like: they are another program's
 	Raw bool
+	// flags that are not declared here are another program's: they stay among the operands
+	Others bool
 	// Flags declares the flags, and gives what runs with their values. It changes nothing and asks
 	// the machine nothing: it is called for the help, too
 	Flags func(f Flags) Run
@@ -53,8 +55,11 @@ func (a *Applet) Start(args []string) error {
 		return run(rest)
 	}
 	parse := f.Parse
-	if c.Leads {
+	switch {
+	case c.Leads:
 		parse = f.ParseCommand
+	case c.Others:
+		parse = f.ParseOwn
 	}
 	operands, err := parse(rest)
 	if err != nil {

@@ -51,6 +51,39 @@ func (f Flags) ParseCommand(args []string) ([]string, error) {
 	return f.Args(), err
 }
 
+// ParseOwn reads the flags that are declared, wherever they stand before a "--", and returns all
+// the rest in order: another program's flags and operands.
+func (f Flags) ParseOwn(args []string) ([]string, error) {
+	var own, rest []string
+	for i := 0; i < len(args); i++ {
+		if args[i] == "--" {
+			rest = append(rest, args[i:]...)
+			break
+		}
+		name, dashed := strings.CutPrefix(args[i], "--")
+		name, _, joined := strings.Cut(name, "=")
+		declared := f.Lookup(name)
+		switch {
+		case args[i] == "--help" || args[i] == "-h":
+			return nil, flag.ErrHelp
+		case !dashed || declared == nil:
+			rest = append(rest, args[i])
+		case joined || isSwitch(declared):
+			own = append(own, args[i])
+		default:
+			own = append(own, args[i:min(i+2, len(args))]...)
+			i++
+		}
+	}
+	return rest, f.parse(own)
+}
+
+// isSwitch reports whether a flag takes no value of its own.
+func isSwitch(declared *flag.Flag) bool {
+	b, ok := declared.Value.(interface{ IsBoolFlag() bool })
+	return ok && b.IsBoolFlag()
+}
+
 // parse gives flag.ErrHelp for -h and --help, which whoever called the applet answers.
 func (f Flags) parse(args []string) error {
 	err := f.FlagSet.Parse(args)

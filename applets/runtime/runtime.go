@@ -28,6 +28,9 @@ binproxy.route, binproxy.twins.
 	Commands: []applet.Command{{Args: "[--runtime FILE] [RUNTIME-ARGUMENT...]", Raw: true, Flags: flags}},
 }
 
+// summaryEnv asks for the costliest commands of each process, as `binproxy build --summary` does.
+const summaryEnv = "BINPROXY_SUMMARY"
+
 // realEnv names the real runtime.
 const realEnv = "BINPROXY_RUNTIME"
 
@@ -38,7 +41,7 @@ func flags(f applet.Flags) applet.Run {
 }
 
 func run(args []string) error {
-	w := runtime.Wrapper{Real: os.Getenv(realEnv)}
+	w := runtime.Wrapper{Real: os.Getenv(realEnv), Summary: os.Getenv(summaryEnv) == "1"}
 	if name := filepath.Base(os.Args[0]); w.Real == "" && IsRuntime(name) {
 		w.Real = name
 	}

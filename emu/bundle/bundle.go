@@ -45,6 +45,7 @@ type Options struct {
 	Self      string        // the program's own file
 	Extra     []Extra
 	Twins     *pack.Options // which twins go in; nil for none
+	TwinsFrom string        // a directory of twins that goes in as it is; "" for none
 }
 
 // Extra is a further file of the bundle: a regular one with Data, or a symbolic link. Its name is
@@ -146,7 +147,7 @@ func (b *builder) fill(o Options) error {
 			return err
 		}
 	}
-	if err := b.twins(o.Twins); err != nil {
+	if err := b.twins(o); err != nil {
 		return err
 	}
 	text := cfg.Marshal()
@@ -155,15 +156,22 @@ func (b *builder) fill(o Options) error {
 }
 
 // twins packs twins; the listing has one line for all of them.
-func (b *builder) twins(o *pack.Options) error {
-	if o == nil {
+func (b *builder) twins(o Options) error {
+	dir := filepath.Join(b.dir, twin.DirName)
+	if o.TwinsFrom != "" {
+		b.files = append(b.files, File{Name: twin.DirName, From: o.TwinsFrom})
+		if _, err := os.Stat(filepath.Join(o.TwinsFrom, twin.ManifestName)); err != nil {
+			return fmt.Errorf("%s has no twins (binproxy twin pack makes such a directory): %w", o.TwinsFrom, err)
+		}
+		return os.CopyFS(dir, os.DirFS(o.TwinsFrom))
+	}
+	if o.Twins == nil {
 		return nil
 	}
-	dir := filepath.Join(b.dir, twin.DirName)
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err
 	}
-	r, err := pack.Fill(dir, *o)
+	r, err := pack.Fill(dir, *o.Twins)
 	if err != nil {
 		return fmt.Errorf("twins: %w", err)
 	}

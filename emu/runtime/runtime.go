@@ -41,6 +41,8 @@ type Wrapper struct {
 	Bundle string // the bundle's directory on the host
 	Real   string // the real runtime's file; "" for the runc or the crun that is found
 
+	Summary bool // each process prints its costliest commands at its end
+
 	config config.Config
 }
 
@@ -110,7 +112,7 @@ func (w *Wrapper) wrap(s *spec) (changed bool, err error) {
 	if err := s.setMount(mount{Destination: at, Type: "bind", Source: w.Bundle, Options: []string{"bind", "ro", "nosuid", "nodev"}}); err != nil {
 		return false, err
 	}
-	return true, s.setArgs(prefixed(at, s.read.Annotations, p.Args))
+	return true, s.setArgs(w.prefixed(at, s.read.Annotations, p.Args))
 }
 
 // guest is the ABI of the foreign program that a process is for, nil for none. The error is for
@@ -143,8 +145,11 @@ func (w *Wrapper) has(abi *arch.ABI) bool {
 }
 
 // prefixed are the arguments that have a command run by the bundle at a place.
-func prefixed(at string, annotations map[string]string, args []string) []string {
+func (w *Wrapper) prefixed(at string, annotations map[string]string, args []string) []string {
 	all := []string{filepath.Join(at, config.Binary), "run", "--keep-pid"}
+	if w.Summary {
+		all[2] = "--summary" // who reports outlives the command, which is then not PID 1
+	}
 	for _, option := range optionsByAnnotation {
 		if value := annotations[annotationPrefix+option]; value != "" {
 			all = append(all, "--"+option+"="+value)
@@ -180,7 +185,7 @@ func (w *Wrapper) enter(real string, c line) ([]string, error) {
 		if err != nil || abi == nil {
 			return nil, err
 		}
-		return prefixed(at, s.read.Annotations, p.Args), nil
+		return w.prefixed(at, s.read.Annotations, p.Args), nil
 	}
 	if file := last(c.own, "process", "p"); file.value != "" {
 		return withProcess(c.args, file, prefix)

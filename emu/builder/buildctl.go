@@ -1,0 +1,96 @@
+package builder
+
+import (
+	"slices"
+	"strings"
+)
+
+// buildctl makes arguments of docker build into those of `buildctl build`. Arguments that are
+// buildctl's own already (--frontend, --local, --opt ...) go on as they are, with the platform.
+func buildctl(platforms string, args []string) []string {
+	var out []string
+	if platforms != "" {
+		out = append(out, "--opt", "platform="+platforms)
+	}
+	for _, a := range args {
+		name, _, _ := strings.Cut(a, "=")
+		switch name {
+		case "--frontend", "--local", "--opt", "--metadata-file", "--export-cache", "--import-cache":
+			return append(out, args...)
+		}
+	}
+	t := translation{file: "Dockerfile", context: "."}
+	t.read(args)
+	return append(append(out, "--frontend", "dockerfile.v0"), t.result()...)
+}
+
+// translation is a docker build's command line, read for buildctl.
+type translation struct {
+	file, context string
+	tags          []string
+	push          bool
+	out           []string
+}
+
+// valued are docker's flags that take a value, and how buildctl says the same; %s is the value.
+var valued = [...]struct{ docker, buildctl, value string }{
+	{"--build-arg", "--opt", "build-arg:%s"},
+	{"--target", "--opt", "target=%s"},
+	{"--label", "--opt", "label:%s"},
+	{"--network", "--opt", "force-network-mode=%s"},
+	{"--add-host", "--opt", "add-hosts=%s"},
+	{"--build-context", "--opt", "context:%s"},
+	{"--secret", "--secret", "%s"},
+	{"--ssh", "--ssh", "%s"},
+	{"--progress", "--progress", "%s"},
+	{"--output", "--output", "%s"},
+	{"-o", "--output", "%s"},
+	{"--cache-from", "--import-cache", "%s"},
+	{"--cache-to", "--export-cache", "%s"},
+}
+
+func (t *translation) read(args []string) {
+	for i := 0; i < len(args); i++ {
+		name, value, joined := strings.Cut(args[i], "=")
+		next := func() string {
+			if joined || i+1 >= len(args) {
+				return value
+			}
+			i++
+			return args[i]
+		}
+		row := slices.IndexFunc(valued[:], func(v struct{ docker, buildctl, value string }) bool { return v.docker == name })
+		switch {
+		case row >= 0:
+			t.out = append(t.out, valued[row].buildctl, strings.Replace(valued[row].value, "%s", next(), 1))
+		case name == "-f" || name == "--file":
+			t.file = next()
+		case name == "-t" || name == "--tag":
+			t.tags = append(t.tags, next())
+		case name == "--push":
+			t.push = true
+		case strings.HasPrefix(name, "-"):
+			t.out = append(t.out, args[i]) // buildctl says what it does not know
+		default:
+			t.context = args[i]
+		}
+	}
+}
+
+func (t *translation) result() []string {
+	dir, file := ".", t.file
+	if i := strings.LastIndexByte(file, '/'); i >= 0 {
+		dir, file = file[:i+1], file[i+1:]
+	} else if t.file == "Dockerfile" {
+		dir = t.context
+	}
+	out := []string{"--local", "context=" + t.context, "--local", "dockerfile=" + dir, "--opt", "filename=" + file}
+	if len(t.tags) > 0 {
+		output := `type=image,"name=` + strings.Join(t.tags, ",") + `"`
+		if t.push {
+			output += ",push=true"
+		}
+		out = append(out, "--output", output)
+	}
+	return append(out, t.out...)
+}

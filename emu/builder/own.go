@@ -1,0 +1,143 @@
+package builder
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"binproxy/emu/arch"
+	"binproxy/emu/bundle"
+	"binproxy/emu/config"
+	"binproxy/emu/emulator"
+	"binproxy/emu/identity"
+	"binproxy/emu/sys"
+	"binproxy/emu/twin/pack"
+)
+
+// RuntimeLink is the name by which binproxy is an OCI runtime.
+const RuntimeLink = "binproxy-runtime"
+
+// keep is after how long without a use a bundle is removed from the cache.
+const keep = 30 * 24 * time.Hour
+
+// Own is the bundle that a plug works with, in the user's cache. Its name is made from all that it
+// is made of, so it is made once for each release, set of twins, binproxy and emulator.
+type Own struct {
+	Dir     string
+	options bundle.Options
+	twins   string // "" or "off" for none, "auto" for the host's, else a directory
+	missing error  // what it cannot be made without; only who needs the bundle has to hear of it
+}
+
+// Binproxy is the program in the bundle.
+func (o Own) Binproxy() string { return filepath.Join(o.Dir, config.Binary) }
+
+// Runtime is the OCI runtime in the bundle.
+func (o Own) Runtime() string { return filepath.Join(o.Dir, RuntimeLink) }
+
+// NewOwn names the bundle for a request. self is the program's own file; extra are the preload
+// libraries.
+func NewOwn(r Request, self string, extra []bundle.Extra) (Own, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return Own{}, fmt.Errorf("where to keep the bundle: %w; set HOME or XDG_CACHE_HOME", err)
+	}
+	o := Own{twins: r.Options.Twins}
+	o.options = bundle.Options{
+		ABIs: r.Foreign, Identity: identity.Identity{Release: r.Options.Release}, Self: self,
+		Extra: append(extra, bundle.Extra{Name: RuntimeLink, Link: config.Binary}),
+	}
+	if err := o.options.Identity.Check(); err != nil {
+		return Own{}, err
+	}
+	switch o.twins {
+	case "", "off":
+	case "auto":
+		o.options.Twins = &pack.Options{ABIs: r.Foreign}
+	default:
+		o.options.TwinsFrom = o.twins
+	}
+	key, err := o.key()
+	o.Dir, o.missing = filepath.Join(cache, "binproxy", "bundles", key), err
+	return o, nil
+}
+
+// key sums up what the bundle is made from: files by path, size and time, the rest by its value.
+func (o *Own) key() (string, error) {
+	sum := sha256.New()
+	fmt.Fprintf(sum, "%q %q\n", o.options.Identity.Release, o.twins)
+	files := []string{o.options.Self}
+	o.options.Emulators = map[string]string{}
+	for _, abi := range o.options.ABIs {
+		path, err := emulator.Find(abi, emulator.Dirs(filepath.Dir(o.options.Self)))
+		if err != nil {
+			return "", err
+		}
+		o.options.Emulators[abi.QEMU] = path
+		files = append(files, path)
+		fmt.Fprintln(sum, abi.Name)
+	}
+	switch o.twins {
+	case "", "off":
+	case "auto":
+		files = append(files, "/var/lib/dpkg/status") // newer programs, newer twins
+	default:
+		files = append(files, o.twins)
+	}
+	for _, file := range files {
+		fi, err := os.Stat(file)
+		if err != nil && (file == o.options.Self || file == o.twins) {
+			return "", err
+		}
+		if err == nil {
+			fmt.Fprintf(sum, "%q %d %d\n", file, fi.Size(), fi.ModTime().UnixNano())
+		}
+	}
+	return fmt.Sprintf("%x", sum.Sum(nil)[:6]), nil
+}
+
+// Make makes the bundle, unless it is there, and removes those that nothing has used for long.
+func (o Own) Make(ctx context.Context) error {
+	if o.missing != nil {
+		return o.missing
+	}
+	if err := os.MkdirAll(filepath.Dir(o.Dir), 0o755); err != nil {
+		return err
+	}
+	lock, err := sys.LockFile(ctx, filepath.Join(filepath.Dir(o.Dir), "lock"))
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	now := time.Now()
+	if os.Chtimes(o.Dir, now, now) == nil {
+		return nil
+	}
+	o.removeOld(now)
+	if _, err := bundle.Make(o.Dir, o.options); err != nil {
+		return fmt.Errorf("making the bundle %s: %w", o.Dir, err)
+	}
+	return os.Chtimes(o.Dir, now, now)
+}
+
+func (o Own) removeOld(now time.Time) {
+	entries, _ := os.ReadDir(filepath.Dir(o.Dir))
+	for _, e := range entries {
+		if fi, err := e.Info(); err == nil && e.IsDir() && now.Sub(fi.ModTime()) > keep {
+			os.RemoveAll(filepath.Join(filepath.Dir(o.Dir), e.Name()))
+		}
+	}
+}
+
+// names of ABIs, for messages.
+func names(abis []*arch.ABI) string {
+	var list []string
+	for _, a := range abis {
+		list = append(list, a.Platform())
+	}
+	return strings.Join(list, ", ")
+}
