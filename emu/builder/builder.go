@@ -1,13 +1,14 @@
-// Package builder finds the image builders of this machine, and makes the command line by which one
-// of them builds an unmodified Dockerfile for another architecture.
+// Package builder finds the image builders of this machine, and makes the command line by which
+// one of them builds an unmodified Dockerfile for another architecture.
 //
 // A builder runs a foreign image's programs by a plug, which this package chooses:
 //
 //   - itself: the builder's host has a registered emulator, or a plug that was set up there. Found
 //     out by building the smallest image (prove.go);
-//   - runtime: an OCI runtime that wraps runc or crun (binproxy runtime), named on the command line;
-//   - run: the supervisor around the builder (binproxy run -- BUILDER), where the builder starts the
-//     image's programs itself.
+//   - runtime: an OCI runtime that wraps runc or crun (binproxy runtime), named on the command
+//     line;
+//   - run: the supervisor around the builder (binproxy run -- BUILDER), where the builder starts
+//     the image's programs itself.
 //
 // What a daemon does on another side of a socket can only be set up there; docs/builders.md says
 // how. Plan is a pure function of the request and of what was found.
@@ -46,12 +47,13 @@ const (
 type Builder struct {
 	Name string
 	Path string // of its program
-	// Remote is where its daemon answers, "" where the builder runs the image's programs itself, as
-	// buildah and a local podman do.
+	// Remote is where its daemon answers, "" where the builder runs the image's programs itself,
+	// as buildah and a local podman do.
 	Remote string
 	// Refused is why its daemon does not answer, "" where it does.
 	Refused string
-	// OCI reports whether it starts containers by an OCI runtime that it takes on its command line.
+	// OCI reports whether it starts containers by an OCI runtime that it takes on its command
+	// line.
 	OCI bool
 }
 
