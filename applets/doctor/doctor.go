@@ -1,4 +1,4 @@
-// Package doctor is the applet that tells which routes work on this machine, and why others do
+// Package doctor is the applet that says which routes work on this machine, and why others do
 // not.
 package doctor
 

@@ -24,7 +24,7 @@ Makes the farm: a tree with a link for each guest program, and each #! script wi
 interpreter, in the directories of PATH; and puts a link in the place of /bin/sh, which puts the
 farm first in the PATH of what it runs. For a PATH named (a file, or a directory: its entries, not
 those of directories in it) the links stand in the commands' own place too, so that calls by
-absolute path are routed. Run again, it takes in what is new. binproxy status tells what is routed,
+absolute path are routed. Run again, it takes in what is new. binproxy status says what is routed,
 binproxy clean takes it all away.
 `,
 	Commands: []applet.Command{{Args: "[--farm DIR] [--no-sh] [--record-release] [PATH...]\n--uname-only [--farm DIR] [--release R]", Flags: flags}},

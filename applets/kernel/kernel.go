@@ -1,4 +1,4 @@
-// Package kernel tells what a kernel release has, what the running kernel answers, and what a
+// Package kernel says what a kernel release has, what the running kernel answers, and what a
 // program needs of either. Each sub-command is a file: flags in, one call into emu/kernel, a table
 // or JSON out.
 package kernel
@@ -21,7 +21,7 @@ import (
 // Applet is the row of the table.
 var Applet = applet.Applet{
 	Name:     "kernel",
-	Synopsis: "tell what a kernel release has, and what a program needs of it",
+	Synopsis: "say what a kernel release has, and what a program needs of it",
 	Text: `
 A RELEASE is written as people write it: 3.10, 3.10.0-1160.71.1.el7.x86_64, el7, rhel8.4,
 ubuntu-22.04, debian-12, or host for the running kernel. What a vendor carried back to an older
@@ -34,7 +34,7 @@ kernel counts.
 		{Name: "run", Args: "--as RELEASE [--force] [--] COMMAND [ARGUMENT...]", Leads: true, Flags: runFlags,
 			Text: "run COMMAND under an older kernel: ENOSYS from each call that RELEASE does not have"},
 		{Name: "record", Args: "[--once] [--json] [--output FILE] [--] COMMAND [ARGUMENT...]", Leads: true, Flags: recordFlags,
-			Text: "run COMMAND and tell which calls it used, and so the oldest kernel that has them; run it again to find out which of them it can do without"},
+			Text: "run COMMAND and say which calls it used, and so the oldest kernel that has them; run it again to find out which of them it can do without"},
 		{Name: "check", Args: "[--kernel RELEASE] [--libc NAME-VERSION] [--json|--sarif] PATH...", Flags: checkFlags,
 			Text: "tell without running anything whether a program, a root directory, an OCI layout or a docker save archive fits a kernel: exit status 0 where it does, 1 where it does not, 2 where that cannot be told"},
 	},

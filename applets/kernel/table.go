@@ -44,7 +44,7 @@ func (l *lookingUp) declare(f applet.Flags) {
 	f.StringVar(&l.abi, "abi", "", "`ABI` the calls of this ABI (default: the host's; with --syscall, every one)")
 	f.StringVar(&l.call, "syscall", "", "`NAME` this call only; also by its number")
 	f.StringVar(&l.since, "since", "", "`RELEASE` what came with it or later")
-	f.StringVar(&l.until, "until", "", "`RELEASE` what it has")
+	f.StringVar(&l.until, "until", "", "`RELEASE` what this release has")
 	f.BoolVar(&l.diff, "diff", false, "print what came and went between two releases")
 	f.BoolVar(&l.json, "json", false, "print JSON instead")
 }
@@ -102,7 +102,7 @@ func lookup(a *facts.ABI, call string) []facts.Call {
 	return a.ByName(call)
 }
 
-// interval tells which calls lie between two releases: until is what the release has, since what
+// interval says which calls lie between two releases: until is what the release has, since what
 // came with it or later (for a vendor's release: what its mainline base lacks).
 func interval(since, until string) (func(facts.Call) bool, error) {
 	var from, to facts.Release

@@ -16,7 +16,7 @@ import (
 // supervisor, whose filter takes no_new_privs from an ordinary user.
 var builders = []string{"buildah", "podman", "rootlesskit"}
 
-// needsNamespace tells whether the command needs its user namespace to be entered first.
+// needsNamespace reports whether the command needs its user namespace to be entered first.
 func (f *flagsOf) needsNamespace(name string) bool {
 	return os.Geteuid() != 0 && f.root == "" && (f.route == "auto" || f.route == "supervise") && slices.Contains(builders, filepath.Base(name))
 }

@@ -57,7 +57,7 @@ type flagsOf struct {
 	keep                         bool
 }
 
-// IsSingle tells whether the program is a single file, which may have any name.
+// IsSingle reports whether the program is a single file, which may have any name.
 func IsSingle() bool {
 	_, err := single.Own(self())
 	return !errors.Is(err, single.ErrPlain)

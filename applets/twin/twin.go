@@ -20,7 +20,7 @@ var Applet = applet.Applet{
 	Text: `
 A twin is a program of this host that a supervised run executes in the place of the same program of
 the guest, of the same version: what is the same on both sides runs at native speed. docs/twins.md
-tells when. A SET is one of compilers, compressors, text, packages, apt and git.
+says when. A SET is one of compilers, compressors, text, packages, apt and git.
 `,
 	Commands: []applet.Command{
 		{Name: "pack", Args: "[FLAG...] [PROGRAM...]", Flags: packFlags,

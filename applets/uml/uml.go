@@ -148,7 +148,7 @@ func publish(s string) (uml.Publish, error) {
 	return p, nil
 }
 
-// isIPv4 tells whether s is an address of four decimal numbers. (Package net/netip costs every
+// isIPv4 reports whether s is an address of four decimal numbers. (Package net/netip costs every
 // start of the program.)
 func isIPv4(s string) bool {
 	parts := strings.Split(s, ".")

@@ -16,7 +16,7 @@ import (
 	"binproxy/emu/sys"
 )
 
-// ErrNoPackage tells that the lists have no such package.
+// ErrNoPackage means that the lists have no such package.
 var ErrNoPackage = errors.New("no such package")
 
 // fresh is how long lists are believed.

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Reason is the one line that tells why.
+// Reason is the one line that says why.
 func (e *Error) Reason() string {
 	if reason := Reason(e.Said); reason != "" {
 		return reason
@@ -14,10 +14,10 @@ func (e *Error) Reason() string {
 	return e.Err.Error()
 }
 
-// Obstacle tells whether apt-get would fail in the same way for any other package.
+// Obstacle reports whether apt-get would fail in the same way for any other package.
 func (e *Error) Obstacle() bool { return first(e.Said, obstacle) != "" }
 
-// Reason finds the line that tells why apt-get, dpkg or debootstrap failed in what it said; ""
+// Reason finds the line that says why apt-get, dpkg or debootstrap failed in what it said; ""
 // where it said nothing.
 func Reason(said string) string {
 	for _, find := range []finder{obstacle, dpkgError, notFetched, unmet, marked("E: "), marked("W: ")} {
@@ -110,7 +110,7 @@ func Answered(said string) bool {
 	}) != ""
 }
 
-// Unreachable tells whether a failure is that of a server which did not answer: no other file of
+// Unreachable reports whether a failure is that of a server which did not answer: no other file of
 // it will come either.
 func Unreachable(err error) bool {
 	var failed *Error

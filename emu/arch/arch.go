@@ -113,9 +113,9 @@ func Host() *ABI {
 	panic(fmt.Sprintf("binproxy: no row for GOARCH %s", runtime.GOARCH))
 }
 
-// Native tells whether a kernel of host's architecture can itself load programs of a: its own ABI
-// and the 32-bit ones of its family. Whether this kernel was configured to is for a probe to find
-// out.
+// Native reports whether a kernel of host's architecture can itself load programs of a: its own
+// ABI and the 32-bit ones of its family. Whether this kernel was configured to is for a probe to
+// find out.
 func (a *ABI) Native(host *ABI) bool {
 	switch {
 	case a == host:

@@ -5,7 +5,7 @@
 // The kernel keeps one registry for each user namespace that mounted one (Linux 6.7 and later;
 // before, one for all), walks it from the newest entry to the oldest, and runs the interpreter of
 // the first that matches. One write(2) of one line registers an entry; each entry is then a file
-// that tells what the kernel understood.
+// that says what the kernel understood.
 //
 // Source: the kernel's Documentation/admin-guide/binfmt-misc.rst and fs/binfmt_misc.c.
 package binfmt
@@ -73,10 +73,10 @@ func Name(abi *arch.ABI) string {
 	return "qemu-" + abi.QEMU
 }
 
-// Has tells whether the entry has a flag.
+// Has reports whether the entry has a flag.
 func (e Entry) Has(flag rune) bool { return strings.ContainsRune(e.Flags, flag) }
 
-// Matches tells whether the kernel would take the entry, were it enabled, for a file that starts
+// Matches reports whether the kernel would take the entry, were it enabled, for a file that starts
 // with head (at least 256 bytes, or all of a shorter file) and is called name.
 func (e Entry) Matches(head []byte, name string) bool {
 	if e.Extension != "" {
@@ -102,7 +102,7 @@ func (e Entry) Matches(head []byte, name string) bool {
 	return true
 }
 
-// Serves tells whether the entry takes programs of the ABI.
+// Serves reports whether the entry takes programs of the ABI.
 func (e Entry) Serves(abi *arch.ABI) bool {
 	if e.Extension != "" {
 		return false
@@ -156,5 +156,5 @@ func (e Entry) check() error {
 	return nil
 }
 
-// ErrNotEntry tells that a text is no entry's.
+// ErrNotEntry means that a text is no entry's.
 var ErrNotEntry = errors.New("not a binfmt_misc entry")

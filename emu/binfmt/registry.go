@@ -45,7 +45,7 @@ func Mount() (Registry, error) {
 
 func (r Registry) path(name string) string { return filepath.Join(r.Dir, name) }
 
-// Enabled tells whether the registry as a whole is on.
+// Enabled reports whether the registry as a whole is on.
 func (r Registry) Enabled() (bool, error) {
 	text, err := os.ReadFile(r.path("status"))
 	return strings.TrimSpace(string(text)) == "enabled", err

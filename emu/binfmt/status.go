@@ -38,7 +38,8 @@ func (e Entry) Limits() []string {
 	return limits
 }
 
-// wrapped tells whether the interpreter is one of Debian's links that keep argv[0] by their name.
+// wrapped reports whether the interpreter is one of Debian's links that keep argv[0] by their
+// name.
 func wrapped(interpreter string) bool { return strings.HasSuffix(interpreter, "-binfmt-P") }
 
 // Explain gives a flag's meaning.

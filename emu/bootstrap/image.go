@@ -13,7 +13,7 @@ import (
 	"binproxy/emu/oci"
 )
 
-// isImage tells whether --from names an image instead of a backend.
+// isImage reports whether --from names an image instead of a backend.
 func isImage(from string) bool {
 	return strings.HasPrefix(from, "oci:") || strings.HasPrefix(from, "tar:")
 }
@@ -153,7 +153,7 @@ func layersFor(store *oci.Store, abi *arch.ABI, ref string) ([]oci.Layer, error)
 	return nil, fmt.Errorf("the image has nothing for %s; it has: %s", abi.Name, has)
 }
 
-// matches tells whether the platform is one of the ABI's.
+// matches reports whether the platform is one of the ABI's.
 func matches(p oci.Platform, abi *arch.ABI) bool {
 	if p.OS != "" && p.OS != "linux" {
 		return false

@@ -223,7 +223,7 @@ func (c Config) Save() error {
 	return os.Rename(path+".new", path)
 }
 
-// Truthful tells that the kernel's own identity is the one to tell, whatever is configured:
+// Truthful reports whether the kernel's own identity is the one to tell, whatever is configured:
 // outside of containers, where the file says "only container".
 func (c Config) Truthful(getenv func(string) string) bool {
 	return c.OnlyContainer && !identity.InContainer("/", getenv)
@@ -240,12 +240,12 @@ func (c Config) AllFarms() []string {
 	return slices.Insert(slices.Clone(c.Farms), 0, c.Farm())
 }
 
-// Names tells whether the file names an emulator for the ABI.
+// Names reports whether the file names an emulator for the ABI.
 func (c Config) Names(abi *arch.ABI) bool {
 	return abi.QEMU != "" && slices.ContainsFunc(c.Emulators, func(e emulator.Emulator) bool { return e.QEMU == abi.QEMU })
 }
 
-// Preloads tells whether the bundle has the library of the preload route for the ABI's programs.
+// Preloads reports whether the bundle has the library of the preload route for the ABI's programs.
 func (c Config) Preloads(abi *arch.ABI) bool {
 	_, err := os.Stat(filepath.Join(c.Dir, PreloadDir, abi.Name, ExecHook))
 	return err == nil

@@ -191,7 +191,7 @@ func (s *Store) put(c Container) error {
 }
 
 // namespaces opens the container's namespaces, in the order in which they are to be entered.
-// fs.ErrNotExist tells that nothing holds them any more.
+// fs.ErrNotExist means that nothing holds them any more.
 func (s *Store) namespaces(c Container) ([]*os.File, error) {
 	var paths []string
 	if s.root {
@@ -222,7 +222,7 @@ func (s *Store) namespaces(c Container) ([]*os.File, error) {
 	return files, nil
 }
 
-// Alive tells whether the container can be entered.
+// Alive reports whether the container can be entered.
 func (s *Store) Alive(c Container) bool {
 	files, err := s.namespaces(c)
 	closeAll(files)
@@ -246,7 +246,7 @@ func namespaceInode(f *os.File) (uint64, error) {
 	return st.Ino, err
 }
 
-// alive tells whether the process is still the one that was recorded.
+// alive reports whether the process is still the one that was recorded.
 func (a Anchor) alive() bool {
 	start, err := startTime(a.PID)
 	return err == nil && start == a.Start

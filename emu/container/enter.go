@@ -56,7 +56,7 @@ func (v *visit) Fields(w *entrypoint.Words) {
 	entrypoint.Number(w, &v.EmulatorFD)
 }
 
-// isSupervised tells whether a supervisor comes between.
+// isSupervised reports whether a supervisor comes between.
 func (v visit) isSupervised() bool {
 	return !v.Identity.IsZero() || v.Emulator != "" || v.EmulatorFD != 0
 }

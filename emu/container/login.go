@@ -144,7 +144,7 @@ var hostOnly = [...]string{"LD_LIBRARY_PATH", "LD_PRELOAD", "SUDO_UID", "SUDO_GI
 // tempNames are variables that name a directory for temporary files.
 var tempNames = [...]string{"TMPDIR", "TMP", "TEMP", "TEMPDIR"}
 
-// environment is the caller's, with the login's variables as the container has them. isDir tells
+// environment is the caller's, with the login's variables as the container has them. isDir reports
 // whether there is such a directory in it.
 func environment(env []string, login map[string]string, isDir func(string) bool) []string {
 	var out []string

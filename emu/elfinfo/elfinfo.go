@@ -34,7 +34,7 @@ const (
 	maxInterp         = 4096
 )
 
-// ErrNotELF tells that a file does not start with an ELF header.
+// ErrNotELF means that a file does not start with an ELF header.
 var ErrNotELF = errors.New("not an ELF file")
 
 // Info is what an ELF file says of itself. Interp and Dynamic are filled by Read only.
@@ -110,10 +110,10 @@ func byteOrder(data byte) (binary.ByteOrder, error) {
 // ABI is the row of emu/arch that the header names; nil for an unknown one.
 func (i Info) ABI() *arch.ABI { return arch.ByELF(i.Class, i.Big, i.Machine, i.Flags) }
 
-// Executable tells whether the type is one that execve loads.
+// Executable reports whether the type is one that execve loads.
 func (i Info) Executable() bool { return i.Type == TypeExec || i.Type == TypeDyn }
 
-// Static tells whether the program runs without a loader. Only Read knows.
+// Static reports whether the program runs without a loader. Only Read knows.
 func (i Info) Static() bool { return i.Interp == "" }
 
 // Read reads the header and the program headers of an ELF file.

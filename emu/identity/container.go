@@ -9,9 +9,9 @@ var containerFiles = [...]string{"/.dockerenv", "/run/.containerenv"}
 // interface) Podman, nspawn, LXC and others set in a container's environment.
 var containerEnv = [...]string{"SINGULARITY_NAME", "APPTAINER_NAME", "container"}
 
-// InContainer tells whether the process runs in a container, as far as the root directory and the
-// environment show it. BuildKit and plain containerd show nothing: there a `container` variable
-// has to be set.
+// InContainer reports whether the process runs in a container, as far as the root directory and
+// the environment show it. BuildKit and plain containerd show nothing: there a `container`
+// variable has to be set.
 func InContainer(root string, getenv func(string) string) bool {
 	for _, name := range containerEnv {
 		if getenv(name) != "" {

@@ -50,7 +50,7 @@ func (i *Identity) Values() []*string {
 	return []*string{&i.Sysname, &i.Nodename, &i.Release, &i.Version, &i.Machine}
 }
 
-// IsZero tells whether no field is set.
+// IsZero reports whether no field is set.
 func (i Identity) IsZero() bool { return i == Identity{} }
 
 // Over gives the identity with the fields of base where i has none.

@@ -114,7 +114,7 @@ func cover(files []File, names []string, places []kernelMount) (err error) {
 	return nil
 }
 
-// kernelMount is a mounted /proc or /sys; top tells which.
+// kernelMount is a mounted /proc or /sys; top says which.
 type kernelMount struct{ at, top string }
 
 // kernelMounts finds them in a /proc/PID/mountinfo (proc(5)): "36 35 98:0 ROOT MOUNTPOINT OPTIONS

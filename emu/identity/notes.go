@@ -16,7 +16,7 @@ const (
 
 // RewriteNotes changes ELF notes, which lie one after the other in b, to what a kernel of the
 // release would have, in place and without moving anything: a salt that is too short for the
-// release has its beginning. It tells whether anything changed.
+// release has its beginning. It reports whether anything changed.
 func RewriteNotes(b []byte, release string) bool {
 	changed := false
 	for len(b) >= 12 {

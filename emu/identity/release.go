@@ -28,9 +28,9 @@ func versionCode(release string) (uint32, bool) {
 	return n[0]<<16 | min(n[1], 255)<<8 | min(n[2], 255), ok
 }
 
-// Above tells whether a release is above the kernel's own by its first two numbers: programs that
-// go by it may take system calls to be there that are not. Where one of them has no numbers the
-// answer is no.
+// Above reports whether a release is above the kernel's own by its first two numbers: programs
+// that go by it may take system calls to be there that are not. Where one of them has no numbers
+// the answer is no.
 func Above(release, kernel string) bool {
 	a, ok := numbers(release)
 	k, known := numbers(kernel)

@@ -152,16 +152,16 @@ func (a *ABI) ByName(name string) []Call {
 	return calls
 }
 
-// Known tells whether any ABI has or had a call of the name.
+// Known reports whether any ABI has or had a call of the name.
 func Known(name string) bool {
 	_, ok := slices.BinarySearch(names[:], name)
 	return ok
 }
 
-// Never tells that the number is taken, but that every release answers ENOSYS.
+// Never means that the number is taken, but that every release answers ENOSYS.
 func (c Call) Never() bool { return c.row.first == never }
 
-// Initial tells that the oldest release of the tables (2.6.32) has the call already.
+// Initial means that the oldest release of the tables (2.6.32) has the call already.
 func (c Call) Initial() bool { return c.row.first == 0 }
 
 // First is the first mainline release that has the call. It means nothing where Never.
@@ -200,7 +200,7 @@ func (c Call) Gate() (wired Version, why string, ok bool) {
 	return 0, "", false
 }
 
-// In tells whether a mainline release has the call.
+// In reports whether a mainline release has the call.
 func (c Call) In(v Version) bool { return c.row.in(v) }
 
 func (r row) in(v Version) bool { return r.first != never && r.first <= v && v <= r.last }

@@ -77,7 +77,7 @@ type Answer struct {
 	Source  string // what the fact was read from
 }
 
-// Has tells whether the release has the call: by the vendor's profile where one says so, else by
+// Has reports whether the release has the call: by the vendor's profile where one says so, else by
 // mainline's table.
 func (r Release) Has(c Call) Answer {
 	if p := r.profileFor(c.ABI.Name); p != nil && c.isCurrent() {
@@ -91,11 +91,11 @@ func (r Release) Has(c Call) Answer {
 	return Answer{Has: c.In(r.Base), Source: c.Source()}
 }
 
-// isCurrent tells whether the number is the one that the name has today: what was carried back has
-// the new number.
+// isCurrent reports whether the number is the one that the name has today: what was carried back
+// has the new number.
 func (c Call) isCurrent() bool { return c.row.last == still }
 
-// HasName tells whether the release has a call of the name in the ABI, under any number.
+// HasName reports whether the release has a call of the name in the ABI, under any number.
 func (r Release) HasName(a *ABI, name string) bool {
 	return slices.ContainsFunc(a.ByName(name), func(c Call) bool { return r.Has(c).Has })
 }

@@ -13,7 +13,7 @@ type Owner struct {
 	want             string    // the checksum
 }
 
-// Genuine tells whether r reads the file that the package brought, where the database can tell.
+// Genuine reports whether r reads the file that the package brought, where the database can tell.
 func (o Owner) Genuine(r io.Reader) bool {
 	if o.sum == nil {
 		return true

@@ -121,7 +121,7 @@ func newSearch(files, names []string) *search {
 
 func (s *search) done() bool { return len(s.found) >= s.count }
 
-// missing tells that a file is not there, by the error of opening it.
+// missing reports whether the error of opening a file is that it is not there.
 func missing(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }

@@ -13,7 +13,7 @@ import (
 	"binproxy/emu/sys"
 )
 
-// noNewPrivs tells whether the restriction that a filter needs is there, or can be.
+// noNewPrivs reports whether the restriction that a filter needs is there, or can be.
 func noNewPrivs() Result {
 	set, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)
 	if err != nil {

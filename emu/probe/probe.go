@@ -146,7 +146,8 @@ func ask(p *process, change string) Result {
 	return unknown(fmt.Errorf("the probe ended with status %d: %s", status, said))
 }
 
-// confined tells that a seccomp filter is on this process: of a container's profile, most often.
+// confined reports whether a seccomp filter is on this process: of a container's profile, most
+// often.
 func confined() bool {
 	mode, err := unix.PrctlRetInt(unix.PR_GET_SECCOMP, 0, 0, 0, 0)
 	return err == nil && mode == unix.SECCOMP_MODE_FILTER

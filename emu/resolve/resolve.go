@@ -57,12 +57,12 @@ type Plan struct {
 	Twin   *Twin // stands in for the guest's program; nil for its emulator
 }
 
-// Native tells that the kernel runs the file itself.
+// Native means that the kernel runs the file itself.
 func (p Plan) Native() bool { return p.ABI == nil }
 
 // Resolver holds what does not change from one exec to the next.
 type Resolver struct {
-	// Guest tells whether programs of the ABI go to an emulator. The others are left to the
+	// Guest reports whether programs of the ABI go to an emulator. The others are left to the
 	// kernel.
 	Guest func(*arch.ABI) bool
 }

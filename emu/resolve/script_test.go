@@ -37,7 +37,7 @@ func (disk) Open(path string) (resolve.File, syscall.Errno) {
 	return resolve.File{Path: path, Head: head}, errno
 }
 
-// kernel execs the script and tells what became of it.
+// kernel execs the script and says what became of it.
 func kernel(path string) string {
 	var out bytes.Buffer
 	cmd := &exec.Cmd{Path: path, Args: []string{"argv0", "one"}, Env: []string{asInterpreter + "=1"}, Stdout: &out}

@@ -54,7 +54,7 @@ type Ask struct {
 	Hooks  bool // there are the libraries that the preload route needs for them
 }
 
-// Choice is a route, and why it is that one. Outer tells that a supervisor of ours already routes
+// Choice is a route, and why it is that one. Outer means that a supervisor of ours already routes
 // what this process executes: there is nothing to be set up.
 type Choice struct {
 	Route Route

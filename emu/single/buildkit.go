@@ -33,7 +33,8 @@ func BuildKitName(abi *arch.ABI) string {
 	return buildKitPrefix + abi.Platforms[0]
 }
 
-// ForBuildKit tells whether a program that is called by the path is called as BuildKit's emulator.
+// ForBuildKit reports whether a program that is called by the path is called as BuildKit's
+// emulator.
 func ForBuildKit(path string) bool {
 	name := filepath.Base(path)
 	return name == buildKitMount || strings.HasPrefix(name, buildKitPrefix)

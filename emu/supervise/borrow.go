@@ -63,7 +63,7 @@ func (e *exec) borrow(req request, from tracee.Where) error {
 	return e.t.Continue(0)
 }
 
-// visible tells why the tracee cannot execute the emulator by its path, or the emulator not open
+// visible says why the tracee cannot execute the emulator by its path, or the emulator not open
 // the guest's file by its.
 func (e *exec) visible(path string) error {
 	v, err := e.s.sight.View(e.t.TID(), path, unix.AT_FDCWD)

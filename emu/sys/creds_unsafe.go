@@ -41,7 +41,7 @@ func raise(set uint64) {
 	_, _, _ = unix.RawSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&data[0])), 0)
 }
 
-// Capable tells whether the process has a capability in effect.
+// Capable reports whether the process has a capability in effect.
 func Capable(capability int) bool {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData

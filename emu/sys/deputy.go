@@ -114,7 +114,7 @@ func identityOf(st *unix.Statx_t) FileIdentity {
 	return FileIdentity{st.Dev_major, st.Dev_minor, st.Ino}
 }
 
-// Identify tells which file is at the path, behind links.
+// Identify says which file is at the path, behind links.
 func Identify(path string) (FileIdentity, error) {
 	var st unix.Statx_t
 	if err := Retry(func() error { return unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_INO, &st) }); err != nil {

@@ -162,7 +162,7 @@ func (d *Deputy) vector(list []string) (uintptr, error) {
 	return at, nil
 }
 
-// ErrGone tells that the deputy has ended before its call was made: a signal ended it.
+// ErrGone means that the deputy has ended before its call was made: a signal ended it.
 var ErrGone = errors.New("the process that was to make the call has ended")
 
 // call has the deputy make a call, and frees the room. It is ErrGone after an exec that succeeded,

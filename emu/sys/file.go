@@ -88,7 +88,7 @@ func AccessReal(self, fd int, mode uint32) error {
 	return Retry(func() error { return unix.Faccessat(self, strconv.Itoa(fd), mode, 0) })
 }
 
-// Written tells whether anybody has the file open for writing, so that execve would answer
+// Written reports whether anybody has the file open for writing, so that execve would answer
 // ETXTBSY: a read lease is refused then. Where no lease can be had the answer is no.
 func Written(fd int) bool {
 	_, err := unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, unix.F_RDLCK)

@@ -127,7 +127,7 @@ func OwnMount(dir string) error {
 	return Mount("none", dir, "", unix.MS_PRIVATE, "")
 }
 
-// IsMount tells whether a mount begins at the path.
+// IsMount reports whether a mount begins at the path.
 func IsMount(path string) (bool, error) {
 	var st unix.Statx_t
 	err := Retry(func() error { return unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW, 0, &st) })

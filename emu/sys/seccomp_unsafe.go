@@ -90,7 +90,7 @@ func GiveDescriptor(listener int, id uint64, fd int, cloexec bool) (int, error) 
 	return ioctl(listener, ioctlNotifAddFD, unsafe.Pointer(&a))
 }
 
-// CanGiveDescriptors tells whether the kernel has GiveDescriptor.
+// CanGiveDescriptors reports whether the kernel has GiveDescriptor.
 func CanGiveDescriptors(listener int) bool {
 	_, err := GiveDescriptor(listener, 0, -1, false)
 	return err != unix.EINVAL // a kernel that has it looks at the descriptor first

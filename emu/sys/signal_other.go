@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// CanTakeSignals tells whether TakeSignals works in this build.
+// CanTakeSignals reports whether TakeSignals works in this build.
 const CanTakeSignals = false
 
 // TakeSignals has no handler here.

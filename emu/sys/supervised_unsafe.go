@@ -13,7 +13,7 @@ const (
 	QuestionAnswer = 0x62
 )
 
-// Supervised tells whether a supervisor of ours routes the execs of this thread.
+// Supervised reports whether a supervisor of ours routes the execs of this thread.
 func Supervised() bool {
 	var empty byte
 	r, _, errno := unix.RawSyscall6(unix.SYS_EXECVEAT, ^uintptr(0), uintptr(unsafe.Pointer(&empty)), 0, 0, QuestionFlags, 0)

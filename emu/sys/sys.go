@@ -49,7 +49,7 @@ func KeepIgnored() {
 	}
 }
 
-// WasClosed tells whether the descriptor (0, 1 or 2) was closed when the program was started; it
+// WasClosed reports whether the descriptor (0, 1 or 2) was closed when the program was started; it
 // is /dev/null since.
 func WasClosed(fd int) bool { return closed&(1<<fd) != 0 }
 

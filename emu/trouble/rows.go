@@ -144,8 +144,8 @@ func isGo(file string) bool {
 	return slices.ContainsFunc(notes, func(n elfinfo.Note) bool { return n.Name == "Go" })
 }
 
-// memoryIsLimited tells whether anything is set that could refuse to map 4 GiB from a low address
-// on.
+// memoryIsLimited reports whether anything is set that could refuse to map 4 GiB from a low
+// address on.
 func memoryIsLimited() bool {
 	var limit unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_AS, &limit) == nil && limit.Cur != unix.RLIM_INFINITY {

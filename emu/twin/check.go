@@ -13,7 +13,7 @@ import (
 	"binproxy/emu/arch"
 )
 
-// Check tells why no twin of the set can run here: it is for another host, or what all of them
+// Check says why no twin of the set can run here: it is for another host, or what all of them
 // need is not whole.
 func (s *Set) Check() error {
 	if s.Host != arch.Host().Name {
@@ -30,8 +30,8 @@ func (s *Set) Check() error {
 	return nil
 }
 
-// CheckFile tells whether a file of the set is there in its size. Its checksum is the business of
-// twin verify.
+// CheckFile reports whether a file of the set is there in its size. Its checksum is the business
+// of twin verify.
 func (s *Set) CheckFile(f File) error {
 	fi, err := os.Stat(filepath.Join(s.Dir, f.Path))
 	if err != nil {
@@ -43,8 +43,8 @@ func (s *Set) CheckFile(f File) error {
 	return nil
 }
 
-// CheckKernel tells whether the loader and the libraries take a kernel of the release; one without
-// numbers they do.
+// CheckKernel reports whether the loader and the libraries take a kernel of the release; one
+// without numbers they do.
 func (s *Set) CheckKernel(release string) error {
 	var need, have [3]int
 	for _, r := range []struct {

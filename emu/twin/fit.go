@@ -27,7 +27,7 @@ type Edit struct {
 	Env []string
 }
 
-// builtIn tells whether the C library has a locale in itself, without data of the guest's.
+// builtIn reports whether the C library has a locale in itself, without data of the guest's.
 func builtIn(locale string) bool {
 	switch locale {
 	case "", "C", "POSIX", "C.UTF-8", "C.utf8":
@@ -36,7 +36,7 @@ func builtIn(locale string) bool {
 	return false
 }
 
-// Fit tells what to change in a call for the verdict's twin, or why the twin would not do what the
+// Fit says what to change in a call for the verdict's twin, or why the twin would not do what the
 // guest's program does.
 func (v *Verdict) Fit(c Call) (e Edit, why string) {
 	if why := v.environment(c, &e); why != "" {

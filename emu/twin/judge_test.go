@@ -115,7 +115,7 @@ func TestJudge(t *testing.T) {
 		{"another version", noSums, set("4.8-1"), nil, "the guest's is 4.9, the twin is 4.8"},
 		{"a changed file", nil, set("4.9-1"), nil, "it is not the file that package sed brought"},
 		{"not in the database, but it tells", noBase, set("4.9-1"), nil, ""},
-		{"not in the database", noBase, set("9-1"), nil, "the guest's package database does not know it, and it does not tell that it is 9"},
+		{"not in the database", noBase, set("9-1"), nil, "the guest's package database does not know it, and the file does not say that it is 9"},
 		{"off", noSums, set("4.9-1"), []string{"sed"}, "switched off"},
 		{"another distribution", with(noSums, "etc/os-release", "ID=ubuntu\n"), set("4.9-1"), nil, `the guest is "ubuntu", the twins are of "debian"`},
 		{"a preloaded library", with(noSums, "etc/ld.so.preload", "/x.so\n"), set("4.9-1"), nil, "the guest has an /etc/ld.so.preload"},
@@ -133,7 +133,7 @@ func TestJudge(t *testing.T) {
 	})
 	t.Run("a database that cannot be read", func(t *testing.T) {
 		root := tree(t, map[string]string{"etc/os-release": "ID=debian\n", "usr/bin/sed": "x", "var/lib/rpm/Packages": strings.Repeat("x", 512)})
-		assert.Equal(t, "the guest's package database /var/lib/rpm/Packages cannot be read: not a hash of Berkeley DB that can be read, and it does not tell that it is 4.9",
+		assert.Equal(t, "the guest's package database /var/lib/rpm/Packages cannot be read: not a hash of Berkeley DB that can be read, and the file does not say that it is 4.9",
 			judged(t, root, set("4.9-1"), "/usr/bin/sed"))
 	})
 	t.Run("no rule", func(t *testing.T) {
@@ -151,6 +151,6 @@ func TestTells(t *testing.T) {
 		{"sed 4.9\x00", true}, {"\x004.9\x00", true}, {"4.9\x00", false}, {"14.9\x00", false}, {"1.4.9\x00", false}, {" 4.9.1\x00", false}, {" 4.9", false},
 		{"", false}, {long + " 4.9\x00", true}, {long + "  4.9\x00", true}, {long + "   4.9\x00", true}, {long + "14.9\x00 4.9\x00", true},
 	} {
-		assert.Equal(t, c.want, tells(strings.NewReader(c.text), "4.9"), "%.20q", c.text)
+		assert.Equal(t, c.want, hasVersion(strings.NewReader(c.text), "4.9"), "%.20q", c.text)
 	}
 }

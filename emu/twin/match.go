@@ -22,7 +22,7 @@ type ID struct {
 type Verdict struct {
 	Rule  *Rule
 	Name  string // the program's
-	Twin  *Twin  // nil where there is none: Why tells why not
+	Twin  *Twin  // nil where there is none: Why says why not
 	Why   string
 	facts *facts
 	set   *Set
@@ -123,10 +123,10 @@ func (m *Matcher) sameVersion(v *Verdict, g Guest, t *Twin) string {
 	want := packages.Upstream(m.set.Database, t.Version)
 	o, err := v.facts.database.Owner(g.Path, v.Rule.packageNames(v.Name, v.major, g.ABI), g.ABI)
 	if err != nil {
-		if g.ID.Size > 0 && tells(io.NewSectionReader(g.File, 0, g.ID.Size), packages.Plain(want)) {
+		if g.ID.Size > 0 && hasVersion(io.NewSectionReader(g.File, 0, g.ID.Size), packages.Plain(want)) {
 			return ""
 		}
-		return fmt.Sprintf("the guest's %v, and it does not tell that it is %s", err, packages.Plain(want))
+		return fmt.Sprintf("the guest's %v, and the file does not say that it is %s", err, packages.Plain(want))
 	}
 	if have := packages.Upstream(v.facts.database.Kind, o.Version); have != want {
 		return fmt.Sprintf("the guest's is %s, the twin is %s", have, want)
@@ -137,9 +137,9 @@ func (m *Matcher) sameVersion(v *Verdict, g Guest, t *Twin) string {
 	return ""
 }
 
-// tells tells whether a program has its version in it, as a string of its own or at the end of
-// one.
-func tells(r io.Reader, version string) bool {
+// hasVersion reports whether a program has its version in it, as a string of its own or at the end
+// of one.
+func hasVersion(r io.Reader, version string) bool {
 	const chunk = 64 << 10
 	want := append([]byte(version), 0)
 	buf := make([]byte, 0, chunk+len(want)+1)

@@ -210,7 +210,7 @@ func expandAll(patterns []string, name string, abi *arch.ABI) []string {
 	return list
 }
 
-// PerArch tells whether the twin for one guest architecture is another program than that for the
+// PerArch reports whether the twin for one guest architecture is another program than that for the
 // next.
 func (r *Rule) PerArch() bool {
 	return slices.ContainsFunc(r.host, func(p string) bool { return strings.Contains(p, "{triplet}") })

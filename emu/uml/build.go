@@ -174,7 +174,7 @@ func (b *builder) begin() (cleanUp func(), err error) {
 	}, nil
 }
 
-// isMade tells whether a directory of the cache has a kernel of this configuration.
+// isMade reports whether a directory of the cache has a kernel of this configuration.
 func isMade(dir string, fragment []byte) bool {
 	made, err := os.ReadFile(filepath.Join(dir, "config"))
 	return err == nil && bytes.Equal(made, fragment)
@@ -198,7 +198,7 @@ func (b *builder) compile() error {
 	return b.command(src, "strip", "linux")
 }
 
-// command runs a program with its output in the log, tells how many files it has compiled, and
+// command runs a program with its output in the log, says how many files it has compiled, and
 // puts the log's end into its error.
 func (b *builder) command(dir, name string, args ...string) error {
 	cmd := exec.CommandContext(b.ctx, name, args...)

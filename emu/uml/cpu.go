@@ -22,7 +22,7 @@ const (
 // hostRegisters is the size of the XSAVE area here; a variable for tests.
 var hostRegisters = sys.XSaveSize
 
-// runsOn tells why a kernel of a release cannot run where the registers take so many bytes; nil
+// runsOn says why a kernel of a release cannot run where the registers take so many bytes; nil
 // where it can.
 func runsOn(release string, registers int) error {
 	if registers <= fixedRegisters || compareReleases(release, sizedByHost) >= 0 {
@@ -32,10 +32,10 @@ func runsOn(release string, registers int) error {
 		registers, sizedByHost, fixedRegisters)
 }
 
-// another tells how to get a kernel that runs here.
+// another says how to get a kernel that runs here.
 const another = "get a newer one with binproxy uml kernel build, or binproxy uml kernel fetch"
 
-// RunsHere tells why the kernel cannot run on this machine's CPU; nil where it can.
+// RunsHere says why the kernel cannot run on this machine's CPU; nil where it can.
 func (k *Kernel) RunsHere() error {
 	if err := runsOn(k.Release, hostRegisters()); err != nil {
 		return fmt.Errorf("kernel %s (%s): %w; %s", k.Path, k.Release, err, another)

@@ -103,7 +103,7 @@ var Features = []Feature{
 // A FeatureState is a feature, and how a kernel has it.
 type FeatureState struct{ Name, State string }
 
-// Describe tells whether the kernel runs on this CPU, and for each feature whether it has it and
+// Describe reports whether the kernel runs on this CPU, and for each feature whether it has it and
 // what it cannot do without.
 func (k *Kernel) Describe() ([]FeatureState, error) {
 	config, err := k.Config()

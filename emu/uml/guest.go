@@ -129,7 +129,7 @@ func (g *guest) mountRoot() error {
 	return mount("overlay", newRoot, "overlay", flags, "lowerdir=/lower,upperdir=/layer/upper,workdir=/layer/work")
 }
 
-// complete tells whether a read-only root has everything that something is to be mounted on.
+// complete reports whether a read-only root has everything that something is to be mounted on.
 func (g *guest) complete() bool {
 	if err := mount("none", "/lower", "hostfs", unix.MS_RDONLY, jailRoot); err != nil {
 		return false

@@ -275,7 +275,7 @@ func (h *host) follow(messages <-chan message, signals <-chan os.Signal) error {
 	}
 }
 
-// ends tells whether a signal is there to end a program.
+// ends reports whether a signal is there to end a program.
 func ends(s os.Signal) bool {
 	return s == syscall.SIGHUP || s == syscall.SIGINT || s == syscall.SIGQUIT || s == syscall.SIGTERM
 }

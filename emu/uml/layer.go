@@ -198,7 +198,7 @@ func copyTree(from, to string, each func(name string, fi fs.FileInfo, linked boo
 // through that link also for ".".
 func below(dir, name string) string { return dir + "/" + name }
 
-// copied tells whether copyTree copies an entry of the kind.
+// copied reports whether copyTree copies an entry of the kind.
 func copied(mode fs.FileMode) bool { return mode&^fs.ModeSymlink&fs.ModeType == 0 || mode.IsDir() }
 
 func copyEntry(from, to string, fi fs.FileInfo) error {

@@ -36,7 +36,7 @@ func (ids *IDs) Fields(w *entrypoint.Words) {
 	}
 }
 
-// Single tells whether only the caller's own id exists in there.
+// Single reports whether only the caller's own id exists in there.
 func (ids IDs) Single() bool { return len(ids.UID) == 1 && ids.UID[0].Count == 1 }
 
 // Self is how the caller stays himself where a namespace's root has to do something first: root

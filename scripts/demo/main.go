@@ -95,8 +95,8 @@ func build(ctx context.Context, engine *lab.Engine, root, dir string) error {
 	return nil
 }
 
-// registered tells whether the host's binfmt_misc has an entry that would run the guest's programs
-// by itself.
+// registered reports whether the host's binfmt_misc has an entry that would run the guest's
+// programs by itself.
 func registered() string {
 	const dir = "/proc/sys/fs/binfmt_misc"
 	entries, err := os.ReadDir(dir)

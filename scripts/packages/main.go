@@ -4,7 +4,7 @@
 //	go run ./scripts/packages [--required] LIST
 //
 // A line of LIST is a package, then what for; # starts a comment. apt's lists are read again
-// first, since they may be months old, and that tells whether there is a network. A package that
+// first, since they may be months old, and that reports whether there is a network. A package that
 // cannot be had does not keep the others from coming. It is named with the reason, which the tests
 // that need it say when they skip (package test/lib/need); with --required it is an error. An
 // ordinary user gets the one line to run.

@@ -48,7 +48,7 @@ func (r result) verdict() string {
 	return lines[len(lines)-1]
 }
 
-// has tells whether a version of a package is installed in a root.
+// has reports whether a version of a package is installed in a root.
 func has(t *testing.T, root, name, version string) bool {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(root, "usr/share", name, "version"))

@@ -63,7 +63,7 @@ func newReport(w io.Writer) *report {
 	return &report{w: w, tests: map[key]*test{}, skips: map[string]int{}, long: map[string]int{}, started: time.Now()}
 }
 
-// made tells how long something took that is no test.
+// made says how long something took that is no test.
 func (r *report) made(what string, took time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

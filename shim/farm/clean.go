@@ -22,7 +22,7 @@ type Cleaned struct {
 	Remarks  []string
 }
 
-// ErrNoBundle tells that the program lies in no bundle: then there is nothing to install from, and
+// ErrNoBundle means that the program lies in no bundle: then there is nothing to install from, and
 // it is not Clean's to remove.
 var ErrNoBundle = errors.New("no " + config.Name + " beside it, so this is no bundle; nothing was changed")
 
@@ -138,7 +138,7 @@ func (m *image) clearAside(place, becomes string) error {
 // ownName tells names of links to binproxy that people make: no command's that was renamed.
 func ownName(name string) bool { return name == config.Binary || name == "sh" || name == "uname" }
 
-// moved puts the real file where its link was moved to. Where nothing tells which of several links
+// moved puts the real file where its link was moved to. Where nothing says which of several links
 // that is, it is put back under its old name, or stays where it is if that is taken, rather than
 // being lost.
 func (m *image) moved(place, aside string) (bool, error) {
@@ -170,8 +170,8 @@ func (m *image) strays(dir string) (found []string, err error) {
 	return found, err
 }
 
-// alone tells that no other place in the directory has lost its link: a stray link is not that
-// one's.
+// alone reports whether no other place in the directory has lost its link: a stray link is not
+// that one's.
 func (m *image) alone(place string) bool {
 	return !slices.ContainsFunc(m.journal.places, func(other string) bool {
 		aside := Aside(other)
@@ -266,7 +266,7 @@ func sameFile(a, b string) bool {
 	return errA == nil && errB == nil && os.SameFile(fa, fb)
 }
 
-// identical tells whether two files have the same bytes, owner, mode and time: what hard links
+// identical reports whether two files have the same bytes, owner, mode and time: what hard links
 // parted by a copy have.
 func identical(a, b string) (bool, error) {
 	fa, err := os.Lstat(a)

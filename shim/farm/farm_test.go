@@ -216,7 +216,7 @@ func TestRenamedCommand(t *testing.T) {
 	assert.Empty(t, asides(t, root))
 }
 
-// TestRenamedCommands: of several, too. An ending tells which is which; where none does, the old
+// TestRenamedCommands: of several, too. An ending says which is which; where none does, the old
 // name is better than none.
 func TestRenamedCommands(t *testing.T) {
 	root, cfg, _ := installed(t)

@@ -117,7 +117,7 @@ func (m *image) farmLink(farm, target, path string) (added bool, err error) {
 }
 
 // makeWay takes another link from where the farm is to have one. What install made is removed, any
-// other is kept for clean to bring back. It tells whether there is room now.
+// other is kept for clean to bring back. It reports whether there is room now.
 func (m *image) makeWay(farm, path, text string) (bool, error) {
 	if m.farmsOwn(farm, path) {
 		if err := remove(path); err != nil {

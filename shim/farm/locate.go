@@ -35,7 +35,7 @@ func Aside(path string) string {
 	return dir + asidePrefix + base
 }
 
-// IsAside tells whether path is such a name.
+// IsAside reports whether path is such a name.
 func IsAside(path string) bool { return strings.HasPrefix(filepath.Base(path), asidePrefix) }
 
 // Original is the name that a file had before it was put aside; not ok for one that was not.
@@ -101,7 +101,7 @@ func beside(path, target string) string {
 	return dir + target
 }
 
-// leadsHere tells that argv[0] is a path to binproxy: it decides for a script that may not be
+// leadsHere reports whether argv[0] is a path to binproxy: it decides for a script that may not be
 // read.
 func leadsHere(argv0 string) bool {
 	return strings.Contains(argv0, "/") && filepath.Base(follow(argv0)) == config.Binary

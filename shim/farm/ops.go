@@ -57,19 +57,19 @@ func setMtime(path string, mtime time.Time) error {
 	return os.Chtimes(path, time.Time{}, mtime)
 }
 
-// exists tells whether there is anything under the name, a dangling link too.
+// exists reports whether there is anything under the name, a dangling link too.
 func exists(path string) bool {
 	_, err := os.Lstat(path)
 	return err == nil
 }
 
-// leadsTo tells whether path is a symbolic link with that text.
+// leadsTo reports whether path is a symbolic link with that text.
 func leadsTo(path, target string) bool {
 	text, err := os.Readlink(path)
 	return err == nil && beside(path, text) == target
 }
 
-// within tells whether path is dir or lies below it.
+// within reports whether path is dir or lies below it.
 func within(path, dir string) bool {
 	rel, err := filepath.Rel(dir, path)
 	return err == nil && filepath.IsLocal(rel)

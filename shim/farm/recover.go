@@ -10,7 +10,7 @@ import (
 
 // unrecorded lists the places that the journal does not know, as after damage to it: names in the
 // directories of its own places and of the farms' links that lead to binproxy, with the real file
-// beside them. lost tells that there are none, but farms whose journal has gone.
+// beside them. lost means that there are none, but farms whose journal has gone.
 func (m *image) unrecorded() (found []string, lost bool, err error) {
 	dirs := map[string]bool{}
 	for _, place := range m.journal.places {
@@ -57,7 +57,7 @@ func (m *image) adopt(add func(record) error) error {
 	return nil
 }
 
-// DamagedError tells that the journal at Journal cannot be relied on, so that Clean took out what
+// DamagedError means that the journal at Journal cannot be relied on, so that Clean took out what
 // it could find, and kept the bundle: commands may still be links to its program.
 type DamagedError struct{ Journal, Program string }
 

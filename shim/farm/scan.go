@@ -55,7 +55,7 @@ func newScanner(cfg config.Config, shell string) *scanner {
 	return s
 }
 
-// ours tells whether path lies in the bundle or in a farm.
+// ours reports whether path lies in the bundle or in a farm.
 func (s *scanner) ours(path string) bool {
 	return within(path, s.cfg.Dir) || slices.ContainsFunc(s.cfg.Farms, func(farm string) bool { return within(path, farm) })
 }
@@ -150,7 +150,7 @@ func (s *scanner) look(path string) (f finding, ok bool) {
 	return f, true
 }
 
-// classify follows `#!` lines to the program that runs, and tells what has to be in place for it
+// classify follows `#!` lines to the program that runs, and says what has to be in place for it
 // or why it is not routed.
 func (s *scanner) classify(place, file string) (inPlace, reason string) {
 	rec := &recorder{Root: s.root}
@@ -196,7 +196,7 @@ func (s *scanner) classify(place, file string) (inPlace, reason string) {
 	return interpreter, ""
 }
 
-// whyNative tells why an ELF file is left to the kernel.
+// whyNative says why an ELF file is left to the kernel.
 func whyNative(head []byte) string {
 	info, err := elfinfo.Header(head)
 	switch {

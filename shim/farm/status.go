@@ -98,13 +98,13 @@ func (m *image) item(f finding, farmed bool) Item {
 	return item
 }
 
-// routedByPath tells whether an exec of the path itself reaches binproxy: the name leads to it, or
-// the interpreter of the script does.
+// routedByPath reports whether an exec of the path itself reaches binproxy: the name leads to it,
+// or the interpreter of the script does.
 func (m *image) routedByPath(f finding) bool {
 	return follow(f.path) == m.cfg.Self() || f.place != f.path && follow(f.place) == m.cfg.Self()
 }
 
-// leftovers tells what a package manager or a killed run left.
+// leftovers says what a package manager or a killed run left.
 func (m *image) leftovers(farmed map[string]bool) {
 	for _, guest := range sorted(farmed) {
 		m.remark("%s: the farm has a link for it, and the file has gone", display(guest))

@@ -250,6 +250,6 @@ func main() {
 		shim.Env = cmd.Env
 		out, err = shim.CombinedOutput()
 		require.NoError(t, err, "%s", out)
-		require.Equal(t, test.want+"\n", string(out), "the shim tells what the guest is told")
+		require.Equal(t, test.want+"\n", string(out), "the shim says what the guest is told")
 	}
 }

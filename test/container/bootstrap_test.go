@@ -29,7 +29,7 @@ func both(t *testing.T, test func(t *testing.T, w who)) {
 	t.Run("user", func(t *testing.T) { test(t, user(t)) })
 }
 
-// assertMade tells that the root is in its place, and nothing beside it.
+// assertMade asserts that the root is in its place, and nothing beside it.
 func assertMade(t *testing.T, dir string) {
 	t.Helper()
 	assert.DirExists(t, dir)
@@ -284,7 +284,7 @@ func TestInterrupted(t *testing.T) {
 	w.refuses("no interrupted bootstrap", "bootstrap", "--remove", dir+"/root")
 }
 
-// mentioned tells whether a process has the text in its command line.
+// mentioned reports whether a process has the text in its command line.
 func mentioned(t *testing.T, text string) bool {
 	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	require.NoError(t, err)

@@ -20,7 +20,7 @@ type execCase struct {
 	root bool     // needs root
 	not  []string // places where it cannot be the same: see docs/supervise.md
 
-	// native tells that the reference is what the kernel does with the native probe in place of
+	// native means that the reference is what the kernel does with the native probe in place of
 	// the guest's, for the reason given: there the kernel's binfmt_misc, or the emulator with it,
 	// is further from the real architecture than we are.
 	native string

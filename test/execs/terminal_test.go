@@ -62,7 +62,7 @@ func (term *terminal) expect(t *testing.T, text string) {
 	require.True(t, term.comes(text, patience), "waiting for %q, have seen %q", text, term.seen)
 }
 
-// comes tells whether the text comes within the time; what came up to it is then read.
+// comes reports whether the text comes within the time; what came up to it is then read.
 func (term *terminal) comes(text string, within time.Duration) bool {
 	end := time.After(within)
 	for {

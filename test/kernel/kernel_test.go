@@ -58,7 +58,7 @@ func runAs(t testing.TB, release, stdin string, argv ...string) (string, int) {
 	return run(t, stdin, append([]string{built.Binproxy(t), "kernel", "run", "--as", release, "--"}, argv...)...)
 }
 
-// here tells whether the running kernel's release is at least one.
+// here reports whether the running kernel's release is at least one.
 func here(t testing.TB, release string) bool {
 	t.Helper()
 	name, err := os.ReadFile("/proc/sys/kernel/osrelease")

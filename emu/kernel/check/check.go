@@ -20,7 +20,7 @@ import (
 	"binproxy/emu/kernel"
 )
 
-// Sure tells what a finding rests on.
+// Sure says what a finding rests on.
 type Sure string
 
 // What a finding rests on, the surest first.
@@ -31,7 +31,7 @@ const (
 	Code   Sure = "code"   // the call's number stands before a call instruction
 )
 
-// Kind tells what happens where the kernel lacks what is needed.
+// Kind says what happens where the kernel lacks what is needed.
 type Kind string
 
 // What happens where a need is not met.

@@ -100,7 +100,7 @@ func firstPart(name string) string {
 	return first
 }
 
-// visible tells whether no higher layer hides a name.
+// visible reports whether no higher layer hides a name.
 func (o *overlay) visible(name string) bool {
 	if _, ok := o.seen[name]; ok || o.gone[name] {
 		return false

@@ -217,7 +217,7 @@ func symptom(call string) string {
 	return ""
 }
 
-// soften tells that a libc goes on without the call; after EPERM from a filter it does not.
+// soften notes that a libc goes on without the call; after EPERM from a filter it does not.
 func (f *Finding) soften(do string) {
 	if f.Kind != Poisoned {
 		f.Kind, f.Do = Soft, do

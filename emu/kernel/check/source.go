@@ -151,7 +151,7 @@ func checkTree(root *os.Root, c *collector) error {
 	})
 }
 
-// isELF tells whether the first bytes are those of an ELF file.
+// isELF reports whether the first bytes are those of an ELF file.
 func isELF(head []byte) bool {
 	_, err := elfinfo.Header(head)
 	return !errors.Is(err, elfinfo.ErrNotELF)

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Kind tells whether a command can do without a call.
+// Kind says whether a command can do without a call.
 type Kind string
 
 // What happens to the command where a call is denied.
@@ -33,10 +33,10 @@ type Again struct {
 	Limit  time.Duration // a run that takes longer counts as one that ended otherwise
 }
 
-// errLate tells that a run was ended because it took too long.
+// errLate means that a run was ended because it took too long.
 var errLate = errors.New("it took too long")
 
-// Stable tells whether the command ends alike without anything denied, and without its standard
+// Stable reports whether the command ends alike without anything denied, and without its standard
 // input.
 func (a Again) Stable() (bool, error) {
 	status, err := a.run(a.Path, a.Argv)

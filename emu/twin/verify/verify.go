@@ -211,7 +211,7 @@ func (r *result) read(dir string) error {
 	})
 }
 
-// readTrace tells which twins ran, and why others did not.
+// readTrace says which twins ran, and why others did not.
 func readTrace(path string) (map[string]string, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {

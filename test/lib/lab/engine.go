@@ -112,7 +112,7 @@ func withBuildKit(ctx context.Context, clients []string) string {
 	return ""
 }
 
-// buildsWithBuildKit tells whether the client can: older ones do it themselves, from 23 on it is
+// buildsWithBuildKit reports whether the client can: older ones do it themselves, from 23 on it is
 // the work of a plugin.
 func buildsWithBuildKit(ctx context.Context, client string) bool {
 	version, err := output(exec.CommandContext(ctx, client, "--version"))

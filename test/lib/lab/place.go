@@ -88,7 +88,7 @@ func Reference(t testing.TB, user bool, port string) *Place {
 	return p
 }
 
-// Registered tells whether the kernel runs the guest's programs there.
+// Registered reports whether the kernel runs the guest's programs there.
 func (p *Place) Registered() bool { return p.line != "" }
 
 // Command is a command in the place, with an environment that has nothing of the caller's.
