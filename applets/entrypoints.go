@@ -26,7 +26,7 @@ var entrypoints = [...]entrypoint.Row{
 	{Name: entrypoint.Bootstrap, Run: bootstrap.Inside},
 	{Name: entrypoint.Answer, Run: answers.Child},
 	{Name: entrypoint.Deny, Run: record.Deny},
-	{Name: entrypoint.Told, Run: kernel.Told},
+	{Name: entrypoint.Rerun, Run: kernel.Rerun},
 	{Name: entrypoint.Jail, Run: uml.Jail},
 	{Name: entrypoint.Guest, Run: uml.Guest},
 	{Name: entrypoint.Network, Run: uml.NetHelper},

@@ -109,7 +109,7 @@ func run(operands []string, asked options) (err error) {
 	return asked.tell(report{Dir: asked.out}, files, err)
 }
 
-// warnOfRelease says on standard error which calls a spoofed release promises that the running
+// warnOfRelease says on standard error which calls a release promises that the running
 // kernel lacks.
 func warnOfRelease(release string, abis []*arch.ABI) {
 	var u unix.Utsname
@@ -120,7 +120,7 @@ func warnOfRelease(release string, abis []*arch.ABI) {
 	for _, a := range abis {
 		tables = append(tables, kernel.Of(a))
 	}
-	if line := kernel.SpoofWarning(release, unix.ByteSliceToString(u.Release[:]), tables...); line != "" {
+	if line := kernel.ReleaseWarning(release, unix.ByteSliceToString(u.Release[:]), tables...); line != "" {
 		fmt.Fprintln(os.Stderr, "binproxy: bundle:", line)
 	}
 }

@@ -67,7 +67,7 @@ func (asked *creation) run(operands []string) (err error) {
 		return exit.Errorf(exit.Failed, "container create: --route is kernel, userns or supervise, not %q", o.Route)
 	}
 	o.Binds = asked.binds
-	if o.Identity, err = told(o.Identity, o.ABI); err != nil {
+	if o.Identity, err = complete(o.Identity, o.ABI); err != nil {
 		return err
 	}
 	c, err := container.Create(o)
@@ -93,16 +93,16 @@ func enter(before []string, f applet.Flags, v *container.Visit) (err error) {
 	if v.Argv, err = f.ParseCommand(before[1:]); err != nil {
 		return err
 	}
-	if v.Identity, err = told(v.Identity, nil); err != nil {
+	if v.Identity, err = complete(v.Identity, nil); err != nil {
 		return err
 	}
 	v.Proc = identity.ProcTrace
 	return container.Enter(before[0], *v)
 }
 
-// told finishes the identity that the flags set, and warns of a release that promises calls which
-// the kernel lacks.
-func told(set identity.Identity, guest *arch.ABI) (identity.Identity, error) {
+// complete finishes the identity that the flags set, and warns of a release that promises calls
+// which the kernel lacks.
+func complete(set identity.Identity, guest *arch.ABI) (identity.Identity, error) {
 	i := identity.Chosen(set)
 	if err := i.Check(); err != nil || i.Release == "" {
 		return i, err
@@ -115,7 +115,7 @@ func told(set identity.Identity, guest *arch.ABI) (identity.Identity, error) {
 	if guest != nil {
 		abis = append(abis, kernel.Of(guest))
 	}
-	if line := kernel.SpoofWarning(i.Release, running.Release, abis...); line != "" {
+	if line := kernel.ReleaseWarning(i.Release, running.Release, abis...); line != "" {
 		fmt.Fprintln(os.Stderr, "binproxy: container:", line)
 	}
 	return i, nil

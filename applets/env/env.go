@@ -71,8 +71,8 @@ func run(operands []string, shell string) error {
 }
 
 // Path is PATH with the farms' counterpart of each directory in front of it, or with the directory
-// of the fake uname first. An empty PATH stays empty: what a shell then takes for it is the
-// shell's own affair.
+// of a uname in a home directory first. An empty PATH stays empty: what a shell then takes for it
+// is the shell's own affair.
 func Path(c farm.Call, path string) (string, error) {
 	if path == "" {
 		return "", nil

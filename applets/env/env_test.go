@@ -20,7 +20,7 @@ func TestPath(t *testing.T) {
 		require.NoError(t, os.MkdirAll(dir+d, 0o755))
 	}
 	bundle := farm.Call{Config: config.Config{Dir: dir}, Root: farm.Root{Self: dir + "/binproxy", Farms: []string{dir + "/farm", dir + "/second"}}}
-	fake := farm.Call{Config: config.Config{Dir: dir, OnlyContainer: true}}
+	home := farm.Call{Config: config.Config{Dir: dir, OnlyContainer: true}}
 	tests := []struct {
 		name       string
 		call       farm.Call
@@ -33,12 +33,12 @@ func TestPath(t *testing.T) {
 		{"farm only", bundle, "D/farm/bin", ""},
 		{"empty entries, which mean the working directory, stay", bundle, ":/bin::", ":D/farm/bin:/bin::"},
 		{"an empty PATH", bundle, "", ""},
-		{"the fake uname", fake, "/usr/bin:/bin", "D:/usr/bin:/bin"},
-		{"the fake uname again", fake, "D:/usr/bin:/bin", "D:/usr/bin:/bin"},
-		{"the fake uname, later", fake, "/usr/bin:D:/bin", "D:/usr/bin:/bin"},
-		{"the fake uname alone", fake, "D", "D"},
-		{"the fake uname without PATH", fake, "", ""},
-		{"a neighbour of like name", fake, "Dx:/bin", "D:Dx:/bin"},
+		{"a home directory", home, "/usr/bin:/bin", "D:/usr/bin:/bin"},
+		{"a home directory again", home, "D:/usr/bin:/bin", "D:/usr/bin:/bin"},
+		{"a home directory, later", home, "/usr/bin:D:/bin", "D:/usr/bin:/bin"},
+		{"a home directory alone", home, "D", "D"},
+		{"a home directory without PATH", home, "", ""},
+		{"a neighbour of like name", home, "Dx:/bin", "D:Dx:/bin"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -41,7 +41,7 @@ func flags(f applet.Flags) applet.Run {
 	f.StringVar(&o.farm, "farm", "", "`DIR` make the farm at DIR, instead of BUNDLE/farm; the directory that holds it must be there")
 	f.BoolVar(&o.noShell, "no-sh", false, "leave /bin/sh alone")
 	f.BoolVar(&o.record, "record-release", false, "keep the running kernel's release and version in the configuration, if no release is set, for uname to tell")
-	f.BoolVar(&o.unameOnly, "uname-only", false, "make nothing but a fake uname, in ~/.local/fakeuname or DIR, for a home directory that containers share with their host: see docs/uname.md")
+	f.BoolVar(&o.unameOnly, "uname-only", false, "make only a uname with an identity of its own, in ~/.local/fakeuname or DIR, for a home directory that containers share with their host: see docs/uname.md")
 	f.StringVar(&o.release, "release", "", "`R` with --uname-only: the release that it tells, instead of the running kernel's")
 	return func(paths []string) error { return run(paths, o) }
 }

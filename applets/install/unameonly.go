@@ -17,10 +17,10 @@ import (
 // unameName is the one command that the directory offers besides binproxy itself.
 const unameName = "uname"
 
-// UnameOnly makes dir the directory of a fake uname: a copy of the running binproxy, the link
-// uname, and the configuration. It tells the release in containers and the truth outside, and so
-// may lie in a home directory that both share. An empty dir is ~/.local/fakeuname; an empty
-// release keeps the running kernel's release and version.
+// UnameOnly makes dir the directory of a uname with an identity of its own: a copy of the running
+// binproxy, the link uname, and the configuration. It tells the release in containers and the
+// truth outside, and so may lie in a home directory that both share. An empty dir is
+// ~/.local/fakeuname; an empty release keeps the running kernel's release and version.
 func UnameOnly(dir, release string) error {
 	self, err := os.Executable()
 	if err != nil {
@@ -37,7 +37,7 @@ func UnameOnly(dir, release string) error {
 }
 
 func unameOnly(self, dir, release string) error {
-	cfg, err := fakeIdentity(dir, release)
+	cfg, err := unameConfig(dir, release)
 	if err != nil {
 		return exit.Errorf(exit.Failed, "install: %w", err)
 	}
@@ -59,8 +59,8 @@ func unameOnly(self, dir, release string) error {
 	return nil
 }
 
-// fakeIdentity is the configuration of the directory.
-func fakeIdentity(dir, release string) (config.Config, error) {
+// unameConfig is the configuration of that directory.
+func unameConfig(dir, release string) (config.Config, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return config.Config{}, err
@@ -68,15 +68,15 @@ func fakeIdentity(dir, release string) (config.Config, error) {
 	if strings.ContainsRune(dir, filepath.ListSeparator) {
 		return config.Config{}, fmt.Errorf("%s: a directory with a colon in its name cannot be in PATH", dir)
 	}
-	told := identity.Identity{Release: release}
+	id := identity.Identity{Release: release}
 	if release == "" {
 		kernel, err := identity.Kernel()
 		if err != nil {
 			return config.Config{}, err
 		}
-		told = kernel.Recorded()
+		id = kernel.Recorded()
 	}
-	cfg := config.Config{Dir: dir, Identity: told, OnlyContainer: true}
+	cfg := config.Config{Dir: dir, Identity: id, OnlyContainer: true}
 	return cfg, cfg.Check()
 }
 
@@ -90,7 +90,7 @@ func foreign(self, dir string) error {
 	_, err = os.Lstat(filepath.Join(dir, config.Name))
 	ours := err == nil && cfg.OnlyContainer
 	if err == nil && !ours {
-		return fmt.Errorf("%s is a bundle; give the fake uname a directory of its own with --farm DIR", dir)
+		return fmt.Errorf("%s is a bundle; give the uname a directory of its own with --farm DIR", dir)
 	}
 	link := filepath.Join(dir, unameName)
 	if to, err := os.Readlink(link); !errors.Is(err, fs.ErrNotExist) && to != config.Binary {

@@ -47,7 +47,8 @@ func TestUnameOnlyScripts(t *testing.T) {
 	})
 }
 
-// TestSharedHome moves a home directory with a fake uname between roots: containers, and a host.
+// TestSharedHome moves a home directory with a uname of its own between roots: containers, and a
+// host.
 func TestSharedHome(t *testing.T) {
 	kernel, err := identity.Kernel()
 	require.NoError(t, err)

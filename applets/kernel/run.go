@@ -33,7 +33,7 @@ const x32Name = "x32"
 type asOlder struct {
 	as    string
 	force bool
-	told  bool // a supervisor of ours tells the release already
+	rerun bool // a supervisor of ours tells the release already
 }
 
 func runFlags(f applet.Flags) applet.Run {
@@ -43,7 +43,7 @@ func runFlags(f applet.Flags) applet.Run {
 	return func(argv []string) error { return o.run(argv) }
 }
 
-// rerun is a run that tell starts.
+// rerun is a run that startAgain starts.
 type rerun struct {
 	asOlder
 	argv []string
@@ -55,9 +55,9 @@ func (r *rerun) Fields(w *entrypoint.Words) {
 	w.Strings(&r.argv)
 }
 
-// Told is that run, an entrypoint.
-func Told(words []string) error {
-	r := rerun{asOlder: asOlder{told: true}}
+// Rerun is that run, an entrypoint.
+func Rerun(words []string) error {
+	r := rerun{asOlder: asOlder{rerun: true}}
 	if err := entrypoint.Read(words, &r); err != nil {
 		return err
 	}
@@ -86,11 +86,11 @@ func (o asOlder) run(argv []string) error {
 	case newer != "" && !o.force:
 		return exit.Errorf(exit.Failed, "--as %s: newer than the running kernel (%s), which cannot give what it lacks; --force tells the command the release, and nothing more", r.Text, newer)
 	}
-	if newer != "" && !o.told {
+	if newer != "" && !o.rerun {
 		c.warnOfRelease(r, newer)
 	}
-	if c.guest == nil && !o.told {
-		if err := o.tell(r, argv); err != errUntold {
+	if c.guest == nil && !o.rerun {
+		if err := o.startAgain(r, argv); err != errNoSupervisor {
 			return err
 		}
 	}
@@ -107,18 +107,18 @@ func (c command) warnOfRelease(r facts.Release, running string) {
 	if c.guest != nil {
 		tables = []*facts.ABI{c.guest}
 	}
-	if line := facts.SpoofWarning(r.Uname(arch.Host().Machine), running, tables...); line != "" {
+	if line := facts.ReleaseWarning(r.Uname(arch.Host().Machine), running, tables...); line != "" {
 		fmt.Fprintln(os.Stderr, "binproxy: kernel run:", line)
 	}
 }
 
-var errUntold = errors.New("no supervisor")
+var errNoSupervisor = errors.New("no supervisor")
 
-// tell runs `kernel run` once more, under a supervisor that tells the release to every program;
-// the filter stops nothing for it. It gives errUntold, and a line on stderr, where the machine
-// allows no supervisor or another one is there already.
-func (o asOlder) tell(r facts.Release, argv []string) error {
-	again, err := entrypoint.Argv(entrypoint.Told, &rerun{o, argv})
+// startAgain runs `kernel run` once more, under a supervisor that tells the release to every
+// program; the filter stops nothing for it. It gives errNoSupervisor, and a line on stderr, where
+// the machine allows no supervisor or another one is there already.
+func (o asOlder) startAgain(r facts.Release, argv []string) error {
+	again, err := entrypoint.Argv(entrypoint.Rerun, &rerun{o, argv})
 	if err != nil {
 		return err
 	}
@@ -141,7 +141,7 @@ func (o asOlder) tell(r facts.Release, argv []string) error {
 		return err
 	}
 	fmt.Fprintf(os.Stderr, "binproxy: kernel run: uname goes on saying the running kernel's release, not %s: %v\n", release, err)
-	return errUntold
+	return errNoSupervisor
 }
 
 // command is what is to be run. Guest is the table of a guest's ABI where an emulator runs it,

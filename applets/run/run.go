@@ -171,7 +171,7 @@ func (f *flagsOf) spoof(c *supervise.Config, cfg config.Config) error {
 	return f.warnOfRelease(release)
 }
 
-// warnOfRelease says on standard error which calls a spoofed release promises, to native programs
+// warnOfRelease says on standard error which calls the release promises, to native programs
 // and to guests, that the running kernel lacks.
 func (f *flagsOf) warnOfRelease(release string) error {
 	running, err := identity.Kernel()
@@ -182,18 +182,18 @@ func (f *flagsOf) warnOfRelease(release string) error {
 	if err != nil {
 		return err
 	}
-	told := []*kernel.ABI{kernel.Of(arch.Host())}
+	abis := []*kernel.ABI{kernel.Of(arch.Host())}
 	for _, a := range guests {
-		told = append(told, kernel.Of(a))
+		abis = append(abis, kernel.Of(a))
 	}
-	if line := kernel.SpoofWarning(release, running.Release, told...); line != "" {
+	if line := kernel.ReleaseWarning(release, running.Release, abis...); line != "" {
 		fmt.Fprintln(os.Stderr, "binproxy: run:", line)
 	}
 	return nil
 }
 
 // behind is the path of the file that a link to binproxy stands for, by the names that farms give.
-// What fakes uname stays.
+// A uname stays what it is.
 func behind(cfg config.Config, path string) string {
 	if filepath.Base(path) == "uname" {
 		return ""

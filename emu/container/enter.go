@@ -98,9 +98,9 @@ func join(name string, v Visit) (pid int, err error) {
 	if v.Identity.IsZero() {
 		v.Identity, v.Proc = c.Identity, identity.ProcNo // mounts in the container tell it
 	}
-	told := visit{Visit: v, Single: c.Single}
-	told.here()
-	if told.Caller, err = caller(); err != nil {
+	sent := visit{Visit: v, Single: c.Single}
+	sent.here()
+	if sent.Caller, err = caller(); err != nil {
 		return 0, err
 	}
 	self, err := os.OpenFile(entrypoint.Self, unix.O_PATH|unix.O_CLOEXEC, 0)
@@ -109,7 +109,7 @@ func join(name string, v Visit) (pid int, err error) {
 	}
 	defer self.Close()
 	if c.Route == RouteSupervise {
-		emulator, err := store.emulator(c, &told)
+		emulator, err := store.emulator(c, &sent)
 		if err != nil {
 			return 0, err
 		}
@@ -119,7 +119,7 @@ func join(name string, v Visit) (pid int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	pid, err = told.arrive(d, self, namespaces, !c.Single && (!store.root || c.Route == RouteUserns))
+	pid, err = sent.arrive(d, self, namespaces, !c.Single && (!store.root || c.Route == RouteUserns))
 	if errors.Is(err, sys.ErrGone) {
 		return d.Release(), nil // a signal ended it, and the caller sees which
 	}

@@ -44,7 +44,7 @@ const (
 	Bootstrap Name = ":bootstrap" // makes a root, as root of a namespace
 	Answer    Name = ":answer"    // makes system calls, and says what each answers
 	Deny      Name = ":deny"      // denies one system call and becomes a command
-	Told      Name = ":told"      // `kernel run` under a supervisor that tells the release
+	Rerun     Name = ":rerun"     // `kernel run` under a supervisor that tells the release
 	Jail      Name = ":jail"      // the first process of the namespaces that a kernel runs in
 	Guest     Name = ":guest"     // the first process of a User Mode Linux
 	Network   Name = ":network"   // becomes the guest's network

@@ -17,7 +17,7 @@ type File struct {
 }
 
 // Files lists the files that show the fields that are set. read gives a file of the running kernel
-// as it is; what the kernel does not have, a spoofed one has not either.
+// as it is; what the kernel does not have, a configured one does not have either.
 func (i Identity) Files(read func(path string) ([]byte, error)) []File {
 	var list []File
 	add := func(path string, text func(truth []byte) ([]byte, error)) {

@@ -98,14 +98,14 @@ func TestBanner(t *testing.T) {
 	kernel := Identity{Sysname: "Linux", Release: "6.1.0-18-amd64", Version: "#1 SMP Debian 6.1.76-1"}
 	const truth = "Linux version 6.1.0-18-amd64 (x@y) (gcc (Debian 12.2.0) 12.2.0, GNU ld) #1 SMP Debian 6.1.76-1\n"
 	for _, test := range []struct {
-		told        Identity
+		configured  Identity
 		truth, want string
 	}{
 		{Identity{Release: "4.15.0", Version: "#1 SMP"}, truth, "Linux version 4.15.0 (x@y) (gcc (Debian 12.2.0) 12.2.0, GNU ld) #1 SMP\n"},
 		{Identity{Sysname: "Minux"}, truth, "Minux version 6.1.0-18-amd64 (x@y) (gcc (Debian 12.2.0) 12.2.0, GNU ld) #1 SMP Debian 6.1.76-1\n"},
 		{Identity{Release: "4.15.0", Version: "#1 SMP"}, "Linux version 4.4.0 #1 SMP Sun Jan 10\n", "Linux version 4.15.0 #1 SMP\n"},
 	} {
-		require.Equal(t, test.want, string(test.told.bannerOf(test.truth, kernel)))
+		require.Equal(t, test.want, string(test.configured.bannerOf(test.truth, kernel)))
 	}
 }
 

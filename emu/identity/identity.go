@@ -40,7 +40,7 @@ var Fields = [...]Field{
 	{"machine", "BINPROXY_MACHINE", func(i *Identity) *string { return &i.Machine }},
 }
 
-// FollowingVersion is the version of a spoofed release that came without one. The kernel's own
+// FollowingVersion is the version of a release that came without one. The kernel's own
 // would contradict it: Debian's carries the true release ("Debian 6.1.137-1"), which libuv and
 // libbpf read. That it names no build keeps what a Dockerfile line prints the same on every host.
 const FollowingVersion = "#1 SMP"
@@ -104,9 +104,9 @@ func Kernel() (Identity, error) {
 // others name that machine.
 func (i Identity) Recorded() Identity { return Identity{Release: i.Release, Version: i.Version} }
 
-// Spoofed is the identity that programs are to be told where it is configured: by the environment,
-// else by the file.
-func Spoofed(configured Identity, getenv func(string) string) Identity {
+// Configured is the identity that programs are to be told where it is configured: by the
+// environment, else by the file.
+func Configured(configured Identity, getenv func(string) string) Identity {
 	return Chosen(FromEnv(getenv), configured)
 }
 

@@ -51,7 +51,7 @@ func TestPrecedence(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			require.Equal(t, test.want, Spoofed(test.configured, getenv(test.env...)))
+			require.Equal(t, test.want, Configured(test.configured, getenv(test.env...)))
 		})
 	}
 }

@@ -100,25 +100,25 @@ func (r Release) Beyond(host Release, a *ABI) []string {
 	return list
 }
 
-// SpoofWarning is one line on a release that programs of some ABIs are told while host runs them:
-// which calls it promises that host lacks. Where it promises none that the tables know, but is
-// above host's by its first two numbers, the line says that. Else it is empty.
-func SpoofWarning(spoofed, host string, abis ...*ABI) string {
-	if list := beyond(spoofed, host, abis); len(list) > 0 {
-		return "release " + spoofed + " promises calls that the running kernel (" + host + ") lacks: " + strings.Join(list, " ")
+// ReleaseWarning is one line on a release that programs of some ABIs are told while host runs
+// them: which calls it promises that host lacks. Where it promises none that the tables know, but
+// is above host's by its first two numbers, the line says that. Else it is empty.
+func ReleaseWarning(release, host string, abis ...*ABI) string {
+	if list := beyond(release, host, abis); len(list) > 0 {
+		return "release " + release + " promises calls that the running kernel (" + host + ") lacks: " + strings.Join(list, " ")
 	}
-	told, _ := leadingNumbers(spoofed)
+	promised, _ := leadingNumbers(release)
 	running, _ := leadingNumbers(host)
-	if len(told) > 1 && len(running) > 1 && slices.Compare(told[:2], running[:2]) > 0 {
-		return "release " + spoofed + " is above the running kernel's (" + host + "): programs that go by it may use what is not there"
+	if len(promised) > 1 && len(running) > 1 && slices.Compare(promised[:2], running[:2]) > 0 {
+		return "release " + release + " is above the running kernel's (" + host + "): programs that go by it may use what is not there"
 	}
 	return ""
 }
 
 // beyond is Release.Beyond over several ABIs, each name once. It is empty where either release is
 // not one that Parse knows: programs may be told anything.
-func beyond(spoofed, host string, abis []*ABI) []string {
-	told, err := Parse(spoofed)
+func beyond(release, host string, abis []*ABI) []string {
+	promised, err := Parse(release)
 	if err != nil {
 		return nil
 	}
@@ -129,7 +129,7 @@ func beyond(spoofed, host string, abis []*ABI) []string {
 	var list []string
 	for _, a := range abis {
 		if a != nil {
-			list = append(list, told.Beyond(running, a)...)
+			list = append(list, promised.Beyond(running, a)...)
 		}
 	}
 	slices.Sort(list)

@@ -177,11 +177,11 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// A spoofed release promises what its host may lack.
+// A release of another kernel promises what its host may lack.
 func TestBeyond(t *testing.T) {
 	a := kernel.Get("x86_64")
-	beyond := func(spoofed, host string) []string {
-		s, err := kernel.Parse(spoofed)
+	beyond := func(release, host string) []string {
+		s, err := kernel.Parse(release)
 		require.NoError(t, err)
 		h, err := kernel.Parse(host)
 		require.NoError(t, err)
@@ -194,20 +194,20 @@ func TestBeyond(t *testing.T) {
 	require.Contains(t, beyond("el8.7", "4.18"), "openat2")
 }
 
-func TestSpoofWarning(t *testing.T) {
+func TestReleaseWarning(t *testing.T) {
 	a := kernel.Get("aarch64")
 	const lacks = "release 5.3 promises calls that the running kernel (5.2.0-1) lacks: clone3 pidfd_open"
-	require.Equal(t, lacks, kernel.SpoofWarning("5.3", "5.2.0-1", a))
-	require.Equal(t, lacks, kernel.SpoofWarning("5.3", "5.2.0-1", kernel.Get("x86_64"), nil, a), "each call once")
+	require.Equal(t, lacks, kernel.ReleaseWarning("5.3", "5.2.0-1", a))
+	require.Equal(t, lacks, kernel.ReleaseWarning("5.3", "5.2.0-1", kernel.Get("x86_64"), nil, a), "each call once")
 	for _, quiet := range [][2]string{
 		{"4.15.0-112-generic", "6.1.0-13-amd64"}, {"6.1.200", "6.1.137"}, {"anything", "6.1.0"}, {"6.1", "anything"}, {"6.1", "6.1"},
 	} {
-		require.Empty(t, kernel.SpoofWarning(quiet[0], quiet[1], a), "%v", quiet)
+		require.Empty(t, kernel.ReleaseWarning(quiet[0], quiet[1], a), "%v", quiet)
 	}
 	// Nothing came between them that the tables know, or there was no such release; Go's runtime
 	// goes by the number alone.
 	for _, above := range [][2]string{{"4.10", "4.9.1"}, {"99.1", "98.1"}, {"3.99", "3.10"}} {
 		require.Equal(t, "release "+above[0]+" is above the running kernel's ("+above[1]+"): programs that go by it may use what is not there",
-			kernel.SpoofWarning(above[0], above[1], a))
+			kernel.ReleaseWarning(above[0], above[1], a))
 	}
 }

@@ -37,11 +37,11 @@ var rows = []row{
 	{"apt-get install of perl and cowsay with twins, against binfmt_misc", 0.6, 2, aptInstall.withTwins("compressors", "text", "packages", "apt")},
 	{"apt-get install of git and what it recommends with twins, against binfmt_misc", 0.6, 1, aptInstallGit.withTwins("compressors", "text", "packages", "apt")},
 	{"debootstrap's second stage with twins, against binfmt_misc", 0.6, 2, secondStage.withTwins("compressors", "text", "packages")},
-	{"stat/open spoofed, files by mounts, against not", 1.10, 15, spoofLoop("auto", "100000")},
-	{"stat/open spoofed, files by tracing, against not", 0, 9, spoofLoop("trace", "20000")},
+	{"stat/open with an identity, files by mounts, against not", 1.10, 15, spoofLoop("auto", "100000")},
+	{"stat/open with an identity, files by tracing, against not", 0, 9, spoofLoop("trace", "20000")},
 	{"stat/open under PRoot -k, against not", 0, 5, spoofLoop("proot", "10000")},
-	{"gcc spoofed, files by mounts, against not", 1.02, 15, spoofCompile("auto")},
-	{"gcc spoofed, files by tracing, against not", 0, 9, spoofCompile("trace")},
+	{"gcc with an identity, files by mounts, against not", 1.02, 15, spoofCompile("auto")},
+	{"gcc with an identity, files by tracing, against not", 0, 9, spoofCompile("trace")},
 }
 
 // shimStart is binproxy as uname, against a static Go program that does nothing.

@@ -10,9 +10,9 @@ import (
 	"strings"
 )
 
-// spoofed is the release that programs are told; it is below every kernel's that PRoot and we run
+// release is the release that programs are told; it is below every kernel's that PRoot and we run
 // on.
-const spoofed = "4.15.0-112-generic"
+const release = "4.15.0-112-generic"
 
 // opener opens a file again and again: what a spoof costs most.
 const opener = `#include <fcntl.h>
@@ -98,7 +98,7 @@ func spoofing(ctx context.Context, dir, proc, path string, args ...string) (comm
 		if err != nil {
 			return command{}, command{}, fmt.Errorf("needs package proot: %w", err)
 		}
-		return command{path: proot, args: append([]string{"-k", spoofed}, argv...)}, alone, nil
+		return command{path: proot, args: append([]string{"-k", release}, argv...)}, alone, nil
 	}
 	if proc == "auto" && os.Geteuid() != 0 {
 		return command{}, command{}, errors.New("needs root: nobody else may mount")
@@ -106,6 +106,6 @@ func spoofing(ctx context.Context, dir, proc, path string, args ...string) (comm
 	if err := buildProgram(ctx, dir); err != nil {
 		return command{}, command{}, err
 	}
-	run := []string{"run", "--proc", proc, "--release", spoofed, "--"}
+	run := []string{"run", "--proc", proc, "--release", release, "--"}
 	return command{path: filepath.Join(dir, "binproxy"), args: append(run, argv...)}, alone, nil
 }

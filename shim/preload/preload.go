@@ -203,7 +203,7 @@ func Environment(c config.Config, abi *arch.ABI, env []string) ([]string, error)
 	}
 	hooks := []string{ExecHook}
 	getenv := func(name string) string { return value(env, name) }
-	if !c.Truthful(getenv) && !identity.Spoofed(c.Identity, getenv).IsZero() {
+	if !c.Truthful(getenv) && !identity.Configured(c.Identity, getenv).IsZero() {
 		hooks = append(hooks, UnameHook)
 	}
 	for _, hook := range hooks {

@@ -38,7 +38,7 @@ func Exec(c farm.Call, path string, argv, env []string) error {
 			return exit.Errorf(exit.CannotRun, "%s: %w", path, err)
 		}
 		program = e.Program()
-		prefix, env = Emulated(e, plan, identity.Spoofed(c.Config.Identity, os.Getenv).Release, env)
+		prefix, env = Emulated(e, plan, identity.Configured(c.Config.Identity, os.Getenv).Release, env)
 	}
 	full := append(prefix, argv[min(1, len(argv)):]...)
 	Debug("exec %s %q", program, full)

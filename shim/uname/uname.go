@@ -41,7 +41,7 @@ type answer struct {
 // binproxy itself failed.
 func Run(c farm.Call, argv []string) error {
 	_, posixly := os.LookupEnv("POSIXLY_CORRECT")
-	a, err := respond(argv, posixly, func() (identity.Identity, error) { return told(c) })
+	a, err := respond(argv, posixly, func() (identity.Identity, error) { return identityOf(c) })
 	if err != nil {
 		return exit.Errorf(exit.Failed, "uname: %w", err)
 	}
@@ -83,13 +83,13 @@ func called(argv []string) string {
 	return argv[0]
 }
 
-// told is the identity to print.
-func told(c farm.Call) (identity.Identity, error) {
+// identityOf is the identity to print.
+func identityOf(c farm.Call) (identity.Identity, error) {
 	kernel, err := identity.Kernel()
 	if err != nil || c.Config.Truthful(os.Getenv) {
 		return kernel, err
 	}
-	i := identity.Spoofed(c.Config.Identity, os.Getenv)
+	i := identity.Configured(c.Config.Identity, os.Getenv)
 	if i.Machine == "" {
 		i.Machine = machine(c)
 	}

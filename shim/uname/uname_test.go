@@ -93,9 +93,9 @@ func longest(letter byte) string {
 	return name
 }
 
-// TestEverySubsetSpoofed does the same with a spoofed identity: GNU's uname is told it by a
-// preloaded uname(2).
-func TestEverySubsetSpoofed(t *testing.T) {
+// TestEverySubsetOfAnIdentity does the same with an identity of its own: GNU's uname is told it by
+// a preloaded uname(2).
+func TestEverySubsetOfAnIdentity(t *testing.T) {
 	path := reference(t)
 	fake := identity.Identity{Sysname: "Lin ux", Nodename: "unknown", Release: "4.15.0-112-generic", Version: "#113 SMP  Debian", Machine: "armv7l"}
 	library := preload(t, fake)

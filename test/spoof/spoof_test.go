@@ -1,5 +1,5 @@
 // Package spoof reads the uname identity from every source that shows it, with programs of several
-// kinds, told and untold.
+// kinds, with an identity and without.
 package spoof
 
 import (
@@ -21,15 +21,16 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// told is what the programs are to be told. 4.15 is below every kernel that can run the tests.
-var told = identity.Identity{
+// other is the identity that the programs are to see. 4.15 is below every kernel that can run the
+// tests.
+var other = identity.Identity{
 	Sysname: "Minux", Nodename: "node.example", Release: "4.15.0-112-generic",
 	Version: "#113-Ubuntu SMP Thu Jul 9 23:41:39 UTC 2020", Machine: "armv7l",
 }
 
 func flags(proc string) []string {
-	return []string{"run", "--proc", proc, "--release", told.Release, "--kernel-version", told.Version, "--sysname", told.Sysname,
-		"--nodename", told.Nodename, "--machine", told.Machine}
+	return []string{"run", "--proc", proc, "--release", other.Release, "--kernel-version", other.Version, "--sysname", other.Sysname,
+		"--nodename", other.Nodename, "--machine", other.Machine}
 }
 
 // nobody is an ordinary user.
@@ -80,15 +81,15 @@ func check(t *testing.T, truth, got string, emulated bool) {
 		switch field {
 		case "banner":
 			builder := strings.TrimSuffix(strings.TrimPrefix(value, kernel.Sysname+" version "+kernel.Release+" "), kernel.Version)
-			value = told.Sysname + " version " + told.Release + " " + builder + told.Version
+			value = other.Sysname + " version " + other.Release + " " + builder + other.Version
 		case "signature":
-			value = "Ubuntu " + told.Release + " 4.15.0"
+			value = "Ubuntu " + other.Release + " 4.15.0"
 		case "code":
 			value = "4.15.0"
 		case "salt":
-			value = told.Release[:min(len(told.Release), len(value))]
+			value = other.Release[:min(len(other.Release), len(value))]
 		case "config":
-			value = "# " + strings.Fields(value)[1] + " " + told.Release + " Kernel Configuration"
+			value = "# " + strings.Fields(value)[1] + " " + other.Release + " Kernel Configuration"
 		case "options":
 		default:
 			value = fieldOf(field)
@@ -104,7 +105,7 @@ func check(t *testing.T, truth, got string, emulated bool) {
 }
 
 func fieldOf(key string) string {
-	id := told
+	id := other
 	for _, f := range identity.Fields {
 		if f.Key == key {
 			return *f.Of(&id)
@@ -222,18 +223,18 @@ func TestPrograms(t *testing.T) {
 			want    string
 			command []string
 		}{
-			{told.Release, []string{"uname", "-r"}},
-			{strings.Join([]string{told.Sysname, told.Nodename, told.Release, told.Version, told.Machine}, " "), []string{"uname", "-snrvm"}},
-			{told.Machine, []string{setarch, "linux32", "uname", "-m"}},
-			{told.Release, []string{setarch, "--uname-2.6", "uname", "-r"}},
-			{told.Nodename, []string{python, "-c", "import socket; print(socket.gethostname())"}},
-			{told.Release, []string{python, "-c", "import os; print(os.uname().release)"}},
-			{told.Release, []string{python, "-c", "import os; os.posix_spawn('/bin/uname', ['uname', '-r'], {}); os.wait()"}},
-			{told.Release, []string{python, "-c", "import os, threading as t; x = t.Thread(target=lambda: print(os.uname().release)); x.start(); x.join()"}},
-			{"kernel.osrelease = " + told.Release, []string{sysctl, "kernel.osrelease"}},
-			{told.Version, []string{"cat", "/proc/sys/kernel/version"}},
-			{told.Release, []string{"env", "-i", "/bin/sh", "-c", "read r < /proc/sys/kernel/osrelease; echo $r"}},
-			{told.Release, []string{"sh", "-c", "cd /proc/sys; exec 7<kernel/osrelease; cat <&7"}},
+			{other.Release, []string{"uname", "-r"}},
+			{strings.Join([]string{other.Sysname, other.Nodename, other.Release, other.Version, other.Machine}, " "), []string{"uname", "-snrvm"}},
+			{other.Machine, []string{setarch, "linux32", "uname", "-m"}},
+			{other.Release, []string{setarch, "--uname-2.6", "uname", "-r"}},
+			{other.Nodename, []string{python, "-c", "import socket; print(socket.gethostname())"}},
+			{other.Release, []string{python, "-c", "import os; print(os.uname().release)"}},
+			{other.Release, []string{python, "-c", "import os; os.posix_spawn('/bin/uname', ['uname', '-r'], {}); os.wait()"}},
+			{other.Release, []string{python, "-c", "import os, threading as t; x = t.Thread(target=lambda: print(os.uname().release)); x.start(); x.join()"}},
+			{"kernel.osrelease = " + other.Release, []string{sysctl, "kernel.osrelease"}},
+			{other.Version, []string{"cat", "/proc/sys/kernel/version"}},
+			{other.Release, []string{"env", "-i", "/bin/sh", "-c", "read r < /proc/sys/kernel/osrelease; echo $r"}},
+			{other.Release, []string{"sh", "-c", "cd /proc/sys; exec 7<kernel/osrelease; cat <&7"}},
 		} {
 			require.Equal(t, c.want+"\n", output(t, nil, concat([]string{binproxy}, flags(proc), []string{"--"}, c.command)...), "--proc %s %q", proc, c.command)
 		}
@@ -255,7 +256,7 @@ before = dumpable()
 print(os.uname().release, before, dumpable())
 `
 	got := output(t, nil, concat([]string{setpriv, "--bounding-set", "-sys_ptrace,-sys_admin", binproxy}, flags("no"), []string{"--", python, "-c", script})...)
-	require.Equal(t, told.Release+" 0 0\n", got)
+	require.Equal(t, other.Release+" 0 0\n", got)
 }
 
 // Its opens are looked at as well: of a file that is told, of others, and of what is not there.
@@ -278,7 +279,7 @@ except FileNotFoundError: print(*told, *kept, missing, open("/etc/hostname").rea
 `
 	for change, dumpable := range map[string]string{"os.setresuid(1, 1, 1)": "0 0", "os.seteuid(1)": "0 0", "ctypes.CDLL(None).prctl(4, 0)": "0 0", "pass": "1 1"} {
 		got := output(t, nil, concat([]string{setpriv, "--bounding-set", "-sys_ptrace,-sys_admin", binproxy}, flags("auto"), []string{"--", python, "-c", script, change})...)
-		require.Equal(t, told.Release+" "+told.Version+" False True True True "+dumpable+"\n", got, change)
+		require.Equal(t, other.Release+" "+other.Version+" False True True True "+dumpable+"\n", got, change)
 	}
 }
 
@@ -292,9 +293,9 @@ func TestNoPrivilege(t *testing.T) {
 	_, binproxy := public(t)
 	kernel, err := identity.Kernel()
 	require.NoError(t, err)
-	for proc, file := range map[string]string{"auto": told.Release, "no": kernel.Release} {
+	for proc, file := range map[string]string{"auto": other.Release, "no": kernel.Release} {
 		got := output(t, user, concat([]string{binproxy}, flags(proc), []string{"--", "sh", "-c", "uname -r; cat /proc/sys/kernel/osrelease"})...)
-		require.Equal(t, told.Release+"\n"+file+"\n", got)
+		require.Equal(t, other.Release+"\n"+file+"\n", got)
 	}
 }
 
@@ -316,7 +317,7 @@ func TestReadOnly(t *testing.T) {
 	_, binproxy := public(t)
 	for _, proc := range []string{"auto", "trace"} {
 		const script = "(echo x > /proc/version) 2>/dev/null && echo written; (echo x > /proc/sys/kernel/osrelease) 2>/dev/null && echo written; cat /proc/sys/kernel/osrelease"
-		require.Equal(t, told.Release+"\n", output(t, nil, concat([]string{binproxy}, flags(proc), []string{"--", "sh", "-c", script})...), proc)
+		require.Equal(t, other.Release+"\n", output(t, nil, concat([]string{binproxy}, flags(proc), []string{"--", "sh", "-c", script})...), proc)
 	}
 }
 

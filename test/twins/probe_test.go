@@ -248,7 +248,7 @@ func (p *probe) loader() int {
 }
 
 // A loader that is told an old release by uname would end the program; it is not asked to.
-func TestSpoofedRelease(t *testing.T) {
+func TestReleaseOfAnother(t *testing.T) {
 	p := newProbe(t)
 	p.set.Kernel = "3.2.0"
 	p.save(t)

@@ -56,7 +56,7 @@ func Main(words []string) error {
 }
 
 // submit has this thread traced and filtered, with the further rules of a spoof.
-func submit(socket int, spoofed []seccomp.Rule) error {
+func submit(socket int, further []seccomp.Rule) error {
 	var b [messageSize]byte
 	binary.LittleEndian.PutUint32(b[:], uint32(unix.Gettid()))
 	if _, err := sys.Write(socket, b[:4]); err != nil {
@@ -69,7 +69,7 @@ func submit(socket int, spoofed []seccomp.Rule) error {
 	if err != nil || n != 8 {
 		return exit.Silent(exit.Failed) // the supervisor has gone, and has said why
 	}
-	if err := install(socket, binary.LittleEndian.Uint64(b[:]), spoofed); err != nil {
+	if err := install(socket, binary.LittleEndian.Uint64(b[:]), further); err != nil {
 		_, _ = sys.Write(socket, []byte(refusal+err.Error()))
 		return &Refused{"supervise", err}
 	}
@@ -77,13 +77,13 @@ func submit(socket int, spoofed []seccomp.Rule) error {
 }
 
 // install puts the filter on this thread, and sends its listener over the socket. Without
-// CAP_SYS_ADMIN the filter takes no_new_privs. spoofed are the further rules of a spoof.
-func install(socket int, cookie uint64, spoofed []seccomp.Rule) error {
-	listener, err := installFilter(append(tracee.Filter(cookie, true), spoofed...), sys.Listener)
+// CAP_SYS_ADMIN the filter takes no_new_privs. further are the rules of a spoof.
+func install(socket int, cookie uint64, further []seccomp.Rule) error {
+	listener, err := installFilter(append(tracee.Filter(cookie, true), further...), sys.Listener)
 	if errors.Is(err, unix.EBUSY) || errors.Is(err, unix.EINVAL) {
 		// A filter that we are under has a listener, and there can be but one; or the kernel is
 		// older than 5.0.
-		if _, err := installFilter(append(tracee.Filter(cookie, false), spoofed...), 0); err != nil {
+		if _, err := installFilter(append(tracee.Filter(cookie, false), further...), 0); err != nil {
 			return err
 		}
 		_, err := sys.Write(socket, []byte(alone))

@@ -13,21 +13,21 @@ import (
 	"binproxy/emu/sys"
 )
 
-// toldFile is one of the kernel's files that is to say another thing.
-type toldFile struct {
+// identityFile is one of the kernel's files that show the identity.
+type identityFile struct {
 	identity.File
 	dev, ino uint64 // in the /proc and /sys that we have; 0 where it is not there
 	fd       int    // what it says, once that is made; -1
 }
 
-// kernelFile tells a file of a /proc or a /sys.
+// kernelFile reports whether a file is one of a /proc or a /sys.
 func kernelFile(fd int) bool {
 	var fs unix.Statfs_t
 	return unix.Fstatfs(fd, &fs) == nil && (fs.Type == unix.PROC_SUPER_MAGIC || fs.Type == unix.SYSFS_MAGIC)
 }
 
-// asked is the file that the thread asks for, if that is one of those that are told.
-func (s *Spoof) asked(t Thread, o opening) *toldFile {
+// asked is the file that the thread asks for, if that is one that shows the identity.
+func (s *Spoof) asked(t Thread, o opening) *identityFile {
 	v, err := s.sight.View(t.TID(), o.path, o.dirfd)
 	if err != nil {
 		return s.named(o.path)
@@ -44,7 +44,7 @@ func (s *Spoof) asked(t Thread, o opening) *toldFile {
 	if unix.Fstat(fd, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || unix.Major(st.Dev) != 0 {
 		return nil
 	}
-	file := s.told(fd, &st)
+	file := s.match(fd, &st)
 	if file == nil || o.flags&unix.O_ACCMODE == unix.O_RDWR && strings.HasSuffix(file.Path, "/hostname") {
 		return nil // who sets the host's name is to set it
 	}
@@ -53,8 +53,8 @@ func (s *Spoof) asked(t Thread, o opening) *toldFile {
 
 // named finds the kernel's file by its very name: of a process whose real and effective ids differ
 // nobody without CAP_SYS_PTRACE may see more.
-func (s *Spoof) named(name string) *toldFile {
-	s.openTold()
+func (s *Spoof) named(name string) *identityFile {
+	s.learnFiles()
 	for _, f := range s.files {
 		if f.Path == path.Clean(name) {
 			return f
@@ -63,11 +63,11 @@ func (s *Spoof) named(name string) *toldFile {
 	return nil
 }
 
-// told finds the kernel's file that an O_PATH descriptor is. In another mount of /proc than ours
+// match finds the kernel's file that an O_PATH descriptor is. In another mount of /proc than ours
 // it has another device, and a file of /proc/sys another inode; there it is known by the end of
 // its path.
-func (s *Spoof) told(fd int, st *unix.Stat_t) *toldFile {
-	s.openTold()
+func (s *Spoof) match(fd int, st *unix.Stat_t) *identityFile {
+	s.learnFiles()
 	if !kernelFile(fd) {
 		return nil
 	}
@@ -92,24 +92,24 @@ func (s *Spoof) told(fd int, st *unix.Stat_t) *toldFile {
 	return nil
 }
 
-// openTold looks at the files of this machine, once.
-func (s *Spoof) openTold() {
+// learnFiles looks once which files this machine has.
+func (s *Spoof) learnFiles() {
 	if s.opened {
 		return
 	}
 	s.opened = true
 	for _, f := range s.identity.Files(readFile) {
-		told := &toldFile{File: f, fd: -1}
+		file := &identityFile{File: f, fd: -1}
 		var st unix.Stat_t
 		if unix.Stat(f.Path, &st) == nil {
-			told.dev, told.ino = st.Dev, st.Ino
+			file.dev, file.ino = st.Dev, st.Ino
 		}
-		s.files = append(s.files, told)
+		s.files = append(s.files, file)
 	}
 }
 
 // make writes what the file says into memory, where nobody can change it any more.
-func (f *toldFile) make() error {
+func (f *identityFile) make() error {
 	text, err := f.Text()
 	if err != nil {
 		return err

@@ -83,7 +83,7 @@ func (s *Spoof) openBegin(t Thread, c *call) (tracee.Progress, error) {
 }
 
 // answer lets an open be, or makes it give the file.
-func (s *Spoof) answer(t Thread, c *call, regs tracee.Registers, file *toldFile, cloexec bool) error {
+func (s *Spoof) answer(t Thread, c *call, regs tracee.Registers, file *identityFile, cloexec bool) error {
 	if file == nil {
 		return t.Continue(0)
 	}
@@ -103,7 +103,7 @@ type open struct {
 	thread  Thread
 	call    *call
 	args    [3]uint64
-	file    *toldFile // nil is the kernel's own answer
+	file    *identityFile // nil is the kernel's own answer
 	cloexec bool
 }
 

@@ -26,7 +26,7 @@ type Spoof struct {
 	sight    *sight.Sight
 	debug    func(tid int, format string, args ...any)
 
-	files  []*toldFile
+	files  []*identityFile
 	opened bool // files are those of this machine
 	vdsos  map[vdsoKind][]patch
 	header [elfHeader]byte // room for that of a vDSO

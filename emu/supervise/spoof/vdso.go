@@ -33,7 +33,7 @@ const (
 	vdsoKey   = 33       // AT_SYSINFO_EHDR
 )
 
-// TellVDSO makes the vDSO of a new program tell the spoofed release.
+// TellVDSO makes the vDSO of a new program say the identity's release.
 func (s *Spoof) TellVDSO(t Thread) {
 	if s == nil || s.identity.Release == "" {
 		return
