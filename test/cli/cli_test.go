@@ -125,9 +125,9 @@ func (s scriptTB) Skipf(format string, args ...any) {
 	s.ts.Value(theT).(testscript.T).Skip(fmt.Sprintf(format, args...))
 }
 
-// theT is the key of the script's testscript.T.
 type key struct{}
 
+// theT is the key of the script's testscript.T.
 var theT key
 
 // goCache keeps the guests that scripts compile, though a script has a HOME of its own.

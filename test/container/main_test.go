@@ -1,6 +1,6 @@
 // Package container tests architecture emulation containers with the whole program: binfmt_misc
 // entries, bootstrapped roots, containers to live in. All of it happens in a host of its own
-// (test/host); the machine stays as it is.
+// (test/lib/host); the machine stays as it is.
 package container
 
 import (

@@ -12,7 +12,7 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// shown is what a container's shell says of itself: PID 1 of the image's architecture.
+// script prints what a container's shell says of itself: PID 1 of the image's architecture.
 const script = `echo pid $$; id -u; uname -mr; /bin/true && echo true; exit 7`
 
 const shown = "pid 1\n0\n" + release + " aarch64\ntrue\n"

@@ -13,7 +13,7 @@ import (
 	"binproxy/test/images"
 )
 
-// check runs on a file with the bytes, and gives the files of the findings against 3.10.
+// checkBytes runs on a file with the bytes, and gives the files of the findings against 3.10.
 func checkBytes(t testing.TB, b []byte) ([]string, error) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "image.tar")

@@ -17,7 +17,7 @@ const (
 	maxNumber   = 1024
 )
 
-// scanners has a row for each machine whose code can be read: e_machine, and what reads it.
+// scannerFor has a row for each machine whose code can be read: e_machine, and what reads it.
 func scannerFor(machine uint16) scanner {
 	switch machine {
 	case 62:
