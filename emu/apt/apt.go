@@ -1,9 +1,9 @@
 // Package apt calls apt-get and apt-cache so that they end soon and can be understood, and fetches
 // packages with lists of its own.
 //
-// Waits for servers and locks are bounded, also where a method of apt's hangs; messages are in
-// English, nothing is asked; the reason of a failure is found in all that was said; what a mirror
-// that hiccups makes fail is tried again.
+// Waits for servers and locks are bounded, also where one of apt's methods hangs. Messages are in
+// English, and apt asks nothing. Reason finds in the output why a call failed. What fails for a
+// mirror's passing trouble is tried again.
 //
 // Lists, cache and status of a Lists are in a directory of the caller's, so that what the
 // machine's own apt knows and has installed stays as it is, and no privilege is needed. What it

@@ -1,18 +1,17 @@
 // Package entrypoint is how binproxy starts itself in a private mode, as `binproxy :NAME
 // WORD...`: the names of the modes, and the message that a mode gets.
 //
-// The message is the words behind the name. What it is made of, paths and arguments, can be in an
-// argv as it is, whatever its bytes are, and what bounds it is the kernel's own limit for an
-// exec. It is there before anything else is: it takes no descriptor, of which a command is to
-// inherit the caller's and no others, no /proc and no memory file, and it goes through every
-// process that execs in between, a launcher or a deputy. Everybody can read an argv, so nothing
-// that is not for everybody is in it: an environment goes as the environment. Where the kernel
-// takes no argv of any length, as for the first process of a User Mode Linux, the same words lie
-// in a file (Pack).
+// The message is the words behind the name: paths and arguments, which an argv can hold as they
+// are, whatever their bytes. Only the kernel's own limit for an exec bounds it. It needs no
+// descriptor (a command must inherit the caller's and no others), no /proc and no memory file, and
+// it goes through every process that execs in between, a launcher or a deputy. Everybody can read
+// an argv, so nothing secret is in the message: an environment goes as the environment. Where the
+// kernel takes no long argv, as for the first process of a User Mode Linux, the same words lie in
+// a file (Pack).
 //
-// One start is no mode: sys.ForkName, by which the first instructions of the program know that
-// they are to make two processes of it, before there is Go or a table. The arguments behind it are
-// those of an ordinary start.
+// One start is not a mode: sys.ForkName, by which the first instructions of the program know that
+// they must make two processes of it, before Go has started. The arguments behind it are those of
+// an ordinary start.
 //
 // Both sides are the same program, so words have no keys: a message visits its fields in one
 // order, to be written and to be read.

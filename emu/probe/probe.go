@@ -2,8 +2,8 @@
 // process of its own, what a route needs.
 //
 // A probe has three answers. Yes means that it was done. No means that the kernel refused, with
-// its errno, and what is known to change that. What kept the question from being put is neither:
-// the answer then is "could not tell".
+// its errno, and what is known to change that. Where something keeps the probe from asking, the
+// answer is "could not tell".
 package probe
 
 import (

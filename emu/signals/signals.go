@@ -1,8 +1,9 @@
 // Package signals hands on to a child the signals that reach us in its place.
 //
-// Whoever stands for a command gets the signals that are meant for it. The terminal's are not
-// handed on: it sends them to the whole foreground group, and the command has got its own. A
-// hangup is, if it came to us as the session's leader only.
+// A process that stands for a command gets the signals that are meant for the command, and hands
+// them on. It does not hand on a terminal's: the terminal sends them to the whole foreground
+// group, so the command has its own. A hangup is handed on if it came to us alone, as the
+// session's leader.
 package signals
 
 import (

@@ -1,4 +1,4 @@
-// Package sys makes the system calls that are not made right by just naming them.
+// Package sys makes the system calls that package unix alone does not make right.
 //
 // These are made here, or by the standard library, and nowhere else:
 //

@@ -1,10 +1,10 @@
 // Package trouble knows the ways in which emulators are known to fail, and says so when a guest
 // program ends in one of them: in one line, with the remedy.
 //
-// A row of the table suspects an end by what is known of it at once, which is cheap: most programs
-// that end badly do so for reasons of their own. What can be confirmed by doing is confirmed, but
-// only when the command has ended: the supervisor waits for every child of this process until
-// then.
+// A row of the table first judges an end by what is known at once. That is cheap, since most
+// programs that end badly do so for reasons of their own. What can be confirmed by a try is tried,
+// but only when the command has ended: until then the supervisor waits for every child of this
+// process.
 package trouble
 
 import (

@@ -6,9 +6,9 @@
 // What a frame may refer back to, its window, is kept; no frame may want more than 128 MiB of it,
 // as with zstd(1). Dictionaries are not supported; no image format has them.
 //
-// That this is written here has two reasons. github.com/klauspost/compress builds a table of CRCs
-// before main, which makes an exec through a farm 4 % slower and a shim's start 15 %; and its
-// decoder is 230 KiB larger, twice what the program's budget has left.
+// It is our own because github.com/klauspost/compress builds a table of CRCs before main, which
+// makes an exec through a farm 4 % slower and a shim's start 15 %, and because its decoder is 230
+// KiB larger.
 package zstd
 
 import (

@@ -1,5 +1,5 @@
 // Package proxy stands in a guest command's place: it finds the guest's file and execs the
-// emulator on it, in the same process. PID, signals, open files and exit status are so the guest's
+// emulator on it, in the same process. So PID, signals, open files and exit status are the guest's
 // own.
 package proxy
 

@@ -1,5 +1,5 @@
 // Package uname stands in uname's place: GNU coreutils' uname, byte for byte, with the identity
-// that it was told to tell.
+// that is configured.
 //
 // The reference is coreutils 9.1 (Debian 12's) in the C locale, its getopt_long and its closing of
 // stdout included. What is printed comes from the environment, the bundle's file or the running

@@ -4,9 +4,9 @@
 // A child makes each call of an ABI once, with arguments that the kernel refuses before it does
 // anything (arguments.go), and writes a line after each. A call that ends the child, by a filter
 // that kills or by its nature, has no line: the parent takes note and starts a child that goes on
-// behind it. An x86_64 kernel is asked for x32 and i386 too, where it serves them. ENOSYS tells a
-// call that is not there from one that refuses these arguments; EPERM is the filter's where the
-// process has one and the kernel has no reason for it.
+// behind it. An x86_64 kernel is asked for x32 and i386 too, where it serves them. ENOSYS means
+// that the call is not there; any other errno that it refuses these arguments; EPERM is the
+// filter's where the process has one and the kernel has no reason for it.
 package answers
 
 import (

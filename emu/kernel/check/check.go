@@ -1,4 +1,4 @@
-// Package check tells without running anything whether programs fit a kernel.
+// Package check reports whether programs fit a kernel, without running anything.
 //
 // It reads every ELF file of a program, a root directory or an image (source.go, layers.go), notes
 // what each needs (elf.go, marks.go, scan.go), and judges that against what the kernel has

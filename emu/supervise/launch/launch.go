@@ -1,5 +1,5 @@
 // Package launch starts the command of a supervisor: a child of ours, the launcher, prepares
-// itself as it is told and becomes the command.
+// itself and becomes the command.
 //
 // Supervisor and launcher talk over a socket: the launcher says which thread it is; the
 // supervisor seizes it, and says the cookie; the launcher puts the filter on itself, sends the

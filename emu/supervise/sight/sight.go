@@ -2,15 +2,14 @@
 // path leads to from the tracee's root and working directory, under its ids, in its mounts.
 //
 // A View is a resolve.FS. It needs descriptors of the root and of where a relative path starts,
-// and a stance: the ids that this thread takes on while it looks. The kernel looks a path up at
-// once, confined to the root (openat2), where nothing on the way means another thing to the tracee
-// than to us; else the path is walked by hand, name by name. What else a View has to know it is
-// told by two callbacks: which file a farm's link stands for, and which program a guest's process
-// runs.
+// and a stance: the ids that this thread takes on while it looks. Where nothing on the way means
+// another thing to the tracee than to us, the kernel looks a path up at once, confined to the root
+// (openat2); else the View walks the path name by name. Two callbacks answer what else a View has
+// to know: which file a farm's link stands for, and which program a guest's process runs.
 //
-// What the kernel itself checks again anyway need not be right here. What a View calls a program
-// that may be executed, the kernel would have executed; where it cannot be sure it says so
-// (Doubt).
+// A View need not be right about what the kernel checks again anyway. If a View says that a
+// program may be executed, the kernel would have executed it; where the View cannot be sure, it
+// says so (Doubt).
 package sight
 
 import (

@@ -1,11 +1,9 @@
-// Package spoof is what a program is told of the uname identity, where that is not the kernel's
-// own.
+// Package spoof gives programs a uname identity that is not the kernel's own.
 //
-// Such an identity asks for more stops, and only then are they in the filter: uname in all its
-// variants, whose answer is overwritten at the call's end, and, if the kernel's files are to be
-// traced, every open for reading, which is given another file. At each exec the new program's vDSO
-// is told. Where the files are covered by mounts instead, the launcher does that before it starts
-// (Prepare).
+// For that the filter has more stops: uname in all its variants, whose answer is overwritten at
+// the call's end, and, if the kernel's files are traced, every open for reading, which is given
+// another file. At each exec the new program's vDSO is changed. Where mounts cover the files
+// instead, the launcher makes the mounts before it starts the command (Prepare).
 package spoof
 
 import (

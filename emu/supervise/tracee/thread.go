@@ -1,13 +1,13 @@
 // Package tracee is one stopped thread of a process that is traced: its registers and its memory,
 // and the system calls that it is made to make. No other room of the supervisor knows ptrace(2).
 //
-// A thread is made to make a call in three ways. In a seccomp-stop it has not made its own yet,
-// and the number and the arguments of that are changed (Instead). At the end of a call, in a
-// syscall-stop, it is taken back to the call instruction with other registers (CallAt). And as no
-// call gives a process a descriptor of somebody else's, it calls for help: an execve with a cookie
-// in an argument that execve does not have, which the filter hands to its listener, and the
-// listener puts the descriptor in (Give). Its signals wait meanwhile (Quietly), so that all it
-// does between two stops is what it was told.
+// A thread is made to make a call in three ways. In a seccomp-stop the thread has not made its own
+// call yet, and that call's number and arguments are changed (Instead). At the end of a call, in a
+// syscall-stop, it is taken back to the call instruction with other registers (CallAt). No call
+// gives a process somebody else's descriptor, so for that the thread calls for help: an execve
+// with a cookie in an argument that execve does not have, which the filter hands to its listener,
+// and the listener puts the descriptor in (Give). Its signals wait meanwhile (Quietly), so that
+// between two stops it does only what it is made to do.
 package tracee
 
 import (
