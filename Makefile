@@ -1,6 +1,5 @@
 # binproxy: `make` alone lists the targets. Needs Go and a POSIX shell; what else a target
 # needs, it says or installs.
-# it says or installs.
 .DEFAULT_GOAL := help
 .PHONY: help preload build demo test test-all bench lint clean clean-cache install
 

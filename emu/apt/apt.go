@@ -145,7 +145,7 @@ func (g Get) call(ctx context.Context, stdout io.Writer, program string, args ..
 	return said.String(), failed
 }
 
-// lines writes each line on, but for those that say the same as the one before: apt-get repeats
+// lines writes each line on, except for those that say the same as the one before: apt-get repeats
 // every second that it waits for a lock.
 type lines struct {
 	w       io.Writer
@@ -185,7 +185,7 @@ func (g Get) flags() []string {
 	return flags
 }
 
-// Environ is ours, but for what makes apt and dpkg ask questions or speak another language.
+// Environ is ours, except for what makes apt and dpkg ask questions or speak another language.
 func Environ() []string {
 	return append(os.Environ(), "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8", "LANGUAGE=")
 }

@@ -13,7 +13,7 @@
 //	proc trace
 //	only container
 //
-// Of a key that comes twice the last counts, but for emulator and farm, which make lists. An
+// Of a key that comes twice the last counts, except for emulator and farm, which make lists. An
 // emulator's paths are relative to the bundle; the third word is the loader of a dynamic one, with
 // its libraries beside it. The lines elf repeat the emulators for the preload route's hook, which
 // has no table of architectures: they say by which bytes of a program's header it is one of theirs

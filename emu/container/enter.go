@@ -63,7 +63,7 @@ func (v visit) isSupervised() bool {
 
 // Enter runs the visit in the container, and ends with its exit status. A deputy joins the
 // namespaces, finds out in there who the user is, becomes him, and then the command: nothing of
-// ours is started inside, but for a supervisor where an identity is told or no entry routes.
+// ours is started inside, except for a supervisor where an identity is told or no entry routes.
 func Enter(name string, v Visit) error {
 	signals := catch()
 	defer signals.stop()

@@ -97,8 +97,8 @@ func listed(processes []Process) string {
 	return strings.Join(names, ", ")
 }
 
-// processes finds the processes in the container's mount namespace, but for its anchor. Those that
-// the caller may not look at are not his.
+// processes finds the processes in the container's mount namespace, except for its anchor. Those
+// that the caller may not look at are not his.
 func (c Container) processes() ([]Process, error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {

@@ -42,7 +42,7 @@ func TestArgv(t *testing.T) {
 	assert.Equal(t, []int{11, 2, -1, 6}, places, "the caller's own kind of argument")
 }
 
-// Part is one rule for every route: what a loader obeys is the guest's alone, but for what the
+// Part is one rule for every route: what a loader obeys is the guest's alone, except for what the
 // emulator would split.
 func TestPart(t *testing.T) {
 	static, dynamic := Emulator{Path: "/q"}, Emulator{Path: "/q", Loader: "/ld.so"}

@@ -91,7 +91,7 @@ const (
 	configSalt  = "CONFIG_BUILD_SALT="
 )
 
-// kernelConfig is /proc/config.gz: what the kernel has stays true, but for the release that it
+// kernelConfig is /proc/config.gz: what the kernel has stays true, except for the release that it
 // gives itself. It is not compressed again; the form (RFC 1952) allows that.
 func (i Identity) kernelConfig(truth []byte) ([]byte, error) {
 	z, err := gzip.NewReader(bytes.NewReader(truth))

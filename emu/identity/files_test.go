@@ -109,7 +109,7 @@ func TestBanner(t *testing.T) {
 	}
 }
 
-// TestFiles: each file for the fields that it shows, and none that the kernel has not.
+// TestFiles: each file for the fields that it shows, and none that the kernel does not have.
 func TestFiles(t *testing.T) {
 	var z bytes.Buffer
 	w := gzip.NewWriter(&z)

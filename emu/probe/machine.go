@@ -218,7 +218,7 @@ func preloadRoute(cfg config.Config, abi *arch.ABI) Result {
 	return no("a bundle made anew, for that architecture too", "%s has no libraries for %s programs", cfg.Dir, abi.Name)
 }
 
-// farmRoute needs no right of the machine, but for a place to put the links.
+// farmRoute needs no right of the machine, except for a place to put the links.
 func farmRoute(cfg config.Config) Result {
 	if cfg.Inside != nil {
 		return no("a bundle in a directory", "a single file has no place for links")

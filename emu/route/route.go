@@ -1,10 +1,10 @@
 // Package route chooses how an execve reaches the emulator.
 //
-// The choice costs next to nothing where it is clear: a route that was asked for is taken, and the
-// supervisor is taken wherever only that will do. Otherwise one question is put to the kernel, by
-// doing: does it run the smallest program of the guest's ABI? If its binfmt_misc has an entry for
-// it, nothing of ours need take part. That the machine refuses to be supervised shows when it is
-// tried; Fallback says what then.
+// The choice costs next to nothing where it is clear: a route that was asked for is taken, and so
+// is the supervisor where no other route will do. Otherwise the kernel is asked by a try: does it
+// run the smallest program of the guest's ABI? If its binfmt_misc has an entry for that ABI,
+// nothing of ours need take part. Whether the machine allows a supervisor shows when one starts;
+// Fallback says what then.
 package route
 
 import (

@@ -47,7 +47,7 @@ type Wrapper struct {
 }
 
 // Exec becomes the real runtime, with the arguments of args; what it will read is changed before.
-// It returns only with an error, which the runtime's log has got too.
+// It returns only with an error, which the runtime's log has, too.
 func (w *Wrapper) Exec(args []string) error {
 	c := parse(args)
 	err := w.exec(c)

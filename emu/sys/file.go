@@ -110,7 +110,7 @@ func LetGo(fds ...int) {
 	unix.Close(null)
 }
 
-// LetGoInherited gives up what the process inherited open, but for stderr, now that a child has
+// LetGoInherited gives up what the process inherited open, except for stderr, now that a child has
 // it: a pipe's reader is to see its end when the child closes it. What the process opened itself
 // is close-on-exec, and stays. self is a descriptor of /proc/self/fd.
 func LetGoInherited(self int) {

@@ -104,7 +104,7 @@ func Interrupt(tid int) error { return ptrace(unix.PTRACE_INTERRUPT, tid, 0, 0) 
 // seccomp filter's data.
 func EventMessage(tid int) (uint, error) { return unix.PtraceGetEventMsg(tid) }
 
-// Gone reports whether a ptrace call failed because the tracee is no more: killed, at any moment.
+// Gone reports whether a ptrace call failed because the tracee is gone: killed, at any moment.
 func Gone(err error) bool { return errors.Is(err, unix.ESRCH) }
 
 // SendThread sends a signal to the thread group that a thread belongs to, by that thread (tkill).

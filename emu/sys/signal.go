@@ -22,7 +22,7 @@ var relayFD uint64
 func takeSignal(signal uint64) int64
 
 // TakeSignals takes the signals away from the Go runtime, for the rest of the process, and gives a
-// file to read them from by NextSignal. Other than os/signal it says who sent one.
+// file to read them from by NextSignal. Unlike os/signal it says who sent one.
 func TakeSignals(signals []unix.Signal) (*os.File, error) {
 	var pipe [2]int
 	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {

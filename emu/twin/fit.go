@@ -132,8 +132,9 @@ func fits(pattern, arg string) bool {
 }
 
 // headers are arguments that make a cross compiler's pass look for headers where the guest's own
-// does, in the same order. The directories that it has built in do not exist in the guest but for
-// the last two, /usr/include/TRIPLET and /usr/include; -iprefix stands for those of the compiler.
+// does, in the same order. The directories that it has built in do not exist in the guest except
+// for the last two, /usr/include/TRIPLET and /usr/include; -iprefix stands for those of the
+// compiler.
 func (v *Verdict) headers(c Call) []string {
 	var list []string
 	system := func(dirs ...string) {

@@ -1,6 +1,6 @@
 // Package userns starts programs in a user and a mount namespace of their own, with a binfmt_misc
-// of their own: foreign programs run there, and nothing is changed outside. It is the userns
-// route, and what bootstraps and containers stand on.
+// of their own: foreign programs run there, and nothing is changed outside. The userns route,
+// bootstraps and containers start programs this way.
 //
 // A Go program has threads and cannot enter a user namespace itself. So Start clones a child into
 // the new ones, and that is this program again in a private mode (emu/entrypoint). The child

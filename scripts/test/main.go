@@ -204,7 +204,7 @@ func (r *runner) awaitChildren() error {
 	return fmt.Errorf("left running, and killed: %s", strings.Join(names, "; "))
 }
 
-// children lists our children but for the maker of fixtures.
+// children lists our children except for the maker of fixtures.
 func (r *runner) children() []int {
 	var found []int
 	lists, _ := filepath.Glob("/proc/self/task/*/children")

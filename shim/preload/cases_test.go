@@ -162,8 +162,8 @@ func TestEveryABI(t *testing.T) {
 	}
 }
 
-// forLoaders are variables that a dynamic emulator is to hand over, but for the one that it would
-// split.
+// forLoaders are variables that a dynamic emulator is to hand over, except for the one that it
+// would split.
 var forLoaders = []string{"LD_UNKNOWN=1", "LD_SPLIT=a,b", "OLD_LD_=1", "GLIBC_TUNABLES=glibc.malloc.check=0"}
 
 // byHook has the driver call execve under the hook. The emulators and the native program all print

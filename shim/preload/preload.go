@@ -228,7 +228,7 @@ func remedy(abi *arch.ABI) string {
 	}
 	slices.Sort(names)
 	names = slices.Compact(names)
-	return "there are none but for " + strings.Join(names, ", ") + "; take the supervise or the farm route"
+	return "there are none except for " + strings.Join(names, ", ") + "; take the supervise or the farm route"
 }
 
 func value(env []string, name string) string {

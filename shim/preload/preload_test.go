@@ -82,7 +82,7 @@ func TestEnvironment(t *testing.T) {
 	assert.ErrorContains(t, err, "make the bundle anew")
 	assert.Equal(t, exit.Failed, exit.Code(err))
 	_, err = preload.Environment(config.Config{Dir: "/b"}, arch.Get("sparc64"), nil)
-	assert.ErrorContains(t, err, "there are none but for aarch64, armel, armhf, i386, mips64el, mipsel, ppc64le, riscv64, s390x, x86_64; take the supervise or the farm route")
+	assert.ErrorContains(t, err, "there are none except for aarch64, armel, armhf, i386, mips64el, mipsel, ppc64le, riscv64, s390x, x86_64; take the supervise or the farm route")
 	_, err = preload.Environment(config.Config{Dir: "/b:c"}, abi, nil)
 	assert.ErrorContains(t, err, `cannot name "/b:c"`)
 }

@@ -18,7 +18,8 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// archs are Debian 12's release architectures but for amd64, and the one that Debian 13 has more.
+// archs are Debian 12's release architectures except for amd64, and the one that Debian 13 has
+// more.
 var archs = []struct{ suite, arch string }{
 	{"bookworm", "arm64"}, {"bookworm", "armhf"}, {"bookworm", "armel"}, {"bookworm", "i386"}, {"bookworm", "mips64el"},
 	{"bookworm", "mipsel"}, {"bookworm", "ppc64el"}, {"bookworm", "s390x"}, {"trixie", "riscv64"},

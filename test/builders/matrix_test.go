@@ -159,9 +159,9 @@ var noise = map[string]string{
 	"/var/log/dpkg.log":             "it has the time",
 }
 
-// same compares all that a user of the image gets, but for the times at which files changed, the
-// name that buildah gave the container in which it built, and the identity of the image before the
-// last instruction, which the classic builder notes.
+// same compares all that a user of the image gets, except for the times at which files changed,
+// the name that buildah gave the container in which it built, and the identity of the image before
+// the last instruction, which the classic builder notes.
 func same(t *testing.T, b matrixBuilder, want, got registry.Image) {
 	t.Helper()
 	assert.Equal(t, want.Platform, got.Platform)

@@ -49,7 +49,7 @@ type debianRoot struct {
 	whole      bool   // all of minbase, out of Debian's own packages as they are
 }
 
-// make makes it in DIR/root, and sees to it that every package's script ran.
+// make makes it in DIR/root, and makes sure that every package's script ran.
 func (d debianRoot) make(t *testing.T, w who, dir string) {
 	t.Helper()
 	need.Program(t, d.from, d.from)

@@ -225,7 +225,7 @@ func TestProbeUnderOlderKernel(t *testing.T) {
 }
 
 // hazards are calls that do something with arguments of -1, or answer ENOSYS to them although they
-// are there. The peer leaves them out, but for those with arguments of their own.
+// are there. The peer leaves them out, except for those with arguments of their own.
 var hazards = map[string]string{"futex": "0 1 0 0 0 0", "futex_time64": "0 1 0 0 0 0", "modify_ldt": "0 0 0 0 0 0", "msgget": "1 0 0 0 0 0", "semget": "1 0 0 0 0 0", "shmget": "1 0 0 0 0 0",
 	"kill": "0x40000000 0 0 0 0 0", "ipc": "1 -1 -1 -1 -1 -1", "exit": "", "pause": "", "sigsuspend": "", "sync": "", "vfork": "", "fork": "", "rt_sigreturn": "",
 	"sigreturn": "", "exit_group": "", "uretprobe": ""}

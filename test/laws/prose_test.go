@@ -17,8 +17,8 @@ import (
 // column is where a line of prose has ended; a tab is four of them.
 const column = 100
 
-// A comment and a line of the documents end before column 100, but for what cannot be broken: one
-// long word, a table, a block of code. Generated files and test data are as they are.
+// A comment and a line of the documents end before column 100, except for what cannot be broken:
+// one long word, a table, a block of code. Generated files and test data are as they are.
 func TestProseIsNarrow(t *testing.T) {
 	walk(t, func(name string, text []byte) {
 		var wide []int

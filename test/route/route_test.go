@@ -310,7 +310,7 @@ func TestNames(t *testing.T) {
 	})
 }
 
-// TestClean: the image is what it was, to the nanosecond, but for the time of /, which ADD
+// TestClean: the image is what it was, to the nanosecond, except for the time of /, which ADD
 // changed.
 func TestClean(t *testing.T) {
 	inImages(t, func(i image, p port) {

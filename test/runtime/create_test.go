@@ -89,7 +89,7 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// names are the paths of all files in a root, but for the device files that runtimes leave.
+// names are the paths of all files in a root, except for the device files that runtimes leave.
 func names(t testing.TB, root string) []string {
 	t.Helper()
 	var list []string

@@ -16,8 +16,8 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// dockerfile is nothing that knows of binproxy. Its lines say what a native build's would, but for
-// the architecture and the release.
+// dockerfile is nothing that knows of binproxy. Its lines say what a native build's would, except
+// for the architecture and the release.
 const dockerfile = `FROM base
 RUN echo pid $$ && uname -mr && true >/made
 USER 1000

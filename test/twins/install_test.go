@@ -36,7 +36,7 @@ APT_CONFIG=/dev/null apt-cache show ca-certificates
 
 // TestInstall installs packages with scripts, alternatives, triggers and a file made for each
 // certificate, with and without twins: apt, dpkg-deb, the shell and what it calls. Everything that
-// is left has to be the same but for dates.
+// is left has to be the same except for dates.
 func TestInstall(t *testing.T) {
 	for _, guest := range guests {
 		t.Run(guest.port, func(t *testing.T) {
@@ -110,7 +110,7 @@ func tree(t *testing.T, root string) map[string]string {
 	return files
 }
 
-// timeless is what was said but for how far dpkg is with its database, and for apt's complaint
+// timeless is what was said except for how far dpkg is with its database, and for apt's complaint
 // that the root has no /dev/pts: which errno the kernel gives there depends on what it has cached.
 func timeless(said string) string {
 	return regexp.MustCompile(`(?m)^(\(Reading database|E: Can not write log).*\n`).ReplaceAllString(strings.ReplaceAll(said, "\r", "\n"), "")

@@ -19,7 +19,7 @@ type row struct {
 	abi   string
 	width int
 	code  string // hexadecimal
-	flags uint32 // e_flags, where the ABI's row has not all of them
+	flags uint32 // e_flags, where the ABI's row does not have all of them
 }
 
 // Each loads 42 into the register of the first argument and the number of exit(2) into the one of

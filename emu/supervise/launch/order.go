@@ -6,7 +6,7 @@ import (
 	"binproxy/emu/identity"
 )
 
-// order is what the launcher is told: the command, but for its environment, which is the
+// order is what the launcher is told: the command, except for its environment, which is the
 // launcher's own, and what to do before it becomes the command.
 type order struct {
 	command.Command

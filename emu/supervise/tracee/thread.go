@@ -27,7 +27,7 @@ type Thread struct {
 	interrupt bool   // it was to take part in a group-stop then
 }
 
-// Gone reports whether a call failed because the thread is no more: it may be killed at any
+// Gone reports whether a call failed because the thread is gone: it may be killed at any
 // moment.
 func Gone(err error) bool { return sys.Gone(err) }
 

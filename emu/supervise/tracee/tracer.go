@@ -24,7 +24,7 @@ type Kind int
 
 // The kinds of stops.
 const (
-	Ended   Kind = iota // it is no more, with Status
+	Ended   Kind = iota // it is gone, with Status
 	Signal              // signal-delivery-stop: it is about to be given Signal
 	Syscall             // syscall-stop: here always the end of a call
 	Seccomp             // seccomp-stop: it is about to make a call that the filter stops

@@ -30,7 +30,7 @@ func (a *Archive) serve() {
 	a.URL = a.server.URL + "/debian"
 }
 
-// ServeHTTP serves the archive's files, but for those that are to fail.
+// ServeHTTP serves the archive's files, except for those that are to fail.
 func (a *Archive) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.mu.Lock()
 	a.fetched[r.URL.Path]++

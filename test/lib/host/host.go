@@ -166,8 +166,8 @@ func noteInherited() error {
 	return errors.Join(err, os.Setenv(inherited, strings.Join(ids, " ")))
 }
 
-// Mounts is what is mounted for the process: the lines of proc_pid_mountinfo(5), but for those of
-// other programs that may go at any time.
+// Mounts is what is mounted for the process: the lines of proc_pid_mountinfo(5), except for those
+// of other programs that may go at any time.
 func Mounts(t testing.TB) []string {
 	t.Helper()
 	text, err := os.ReadFile("/proc/self/mountinfo")

@@ -180,7 +180,7 @@ func ran(t testing.TB, cmd *exec.Cmd) (string, int) {
 }
 
 // steps reads a log in which each step begins with a line that start matches, the instruction
-// being its first group; its output follows, but for the lines that noise matches.
+// being its first group; its output follows, except for the lines that noise matches.
 func steps(log string, start, noise *regexp.Regexp) []Step {
 	var found []Step
 	for line := range strings.Lines(log) {

@@ -143,7 +143,7 @@ func mmdebstrap(name, arch, ext string, argv []string, last func(made string) []
 }
 
 // sourceLines is what sources.list says in the roots, as mmdebstrap's last argument. Without one,
-// where the machine's apt knows no mirror of Debian, mmdebstrap has a default, but for sources.
+// where the machine's apt knows no mirror of Debian, mmdebstrap has a default, except for sources.
 func sourceLines(ctx context.Context) ([]string, error) {
 	mirror, err := apt.Mirror(ctx)
 	if err != nil {
@@ -157,8 +157,8 @@ func sourceLines(ctx context.Context) ([]string, error) {
 }
 
 // onlyThere runs a command in a mount namespace in which the root file system can be read only,
-// but for what is below $1, part of which is its /tmp: a maintainer script that forgets DPKG_ROOT
-// cannot change the machine there.
+// except for what is below $1, part of which is its /tmp: a maintainer script that forgets
+// DPKG_ROOT cannot change the machine there.
 const onlyThere = `set -e
 case $1 in
 /tmp/*) mount --bind /tmp /tmp ;;

@@ -25,7 +25,7 @@ func Installed(t testing.TB, ok bool, what string) {
 	}
 }
 
-// Given skips the test for a thing that the machine has or has not.
+// Given skips the test for a thing that the machine has or lacks.
 func Given(t testing.TB, ok bool, what string) {
 	t.Helper()
 	if !ok {
