@@ -75,11 +75,13 @@ func TestFlagsAreDocumented(t *testing.T) {
 }
 
 // takes reports whether a command has the flag; without a command's name, whether any one of the
-// applet has it, and without an applet's, any at all.
+// applet has it, and without an applet's, any at all. A command that hands on what it does not know
+// takes every flag.
 func takes(appletName, command, name string) bool {
 	found := name == "help" || name == "h"
 	eachFlag(func(a *applet.Applet, c *applet.Command, f *flag.Flag) {
-		found = found || f.Name == name && (appletName == "" || a.Name == appletName) && (command == "" || c.Name == command)
+		named := appletName == "" || a.Name == appletName && (command == "" || c.Name == command)
+		found = found || named && (f.Name == name || c.Others && appletName != "")
 	})
 	return found
 }
