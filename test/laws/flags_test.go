@@ -75,8 +75,8 @@ func TestFlagsAreDocumented(t *testing.T) {
 }
 
 // takes reports whether a command has the flag; without a command's name, whether any one of the
-// applet has it, and without an applet's, any at all. A command that hands on what it does not know
-// takes every flag.
+// applet has it, and without an applet's, any at all. A command that hands on what it does not
+// know takes every flag.
 func takes(appletName, command, name string) bool {
 	found := name == "help" || name == "h"
 	eachFlag(func(a *applet.Applet, c *applet.Command, f *flag.Flag) {
