@@ -3,6 +3,7 @@
 package doctor
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -29,15 +30,20 @@ Tries each thing that a route needs, and each route with the smallest program of
 An answer is yes, no (with the reason, and what would change it) or could not tell. Then it says
 which route auto takes, and why. Nothing is left behind.
 
+With --builders it also finds out by which plugs (see binproxy help build) the builders of this
+machine build for the first of the architectures: it has each of them build the smallest image. Some
+seconds a builder, a minute at most.
+
 The exit status is 1 if no route is left for one of the architectures.
 `,
-	Commands: []applet.Command{{Args: "[--arch ARCH] [--json]", Flags: flags}},
+	Commands: []applet.Command{{Args: "[--arch ARCH] [--builders] [--json]", Flags: flags}},
 }
 
 func flags(f applet.Flags) applet.Run {
 	archs := f.Archs("arch", "`ARCH[,ARCH...]` these architectures (default: those of the bundle, else all that an emulator is found for)")
 	asJSON := f.Bool("json", false, applet.JSONUsage)
-	return func(operands []string) error { return run(operands, *archs, *asJSON) }
+	tried := f.Bool("builders", false, "have each builder build the smallest image, by each plug")
+	return func(operands []string) error { return run(operands, *archs, *tried, *asJSON) }
 }
 
 // report is what --json prints.
@@ -46,9 +52,11 @@ type report struct {
 	Kernel  string         `json:"kernel"`
 	Machine []probe.Result `json:"machine"`
 	Guests  []probe.Guest  `json:"guests"`
+	// Builders is nil where they were not asked for.
+	Builders *builders `json:"builders,omitempty"`
 }
 
-func run(operands []string, archs string, asJSON bool) error {
+func run(operands []string, archs string, tried, asJSON bool) error {
 	if len(operands) > 0 {
 		return exit.Errorf(exit.Failed, "doctor: takes no operands; see binproxy help doctor")
 	}
@@ -70,6 +78,11 @@ func run(operands []string, archs string, asJSON bool) error {
 	r, err := examine(guests, call.Config)
 	if err != nil {
 		return exit.Errorf(exit.Failed, "doctor: %w", err)
+	}
+	if tried {
+		if r.Builders, err = tryBuilders(context.Background(), guests); err != nil {
+			return exit.Errorf(exit.Failed, "doctor: %w", err)
+		}
 	}
 	if asJSON {
 		err = applet.WriteJSON(os.Stdout, r)
@@ -142,6 +155,9 @@ func (r report) print(w io.Writer) error {
 	}
 	if len(r.Guests) == 0 {
 		b.WriteString("\nno emulator was found, for any architecture; install qemu-user-static, or see binproxy help bundle\n")
+	}
+	if r.Builders != nil {
+		r.Builders.print(&b)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

@@ -55,6 +55,8 @@ type Builder struct {
 	// OCI reports whether it starts containers by an OCI runtime that it takes on its command
 	// line.
 	OCI bool
+	// Env is what it gets to build the smallest image with, besides our environment.
+	Env []string
 }
 
 // answers is how long a daemon may take to say that it is there.

@@ -1,6 +1,7 @@
 package builder
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -118,5 +119,16 @@ func TestRan(t *testing.T) {
 		"exit code: 142": false, "exit code: 421": false, "exit status 1": false, "": false,
 	} {
 		assert.Equal(t, want, ran(out), out)
+	}
+}
+
+func TestComplaint(t *testing.T) {
+	for out, want := range map[string]string{
+		"exec /probe: exec format error\nError: exit status 1\n":                               "exec /probe: exec format error",
+		"STEP 3\nerror running container: no cgroups\n: exit status 1\nError: exit status 1\n": "error running container: no cgroups",
+		"Step 1\nno space left\n\n": "no space left",
+		"":                          "exit status 3",
+	} {
+		assert.Equal(t, want, complaint(out, errors.New("exit status 3")), out)
 	}
 }

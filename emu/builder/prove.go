@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -38,6 +39,28 @@ func ran(out string) bool {
 // status of its own, by the builder as it is. It reports whether the program ran; else why not, in
 // the builder's words. extra are arguments that choose the worker, such as buildx's --builder.
 func (b Builder) Proves(ctx context.Context, abi *arch.ABI, extra ...string) (bool, string) {
+	return b.proved(ctx, abi, func(dir string) Command {
+		return Command{Path: b.Path, Argv: append([]string{b.Name}, b.probe(dir, abi, extra)...)}
+	})
+}
+
+// Takes is Proves by a plug, made as Plan makes it. own is the bundle that the plug works with; it
+// has to be made.
+func (b Builder) Takes(ctx context.Context, plug Plug, abi *arch.ABI, own Own) (bool, string) {
+	if plug == Itself {
+		return b.Proves(ctx, abi)
+	}
+	r := Request{Plug: plug, Foreign: []*arch.ABI{abi}}
+	if taken, why := r.plug(b, nil); taken != plug {
+		return false, why
+	}
+	return b.proved(ctx, abi, func(dir string) Command {
+		r.Rest = b.probe(dir, abi, nil)[1:] // without the subcommand
+		return r.command(b, plug, own)
+	})
+}
+
+func (b Builder) proved(ctx context.Context, abi *arch.ABI, command func(dir string) Command) (bool, string) {
 	if b.Refused != "" {
 		return false, b.Refused
 	}
@@ -51,13 +74,15 @@ func (b Builder) Proves(ctx context.Context, abi *arch.ABI, extra ...string) (bo
 	}
 	ctx, cancel := context.WithTimeout(ctx, proof)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, b.Path, b.probe(dir, abi, extra)...)
+	c := command(dir)
+	cmd := exec.CommandContext(ctx, c.Path, c.Argv[1:]...)
+	cmd.Args, cmd.Env = c.Argv, slices.Concat(os.Environ(), c.Env, b.Env)
 	cmd.WaitDelay = time.Second
 	out, err := cmd.CombinedOutput()
-	b.tidy(ctx)
+	b.tidy(context.WithoutCancel(ctx))
 	switch {
 	case ctx.Err() != nil:
-		return false, fmt.Sprintf("no end of the smallest image within %v", proof)
+		return false, "the smallest image was not built in time"
 	case ran(string(out)):
 		return true, ""
 	case err == nil:
@@ -105,11 +130,14 @@ func (b Builder) probe(dir string, abi *arch.ABI, extra []string) []string {
 // tidy removes what the classic builder keeps of an image that failed.
 func (b Builder) tidy(ctx context.Context) {
 	if b.Name == Docker {
+		ctx, cancel := context.WithTimeout(ctx, answers)
+		defer cancel()
 		_ = exec.CommandContext(ctx, b.Path, "image", "prune", "--force", "--filter=label="+label).Run()
 	}
 }
 
-// complaint is the line of a builder's output that says why.
+// complaint is the line of a builder's output that says why: the kernel's or the runtime's, where
+// there is one, else the last.
 func complaint(out string, err error) string {
 	why := ""
 	for line := range strings.Lines(out) {
@@ -117,7 +145,7 @@ func complaint(out string, err error) string {
 		if strings.Contains(strings.ToLower(line), "exec format error") {
 			return line
 		}
-		if line != "" && !strings.HasPrefix(line, "---") {
+		if line != "" && !strings.HasPrefix(line, "---") && !strings.HasPrefix(why, "error running container") {
 			why = line
 		}
 	}
