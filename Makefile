@@ -17,7 +17,7 @@ preload: ## after a change of shim/preload/c: its libraries anew, which git keep
 build: ## ./binproxy, one static binary
 	@scripts/build binproxy
 
-demo: build ## the main job from end to end: a foreign image, built by a Docker engine on a host with nothing registered
+demo: build ## the main job from end to end: an arm64 image from a Dockerfile as it is, on a host with nothing registered
 	@go run ./scripts/packages --required scripts/packages-demo
 	@go run ./scripts/demo
 

@@ -1,10 +1,11 @@
 // Command demo is `make demo`: the main job from end to end. An arm64 Debian is made by
-// debootstrap, and Dockerfile.example is built on it by a Docker engine; binproxy is all that
-// makes its RUN lines run.
+// debootstrap, and Dockerfile.example, in which nothing is about binproxy, is built on it by
+// buildah. binproxy is all that makes its RUN lines run, and nothing of it is in the image.
 package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -13,14 +14,14 @@ import (
 	"strings"
 	"syscall"
 
+	"binproxy/emu/arch"
 	"binproxy/test/lib/lab"
 )
 
 const (
-	port    = "arm64"
-	release = "4.15.0-112-generic"
-	base    = "binproxy-demo/debian:arm64"
-	image   = "binproxy-demo/example:arm64"
+	port  = "arm64"
+	base  = "docker.io/library/debian:bookworm" // what buildah takes debian:bookworm for
+	image = "image"
 )
 
 func main() {
@@ -47,52 +48,97 @@ func demo(ctx context.Context) error {
 	}
 	fmt.Println(root)
 
-	step("The bundle: binproxy and an emulator, for the Dockerfile to ADD")
+	step("The image debian:bookworm, made of it: for buildah, in a storage that is removed afterwards")
 	dir, err := os.MkdirTemp("", "binproxy-demo-")
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	if err := show(exec.CommandContext(ctx, "./binproxy", "bundle", "--arch", port, "--release", release, "-o", filepath.Join(dir, "bundle"))); err != nil {
+	b := buildah{dir}
+	defer b.remove()
+	if err := b.load(ctx, root); err != nil {
 		return err
 	}
+	return b.build(ctx, root)
+}
 
-	step("A Docker engine")
-	engine, err := lab.StartEngine(ctx, os.Stderr)
+// buildah is one with a storage and a build context below dir.
+type buildah struct{ dir string }
+
+// command is one that buildah takes part in. It starts RUN lines without an OCI runtime, which
+// asks least of the machine.
+func (b buildah) command(ctx context.Context, words ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
+	cmd.Env = append(os.Environ(), "CONTAINERS_STORAGE_CONF="+b.dir+"/storage.conf", "BUILDAH_ISOLATION=chroot")
+	return cmd
+}
+
+// load makes the base image, and the context with the Dockerfile.
+func (b buildah) load(ctx context.Context, root string) error {
+	text, err := os.ReadFile("Dockerfile.example")
 	if err != nil {
 		return err
 	}
-	defer engine.Close()
-	if engine.Private {
-		fmt.Printf("Docker %s, private: stopped and removed when this ends\n", engine.Version)
-	} else {
-		fmt.Printf("Docker %s, the one that was running\n", engine.Version)
+	storage := fmt.Sprintf("[storage]\ndriver = \"vfs\"\ngraphroot = %q\nrunroot = %q\n", b.dir+"/graph", b.dir+"/run")
+	if err := errors.Join(
+		os.Mkdir(b.dir+"/context", 0o755),
+		os.WriteFile(b.dir+"/context/Dockerfile", text, 0o644),
+		os.WriteFile(b.dir+"/storage.conf", []byte(storage), 0o644),
+	); err != nil {
+		return err
 	}
-	return build(ctx, engine, root, dir)
+	archive := b.dir + "/debian.tar"
+	defer os.Remove(archive)
+	f, err := os.Create(archive)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	abi, err := arch.Parse(port)
+	if err != nil {
+		return err
+	}
+	if err := lab.WriteImage(f, root, abi, base); err != nil {
+		return err
+	}
+	return show(b.command(ctx, "buildah", "pull", "--arch", port, "--quiet", "docker-archive:"+archive))
 }
 
-func build(ctx context.Context, engine *lab.Engine, root, dir string) error {
-	defer func() { _ = engine.Command(context.Background(), "rmi", "--force", image, base).Run() }()
-	if err := engine.Load(ctx, root, port, base); err != nil {
+func (b buildah) build(ctx context.Context, root string) error {
+	binproxy, err := filepath.Abs("binproxy")
+	if err != nil {
 		return err
 	}
-	step("docker build -f Dockerfile.example .")
-	args := []string{"-f", "Dockerfile.example", "--no-cache", "--build-arg", "BASE=" + base, "-t", image, dir}
-	if engine.Private {
-		args = append([]string{"--network", "none"}, args...) // it has no bridge
-	}
-	if err := show(engine.BuildCommand(ctx, args...)); err != nil {
+	step("cat Dockerfile")
+	if err := show(exec.CommandContext(ctx, "cat", b.dir+"/context/Dockerfile")); err != nil {
 		return err
 	}
-	const line = "uname -a; cat /etc/debian_version; perl -e 'print \"perl $] of an arm64 Debian\\n\"'"
-	step("docker run IMAGE sh -c \"" + line + "\"")
-	if err := show(engine.Command(ctx, "run", "--rm", "--platform", "linux/arm64", "--network", "none", image, "sh", "-c", line)); err != nil {
+	step("binproxy build --builder buildah --platform linux/arm64 -t image .")
+	cmd := b.command(ctx, binproxy, "build", "--builder", "buildah", "--platform", "linux/"+port, "-t", image, ".")
+	cmd.Dir = b.dir + "/context"
+	if err := show(cmd); err != nil {
+		return err
+	}
+	step("What is in the image: its programs run, and no file is binproxy's")
+	id, err := b.command(ctx, "buildah", "from", "--pull-never", image).Output()
+	if err != nil {
+		return fmt.Errorf("buildah from %s: %w", image, err)
+	}
+	const line = "perl -e 'print \"perl $] of an arm64 Debian\\n\"'; find / -xdev -name '*binproxy*' | wc -l"
+	if err := show(b.command(ctx, binproxy, "run", "--guests-only", "--", "buildah", "run", strings.TrimSpace(string(id)), "--", "sh", "-c", line)); err != nil {
 		return err
 	}
 	step("Done")
-	fmt.Printf("An arm64 image was built and run, and this host is as it was. The root is kept in %s\nfor the next time (make clean-cache removes it); the images are removed.\n",
+	fmt.Printf("An arm64 image was built and run, and this host is as it was. The root is kept in %s\nfor the next time (make clean-cache removes it); the image is removed.\n",
 		filepath.Dir(root))
 	return nil
+}
+
+// remove removes all of it; an ordinary user's buildah has files of his subordinate ids.
+func (b buildah) remove() {
+	if os.Geteuid() != 0 {
+		_ = exec.Command("buildah", "unshare", "rm", "-rf", b.dir).Run()
+	}
+	os.RemoveAll(b.dir)
 }
 
 // registered reports whether the host's binfmt_misc has an entry that would run the guest's

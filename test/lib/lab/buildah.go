@@ -99,8 +99,8 @@ func (b buildah) Build(t testing.TB, build Build) Result {
 }
 
 func buildahSteps(log string) []Step {
-	return steps(log, regexp.MustCompile(`^STEP \d+/\d+: (.*)`),
-		regexp.MustCompile(`^(COMMIT|--> |Getting image source|Copying |Writing manifest|Storing signatures|Error: |[0-9a-f]{64}$|subprocess exited|error building)`))
+	return steps(log, regexp.MustCompile(`^(?:\[\d+/\d+\] )?STEP \d+/\d+: (.*)`),
+		regexp.MustCompile(`^((?:\[\d+/\d+\] )?COMMIT|--> |Getting image source|Copying |Writing manifest|Storing signatures|Error: |[0-9a-f]{64}$|subprocess exited|error building)`))
 }
 
 func (b buildah) container(t testing.TB, image string) string {
