@@ -85,15 +85,6 @@ func (e *Engine) Load(ctx context.Context, root, port, ref string) error {
 	return run(cmd)
 }
 
-// BuildCommand is a docker build with BuildKit where the engine's clients can, else with the
-// classic builder, in plain text.
-func (e *Engine) BuildCommand(ctx context.Context, args ...string) *exec.Cmd {
-	if e.buildkit == "" {
-		return e.builder(ctx, e.client, 0, append([]string{"build"}, args...))
-	}
-	return e.builder(ctx, e.buildkit, 1, append([]string{"build", "--progress=plain"}, args...))
-}
-
 // BuildWith is a docker build with BuildKit, or with the classic builder, in plain text.
 func (e *Engine) BuildWith(ctx context.Context, buildkit bool, args ...string) *exec.Cmd {
 	if buildkit {

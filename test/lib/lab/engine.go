@@ -27,7 +27,6 @@ import (
 // process.
 type Engine struct {
 	Private bool
-	Version string // the server's
 
 	client   string // a docker client
 	buildkit string // one that can build with BuildKit, "" where none can
@@ -142,9 +141,7 @@ func (e *Engine) with(ctx context.Context, client string, args ...string) *exec.
 }
 
 func (e *Engine) probe(ctx context.Context) error {
-	version, err := output(e.Command(ctx, "version", "--format", "{{.Server.Version}}"))
-	e.Version = strings.TrimSpace(version)
-	return err
+	return run(e.Command(ctx, "version", "--format", "{{.Server.Version}}"))
 }
 
 func (e *Engine) startPrivate(ctx context.Context, progress io.Writer) error {
