@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 
 	"binproxy/applets/applet"
 	"binproxy/emu/config"
@@ -57,6 +58,7 @@ func run(paths []string, o options) error {
 	case o.release != "":
 		return exit.Errorf(exit.Failed, "install: --release goes with --uname-only; for an image it is told to binproxy bundle")
 	}
+	syscall.Umask(0o022) // what is made here is for every user of the image
 	cfg, err := farm.Bundle(os.Args)
 	if err == nil {
 		err = farm.NeedBundle(cfg)
