@@ -205,9 +205,9 @@ func displayAll(names []string) string {
 }
 
 // dropAsides ends what no link stands for any more: asides of commands that were removed or
-// replaced since, second names for a hard link.
+// replaced since.
 func (m *image) dropAsides() error {
-	for _, place := range slices.Concat(m.journal.places, sorted(m.journal.relinks)) {
+	for _, place := range m.journal.places {
 		if !leadsTo(place, m.cfg.Self()) {
 			if err := m.clearAside(place, "kept"); err != nil {
 				return err
@@ -258,6 +258,22 @@ func (m *image) relinkTo(first, name string) error {
 		return err
 	}
 	return rename(Aside(name), name)
+}
+
+// endRelinks ends what a clean that was killed has begun, before any file is kept aside again: its
+// records say that a file aside is the second name of another, and not the only one.
+func (m *image) endRelinks() error {
+	for _, name := range sorted(m.journal.relinks) {
+		if !leadsTo(name, m.cfg.Self()) {
+			if err := m.clearAside(name, "kept"); err != nil {
+				return err
+			}
+		}
+		if err := m.journal.add(record{verb: verbRelinked, path: name}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func sameFile(a, b string) bool {

@@ -535,7 +535,7 @@ func TestTwoInstallsAtOnce(t *testing.T) {
 }
 
 func FuzzJournal(f *testing.F) {
-	f.Add("place \"/usr/bin/da\\nte\" 3\nmtime \"/usr/bin\" 12\nsettled \"/usr/bin\"\nfarm \"/x\"\nrelink \"/a\"\nsibling \"/b\" 3\nplace \"/to")
+	f.Add("place \"/usr/bin/da\\nte\" 3\nmtime \"/usr/bin\" 12\nsettled \"/usr/bin\"\nfarm \"/x\"\nrelink \"/a\"\nrelinked \"/a\"\nsibling \"/b\" 3\nplace \"/to")
 	f.Add("place \"relative\" 1\nplace \"/a/../b\" 1\nplace `/x` 1\n\n\x00")
 	f.Fuzz(func(t *testing.T, text string) {
 		j := newJournal("")

@@ -339,6 +339,9 @@ func (m *image) rollback(fresh bool) error {
 }
 
 func (m *image) apply(farm string, p *plan, done *Installed) error {
+	if err := m.endRelinks(); err != nil {
+		return err
+	}
 	if err := m.makeFarm(farm); err != nil {
 		return err
 	}

@@ -23,7 +23,8 @@ const JournalName = ".journal"
 //	settled "DIR"            DIR's modification time was put back
 //	place "PATH" GROUP       a link is put in PATH's place; GROUP is a number that all hard links of one file share, 0 for none
 //	sibling "PATH" GROUP     PATH is a hard link of the group that stays where it is
-//	relink "PATH"            PATH is made a hard link of its group again
+//	relink "PATH"            PATH is made a hard link of its group again, by a clean
+//	relinked "PATH"          that clean is over: what lies beside PATH from now on is install's
 //	kept "PATH"              the link PATH in a farm, none of install's, makes way for one that is
 //	damaged "DIR"            the journal of the bundle DIR lacked what follows, and perhaps more
 //
@@ -37,14 +38,15 @@ type record struct {
 }
 
 const (
-	verbFarm    = "farm"
-	verbMtime   = "mtime"
-	verbSettled = "settled"
-	verbPlace   = "place"
-	verbSibling = "sibling"
-	verbRelink  = "relink"
-	verbKept    = "kept"
-	verbDamaged = "damaged"
+	verbFarm     = "farm"
+	verbMtime    = "mtime"
+	verbSettled  = "settled"
+	verbPlace    = "place"
+	verbSibling  = "sibling"
+	verbRelink   = "relink"
+	verbRelinked = "relinked"
+	verbKept     = "kept"
+	verbDamaged  = "damaged"
 )
 
 func hasNumber(verb string) bool {
@@ -64,7 +66,7 @@ func (r record) String() string {
 func parseRecord(line string) (record, bool) {
 	verb, rest, _ := strings.Cut(line, " ")
 	switch verb {
-	case verbFarm, verbMtime, verbSettled, verbPlace, verbSibling, verbRelink, verbKept, verbDamaged:
+	case verbFarm, verbMtime, verbSettled, verbPlace, verbSibling, verbRelink, verbRelinked, verbKept, verbDamaged:
 	default:
 		return record{}, false
 	}
@@ -97,10 +99,10 @@ type journal struct {
 	mtimes  map[string]time.Time // directories whose time is not put back yet
 	places  []string             // in the order of their records
 	groups  map[string]int64     // of places and siblings
-	relinks map[string]bool
-	kept    map[string]bool // links of farms that lie aside, or were to
-	last    int64           // the highest group number
-	damaged bool            // there is a line that nobody wrote, or a place without one
+	relinks map[string]bool      // of a clean that did not come to its end
+	kept    map[string]bool      // links of farms that lie aside, or were to
+	last    int64                // the highest group number
+	damaged bool                 // there is a line that nobody wrote, or a place without one
 }
 
 func newJournal(path string) *journal {
@@ -142,6 +144,8 @@ func (j *journal) note(r record) {
 		delete(j.mtimes, r.path)
 	case verbRelink:
 		j.relinks[r.path] = true
+	case verbRelinked:
+		delete(j.relinks, r.path)
 	case verbKept:
 		j.kept[r.path] = true
 	case verbDamaged:

@@ -138,6 +138,41 @@ func killEverywhere(t *testing.T, fresh func(t *testing.T) string) {
 	}
 }
 
+// TestDivertedAfterKilledClean: wherever a clean was killed, the install after it is one of its
+// own: a link that dpkg-divert renames then gets its file back, whatever the killed clean
+// recorded of it.
+func TestDivertedAfterKilledClean(t *testing.T) {
+	for n, hit := 1, true; hit; n++ {
+		root := freshTree(t)
+		cfg := bundle(t, root)
+		_, err := Install(cfg, at(root))
+		require.NoError(t, err)
+		perl5 := filepath.Join(root, "usr/bin/perl5")
+		part(t, Aside(perl5))
+		hit = killed(t, "clean", root, n)
+		if !exists(cfg.Self()) || !exists(filepath.Join(cfg.Dir, config.Name)) {
+			continue
+		}
+		_, err = Install(reload(t, cfg), at(root))
+		require.NoError(t, err)
+		require.NoError(t, os.Rename(perl5, perl5+".distrib"))
+		_, err = Clean(reload(t, cfg))
+		require.NoError(t, err)
+		for _, name := range []string{"perl", "perl5.distrib"} {
+			text, err := os.ReadFile(filepath.Join(root, "usr/bin", name))
+			require.NoError(t, err, "killed before change %d", n)
+			require.Equal(t, guest("perl"), string(text))
+		}
+	}
+}
+
+// part makes a copy of a file that is a hard link, as an overlay file system does.
+func part(t *testing.T, path string) {
+	out, err := exec.Command("cp", "-a", path, path+".copy").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	require.NoError(t, os.Rename(path+".copy", path))
+}
+
 // expected checks that clean tells of nothing but links that are not install's.
 func expected(t *testing.T, cleaned Cleaned) {
 	t.Helper()
