@@ -25,11 +25,12 @@ var rows = [...]row{
 		// starts, finds no loader, and ends with 255.
 		name: "loader",
 		suspects: func(d supervise.Death) bool {
-			return d.Status.Exited() && d.Status.ExitStatus() == 255 && !slices.ContainsFunc(d.Env, namesRoot) && missingLoader(d) != ""
+			return d.Status.Exited() && d.Status.ExitStatus() == 255 && !slices.ContainsFunc(d.Env, namesRoot)
 		},
-		says: func(d supervise.Death) string {
+		lacks: missingLoader,
+		says: func(d supervise.Death, loader string) string {
 			return fmt.Sprintf("%s seems to lack its loader, %s, here: run it in a root of its architecture (--root DIR; `binproxy bootstrap` makes one), "+
-				"let QEMU_LD_PREFIX name one, or link the program statically", d.Path, missingLoader(d))
+				"let QEMU_LD_PREFIX name one, or link the program statically", d.Path, loader)
 		},
 	},
 	{
@@ -39,7 +40,7 @@ var rows = [...]row{
 		suspects: func(d supervise.Death) bool {
 			return d.Status.Signaled() && d.Status.Signal() == unix.SIGSEGV && (base(d) == "ldconfig" || base(d) == "ldconfig.real" || staticPIE(d.File) && !isGo(d.File))
 		},
-		says: func(d supervise.Death) string {
+		says: func(d supervise.Death, _ string) string {
 			return fmt.Sprintf("%s died of a segmentation fault in %s: several versions of QEMU place the heap of such programs (ldconfig of libc-bin above all) "+
 				"wrongly on new kernels; take another version, newer first: --emulator FILE, or a bundle made with it", d.Path, named(d))
 		},
@@ -52,7 +53,7 @@ var rows = [...]row{
 			return d.ABI.Class == 32 && d.Status.Exited() && d.Status.ExitStatus() == 1 && memoryIsLimited()
 		},
 		confirms: func(d supervise.Death) bool { return strings.Contains(trial(d), "Unable to reserve 0x") },
-		says: func(d supervise.Death) string {
+		says: func(d supervise.Death, _ string) string {
 			return fmt.Sprintf("%s cannot start %s: it has to reserve 4 GiB of address space for a 32-bit guest, and may not; raise the limit "+
 				"(ulimit -v unlimited), or vm.overcommit_memory=0 and vm.mmap_min_addr=65536 at most", named(d), d.Path)
 		},
@@ -64,7 +65,7 @@ var rows = [...]row{
 			fatal := []unix.Signal{unix.SIGSEGV, unix.SIGBUS, unix.SIGILL, unix.SIGTRAP}
 			return d.Status.Signaled() && slices.Contains(fatal, d.Status.Signal()) && isGo(d.File)
 		},
-		says: func(d supervise.Death) string {
+		says: func(d supervise.Death, _ string) string {
 			return fmt.Sprintf("%s, a Go program, died of signal %d: Go interrupts its own threads by signals, which %s does not always stand; "+
 				"set GODEBUG=asyncpreemptoff=1 for it", d.Path, d.Status.Signal(), named(d))
 		},
@@ -77,7 +78,7 @@ var rows = [...]row{
 			return d.Status.Exited() && d.Status.ExitStatus() == 2 && slices.Contains([]string{"tar", "rpmuncompress"}, base(d))
 		},
 		confirms: func(supervise.Death) bool { return fchmodat2() == unix.EPERM },
-		says: func(d supervise.Death) string {
+		says: func(d supervise.Death, _ string) string {
 			return fmt.Sprintf("%s failed where the seccomp filter of this container answers EPERM to fchmodat2, which it does not know ("+
 				"\"Cannot change mode\"): update the host's Docker and libseccomp, or run with --security-opt seccomp=unconfined", d.Path)
 		},
@@ -95,9 +96,23 @@ func named(d supervise.Death) string {
 	return name
 }
 
+// open opens a guest's program to be read. It waits neither for a pipe nor for a lease that the
+// guest has on the file.
+func open(file string) (*os.File, error) {
+	f, err := os.OpenFile(file, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	if err != nil {
+		return nil, err
+	}
+	if fi, err := f.Stat(); err != nil || !fi.Mode().IsRegular() {
+		f.Close()
+		return nil, errors.Join(err, fmt.Errorf("%s: not a regular file", file))
+	}
+	return f, nil
+}
+
 // staticPIE reports a static program that can be loaded anywhere.
 func staticPIE(file string) bool {
-	f, err := os.Open(file)
+	f, err := open(file)
 	if err != nil {
 		return false
 	}
@@ -114,7 +129,7 @@ func namesRoot(entry string) bool {
 // missingLoader is the loader of a dynamic program for which there is none, neither at its path
 // nor in a directory above the program, which may have been the root of whoever ran it.
 func missingLoader(d supervise.Death) string {
-	f, err := os.Open(d.Path) // not d.File, which has gone by the time that this is said
+	f, err := open(d.File)
 	if err != nil {
 		return ""
 	}
@@ -135,7 +150,7 @@ func missingLoader(d supervise.Death) string {
 
 // isGo reports a program of Go's, by the note that its linker writes.
 func isGo(file string) bool {
-	f, err := os.Open(file)
+	f, err := open(file)
 	if err != nil {
 		return false
 	}

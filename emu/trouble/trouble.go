@@ -5,6 +5,9 @@
 // programs that end badly do so for reasons of their own. What can be confirmed by a try is tried,
 // but only when the command has ended: until then the supervisor waits for every child of this
 // process.
+//
+// Of the guest's files only the program itself is opened, by the descriptor that the supervisor
+// has of it: its name may lead to another file by now, even to one that never answers.
 package trouble
 
 import (
@@ -19,8 +22,10 @@ import (
 type row struct {
 	name     string
 	suspects func(supervise.Death) bool
+	// what the program needs and does not find; where that is "", nothing is suspected
+	lacks    func(supervise.Death) string
 	confirms func(supervise.Death) bool // nil where the suspicion is all that can be had
-	says     func(supervise.Death) string
+	says     func(d supervise.Death, lacks string) string
 }
 
 // Watch collects suspicious ends: the first of each row.
@@ -31,6 +36,7 @@ type Watch struct {
 type suspicion struct {
 	row   *row
 	death supervise.Death
+	lacks string
 }
 
 // Died takes note of an end; it is for supervise.Config.
@@ -40,9 +46,15 @@ func (w *Watch) Died(d supervise.Death) {
 		if !r.suspects(d) {
 			continue
 		}
+		lacks := ""
+		if r.lacks != nil {
+			if lacks = r.lacks(d); lacks == "" {
+				continue
+			}
+		}
 		known := func(s suspicion) bool { return s.row == r }
 		if !slices.ContainsFunc(w.seen, known) {
-			w.seen = append(w.seen, suspicion{r, d})
+			w.seen = append(w.seen, suspicion{r, d, lacks})
 		}
 		return // the likeliest
 	}
@@ -53,7 +65,7 @@ func (w *Watch) Died(d supervise.Death) {
 func (w *Watch) Print(out io.Writer) {
 	for _, s := range w.seen {
 		if s.row.confirms == nil || s.row.confirms(s.death) {
-			fmt.Fprintf(out, "binproxy: %s\n", s.row.says(s.death))
+			fmt.Fprintf(out, "binproxy: %s\n", s.row.says(s.death, s.lacks))
 		}
 	}
 }

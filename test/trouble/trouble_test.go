@@ -4,11 +4,13 @@ package trouble
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -101,6 +103,23 @@ func TestLoader(t *testing.T) {
 		assert.Contains(t, said(), "binproxy: "+program+" seems to lack its loader, "+loader+", here: run it in a root of its architecture (--root DIR;")
 	}
 	assert.Empty(t, said("--env", "QEMU_LD_PREFIX=/usr/arm-linux-gnueabihf"), "it is the program's own status")
+}
+
+// TestNoPipe has a program end as one without its loader does, where the name that the kernel then
+// has for it is that of a pipe: nobody waits for who writes to it.
+func TestNoPipe(t *testing.T) {
+	need.Emulator(t, "aarch64")
+	binproxy := built.Binproxy(t)
+	program := filepath.Join(t.TempDir(), "x")
+	built.Guest(t, "arm64", "testdata/die.go", program)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, binproxy, "run", "--", program, "trap")
+	out, _ := cmd.CombinedOutput()
+	require.NoError(t, ctx.Err(), "binproxy waits for the pipe")
+	assert.Equal(t, 255, cmd.ProcessState.ExitCode(), "%s", out)
+	assert.Empty(t, out)
+	assert.FileExists(t, program+" (deleted)")
 }
 
 // However many programs end in the same way, it is said once.

@@ -1,5 +1,6 @@
 // Die ends as its first argument says: "segv" by a segmentation fault that the Go runtime does not
-// see, else with that status.
+// see, "trap" with 255 behind a pipe that is called as the kernel calls a program that was removed,
+// else with that status.
 package main
 
 import (
@@ -10,6 +11,12 @@ import (
 )
 
 func main() {
+	if os.Args[1] == "trap" {
+		if os.Remove(os.Args[0]) != nil || syscall.Mkfifo(os.Args[0]+" (deleted)", 0o600) != nil {
+			os.Exit(1)
+		}
+		os.Exit(255)
+	}
 	if os.Args[1] != "segv" {
 		status, _ := strconv.Atoi(os.Args[1])
 		os.Exit(status)
