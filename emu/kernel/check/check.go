@@ -9,6 +9,7 @@
 package check
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -116,10 +117,12 @@ type object struct {
 	damage  string
 }
 
-// What is kept of one image is bounded: its ELF files, and their imports together.
+// What is kept of one image is bounded: its ELF files, and their imports together, by how many
+// there are and by how many names they have.
 const (
 	maxObjects = 1 << 18
-	maxImports = 1 << 22
+	maxImports = 1 << 20
+	maxNames   = 1 << 17
 )
 
 // collector gathers the objects of one image.
@@ -165,40 +168,47 @@ func (c *collector) describe(name string, f *elfFile) (object, error) {
 	if o.tag, o.tagged, err = f.abiTag(); err != nil {
 		return o, err
 	}
-	symbols, err := f.symbols()
-	if err != nil {
-		return o, err
-	}
 	o.goBuilt = f.goVersion()
 	if l := f.libcOf(name); l.name != "" && o.abi != nil {
 		c.libcs[o.abi.Name] = l
-		c.functions[o.abi.Name] = f.functions(symbols)
+		if c.functions[o.abi.Name], err = f.functions(); err != nil {
+			return o, err
+		}
 	}
 	if o.static {
 		o.numbers, err = f.numbers()
 		return o, err
 	}
-	o.imports = c.imports(symbols)
-	return o, nil
+	o.imports, err = c.imports(f)
+	return o, err
 }
 
 // imports lists what an object takes from others. A name is kept once for all objects.
-func (c *collector) imports(symbols []symbol) []string {
+func (c *collector) imports(f *elfFile) ([]string, error) {
 	var list []string
-	for _, s := range symbols {
-		if !s.undefined || !interesting(s.name) || c.kept == maxImports {
-			continue
+	full := false
+	undefined := func(s symbol) bool { return s.undefined }
+	err := f.symbols(undefined, func(s symbol) bool {
+		if !interesting(s.name) {
+			return true
 		}
-		name, ok := c.names[s.name]
+		name, ok := c.names[string(s.name)]
+		if full = c.kept == maxImports || !ok && len(c.names) == maxNames; full {
+			return false
+		}
 		if !ok {
-			name = s.name
+			name = string(s.name)
 			c.names[name] = name
 		}
 		list = append(list, name)
 		c.kept++
+		return true
+	})
+	if full {
+		err = fmt.Errorf("with the files before it, it imports more than %d functions, or %d names of them", maxImports, maxNames)
 	}
 	slices.Sort(list)
-	return slices.Compact(list)
+	return slices.Compact(list), err
 }
 
 // isLibrary goes by the name: libraries may have an interpreter too, so that they can be run (Qt's
@@ -211,4 +221,4 @@ func (f *elfFile) hasSymbols() bool {
 }
 
 // interesting keeps what a libc could offer: C++ names and a program's own symbols only take room.
-func interesting(name string) bool { return !strings.HasPrefix(name, "_Z") && len(name) < 64 }
+func interesting(name []byte) bool { return !bytes.HasPrefix(name, []byte("_Z")) && len(name) < 64 }

@@ -12,8 +12,7 @@ import (
 // Bounds on what is read of one ELF file. The largest programs there are stay far below them.
 const (
 	maxSections = 64 << 10
-	maxStrings  = 32 << 20
-	maxSymbols  = 64 << 20
+	maxSymbols  = 64 << 20 // read in pieces, none of which is kept
 	maxNotes    = 64 << 10
 	maxSegments = 2048
 )
@@ -56,7 +55,7 @@ type section struct {
 
 // symbol is a dynamic symbol. An undefined one is an import.
 type symbol struct {
-	name        string
+	name        []byte // until the next symbol is read
 	undefined   bool
 	function    bool
 	addr, bytes uint64
@@ -157,62 +156,96 @@ func (f *elfFile) readSections(head []byte) error {
 	return nil
 }
 
-// symbols reads the dynamic symbols. A file without section headers has none that this finds.
-func (f *elfFile) symbols() ([]symbol, error) {
+// symbols hands out the dynamic symbols that wanted takes while they have no name yet, until visit
+// says that it has seen enough. A file without section headers has none that this finds.
+func (f *elfFile) symbols(wanted func(symbol) bool, visit func(symbol) (more bool)) error {
 	for _, s := range f.sections {
 		if s.kind != shtDynsym {
 			continue
 		}
 		if int(s.link) >= len(f.sections) {
-			return nil, fmt.Errorf("damaged ELF file: the symbols' strings are section %d of %d", s.link, len(f.sections))
+			return fmt.Errorf("damaged ELF file: the symbols' strings are section %d of %d", s.link, len(f.sections))
 		}
-		names, err := f.read(f.sections[s.link].offset, f.sections[s.link].bytes, maxStrings)
-		if err != nil {
-			return nil, fmt.Errorf("strings of the dynamic symbols: %w", err)
+		names := &stringTable{file: f, section: f.sections[s.link]}
+		if err := f.eachSymbol(s, names, wanted, visit); err != nil {
+			return fmt.Errorf("dynamic symbols: %w", err)
 		}
-		table, err := f.read(s.offset, s.bytes, maxSymbols)
-		if err != nil {
-			return nil, fmt.Errorf("dynamic symbols: %w", err)
-		}
-		return f.parseSymbols(table, names), nil
+		return nil
 	}
-	return nil, nil
+	return nil
 }
 
-func (f *elfFile) parseSymbols(table, names []byte) []symbol {
-	entry := 16
+func (f *elfFile) eachSymbol(s section, names *stringTable, wanted, visit func(symbol) bool) error {
+	const atOnce = 4096
+	entry := uint64(16)
 	if f.is64 {
 		entry = 24
 	}
-	var list []symbol
-	for ; len(table) >= entry; table = table[entry:] {
-		name := stringAt(names, f.order.Uint32(table))
-		if name == "" {
-			continue
-		}
-		info, index := table[12], f.order.Uint16(table[14:])
-		if f.is64 {
-			info, index = table[4], f.order.Uint16(table[6:])
-		}
-		list = append(list, symbol{name: name, undefined: index == 0, function: info&15 == sttFunc || info&15 == sttIfunc, addr: f.word(table, 8, 4), bytes: f.word(table, 16, 8)})
+	if s.bytes > maxSymbols {
+		return fmt.Errorf("damaged ELF file: a table of %d bytes (at most %d)", s.bytes, maxSymbols)
 	}
-	return list
+	for at := uint64(0); at+entry <= s.bytes; at += atOnce * entry {
+		table, err := f.read(s.offset+at, min(atOnce*entry, s.bytes-at), atOnce*entry)
+		if err != nil {
+			return err
+		}
+		for ; len(table) >= int(entry); table = table[entry:] {
+			symbol := f.symbol(table)
+			if !wanted(symbol) {
+				continue
+			}
+			if symbol.name, err = names.at(f.order.Uint32(table)); err != nil {
+				return err
+			}
+			if len(symbol.name) > 0 && !visit(symbol) {
+				return nil
+			}
+		}
+	}
+	return nil
 }
 
-// stringAt is the string at an offset of a table, "" where it has no end or is too long for a
-// symbol that matters here.
-func stringAt(table []byte, offset uint32) string {
-	const longest = 256
-	if uint64(offset) >= uint64(len(table)) {
-		return ""
+// symbol reads all of a symbol but its name.
+func (f *elfFile) symbol(b []byte) symbol {
+	info, index := b[12], f.order.Uint16(b[14:])
+	if f.is64 {
+		info, index = b[4], f.order.Uint16(b[6:])
 	}
-	tail := table[offset:]
-	for n, c := range tail[:min(len(tail), longest)] {
+	return symbol{undefined: index == 0, function: info&15 == sttFunc || info&15 == sttIfunc, addr: f.word(b, 8, 4), bytes: f.word(b, 16, 8)}
+}
+
+// stringTable is a table of strings, of which a piece is kept: symbols that follow each other have
+// names that do so, mostly.
+type stringTable struct {
+	file    *elfFile
+	section section
+	from    uint64
+	piece   []byte
+}
+
+// at is the string at an offset of the table, nil where it has no end or is too long for a symbol
+// that matters here.
+func (t *stringTable) at(offset uint32) ([]byte, error) {
+	const longest, ahead = 256, 16 << 10
+	at := uint64(offset)
+	if at >= t.section.bytes {
+		return nil, nil
+	}
+	want := min(longest, t.section.bytes-at)
+	if at < t.from || at+want > t.from+uint64(len(t.piece)) {
+		piece, err := t.file.read(t.section.offset+at, min(ahead, t.section.bytes-at), ahead)
+		if err != nil {
+			return nil, err
+		}
+		t.from, t.piece = at, piece
+	}
+	tail := t.piece[at-t.from:]
+	for n, c := range tail[:want] {
 		if c == 0 {
-			return string(tail[:n])
+			return tail[:n], nil
 		}
 	}
-	return ""
+	return nil, nil
 }
 
 // abiTag reads .note.ABI-tag: the oldest Linux that the file wants. As glibc's loader does, it
@@ -265,15 +298,19 @@ func (f *elfFile) fileOffset(addr uint64) (uint64, bool) {
 }
 
 // each gives the segments that keep wants, in overlapping pieces of bounded size, until visit says
-// that it has seen enough.
+// that it has seen enough. Segments that lie over each other again and again are not worth it.
 func (f *elfFile) each(keep func(segment) bool, visit func(piece []byte) bool) error {
 	const piece, overlap = 1 << 20, 256
+	total := uint64(0)
 	for _, s := range f.segments {
 		if s.kind != ptLoad || !keep(s) {
 			continue
 		}
 		if s.offset > uint64(f.size) || s.bytes > uint64(f.size)-s.offset {
 			return fmt.Errorf("damaged ELF file: a segment of %d bytes at %#x of %d", s.bytes, s.offset, f.size)
+		}
+		if total += s.bytes; total > 2*uint64(f.size) {
+			return fmt.Errorf("damaged ELF file: its segments have more than twice its %d bytes", f.size)
 		}
 		for at := uint64(0); at < s.bytes; at += piece - overlap {
 			b, err := f.read(s.offset+at, min(piece, s.bytes-at), piece)

@@ -99,7 +99,7 @@ func (f *elfFile) musl() Libc {
 		texts := bytes.Split(b, []byte{0})
 		// what a piece begins and ends with may be cut
 		for _, text := range texts[1:max(1, len(texts)-1)] {
-			if len(text) < 12 && bytes.Count(text, []byte(".")) == 2 && leadingVersion(string(text)) == string(text) {
+			if len(versions) < 2 && len(text) < 12 && bytes.Count(text, []byte(".")) == 2 && leadingVersion(string(text)) == string(text) {
 				versions[string(text)] = true
 			}
 		}

@@ -106,31 +106,39 @@ func (f *elfFile) numbers() ([]uint32, error) {
 	return all, err
 }
 
-// maxFunction bounds the code that is scanned of one function of a libc.
-const maxFunction = 64 << 10
+// Bounds on the code that is scanned of one function of a libc, and of all: those of glibc have a
+// thirtieth of that.
+const (
+	maxFunction  = 64 << 10
+	maxFunctions = 64 << 20
+)
 
 // functions scans each exported function of a libc: which calls its own code makes.
-func (f *elfFile) functions(symbols []symbol) map[string][]uint32 {
+func (f *elfFile) functions() (map[string][]uint32, error) {
 	scan := scannerFor(f.info.Machine)
 	if scan == nil {
-		return nil
+		return nil, nil
 	}
 	calls := map[string][]uint32{}
-	for _, s := range symbols {
-		if s.undefined || !s.function || s.bytes == 0 || s.bytes > maxFunction {
-			continue
+	left := uint64(maxFunctions)
+	exported := func(s symbol) bool { return !s.undefined && s.function && s.bytes > 0 && s.bytes <= maxFunction }
+	err := f.symbols(exported, func(s symbol) bool {
+		if s.bytes > left {
+			return false
 		}
+		left -= s.bytes
 		offset, ok := f.fileOffset(s.addr)
 		if !ok {
-			continue
+			return true
 		}
 		code, err := f.read(offset, s.bytes, maxFunction)
 		if err != nil {
-			continue
+			return true
 		}
 		if numbers := scan(code); len(numbers) > 0 {
-			calls[s.name] = numbers
+			calls[string(s.name)] = numbers
 		}
-	}
-	return calls
+		return true
+	})
+	return calls, err
 }
