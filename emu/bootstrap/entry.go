@@ -100,7 +100,7 @@ func (u *unpacker) attributes(at string, h *tar.Header) error {
 		return err
 	}
 	if h.Typeflag == tar.TypeDir {
-		u.dirs = append(u.dirs, stamped{at, h})
+		u.dirs = append(u.dirs, stamped{at, h.ModTime})
 		return nil
 	}
 	return u.root.Chtimes(at, time.Time{}, h.ModTime)
@@ -126,7 +126,7 @@ func (u *unpacker) setTimes() error {
 		if fi, err := u.root.Lstat(d.name); err != nil || !fi.IsDir() {
 			continue
 		}
-		if err := u.root.Chtimes(d.name, time.Time{}, d.header.ModTime); err != nil {
+		if err := u.root.Chtimes(d.name, time.Time{}, d.time); err != nil {
 			return err
 		}
 	}

@@ -1,7 +1,6 @@
 package bootstrap
 
 import (
-	"archive/tar"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +8,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"time"
 
 	"binproxy/emu/oci"
 )
@@ -46,9 +46,11 @@ type unpacker struct {
 	devices int
 }
 
+// stamped is a directory and its time. The header is not kept: it may hold a MiB of what nobody
+// asked for.
 type stamped struct {
-	name   string
-	header *tar.Header
+	name string
+	time time.Time
 }
 
 func (u *unpacker) apply(l oci.Layer) error {

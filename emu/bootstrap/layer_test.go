@@ -1,12 +1,15 @@
 package bootstrap
 
 import (
+	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -110,6 +113,37 @@ func TestLayersRefuse(t *testing.T) {
 	}
 	assert.ErrorContains(t, unpackLayers(t.TempDir(), layersOf(t, archive(t)), io.Discard), "nothing in it")
 	assert.ErrorContains(t, unpackLayers(t.TempDir(), layersOf(t, []byte("\x28\xb5\x2f\xfdrest")), io.Discard), "zstd: the frame wants a dictionary")
+}
+
+// heap notes how much memory is in use when something is written to it.
+type heap struct{ most uint64 }
+
+func (h *heap) Write(b []byte) (int, error) {
+	var now runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&now)
+	h.most = max(h.most, now.HeapAlloc)
+	return len(b), nil
+}
+
+// TestHeadersAreNotKept: what headers hold beside what a root has of it is forgotten. The device
+// is told of at the end.
+func TestHeadersAreNotKept(t *testing.T) {
+	var layer bytes.Buffer
+	z := gzip.NewWriter(&layer)
+	w := tar.NewWriter(z)
+	much := map[string]string{"BINPROXY.much": strings.Repeat("x", 900_000)}
+	for n := range 200 {
+		require.NoError(t, w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: fmt.Sprintf("d%d/", n), Mode: 0o755, Uid: os.Getuid(), Gid: os.Getgid(), PAXRecords: much}))
+	}
+	require.NoError(t, w.WriteHeader(&tar.Header{Typeflag: tar.TypeChar, Name: "null"}))
+	require.NoError(t, w.Close())
+	require.NoError(t, z.Close())
+	layers := layersOf(t, layer.Bytes())
+	var before, after heap
+	_, _ = before.Write(nil)
+	require.NoError(t, unpackLayers(t.TempDir(), layers, &after))
+	require.Less(t, after.most, before.most+16<<20)
 }
 
 func namesIn(t testing.TB, dir string) (names []string) {
