@@ -10,8 +10,15 @@ import (
 	"binproxy/emu/zstd"
 )
 
-// maxUnpacked is how many bytes a compressed archive may become, and all files of an image.
-const maxUnpacked = 256 << 30
+// maxUnpacked is how many bytes a compressed archive may become, and all files of an image. Of a
+// small archive it is freely, and then gzip's best for each of its bytes: no archive that gzip
+// made comes to more, and one that zstd made of a disk full of zeros is told how it can be
+// packed.
+const (
+	maxUnpacked = 256 << 30
+	freely      = 256 << 20
+	maxRatio    = 1040
+)
 
 // compression names the compression of a file by its first bytes; "" is none.
 func compression(head []byte) string {
@@ -59,7 +66,8 @@ func peek(r io.Reader) ([]byte, error) {
 }
 
 // decompress reads a layer or an archive, packed or not.
-func decompress(packed io.Reader) (io.Reader, error) {
+func decompress(from io.Reader) (io.Reader, error) {
+	packed := &counted{Reader: from}
 	stream := bufio.NewReaderSize(packed, 64<<10)
 	head, err := stream.Peek(8)
 	if err != nil && err != io.EOF {
@@ -73,36 +81,50 @@ func decompress(packed io.Reader) (io.Reader, error) {
 		if err != nil {
 			return nil, fmt.Errorf("gzip: %w", err)
 		}
-		return &limited{z, maxUnpacked}, nil
+		return &limited{r: z, packed: packed}, nil
 	case "zstd":
-		return &limited{zstd.NewReader(stream), maxUnpacked}, nil
+		return &limited{r: zstd.NewReader(stream), packed: packed}, nil
 	default:
 		return nil, unreadable(name)
 	}
 }
 
-// errTooLarge ends what a small archive would fill a disk with.
-var errTooLarge error = tooLarge{}
+// counted counts what is read.
+type counted struct {
+	io.Reader
+	bytes int64
+}
 
-type tooLarge struct{}
+func (c *counted) Read(b []byte) (int, error) {
+	n, err := c.Reader.Read(b)
+	c.bytes += int64(n)
+	return n, err
+}
 
-func (tooLarge) Error() string {
+// tooLarge ends what a small archive would fill a disk with: by itself, or for its size.
+type tooLarge struct{ forItsSize bool }
+
+func (t tooLarge) Error() string {
+	if t.forItsSize {
+		return fmt.Sprintf("it unpacks to more than %d MiB and %d times its size, the most that is read: pack it with gzip, or not at all", freely>>20, maxRatio)
+	}
 	return fmt.Sprintf("it unpacks to more than %d GiB, the most that is read", maxUnpacked>>30)
 }
 
 // limited fails where a stream is longer than it may be.
 type limited struct {
-	r    io.Reader
-	left int64
+	r      io.Reader
+	packed *counted
+	given  int64
 }
 
+func (l *limited) left() int64 { return min(maxUnpacked, freely+maxRatio*l.packed.bytes) - l.given }
+
 func (l *limited) Read(b []byte) (int, error) {
-	if l.left < 0 {
-		return 0, errTooLarge
-	}
-	n, err := l.r.Read(b[:min(int64(len(b)), l.left+1)])
-	if l.left -= int64(n); l.left < 0 {
-		return 0, errTooLarge
+	n, err := l.r.Read(b[:min(int64(len(b)), max(l.left(), 0)+1)])
+	l.given += int64(n)
+	if l.left() < 0 {
+		return 0, tooLarge{forItsSize: l.given <= maxUnpacked}
 	}
 	return n, err
 }

@@ -51,6 +51,7 @@ type place struct {
 
 const (
 	maxFiles = 1 << 16 // of an image that is in an archive
+	maxNames = 8 << 20 // bytes of their names
 	maxLinks = 8       // in a row
 )
 
@@ -72,6 +73,7 @@ func (a archiveFiles) open(name string) (io.ReadCloser, int64, error) {
 // passed over.
 func indexArchive(archive *io.SectionReader) (archiveFiles, error) {
 	a := archiveFiles{archive, map[string]place{}}
+	names := 0
 	for r := tar.NewReader(archive); ; {
 		h, err := r.Next()
 		if err == io.EOF {
@@ -84,8 +86,11 @@ func indexArchive(archive *io.SectionReader) (archiveFiles, error) {
 		if err != nil {
 			return a, err
 		}
-		if len(a.places) == maxFiles {
+		switch names += len(name) + len(h.Linkname); {
+		case len(a.places) == maxFiles:
 			return a, fmt.Errorf("%w: an archive of more than %d files is no image", ErrNoImage, maxFiles)
+		case names > maxNames:
+			return a, fmt.Errorf("%w: an archive of more than %d MiB of names is no image", ErrNoImage, maxNames>>20)
 		}
 		offset, err := archive.Seek(0, io.SeekCurrent)
 		if err != nil {
@@ -146,11 +151,7 @@ func Open(f *os.File, temp string) (*Store, error) {
 	if fi.Mode().IsRegular() {
 		return OpenAt(f, fi.Size(), temp)
 	}
-	stream, err := decompress(f)
-	if err != nil {
-		return nil, err
-	}
-	return openSpooled(stream, temp)
+	return openSpooled(f, temp)
 }
 
 // OpenAt opens an archive. A compressed one is unpacked to a file without a name in the directory
@@ -162,23 +163,24 @@ func OpenAt(archive io.ReaderAt, size int64, temp string) (*Store, error) {
 		return nil, err
 	}
 	if compression(head) == "" {
-		return newStore(whole, keep)
+		return newStore(whole, size, keep)
 	}
-	stream, err := decompress(whole)
-	if err != nil {
-		return nil, err
-	}
-	return openSpooled(stream, temp)
+	return openSpooled(whole, temp)
 }
 
 func keep() error { return nil }
 
-func openSpooled(stream io.Reader, temp string) (*Store, error) {
+func openSpooled(archive io.Reader, temp string) (*Store, error) {
+	packed := &counted{Reader: archive}
+	stream, err := decompress(packed)
+	if err != nil {
+		return nil, err
+	}
 	f, size, err := spool(stream, temp)
 	if err != nil {
 		return nil, err
 	}
-	s, err := newStore(io.NewSectionReader(f, 0, size), f.Close)
+	s, err := newStore(io.NewSectionReader(f, 0, size), packed.bytes, f.Close)
 	if err != nil {
 		f.Close()
 		return nil, err
@@ -187,12 +189,12 @@ func openSpooled(stream io.Reader, temp string) (*Store, error) {
 }
 
 // newStore indexes an archive. One that is no image is a store all the same: it can be Whole.
-func newStore(archive *io.SectionReader, end func() error) (*Store, error) {
+func newStore(archive *io.SectionReader, packed int64, end func() error) (*Store, error) {
 	a, err := indexArchive(archive)
 	if errors.Is(err, ErrNoImage) {
-		return &Store{noFiles{err}, archive, end}, nil
+		return &Store{noFiles{err}, archive, packed, end}, nil
 	}
-	return &Store{a, archive, end}, err
+	return &Store{a, archive, packed, end}, err
 }
 
 // noFiles are those of an archive that is no image.

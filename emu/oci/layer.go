@@ -15,6 +15,8 @@ type Layer struct {
 	Name string // its path in the image
 	open func() (*blob, error)
 	work *work
+	// whether its size counts, as that of a file of its own
+	counts bool
 }
 
 // Digest is the layer's digest, or its name where that promises none.
@@ -22,10 +24,10 @@ func (l Layer) Digest() string { return cmp.Or(digestOf(path.Clean(l.Name)), l.N
 
 // Whole is an archive as the only layer of an image: what docker export and tar have written.
 func (s *Store) Whole(name string) Layer {
-	return Layer{name, func() (*blob, error) {
+	return Layer{Name: name, open: func() (*blob, error) {
 		r := io.NewSectionReader(s.archive, 0, s.archive.Size())
 		return &blob{io.NopCloser(r), name, r.Size(), nil}, nil
-	}, &work{}}
+	}, work: &work{packed: s.packed}}
 }
 
 // Kind is what an entry does to the layers below.
@@ -55,15 +57,19 @@ type Entry struct {
 
 // work is what the layers of one image have made to do so far.
 type work struct {
-	entries, names int
-	bytes          int64
+	kept   int64 // what is kept of the entries, about
+	bytes  int64
+	packed int64 // how large the image is where it lies
 }
 
 // Bounds on the layers of an image: they may be as large as a disk, but what is kept of them has
-// to fit into memory.
+// to fit into memory. A real image has fewer bytes of names than of its packed layers; one of
+// empty files, a few times as many.
 const (
-	maxEntries = 8 << 20
-	maxNames   = 512 << 20 // bytes of all names
+	keptOfEach  = 64 // beside its name
+	keptFreely  = 32 << 20
+	keptOfAByte = 16 // that is packed
+	maxKept     = 512 << 20
 )
 
 // Walk hands out the layer's entries in their order. When it returns nil, all of the layer has
@@ -75,6 +81,9 @@ func (l Layer) Walk(visit func(Entry) error) error {
 		return err
 	}
 	defer b.Close()
+	if l.counts {
+		l.work.packed += b.size
+	}
 	err = l.walk(b, visit)
 	if wrong := b.verify(); wrong != nil {
 		return wrong
@@ -92,8 +101,8 @@ func (l Layer) walk(b *blob, visit func(Entry) error) error {
 		if err == io.EOF {
 			return nil
 		}
-		if errors.Is(err, errTooLarge) {
-			return err
+		if large := (tooLarge{}); errors.As(err, &large) {
+			return large
 		}
 		if err != nil {
 			return fmt.Errorf("damaged archive: %w", err)
@@ -139,14 +148,13 @@ func entry(h *tar.Header, contents io.Reader) (Entry, error) {
 }
 
 func (w *work) add(e Entry) error {
-	w.entries++
-	w.names += len(e.Path)
+	w.kept += keptOfEach + int64(len(e.Path))
 	w.bytes += min(e.Size, maxUnpacked+1) // which cannot overflow
 	switch {
-	case w.entries > maxEntries || w.names > maxNames:
-		return fmt.Errorf("the image has more than %d files, or %d bytes of names", maxEntries, maxNames)
+	case w.kept > min(maxKept, keptFreely+keptOfAByte*w.packed):
+		return fmt.Errorf("the image has more files, or longer names, than one of %d bytes has", w.packed)
 	case w.bytes > maxUnpacked:
-		return errTooLarge
+		return tooLarge{}
 	}
 	return nil
 }

@@ -9,6 +9,7 @@
 package oci
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,6 +23,7 @@ import (
 // Bounds on an image's descriptions, which are small in every real one.
 const (
 	maxJSON    = 4 << 20
+	maxValues  = 64 << 10 // of which each may take a hundred bytes of memory
 	maxImages  = 64
 	maxLayers  = 1024
 	maxNesting = 4
@@ -39,11 +41,12 @@ var ErrNoImage error = failure("neither index.json (an OCI layout) nor manifest.
 type Store struct {
 	files   files
 	archive *io.SectionReader // nil for a directory
+	packed  int64             // the archive's size, as it was given
 	close   func() error
 }
 
 // Dir is the store in a directory; its owner closes it. Links in it do not lead out.
-func Dir(root *os.Root) *Store { return &Store{dirFiles{root}, nil, keep} }
+func Dir(root *os.Root) *Store { return &Store{files: dirFiles{root}, close: keep} }
 
 // Close removes what was unpacked to read the store.
 func (s *Store) Close() error { return s.close() }
@@ -193,10 +196,10 @@ func (w *walk) found(config string, paths []string) error {
 		return fmt.Errorf("an image of %d layers; the most that is read is %d", len(paths), maxLayers)
 	}
 	image := &Image{store: w.store, config: config}
-	work := &work{}
+	work := &work{packed: w.store.packed}
 	for _, path := range paths {
 		open := func() (*blob, error) { return openBlob(w.store.files, path) }
-		image.Layers = append(image.Layers, Layer{path, open, work})
+		image.Layers = append(image.Layers, Layer{path, open, work, w.store.archive == nil})
 	}
 	if !w.yield(image, nil) {
 		return errStopped
@@ -214,9 +217,15 @@ func (s *Store) readJSON(path string, into any) error {
 	if b.size > maxJSON {
 		return fmt.Errorf("%s: %d bytes; the most that is read is %d", path, b.size, maxJSON)
 	}
-	err = json.NewDecoder(b).Decode(into)
+	text, err := io.ReadAll(io.LimitReader(b, maxJSON))
 	if wrong := b.verify(); wrong != nil {
 		err = wrong
+	}
+	if err == nil && bytes.Count(text, []byte(",")) > maxValues {
+		err = fmt.Errorf("more than %d values", maxValues)
+	}
+	if err == nil {
+		err = json.NewDecoder(bytes.NewReader(text)).Decode(into) // what follows is let pass
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
