@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"flag"
 	"fmt"
 	"io"
 	"io/fs"
@@ -22,22 +23,12 @@ import (
 	"binproxy/test/images"
 )
 
-// archive is a layer, with a short way to write an entry down: a name that ends in "/" is a
-// directory, "a -> b" a symbolic link, "a => b" a hard link; others are files that hold their own
-// name.
+// archive is a layer of entries that are written as images.Line reads them.
 func archive(t testing.TB, files ...string) []byte {
 	t.Helper()
 	var entries []images.Entry
 	for _, f := range files {
-		e := images.Entry{Name: f}
-		if name, to, ok := strings.Cut(f, " -> "); ok {
-			e.Name, e.SymLink = name, to
-		} else if name, to, ok := strings.Cut(f, " => "); ok {
-			e.Name, e.HardLink = name, to
-		} else if !strings.HasSuffix(f, "/") {
-			e.Body = []byte(f)
-		}
-		entries = append(entries, e)
+		entries = append(entries, images.Line(f))
 	}
 	return images.Tar(t, entries...)
 }
@@ -157,9 +148,12 @@ func namesIn(t testing.TB, dir string) (names []string) {
 
 // Whatever a layer holds, nothing beside the root changes.
 func FuzzLayers(f *testing.F) {
-	f.Add(archive(f, "a", "l -> /tmp", "l/x", ".wh.a"), archive(f, "d/.wh..wh..opq", "b => l/x"))
-	f.Add(archive(f, "up -> ../..", "up/x"), []byte("\x1f\x8b"))
-	f.Fuzz(func(t *testing.T, first, second []byte) {
+	// The file system takes no way twice, so that no find would be small enough for a minute.
+	require.NoError(f, flag.Set("test.fuzzminimizetime", "100x"))
+	f.Add("a\nl -> /tmp\nl/x\n.wh.a", "d/.wh..wh..opq\nb => l/x", []byte{})
+	f.Add("up -> ../..\nup/x", "a", []byte{0, 0, 0x1f, 1, 0, 0x8b})
+	f.Fuzz(func(t *testing.T, lower, upper string, damage []byte) {
+		first, second := images.Tar(t, images.Lines(lower)...), images.Damaged(images.Tar(t, images.Lines(upper)...), damage)
 		top := t.TempDir()
 		require.NoError(t, os.Mkdir(top+"/root", 0o755))
 		require.NoError(t, os.WriteFile(top+"/x", []byte("outside"), 0o600))

@@ -260,13 +260,23 @@ func TestIsArchive(t *testing.T) {
 
 // Any bytes give images or an error, and no name that leads out.
 func FuzzArchive(f *testing.F) {
-	layer := images.Tar(f, images.Entry{Name: "p", Body: []byte("p")}, images.Entry{Name: "a/.wh.b"}, images.Entry{Name: "q", HardLink: "p"})
-	l := images.Layout{}
-	l.Index(l.Image("arm64", layer, l.Add512))
-	for _, image := range [][]byte{images.Saved(f, layer), images.Saved(f, images.Gzip(f, layer)), images.Gzip(f, images.Saved(f, layer)), two(f).Tar(f), l.Tar(f), layer} {
-		f.Add(image)
+	forms := []func(t testing.TB, layer []byte) []byte{
+		func(t testing.TB, layer []byte) []byte { return images.Saved(t, layer) },
+		func(t testing.TB, layer []byte) []byte { return images.Saved(t, images.Gzip(t, layer)) },
+		func(t testing.TB, layer []byte) []byte { return images.Gzip(t, images.Saved(t, layer)) },
+		func(t testing.TB, layer []byte) []byte {
+			l := images.Layout{}
+			return l.Index(l.Image("arm64", layer, l.Add512)).Tar(t)
+		},
+		func(t testing.TB, layer []byte) []byte { return two(t).Tar(t) },
+		func(t testing.TB, layer []byte) []byte { return layer },
 	}
-	f.Fuzz(func(t *testing.T, b []byte) {
+	for n := range forms {
+		f.Add(byte(n), "p\na/.wh.b\nq => p", []byte{})
+	}
+	f.Fuzz(func(t *testing.T, form byte, files string, damage []byte) {
+		layer := images.Tar(t, images.Lines(files)...)
+		b := images.Damaged(forms[int(form)%len(forms)](t, layer), damage)
 		s, err := open(b)
 		if err != nil {
 			return

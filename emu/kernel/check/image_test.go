@@ -181,13 +181,19 @@ func TestLayoutWithLinksOut(t *testing.T) {
 }
 
 func FuzzArchive(f *testing.F) {
-	layer := images.Tar(f, images.Entry{Name: "p", Body: needy}, images.Entry{Name: "a/.wh.b"}, images.Entry{Name: "q", HardLink: "p"})
-	f.Add(images.Saved(f, layer))
-	f.Add(images.Saved(f, images.Gzip(f, layer)))
-	f.Add(images.Gzip(f, images.Saved(f, layer)))
-	f.Add(ociImage(layer).Tar(f))
+	forms := []func(t testing.TB, layer []byte) []byte{
+		func(t testing.TB, layer []byte) []byte { return images.Saved(t, layer) },
+		func(t testing.TB, layer []byte) []byte { return images.Saved(t, images.Gzip(t, layer)) },
+		func(t testing.TB, layer []byte) []byte { return images.Gzip(t, images.Saved(t, layer)) },
+		func(t testing.TB, layer []byte) []byte { return ociImage(layer).Tar(t) },
+	}
+	for n := range forms {
+		f.Add(byte(n), "a/.wh.b\nq => p", []byte{})
+	}
 	k := promised(f, "3.10")
-	f.Fuzz(func(t *testing.T, b []byte) {
+	f.Fuzz(func(t *testing.T, form byte, files string, damage []byte) {
+		layer := images.Tar(t, append(images.Lines(files), images.Entry{Name: "p", Body: needy})...)
+		b := images.Damaged(forms[int(form)%len(forms)](t, layer), damage)
 		_ = checkArchive(bytes.NewReader(b), int64(len(b)), func(c *collector) { c.judge(k, Libc{}) })
 	})
 }
