@@ -16,6 +16,22 @@ var closed uint64
 // soft one.
 var nofile [2]uint64
 
+// memory is RLIMIT_AS, soft and hard, when the kernel started us; unlimited where it cannot be
+// asked.
+//
+//lint:ignore U1000 entry, in assembly, uses it.
+var memory = [2]uint64{1<<64 - 1, 1<<64 - 1}
+
+// needed is how much address space the program takes to begin with, most of which the Go runtime
+// reserves and never uses. With less the runtime ends before any Go code runs, with its own dump
+// and the status 2; so entry says tooLittle instead, and ends with 125.
+//
+//lint:ignore U1000 entry, in assembly, uses both.
+var (
+	needed    uint64 = 724 << 20
+	tooLittle        = "binproxy: the limit of address space (ulimit -v) is below 724 MiB, which this program reserves but does not use: raise it, or `ulimit -v unlimited`\n"
+)
+
 // forked is what clone answered to entry: the PID of the child that it made, 0 in the child
 // itself, or an errno, negative; notForked where it was not asked (see Forked).
 var forked int64 = notForked

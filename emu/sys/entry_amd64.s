@@ -1,11 +1,13 @@
 #include "textflag.h"
 
 // entry is where the kernel starts the program (the linker's -E flag): it asks rt_sigaction (13)
-// for each of the 64 signals whether it is ignored, and sets its bit in ·ignored; asks fcntl (72)
-// of the descriptors 0 to 2 whether they are closed, and sets their bits in ·closed; puts the
-// limit of open files into ·nofile by prlimit64 (302); if argv[0] is ForkName, makes a process by
-// clone (56), with CLONE_PARENT or, where that is refused, without; and goes on to the Go
-// runtime's own entry. Behind a shorter argv[0] there are the file's name and eight zero bytes.
+// for each of the 64 signals whether it is ignored, and sets its bit in ·ignored; asks fcntl
+// (72) of the descriptors 0 to 2 whether they are closed, and sets their bits in ·closed; puts
+// the limit of open files into ·nofile by prlimit64 (302); where the one of address space is too
+// low for the Go runtime, says so by write (1) and ends by exit_group (231); if argv[0] is
+// ForkName, makes a process by clone (56), with CLONE_PARENT or, where that is refused, without;
+// and goes on to the Go runtime's own entry. Behind a shorter argv[0] there are the file's name
+// and eight zero bytes.
 TEXT ·entry(SB),NOSPLIT|NOFRAME,$0
 	MOVQ $1, R12
 next:
@@ -49,6 +51,24 @@ open:
 	LEAQ ·nofile(SB), R10
 	MOVQ $302, AX
 	SYSCALL
+	XORL DI, DI
+	MOVQ $9, SI // RLIMIT_AS
+	XORL DX, DX
+	LEAQ ·memory(SB), R10
+	MOVQ $302, AX
+	SYSCALL
+	MOVQ ·needed(SB), BX
+	CMPQ ·memory(SB), BX
+	JCC  enough
+	MOVQ $2, DI
+	MOVQ ·tooLittle(SB), SI
+	MOVQ ·tooLittle+8(SB), DX
+	MOVQ $1, AX
+	SYSCALL
+	MOVQ $125, DI
+	MOVQ $231, AX
+	SYSCALL
+enough:
 	MOVQ 8(SP), BX
 	TESTQ BX, BX // there may be no argv[0]
 	JEQ  start

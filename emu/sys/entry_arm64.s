@@ -1,11 +1,13 @@
 #include "textflag.h"
 
-// entry is where the kernel starts the program (the linker's -E flag): it asks rt_sigaction (134)
-// for each of the 64 signals whether it is ignored, and sets its bit in ·ignored; asks fcntl (25)
-// of the descriptors 0 to 2 whether they are closed, and sets their bits in ·closed; puts the
-// limit of open files into ·nofile by prlimit64 (261); if argv[0] is ForkName, makes a process by
-// clone (220), with CLONE_PARENT or, where that is refused, without; and goes on to the Go
-// runtime's own entry. Behind a shorter argv[0] there are the file's name and eight bytes of zero.
+// entry is where the kernel starts the program (the linker's -E flag): it asks rt_sigaction
+// (134) for each of the 64 signals whether it is ignored, and sets its bit in ·ignored; asks
+// fcntl (25) of the descriptors 0 to 2 whether they are closed, and sets their bits in ·closed;
+// puts the limit of open files into ·nofile by prlimit64 (261); where the one of address space
+// is too low for the Go runtime, says so by write (64) and ends by exit_group (94); if argv[0]
+// is ForkName, makes a process by clone (220), with CLONE_PARENT or, where that is refused,
+// without; and goes on to the Go runtime's own entry. Behind a shorter argv[0] there are the
+// file's name and eight bytes of zero.
 TEXT ·entry(SB),NOSPLIT|NOFRAME,$0
 	MOVD $1, R9
 next:
@@ -52,6 +54,25 @@ open:
 	MOVD $·nofile(SB), R3
 	MOVD $261, R8
 	SVC
+	MOVD ZR, R0
+	MOVD $9, R1 // RLIMIT_AS
+	MOVD ZR, R2
+	MOVD $·memory(SB), R3
+	MOVD $261, R8
+	SVC
+	MOVD ·memory(SB), R4
+	MOVD ·needed(SB), R5
+	CMP  R5, R4
+	BHS  enough
+	MOVD $2, R0
+	MOVD ·tooLittle(SB), R1
+	MOVD ·tooLittle+8(SB), R2
+	MOVD $64, R8
+	SVC
+	MOVD $125, R0
+	MOVD $94, R8
+	SVC
+enough:
 	MOVD 8(RSP), R5
 	CBZ  R5, start // there may be no argv[0]
 	MOVD (R5), R6
