@@ -26,11 +26,13 @@ var memory = [2]uint64{1<<64 - 1, 1<<64 - 1}
 // reserves and never uses. With less the runtime ends before any Go code runs, with its own dump
 // and the status 2; so entry says tooLittle instead, and ends with 125.
 //
-//lint:ignore U1000 entry, in assembly, uses both.
-var (
-	needed    uint64 = 724 << 20
-	tooLittle        = "binproxy: the limit of address space (ulimit -v) is below 724 MiB, which this program reserves but does not use: raise it, or `ulimit -v unlimited`\n"
-)
+//lint:ignore U1000 entry, in assembly, uses it.
+var needed uint64 = 724 << 20
+
+// tooLittle is what entry says then.
+//
+//lint:ignore U1000 entry, in assembly, uses it.
+var tooLittle = "binproxy: the limit of address space (ulimit -v) is below 724 MiB, which this program reserves but does not use: raise it, or `ulimit -v unlimited`\n"
 
 // forked is what clone answered to entry: the PID of the child that it made, 0 in the child
 // itself, or an errno, negative; notForked where it was not asked (see Forked).
