@@ -31,8 +31,8 @@ int main(int argc, char **argv)
 		}
 		printf("%d children, sum %d, at last %d\n", many, sum, errno);
 	}
+	pid_t parent = getpid();
 	if (!strcmp(what, "leaves") && fork() == 0) {
-		pid_t parent = getppid();
 		setsid();
 		for (int fd = 0; fd < 3; fd++)
 			close(fd);
