@@ -159,7 +159,11 @@ func start(o order) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	pid, err := syscall.ForkExec(entrypoint.Self, argv, attr)
+	self := entrypoint.Self
+	if _, err := os.Lstat(self); err != nil {
+		self = sys.Execfn() // a root without /proc
+	}
+	pid, err := syscall.ForkExec(self, argv, attr)
 	if attr.Sys != nil && (errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EINVAL)) {
 		return 0, fmt.Errorf("a new user namespace is refused: %w; as root it takes none", err)
 	}
