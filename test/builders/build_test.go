@@ -33,7 +33,7 @@ func TestBuild(t *testing.T) {
 	base := r.Base(t)
 	for _, c := range []buildCase{
 		{name: "buildah", needs: "buildah", options: []string{"--builder", "buildah", "--isolation", "chroot"}, plug: "run"},
-		{name: "buildah-runc", needs: "buildah", options: []string{"--builder", "buildah", "--isolation", "oci"}, plug: "runtime"},
+		{name: "buildah-runc", needs: "buildah", long: true, options: []string{"--builder", "buildah", "--isolation", "oci"}, plug: "runtime"},
 		{name: "buildah-rootless", needs: "buildah", user: true, long: true, options: []string{"--builder", "buildah", "--isolation", "chroot"}, plug: "run"},
 		{name: "podman", needs: "podman", long: true, options: []string{"--builder", "podman"}, plug: "runtime"},
 		{name: "podman-rootless", needs: "podman", user: true, long: true, options: []string{"--builder", "podman", "--plug", "run", "--isolation", "chroot"}, plug: "run"},

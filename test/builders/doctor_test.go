@@ -121,6 +121,9 @@ func TestDoctorOfDocker(t *testing.T) {
 		{"with BuildKit's", buildKitEmulator, func(string) string { return "yes" }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			if test.name == "without a plug" {
+				need.Long(t)
+			}
 			place := lab.NewPlace(t, false)
 			engine := lab.StartEngineIn(t, place, test.start(t, place))
 			before := lab.Do(t, engine.Command(t.Context(), "image", "ls", "--all", "--quiet"))
