@@ -32,8 +32,10 @@ type translation struct {
 	out           []string
 }
 
+type flagRow struct{ docker, buildctl, value string }
+
 // valued are docker's flags that take a value, and how buildctl says the same; %s is the value.
-var valued = [...]struct{ docker, buildctl, value string }{
+var valued = [...]flagRow{
 	{"--build-arg", "--opt", "build-arg:%s"},
 	{"--target", "--opt", "target=%s"},
 	{"--label", "--opt", "label:%s"},
@@ -59,7 +61,7 @@ func (t *translation) read(args []string) {
 			i++
 			return args[i]
 		}
-		row := slices.IndexFunc(valued[:], func(v struct{ docker, buildctl, value string }) bool { return v.docker == name })
+		row := slices.IndexFunc(valued[:], func(v flagRow) bool { return v.docker == name })
 		switch {
 		case row >= 0:
 			t.out = append(t.out, valued[row].buildctl, strings.Replace(valued[row].value, "%s", next(), 1))

@@ -15,6 +15,7 @@
 package builder
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os/exec"
@@ -80,10 +81,10 @@ func Find(ctx context.Context, getenv func(string) string) []Builder {
 func (b *Builder) ask(ctx context.Context, getenv func(string) string) {
 	switch b.Name {
 	case Docker:
-		b.Remote = first(getenv("DOCKER_HOST"), "the daemon of docker's context")
+		b.Remote = cmp.Or(getenv("DOCKER_HOST"), "the daemon of docker's context")
 		b.Refused = refused(ctx, b.Path, "version", "--format", "{{.Server.Version}}")
 	case Buildctl:
-		b.Remote = first(getenv("BUILDKIT_HOST"), "unix:///run/buildkit/buildkitd.sock")
+		b.Remote = cmp.Or(getenv("BUILDKIT_HOST"), "unix:///run/buildkit/buildkitd.sock")
 		b.Refused = refused(ctx, b.Path, "debug", "workers")
 	case Podman:
 		if b.Remote = getenv("CONTAINER_HOST"); b.Remote != "" {
@@ -105,7 +106,7 @@ func refused(ctx context.Context, path string, args ...string) string {
 		return fmt.Sprintf("no answer within %v", answers)
 	case err != nil:
 		lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-		return first(lines[len(lines)-1], err.Error())
+		return cmp.Or(lines[len(lines)-1], err.Error())
 	}
 	return ""
 }
@@ -117,13 +118,4 @@ func hasRuntime() bool {
 		}
 	}
 	return false
-}
-
-func first(words ...string) string {
-	for _, w := range words {
-		if w != "" {
-			return w
-		}
-	}
-	return ""
 }

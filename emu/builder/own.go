@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -29,8 +30,7 @@ const keep = 30 * 24 * time.Hour
 type Own struct {
 	Dir     string
 	options bundle.Options
-	twins   string // "" or "off" for none, "auto" for the host's, else a directory
-	missing error  // what it cannot be made without; only who needs the bundle has to hear of it
+	missing error // what it cannot be made without; only who needs the bundle has to hear of it
 }
 
 // Binproxy is the program in the bundle.
@@ -46,7 +46,7 @@ func NewOwn(r Request, self string, extra []bundle.Extra) (Own, error) {
 	if err != nil {
 		return Own{}, fmt.Errorf("where to keep the bundle: %w; set HOME or XDG_CACHE_HOME", err)
 	}
-	o := Own{twins: r.Options.Twins}
+	var o Own
 	o.options = bundle.Options{
 		ABIs: r.Foreign, Identity: identity.Identity{Release: r.Options.Release}, Self: self,
 		Extra: append(extra, bundle.Extra{Name: RuntimeLink, Link: config.Binary}),
@@ -54,12 +54,12 @@ func NewOwn(r Request, self string, extra []bundle.Extra) (Own, error) {
 	if err := o.options.Identity.Check(); err != nil {
 		return Own{}, err
 	}
-	switch o.twins {
+	switch twins := r.Options.Twins; twins {
 	case "", "off":
 	case "auto":
 		o.options.Twins = &pack.Options{ABIs: r.Foreign}
 	default:
-		o.options.TwinsFrom = o.twins
+		o.options.TwinsFrom = twins
 	}
 	key, err := o.key()
 	o.Dir, o.missing = filepath.Join(cache, "binproxy", "bundles", key), err
@@ -69,7 +69,7 @@ func NewOwn(r Request, self string, extra []bundle.Extra) (Own, error) {
 // key sums up what the bundle is made from: files by path, size and time, the rest by its value.
 func (o *Own) key() (string, error) {
 	sum := sha256.New()
-	fmt.Fprintf(sum, "%q %q\n", o.options.Identity.Release, o.twins)
+	fmt.Fprintf(sum, "%q\n", o.options.Identity.Release)
 	files := []string{o.options.Self}
 	o.options.Emulators = map[string]string{}
 	for _, abi := range o.options.ABIs {
@@ -81,23 +81,29 @@ func (o *Own) key() (string, error) {
 		files = append(files, path)
 		fmt.Fprintln(sum, abi.Name)
 	}
-	switch o.twins {
-	case "", "off":
-	case "auto":
-		files = append(files, "/var/lib/dpkg/status") // newer programs, newer twins
-	default:
-		files = append(files, o.twins)
+	if o.options.TwinsFrom != "" {
+		files = append(files, o.options.TwinsFrom)
 	}
 	for _, file := range files {
 		fi, err := os.Stat(file)
-		if err != nil && (file == o.options.Self || file == o.twins) {
+		if err != nil {
 			return "", err
 		}
-		if err == nil {
-			fmt.Fprintf(sum, "%q %d %d\n", file, fi.Size(), fi.ModTime().UnixNano())
+		note(sum, file, fi)
+	}
+	if o.options.Twins != nil {
+		fmt.Fprintln(sum, "twins of the host")
+		// newer programs, newer twins; not every distribution has it
+		const status = "/var/lib/dpkg/status"
+		if fi, err := os.Stat(status); err == nil {
+			note(sum, status, fi)
 		}
 	}
 	return fmt.Sprintf("%x", sum.Sum(nil)[:6]), nil
+}
+
+func note(sum io.Writer, file string, fi os.FileInfo) {
+	fmt.Fprintf(sum, "%q %d %d\n", file, fi.Size(), fi.ModTime().UnixNano())
 }
 
 // Make makes the bundle, unless it is there, and removes those that nothing has used for long.

@@ -1,6 +1,7 @@
 package builder
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -149,5 +150,5 @@ func complaint(out string, err error) string {
 			why = line
 		}
 	}
-	return first(why, err.Error())
+	return cmp.Or(why, err.Error())
 }
