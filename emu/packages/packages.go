@@ -61,6 +61,9 @@ func Of(root Root) Database {
 	return Database{root: root}
 }
 
+// At is the database of a root whose kind is known.
+func At(kind string, root Root) Database { return Database{kind, root} }
+
 // Owner finds the package, one of those named, that brought the file. Where names is nil, any may
 // have. The ABI matters to dpkg, which may have a package for several.
 func (d Database) Owner(file string, names []string, abi *arch.ABI) (Owner, error) {

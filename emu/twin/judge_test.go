@@ -1,6 +1,7 @@
 package twin
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -135,6 +136,18 @@ func TestJudge(t *testing.T) {
 		root := tree(t, map[string]string{"etc/os-release": "ID=debian\n", "usr/bin/sed": "x", "var/lib/rpm/Packages": strings.Repeat("x", 512)})
 		assert.Equal(t, "the guest's package database /var/lib/rpm/Packages cannot be read: not a hash of Berkeley DB that can be read, and the file does not say that it is 4.9",
 			judged(t, root, set("4.9-1"), "/usr/bin/sed"))
+	})
+	t.Run("a root that was opened anew", func(t *testing.T) {
+		// an exec's descriptor of its root is closed when the exec is over
+		root, m := debian(t, noSums), NewMatcher(set("4.9-1"), nil)
+		first, done, err := packages.OpenRoot(fmt.Sprintf("/proc/self/fd/%d", root))
+		require.NoError(t, err)
+		judge := func(ino uint64, root packages.Root) string {
+			return m.Judge(Guest{ID: ID{Dev: 1, Ino: ino}, ABI: arch.Get("aarch64"), Path: "/usr/bin/sed", Root: root}).Why
+		}
+		assert.Empty(t, judge(2, first))
+		done()
+		assert.Empty(t, judge(3, root))
 	})
 	t.Run("no rule", func(t *testing.T) {
 		root := debian(t, map[string]string{"usr/bin/perl": "x"})

@@ -43,7 +43,7 @@ type Matcher struct {
 // facts are what matters of a guest's root besides its packages.
 type facts struct {
 	vendor   string
-	database packages.Database
+	database string // its kind; the root is open for one exec only
 	// /etc/ld.so.preload names something, which no loader but the guest's own could load
 	preload  bool
 	services bool // users and groups may come from more than files
@@ -121,14 +121,14 @@ func (m *Matcher) choose(v *Verdict, g Guest) (*Twin, string) {
 // it is.
 func (m *Matcher) sameVersion(v *Verdict, g Guest, t *Twin) string {
 	want := packages.Upstream(m.set.Database, t.Version)
-	o, err := v.facts.database.Owner(g.Path, v.Rule.packageNames(v.Name, v.major, g.ABI), g.ABI)
+	o, err := packages.At(v.facts.database, g.Root).Owner(g.Path, v.Rule.packageNames(v.Name, v.major, g.ABI), g.ABI)
 	if err != nil {
 		if g.ID.Size > 0 && hasVersion(io.NewSectionReader(g.File, 0, g.ID.Size), packages.Plain(want)) {
 			return ""
 		}
 		return fmt.Sprintf("the guest's %v, and the file does not say that it is %s", err, packages.Plain(want))
 	}
-	if have := packages.Upstream(v.facts.database.Kind, o.Version); have != want {
+	if have := packages.Upstream(v.facts.database, o.Version); have != want {
 		return fmt.Sprintf("the guest's is %s, the twin is %s", have, want)
 	}
 	if !o.Genuine(io.NewSectionReader(g.File, 0, g.ID.Size)) {
@@ -169,7 +169,7 @@ func (m *Matcher) factsOf(g Guest) *facts {
 	if f := m.roots[g.RootID]; f != nil {
 		return f
 	}
-	f := &facts{vendor: Vendor(g.Root), database: packages.Of(g.Root)}
+	f := &facts{vendor: Vendor(g.Root), database: packages.Of(g.Root).Kind}
 	_, f.preload = packages.FirstLine(g.Root, "/etc/ld.so.preload", func(line string) bool { return strings.TrimSpace(line) != "" && line[0] != '#' })
 	_, f.services = packages.FirstLine(g.Root, "/etc/nsswitch.conf", func(line string) bool {
 		database, services, ok := strings.Cut(line, ":")
