@@ -68,7 +68,7 @@ func (o *options) run(rest []string) error {
 	if err != nil {
 		return exit.Errorf(exit.Failed, "build: %w", err)
 	}
-	c, err := builder.Plan(*r, builder.Find(ctx, os.Getenv), own, func(b builder.Builder, abi *arch.ABI) (bool, string) {
+	c, err := builder.Plan(*r, builder.Find(ctx, os.Getenv, r.Candidates()...), own, func(b builder.Builder, abi *arch.ABI) (bool, string) {
 		return b.Proves(ctx, abi, r.Worker()...)
 	})
 	if err != nil {

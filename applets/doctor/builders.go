@@ -51,7 +51,7 @@ func tryBuilders(ctx context.Context, guests []*arch.ABI) (*builders, error) {
 		return nil, err
 	}
 	b := &builders{Platform: abi.Platform(), Found: []plugsOfOne{}}
-	for _, found := range builder.Find(ctx, os.Getenv) {
+	for _, found := range builder.Find(ctx, os.Getenv, builder.Names[:]...) {
 		// an ordinary user's podman obeys only the second
 		found.Env = []string{"CONTAINERS_STORAGE_CONF=" + storage, "XDG_DATA_HOME=" + dir}
 		b.Found = append(b.Found, plugsOfOne{found.Name, found.Path, plugsOf(ctx, found, abi, own)})

@@ -21,6 +21,8 @@ import (
 	"os/exec"
 	"strings"
 	"time"
+
+	"binproxy/emu/runtime"
 )
 
 // The builders, by the names that --builder takes.
@@ -63,10 +65,10 @@ type Builder struct {
 // answers is how long a daemon may take to say that it is there.
 const answers = 20 * time.Second
 
-// Find looks for the builders in PATH, and asks their daemons whether they answer.
-func Find(ctx context.Context, getenv func(string) string) []Builder {
+// Find looks for the builders of these names in PATH, and asks their daemons whether they answer.
+func Find(ctx context.Context, getenv func(string) string, names ...string) []Builder {
 	var found []Builder
-	for _, name := range Names {
+	for _, name := range names {
 		path, err := exec.LookPath(name)
 		if err != nil {
 			continue
@@ -92,7 +94,7 @@ func (b *Builder) ask(ctx context.Context, getenv func(string) string) {
 		}
 		fallthrough
 	case Buildah:
-		b.OCI = b.Remote == "" && getenv("BUILDAH_ISOLATION") != "chroot" && hasRuntime()
+		b.OCI = b.Remote == "" && getenv("BUILDAH_ISOLATION") != "chroot" && runtime.Installed()
 	}
 }
 
@@ -109,13 +111,4 @@ func refused(ctx context.Context, path string, args ...string) string {
 		return cmp.Or(lines[len(lines)-1], err.Error())
 	}
 	return ""
-}
-
-func hasRuntime() bool {
-	for _, name := range []string{"crun", "runc"} {
-		if _, err := exec.LookPath(name); err == nil {
-			return true
-		}
-	}
-	return false
 }

@@ -139,8 +139,8 @@ func (o Own) removeOld(now time.Time) {
 	}
 }
 
-// names of ABIs, for messages.
-func names(abis []*arch.ABI) string {
+// platforms of ABIs, for messages.
+func platforms(abis []*arch.ABI) string {
 	var list []string
 	for _, a := range abis {
 		list = append(list, a.Platform())

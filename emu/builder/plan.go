@@ -43,12 +43,13 @@ type Command struct {
 // Plan chooses a builder and its plug. proves asks a builder's daemon whether it runs an ABI by
 // itself, and is only called where that decides.
 func Plan(r Request, found []Builder, own Own, proves func(Builder, *arch.ABI) (bool, string)) (Command, error) {
-	candidates, err := r.candidates(found)
-	if err != nil {
-		return Command{}, err
+	names := r.Candidates()
+	found = slices.DeleteFunc(slices.Clone(found), func(b Builder) bool { return !slices.Contains(names, b.Name) })
+	if len(found) == 0 {
+		return Command{}, fmt.Errorf("found no builder in PATH (%s); install one, for instance buildah", strings.Join(names, ", "))
 	}
 	var reasons []string
-	for _, b := range candidates {
+	for _, b := range found {
 		plug, why := r.plug(b, proves)
 		if plug == "" {
 			reasons = append(reasons, b.Name+": "+why)
@@ -62,28 +63,18 @@ func Plan(r Request, found []Builder, own Own, proves func(Builder, *arch.ABI) (
 		return c, nil
 	}
 	return Command{}, fmt.Errorf("no builder here can run %s programs: %s; docs/builders.md says how each is set up",
-		names(r.Foreign), strings.Join(reasons, "; "))
+		platforms(r.Foreign), strings.Join(reasons, "; "))
 }
 
-// candidates are the builders that may be taken, in order.
-func (r Request) candidates(found []Builder) ([]Builder, error) {
-	name := r.Builder
-	if name != "" && !slices.Contains(Names[:], name) {
-		name = Docker // a builder of buildx
-	}
-	var chosen []Builder
-	for _, b := range found {
-		if name == "" || b.Name == name {
-			chosen = append(chosen, b)
-		}
-	}
+// Candidates are the names of the builders that may be taken, in order.
+func (r Request) Candidates() []string {
 	switch {
-	case len(chosen) > 0:
-		return chosen, nil
-	case name != "":
-		return nil, fmt.Errorf("%s is not in PATH", name)
+	case r.Builder == "":
+		return Names[:]
+	case slices.Contains(Names[:], r.Builder):
+		return []string{r.Builder}
 	}
-	return nil, fmt.Errorf("found no builder in PATH (%s); install one, for instance buildah", strings.Join(Names[:], ", "))
+	return []string{Docker} // a builder of buildx
 }
 
 // plug is the one that a builder takes, with the reason; "" for none, with why not.
@@ -116,7 +107,7 @@ func (r Request) daemon(b Builder, proves func(Builder, *arch.ABI) (bool, string
 	ok, why := r.all(b, proves)
 	switch {
 	case !ok:
-		return "", fmt.Sprintf("%s runs no %s programs (%s)", b.Remote, names(r.Foreign), why)
+		return "", fmt.Sprintf("%s runs no %s programs (%s)", b.Remote, platforms(r.Foreign), why)
 	case r.Options != Options{}:
 		return "", "what guests are told is set where its plug was set up, so --release, --twins and --summary are not for it"
 	}

@@ -55,9 +55,9 @@ func TestPlan(t *testing.T) {
 			name: "a builder of buildx", request: Request{Builder: "node", Platforms: []string{"linux/arm64"}, Foreign: arm, Rest: []string{"."}}, found: []Builder{docker}, proves: yes,
 			path: "/bin/docker", argv: "docker buildx build --builder node --platform linux/arm64 .", why: "already",
 		}, {
-			name: "not there", request: Request{Builder: Podman}, found: []Builder{docker}, why: "podman is not in PATH",
+			name: "not there", request: Request{Builder: Podman}, found: []Builder{docker}, why: "found no builder in PATH (podman)",
 		}, {
-			name: "nothing there", why: "found no builder",
+			name: "nothing there", why: "found no builder in PATH (docker, buildctl, podman, buildah)",
 		}, {
 			name: "podman takes a runtime", request: Request{Platforms: []string{"linux/arm64"}, Foreign: arm, Options: Options{Release: "5.4", Summary: true}, Rest: []string{"."}}, found: []Builder{podman},
 			path: "/bin/podman", argv: "podman --runtime /opt/binproxy-runtime build --platform linux/arm64 .", env: "BINPROXY_SUMMARY=1", why: "plug runtime",

@@ -249,6 +249,12 @@ var (
 	sbins = []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"}
 )
 
+// Installed reports whether there is a real runtime.
+func Installed() bool {
+	_, err := findReal("")
+	return err == nil
+}
+
 // findReal finds the real runtime; "" means any of those that are known.
 func findReal(named string) (string, error) {
 	names := reals
