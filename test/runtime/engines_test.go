@@ -3,9 +3,11 @@ package runtime
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -110,7 +112,15 @@ func unmount(t testing.TB, dir string) {
 	require.NoError(t, err, "%s", out)
 }
 
-// Podman runs and builds unmodified images by --runtime, as root and as an ordinary user.
+// containersConf is a containers.conf that names the runtime.
+func containersConf(t testing.TB, link string) string {
+	t.Helper()
+	path := filepath.Join(filepath.Dir(link), "containers.conf")
+	require.NoError(t, os.WriteFile(path, fmt.Appendf(nil, "[engine]\nruntime = \"binproxy\"\n[engine.runtimes]\nbinproxy = [%q]\n", link), 0o644))
+	return path
+}
+
+// Podman runs and builds unmodified images by --runtime and by containers.conf, as root and as an ordinary user.
 func TestPodman(t *testing.T) {
 	need.Root(t)
 	need.Long(t)
@@ -134,6 +144,12 @@ func TestPodman(t *testing.T) {
 			assert.Equal(t, 7, status)
 			out, _ = e.do(append(run, "--rm", "--annotation", "binproxy.release=5.6.7", "--read-only", "base", "uname", "-r")...)
 			assert.Equal(t, "5.6.7\n", out)
+
+			configured := e
+			configured.words = slices.DeleteFunc(slices.Clone(e.words), func(word string) bool { return word == "--runtime" || word == link })
+			configured.env = append(slices.Clone(e.env), "CONTAINERS_CONF="+containersConf(t, link))
+			out, _ = configured.do(append(run, "--rm", "base", "uname", "-m")...)
+			assert.Equal(t, "aarch64\n", out)
 
 			e.must(append(run, "--detach", "--name", "c", "base", "sleep", "1000")...)
 			out, status = e.do("exec", "--env", "A=b", "c", "sh", "-c", "echo $A; uname -m; exit 6")
