@@ -233,6 +233,7 @@ func Inside(words []string) error {
 	if v.isSupervised() {
 		return v.superviseLanding()
 	}
+	sys.DefaultSignals() // a tracer stops us before the exec, too
 	d, err := sys.Here()
 	if err != nil {
 		return err

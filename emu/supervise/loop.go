@@ -145,6 +145,7 @@ func (s *supervisor) gone(tid int) {
 	if !t.announced && tid != s.child.PID {
 		s.early[tid] = true
 	}
+	s.sendAgain(t)
 	s.forget(t)
 }
 

@@ -45,6 +45,7 @@ type task struct {
 	lender    int  // whose memory it shares until it execs: a vfork's parent; 0 for none
 	inherits  bool // what it runs is its parent's program, not known yet
 
+	fatal fatal  // the signal that it is to end of, with its process
 	path  string // for an observer: what its exec names
 	group int    // for an observer: whose thread it is; 0 for one that leads its group
 }

@@ -38,3 +38,22 @@ func sigaction(signal unix.Signal, act, old *action64) error {
 	}
 	return nil
 }
+
+// synchronous are the signals that the Go runtime keeps: what a thread's own instructions raise.
+const synchronous = 1<<(unix.SIGILL-1) | 1<<(unix.SIGTRAP-1) | 1<<(unix.SIGABRT-1) | 1<<(unix.SIGBUS-1) |
+	1<<(unix.SIGFPE-1) | 1<<(unix.SIGSEGV-1) | 1<<(unix.SIGSYS-1)
+
+// DefaultSignals gives the signals that come from outside their default action, for a process that
+// is about to exec.
+//
+// The Go runtime has handlers for them, and while a tracer has stopped the thread that execs,
+// another one takes a signal. If that is still in its handler when the exec ends it, the signal is
+// lost. The kernel's own action cannot be cut short so.
+func DefaultSignals() {
+	const fixed = 1<<(unix.SIGKILL-1) | 1<<(unix.SIGSTOP-1)
+	for s := unix.Signal(1); s < 32; s++ {
+		if (synchronous|fixed|ignored)&(1<<(s-1)) == 0 {
+			_ = sigaction(s, &action64{}, nil)
+		}
+	}
+}

@@ -33,6 +33,7 @@ func Exec(path string, argv, env []string) error {
 			unix.CloseOnExec(fd)
 		}
 	}
+	DefaultSignals()
 	KeepIgnored()
 	if err := syscall.Exec(path, argv, env); err != nil {
 		return &os.PathError{Op: "exec", Path: path, Err: err}

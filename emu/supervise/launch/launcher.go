@@ -29,6 +29,7 @@ func Main(words []string) error {
 	}
 	o.Env = os.Environ()
 	sys.SetStartState(o.ignored, o.closed)
+	sys.DefaultSignals() // the tracer stops us before the exec, too
 	unix.CloseOnExec(o.socket)
 	rules, err := spoof.Prepare(o.identity, o.proc)
 	if err != nil {
