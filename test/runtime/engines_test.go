@@ -120,7 +120,8 @@ func containersConf(t testing.TB, link string) string {
 	return path
 }
 
-// Podman runs and builds unmodified images by --runtime and by containers.conf, as root and as an ordinary user.
+// Podman runs and builds unmodified images by --runtime and by containers.conf, as root and as an
+// ordinary user.
 func TestPodman(t *testing.T) {
 	need.Root(t)
 	need.Long(t)
