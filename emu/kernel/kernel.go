@@ -2,9 +2,10 @@
 // ABI, since when, and what vendors carried back to older kernels.
 //
 // The facts are tables that scripts/gen-kernel makes from scripts/kernel-facts: arrays of small
-// integers, sorted by number, that point into lists of words. They are data of the binary; a
-// lookup is a binary search, and nothing runs at start-up. Every fact names its source. What a
-// table says is a promise of a release; what the running kernel does is for a probe to find out
+// integers, sorted by number, that point into lists of words. The binary has them packed
+// (tables.go); what first asks for one unpacks them all, in a few milliseconds, and then a
+// lookup is a binary search. Nothing runs at start-up. Every fact names its source. What a table
+// says is a promise of a release; what the running kernel does is for a probe to find out
 // (emu/kernel/answers).
 package kernel
 
@@ -25,12 +26,12 @@ const (
 )
 
 // Newest is the newest mainline release that the tables cover.
-const Newest = Version(len(releases) - 1)
+func Newest() Version { return Version(len(tables().releases) - 1) }
 
-func (v Version) String() string { return releases[v].name }
+func (v Version) String() string { return tables().releases[v].name }
 
 // Date is the month of the release, as in 2009-12.
-func (v Version) Date() string { return releases[v].date }
+func (v Version) Date() string { return tables().releases[v].date }
 
 // ABI is the table of one ABI: aarch64, arm, i386, loongarch64, m68k, mips_n64, mips_o32, ppc,
 // ppc64, riscv64, s390x, sparc64, x32 and x86_64.
@@ -57,11 +58,12 @@ type gate struct {
 }
 
 // ABIs lists all tables, sorted by name. They are shared: do not change them.
-func ABIs() []ABI { return abis[:] }
+func ABIs() []ABI { return tables().abis }
 
 // Get finds a table by its name; nil where there is none.
 func Get(name string) *ABI {
-	i, ok := slices.BinarySearchFunc(abis[:], name, func(a ABI, name string) int { return strings.Compare(a.Name, name) })
+	abis := tables().abis
+	i, ok := slices.BinarySearchFunc(abis, name, func(a ABI, name string) int { return strings.Compare(a.Name, name) })
 	if !ok {
 		return nil
 	}
@@ -116,7 +118,7 @@ type Call struct {
 	row  row
 }
 
-func (a *ABI) call(r row) Call { return Call{ABI: a, Nr: r.nr, Name: names[r.name], row: r} }
+func (a *ABI) call(r row) Call { return Call{ABI: a, Nr: r.nr, Name: tables().names[r.name], row: r} }
 
 // Calls lists every call of the ABI by number; a number that changed hands comes once for each.
 func (a *ABI) Calls() []Call {
@@ -139,7 +141,7 @@ func (a *ABI) ByNumber(nr uint32) []Call {
 
 // ByName finds the calls of a name, one for each number that it has or had.
 func (a *ABI) ByName(name string) []Call {
-	i, ok := slices.BinarySearch(names[:], name)
+	i, ok := slices.BinarySearch(tables().names, name)
 	if !ok {
 		return nil
 	}
@@ -154,7 +156,7 @@ func (a *ABI) ByName(name string) []Call {
 
 // Known reports whether any ABI has or had a call of the name.
 func Known(name string) bool {
-	_, ok := slices.BinarySearch(names[:], name)
+	_, ok := slices.BinarySearch(tables().names, name)
 	return ok
 }
 
@@ -187,13 +189,13 @@ func (c Call) Last() (v Version, ok bool) {
 }
 
 // Source names what the fact was read from; scripts/kernel-facts/README.md explains the words.
-func (c Call) Source() string { return sources[c.row.source] }
+func (c Call) Source() string { return tables().sources[c.row.source] }
 
 // Gate tells, for a call whose number was wired before it could work, since when it was and why it
 // could not.
 func (c Call) Gate() (wired Version, why string, ok bool) {
-	for i := range gates {
-		if g := &gates[i]; g.abi == c.ABI.Name && g.nr == c.Nr && g.name == c.row.name {
+	for _, g := range tables().gates {
+		if g.abi == c.ABI.Name && g.nr == c.Nr && g.name == c.row.name {
 			return g.wired, g.why, true
 		}
 	}

@@ -90,7 +90,7 @@ func cutBuild(suffix string) (build int, rest string, ok bool) {
 }
 
 func isRHELBuild(t string) bool {
-	return slices.ContainsFunc(distros[:], func(d Distro) bool { return d.Name == "rhel" && d.Build == t })
+	return slices.ContainsFunc(tables().distros, func(d Distro) bool { return d.Name == "rhel" && d.Build == t })
 }
 
 // setBase finds the mainline release of a version.
@@ -102,14 +102,15 @@ func (r *Release) setBase(numbers []int) error {
 	if err != nil {
 		return err
 	}
+	releases := tables().releases
 	oldest, _ := leadingNumbers(releases[0].name)
-	newest, _ := leadingNumbers(releases[Newest].name)
+	newest, _ := leadingNumbers(releases[Newest()].name)
 	switch {
 	case slices.Compare(series, oldest) < 0:
 		r.Base, r.Older = 0, true
 		return nil
 	case slices.Compare(series, newest) > 0:
-		r.Base, r.Newer = Newest, true
+		r.Base, r.Newer = Newest(), true
 		return nil
 	}
 	for i := range releases {
@@ -171,6 +172,7 @@ func parseDistro(t string) (Release, error) {
 func ofDistro(text, name, version string) (Release, error) {
 	var found *Distro
 	var versions []string
+	distros := tables().distros
 	for i := range distros {
 		d := &distros[i]
 		if d.Name != name {

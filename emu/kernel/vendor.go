@@ -26,7 +26,7 @@ type Distro struct {
 
 // Distros lists all of them, oldest first within each distribution. They are shared: do not change
 // them.
-func Distros() []Distro { return distros[:] }
+func Distros() []Distro { return tables().distros }
 
 // parent names the ABI whose backports count for an ABI that has none of its own: both are entries
 // of one source tree.
@@ -49,6 +49,7 @@ func (r Release) profileFor(abi string) *profile {
 		return nil
 	}
 	var found *profile
+	profiles := tables().profiles
 	for i := range profiles {
 		p := &profiles[i]
 		if p.abi == abi && p.base == r.Base && p.build <= r.build && vendorOf(p.name) == r.vendor {

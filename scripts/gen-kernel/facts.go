@@ -102,7 +102,7 @@ func (f *facts) takeCalls(rows [][]string) error {
 		if c.source == "" {
 			return fmt.Errorf("%s %s has no source", c.abi, c.name)
 		}
-		if _, err := f.version(c.first); err != nil {
+		if err := f.known(c.first); err != nil {
 			return fmt.Errorf("%s %s: %w", c.abi, c.name, err)
 		}
 		if c.last != "" && f.index(c.last) < 0 {
@@ -177,18 +177,10 @@ func (f *facts) index(name string) int {
 	return slices.IndexFunc(f.releases, func(r release) bool { return r.name == name })
 }
 
-// version is how a table writes a release: its place in the list, the first for "0", the
-// constant's name for "never".
-func (f *facts) version(name string) (string, error) {
-	switch name {
-	case "never":
-		return "never", nil
-	case "0":
-		return "0", nil
+// known checks a name of a release, or a word that stands in its place.
+func (f *facts) known(name string) error {
+	if name != "never" && name != "0" && f.index(name) < 0 {
+		return fmt.Errorf("no release %q", name)
 	}
-	i := f.index(name)
-	if i < 0 {
-		return "", fmt.Errorf("no release %q", name)
-	}
-	return strconv.Itoa(i), nil
+	return nil
 }

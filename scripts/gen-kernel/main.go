@@ -3,36 +3,30 @@
 //
 //	go run ./scripts/gen-kernel
 //
-// The tables are arrays of small integers and of constant strings, so that they are data of the
-// binary and cost no start-up.
+// The tables are text, packed with gzip: the binary is in images, and most of what runs it never
+// asks for them.
 package main
 
 import (
 	"fmt"
 	"log"
 	"os"
-	"path/filepath"
-	"slices"
 )
 
 const (
-	factsDir = "scripts/kernel-facts"
-	tableDir = "emu/kernel"
+	factsDir  = "scripts/kernel-facts"
+	tableFile = "emu/kernel/z_tables.gz"
 )
 
 func main() {
 	log.SetFlags(0)
-	files, err := generate(os.DirFS(factsDir))
+	text, err := generate(os.DirFS(factsDir))
 	if err != nil {
 		log.Fatal("gen-kernel: ", err)
 	}
-	names := make([]string, 0, len(files))
-	for name, text := range files {
-		if err := os.WriteFile(filepath.Join(tableDir, name), text, 0o666); err != nil {
-			log.Fatal("gen-kernel: ", err)
-		}
-		names = append(names, name)
+	packed := pack(text)
+	if err := os.WriteFile(tableFile, packed, 0o666); err != nil {
+		log.Fatal("gen-kernel: ", err)
 	}
-	slices.Sort(names)
-	fmt.Println(len(names), "files:", names)
+	fmt.Printf("%s: %d bytes, unpacked %d\n", tableFile, len(packed), len(text))
 }
