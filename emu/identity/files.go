@@ -3,7 +3,9 @@ package identity
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"strconv"
 	"strings"
@@ -92,7 +94,7 @@ const (
 )
 
 // kernelConfig is /proc/config.gz: what the kernel has stays true, except for the release that it
-// gives itself. It is not compressed again; the form (RFC 1952) allows that.
+// gives itself. It is not compressed again.
 func (i Identity) kernelConfig(truth []byte) ([]byte, error) {
 	z, err := gzip.NewReader(bytes.NewReader(truth))
 	if err != nil {
@@ -102,14 +104,28 @@ func (i Identity) kernelConfig(truth []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	var b bytes.Buffer
-	w, err := gzip.NewWriterLevel(&b, gzip.NoCompression)
-	if err != nil {
-		return nil, err
+	return stored(i.configText(text)), nil
+}
+
+// stored is a gzip file (RFC 1952) whose blocks are not compressed (RFC 1951, 3.2.4). The writer
+// of compress/gzip would do the same, with a whole compressor in every image.
+func stored(text []byte) []byte {
+	const most = 0xffff // bytes in a block
+	// By deflate; without a name, without a time, of no system.
+	gz := []byte("\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff")
+	for rest, last := text, byte(0); last == 0; {
+		n := min(len(rest), most)
+		if n == len(rest) {
+			last = 1
+		}
+		gz = append(gz, last)
+		gz = binary.LittleEndian.AppendUint16(gz, uint16(n))
+		gz = binary.LittleEndian.AppendUint16(gz, ^uint16(n))
+		gz = append(gz, rest[:n]...)
+		rest = rest[n:]
 	}
-	_, _ = w.Write(i.configText(text)) // a Buffer takes everything
-	err = w.Close()
-	return b.Bytes(), err
+	gz = binary.LittleEndian.AppendUint32(gz, crc32.ChecksumIEEE(text))
+	return binary.LittleEndian.AppendUint32(gz, uint32(len(text)))
 }
 
 func (i Identity) configText(text []byte) []byte {

@@ -190,3 +190,15 @@ func FuzzKernelMounts(f *testing.F) {
 		}
 	})
 }
+
+// What stored makes is a gzip file, on either side of a block's length.
+func TestStored(t *testing.T) {
+	for _, n := range []int{0, 1, 0xfffe, 0xffff, 0x10000, 0x1ffff, 300_000} {
+		want := bytes.Repeat([]byte("CONFIG_X=y\n"), n/11+1)[:n]
+		z, err := gzip.NewReader(bytes.NewReader(stored(want)))
+		require.NoError(t, err)
+		got, err := io.ReadAll(z)
+		require.NoError(t, err, n)
+		require.True(t, bytes.Equal(want, got), n)
+	}
+}
