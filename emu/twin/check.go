@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 
 	"binproxy/emu/arch"
 )
@@ -51,7 +53,7 @@ func (s *Set) CheckKernel(release string) error {
 		text string
 		to   *[3]int
 	}{{s.Kernel, &need}, {release, &have}} {
-		if n, _ := fmt.Sscanf(r.text, "%d.%d.%d", &r.to[0], &r.to[1], &r.to[2]); n < 2 {
+		if numbers(r.text, r.to) < 2 {
 			return nil
 		}
 	}
@@ -59,6 +61,23 @@ func (s *Set) CheckKernel(release string) error {
 		return fmt.Errorf("the twins in %s need Linux %s, this is %s", s.Dir, s.Kernel, release)
 	}
 	return nil
+}
+
+// numbers reads up to three numbers with dots between them, with which a release begins.
+func numbers(release string, to *[3]int) int {
+	for n := range to {
+		rest := strings.TrimLeft(release, "0123456789")
+		number, err := strconv.Atoi(release[:len(release)-len(rest)])
+		if err != nil {
+			return n
+		}
+		to[n] = number
+		dotted := false
+		if release, dotted = strings.CutPrefix(rest, "."); !dotted {
+			return n + 1
+		}
+	}
+	return len(to)
 }
 
 // Sums compares all files of the set with their checksums.

@@ -120,11 +120,11 @@ func parseAttributes(line string) (a attributes, err error) {
 	kind, device, hasDevice := strings.Cut(head[0], ":")
 	a.kind = kind
 	if hasDevice {
-		_, err = fmt.Sscanf(device, "%d:%d", &a.major, &a.minor)
+		a.major, a.minor, err = pair(device)
 	}
 	mode, wrongMode := strconv.ParseUint(head[1], 8, 12)
-	_, wrongOwner := fmt.Sscanf(head[2], "%d:%d", &a.uid, &a.gid)
-	a.mode = uint32(mode)
+	uid, gid, wrongOwner := pair(head[2])
+	a.mode, a.uid, a.gid = uint32(mode), int(uid), int(gid)
 	_, known := nodeBits(kind)
 	if err = errors.Join(err, wrongMode, wrongOwner); err != nil || !known {
 		return a, fmt.Errorf("%q: not KIND MODE UID:GID NAME", line)
@@ -135,6 +135,14 @@ func parseAttributes(line string) (a attributes, err error) {
 	}
 	a.name, a.xattrs = words[0], words[1:]
 	return a, nil
+}
+
+// pair reads two numbers with a colon between them.
+func pair(text string) (first, second uint32, err error) {
+	before, after, _ := strings.Cut(text, ":")
+	a, wrong := strconv.ParseUint(before, 10, 32)
+	b, alsoWrong := strconv.ParseUint(after, 10, 32)
+	return uint32(a), uint32(b), errors.Join(wrong, alsoWrong)
 }
 
 // quotedWords reads Go's quoted strings with a space between.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -264,11 +265,11 @@ func (s *streams) pumpInput(c *control) {
 // listen does what the host side says.
 func (s *streams) listen(c *control, pid int) {
 	for lines := bufio.NewScanner(c.tty); lines.Scan(); {
-		var word string
-		var v [2]int
-		n, _ := fmt.Sscan(lines.Text(), &word, &v[0], &v[1])
+		words := append(strings.Fields(lines.Text()), "", "", "")
+		word, v := words[0], [2]int{}
+		v[0], _ = strconv.Atoi(words[1])
+		v[1], _ = strconv.Atoi(words[2])
 		switch {
-		case n == 0:
 		case word == "signal":
 			unix.Kill(pid, unix.Signal(v[0]))
 		case word == "size":

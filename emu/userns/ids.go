@@ -177,12 +177,16 @@ func identityOf(mapFile string) ([]Range, error) {
 	}
 	var ranges []Range
 	for line := range strings.Lines(string(text)) {
-		var r Range
-		if _, err := fmt.Sscan(line, &r.Inside, &r.Outside, &r.Count); err != nil {
+		words := strings.Fields(line) // where in this namespace, where in the outer one, how many
+		if len(words) != 3 {
+			return nil, fmt.Errorf("%s: %q: not three numbers", mapFile, line)
+		}
+		start, err1 := strconv.ParseUint(words[0], 10, 32)
+		count, err2 := strconv.ParseUint(words[2], 10, 32)
+		if err := errors.Join(err1, err2); err != nil {
 			return nil, fmt.Errorf("%s: %q: %w", mapFile, line, err)
 		}
-		r.Outside = r.Inside
-		ranges = append(ranges, r)
+		ranges = append(ranges, Range{Inside: start, Outside: start, Count: count})
 	}
 	return ranges, nil
 }

@@ -1,10 +1,12 @@
 package launch
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -40,7 +42,15 @@ func (p Pair) String() string {
 
 // ParsePair reads what String has written.
 func ParsePair(text string) (p Pair, err error) {
-	_, err = fmt.Sscan(text, &p.ends[0], &p.ends[1], &p.pid)
+	words := strings.Fields(text)
+	if len(words) != 3 {
+		return p, fmt.Errorf("%q: not two descriptors and a PID", text)
+	}
+	for i, to := range []*int{&p.ends[0], &p.ends[1], &p.pid} {
+		var wrong error
+		*to, wrong = strconv.Atoi(words[i])
+		err = errors.Join(err, wrong)
+	}
 	return p, err
 }
 

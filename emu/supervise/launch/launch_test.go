@@ -53,3 +53,14 @@ func TestListener(t *testing.T) {
 		unix.Close(pair[1])
 	}
 }
+
+func TestParsePair(t *testing.T) {
+	want := Pair{ends: [2]int{3, 17}, pid: 4711}
+	got, err := ParsePair(want.String())
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+	for _, text := range []string{"", "3 17", "3 17 4711 1", "3 x 4711", "99999999999999999999 17 4711"} {
+		_, err := ParsePair(text)
+		require.Error(t, err, text)
+	}
+}
