@@ -1,7 +1,6 @@
 package twin
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 
@@ -100,10 +99,10 @@ func Unhide(machine uint16) ([]byte, error) {
 		12, text, // DT_INIT
 		0, 0,
 	}
-	var b bytes.Buffer
+	var b []byte
 	put := func(values ...any) {
 		for _, v := range values {
-			_ = binary.Write(&b, binary.LittleEndian, v)
+			b = little(b, v)
 		}
 	}
 	put([]byte("\x7fELF\x02\x01\x01"), make([]byte, 9), uint16(3), machine, uint32(1), uint64(0), uint64(header), uint64(0), uint32(0),
@@ -114,6 +113,22 @@ func Unhide(machine uint16) ([]byte, error) {
 	put(uint32(ptDynamic), uint32(r|w), dynamicAt, 16*dynamicAt, 16*dynamicAt, size, size, uint64(8))
 	put(uint32(ptStack), uint32(r|w), uint64(0), uint64(0), uint64(0), uint64(0), uint64(0), uint64(16))
 	put(make([]byte, symbol), name, uint32(0), uint32(1), uint32(0), uint32(0), []byte(code))
-	put(make([]byte, int(dynamicAt)-b.Len()), dynamic)
-	return b.Bytes(), nil
+	put(make([]byte, int(dynamicAt)-len(b)))
+	for _, word := range dynamic {
+		put(word)
+	}
+	return b, nil
+}
+
+// little puts a number behind b, or bytes as they are.
+func little(b []byte, v any) []byte {
+	switch v := v.(type) {
+	case uint16:
+		return binary.LittleEndian.AppendUint16(b, v)
+	case uint32:
+		return binary.LittleEndian.AppendUint32(b, v)
+	case uint64:
+		return binary.LittleEndian.AppendUint64(b, v)
+	}
+	return append(b, v.([]byte)...)
 }
