@@ -1,16 +1,16 @@
-// Package apt calls apt-get and apt-cache so that they end soon and can be understood, and fetches
-// packages with lists of its own.
+// Package apt calls apt-get and apt-cache so that they end soon and say why they failed, and
+// fetches packages with lists of its own.
 //
-// Waits for servers and locks are bounded, also where one of apt's methods hangs. Messages are in
-// English, and apt asks nothing. Reason finds in the output why a call failed. What fails for a
-// mirror's passing trouble is tried again.
+// Each wait for a server or a lock is bounded, even where one of apt's methods hangs. Messages are
+// in English, and apt asks nothing. Reason finds in the output why a call failed. A call that
+// fails because of a mirror's temporary trouble is tried again.
 //
-// Lists, cache and status of a Lists are in a directory of the caller's, so that what the
-// machine's own apt knows and has installed stays as it is, and no privilege is needed. What it
-// asks is either the machine's sources, or any suite and architecture of Debian: from the mirror
-// that the machine's apt uses, checked with Debian's keys. Its lists are read again when they are
-// a day old, and when a download fails: then the archive may have a newer version than they say. A
-// download comes to its place whole or not at all.
+// A Lists keeps its lists, cache and status in a directory of the caller's. So what the machine's
+// own apt knows and has installed does not change, and no privilege is needed. Its sources are the
+// machine's, or any suite and architecture of Debian: from the mirror that the machine's apt uses,
+// checked with Debian's keys. It reads its lists again when they are a day old, and when a
+// download fails, since the archive may then have a newer version. A download arrives whole or not
+// at all.
 package apt
 
 import (
@@ -25,10 +25,10 @@ import (
 	"time"
 )
 
-// Programs are what is called, and the Debian packages that have them.
+// Programs are the programs that are called, and the Debian packages that have them.
 var Programs = [][2]string{{"apt-get", "apt"}, {"apt-cache", "apt"}}
 
-// Patience is how long others are waited for.
+// Patience is how long to wait for others.
 type Patience struct {
 	Answer  time.Duration   // for a server; whole seconds, of which apt takes two for one
 	Retries int             // of each file: after one second, two, four
@@ -37,20 +37,20 @@ type Patience struct {
 	Pauses  []time.Duration // between the tries of Attempt
 }
 
-// Once is for an apt-get that is called once, for mirrors that are known to answer.
+// Once is for an apt-get that is called once, with mirrors that are known to answer.
 func Once() Patience {
 	return Patience{Answer: 30 * time.Second, Retries: 3, Stall: 5 * time.Minute, Lock: 5 * time.Minute}
 }
 
-// Repeated is for what Attempt calls: apt-get by itself tries nothing again, since the lists may
-// have to be read anew between two tries.
+// Repeated is for calls by Attempt: apt-get itself retries nothing, since the lists may have to be
+// read again between two tries.
 func Repeated() Patience {
 	return Patience{Answer: 8 * time.Second, Stall: time.Minute, Lock: 5 * time.Minute,
 		Pauses: []time.Duration{time.Second, 4 * time.Second, 10 * time.Second}}
 }
 
-// Attempt calls try until it succeeds, once more after each of the pauses, unless the error is one
-// that stays.
+// Attempt calls try until it succeeds, once more after each of the pauses, unless the error is
+// permanent.
 func (p Patience) Attempt(ctx context.Context, try func() error) error {
 	for _, pause := range p.Pauses {
 		err := try()
@@ -64,7 +64,7 @@ func (p Patience) Attempt(ctx context.Context, try func() error) error {
 	return try()
 }
 
-// wait sleeps, unless the context ends before.
+// wait sleeps, unless the context ends first.
 func wait(ctx context.Context, d time.Duration) error {
 	select {
 	case <-ctx.Done():
@@ -74,13 +74,13 @@ func wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// Get is how apt-get is called.
+// Get is how to call apt-get.
 type Get struct {
 	Patience
 	Options []string // each NAME=VALUE, as after -o
 	Dir     string   // where it runs; "" for here
 	Echo    io.Writer
-	Keep    []*os.File // are open as long as it runs: lock files
+	Keep    []*os.File // stay open while it runs: lock files
 }
 
 // Error is a call that failed.
@@ -93,11 +93,11 @@ type Error struct {
 func (e *Error) Error() string { return e.Command + ": " + e.Reason() }
 func (e *Error) Unwrap() error { return e.Err }
 
-// Run runs apt-get and returns what it said on both streams. The error is an *Error.
+// Run runs apt-get and returns its output on both streams. The error is an *Error.
 func (g Get) Run(ctx context.Context, args ...string) (string, error) {
 	for end := time.Now().Add(g.Lock); ; {
 		said, err := g.call(ctx, nil, "apt-get", args...)
-		// apt waits for dpkg's lock by itself, but not for the locks of its own folders.
+		// apt itself waits for dpkg's lock, but not for the locks of its own directories.
 		if err == nil || !ownLock(said) || time.Now().After(end) || wait(ctx, time.Second) != nil {
 			return said, err
 		}
@@ -108,8 +108,8 @@ func ownLock(said string) bool {
 	return strings.Contains(said, "Could not get lock") && (strings.Contains(said, "/lists/lock") || strings.Contains(said, "/archives/lock"))
 }
 
-// call runs one of the programs and returns what it said: on both streams, or, where stdout is
-// taken, on stderr.
+// call runs one of the programs and returns its output: of both streams, or, if stdout is given,
+// of stderr.
 func (g Get) call(ctx context.Context, stdout io.Writer, program string, args ...string) (string, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -133,7 +133,7 @@ func (g Get) call(ctx context.Context, stdout io.Writer, program string, args ..
 		cmd.Stdout = stdout
 	}
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // it ends its methods
-	cmd.WaitDelay = 10 * time.Second                                      // but those may hang
+	cmd.WaitDelay = 10 * time.Second                                      // but they may hang
 	err := cmd.Run()
 	if err == nil {
 		return said.String(), nil
@@ -145,8 +145,8 @@ func (g Get) call(ctx context.Context, stdout io.Writer, program string, args ..
 	return said.String(), failed
 }
 
-// lines writes each line on, except for those that say the same as the one before: apt-get repeats
-// every second that it waits for a lock.
+// lines writes each line on, except for repetitions: apt-get writes a line every second while it
+// waits for a lock.
 type lines struct {
 	w       io.Writer
 	partial []byte
@@ -178,14 +178,15 @@ func (g Get) flags() []string {
 		fmt.Sprintf("Acquire::http::Timeout=%d", int(g.Answer.Seconds())), fmt.Sprintf("Acquire::https::Timeout=%d", int(g.Answer.Seconds())),
 		fmt.Sprintf("Acquire::Retries=%d", g.Retries), fmt.Sprintf("DPkg::Lock::Timeout=%d", int(g.Lock.Seconds())),
 		"APT::Get::Assume-Yes=true", "Acquire::Languages=none", "Dpkg::Use-Pty=0", "DPkg::Options::=--force-confdef", "DPkg::Options::=--force-confold",
-		"APT::Update::Error-Mode=any", // an index that was not read is else only a warning
+		"APT::Update::Error-Mode=any", // else an unread index is only a warning
 	}, g.Options...) {
 		flags = append(flags, "-o", option)
 	}
 	return flags
 }
 
-// Environ is ours, except for what makes apt and dpkg ask questions or speak another language.
+// Environ is our environment, without what makes apt and dpkg ask questions or use another
+// language.
 func Environ() []string {
 	return append(os.Environ(), "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8", "LANGUAGE=")
 }

@@ -19,23 +19,23 @@ import (
 // ErrNoPackage means that the lists have no such package.
 var ErrNoPackage = errors.New("no such package")
 
-// fresh is how long lists are believed.
+// fresh is how long lists are trusted.
 const fresh = 24 * time.Hour
 
 // Lists are package lists in a directory, and the apt that uses them. Any number of processes may
-// have those of one directory: they take turns, and one whose apt-get outlives it keeps its turn.
+// use one directory: they take turns, and a process whose apt-get outlives it keeps its turn.
 type Lists struct {
 	Patience Patience
-	Keep     []*os.File // are open as long as what it calls runs: lock files
+	Keep     []*os.File // stay open while what it calls runs: lock files
 
 	dir, arch  string
-	repository string // as a line of a sources.list names it; "" for the machine's sources
+	repository string // in the form of a sources.list's line; "" for the machine's sources
 	sources    string // the text of a sources.list
-	failed     error  // why they could not be read again, where old ones are used instead
+	failed     error  // why they could not be read again, so that old ones are used
 }
 
-// unreachable has the repositories that did not answer in any attempt, and why: nothing waits for
-// them again.
+// unreachable has the repositories that answered in no attempt, and why: nothing waits for them
+// again.
 var unreachable sync.Map
 
 // Machine gives lists of the machine's own sources for an architecture (Debian's name), kept in
@@ -51,8 +51,8 @@ func Debian(ctx context.Context, dir, arch string, suites ...string) (*Lists, er
 	return Packages(dir, repository, arch, suites...), nil
 }
 
-// Packages gives lists of suites of a repository for an architecture, kept in dir. The repository
-// is named as in a line of a sources.list: options and address.
+// Packages gives lists of suites of a repository for an architecture, kept in dir. repository has
+// the form of a sources.list's line: options and address.
 func Packages(dir, repository, arch string, suites ...string) *Lists {
 	return listed(dir, "deb", repository, arch, suites)
 }
@@ -94,7 +94,7 @@ func (l *Lists) Names(ctx context.Context, pattern string) (names []string, err 
 	return names, err
 }
 
-// Version is the version of a package that a download takes.
+// Version is the version of a package that a download would bring.
 func (l *Lists) Version(ctx context.Context, name string) (version string, err error) {
 	err = l.use(ctx, func(get Get) error {
 		if err := l.refresh(ctx, get); err != nil {
@@ -122,7 +122,7 @@ func (l *Lists) version(ctx context.Context, get Get, name string) (string, erro
 	return "", fmt.Errorf("%s: %w", name, ErrNoPackage)
 }
 
-// missing is the error of the first name that the lists do not have.
+// missing is the error for the first name that is not in the lists.
 func (l *Lists) missing(ctx context.Context, get Get, names []string) error {
 	for _, name := range names {
 		if _, err := l.version(ctx, get, name); errors.Is(err, ErrNoPackage) {
@@ -160,8 +160,8 @@ func (l *Lists) Source(ctx context.Context, dir, name string) ([]string, error) 
 	})
 }
 
-// fetch moves the files that are brought into a directory, when all are there: apt writes a file
-// under its name from the first byte on.
+// fetch moves the files that bring gets into a directory, when all are there: apt writes a file
+// under its final name from the first byte on.
 func (l *Lists) fetch(ctx context.Context, dir string, bring func(Get) ([]string, error)) (files []string, err error) {
 	dir, err = filepath.Abs(dir)
 	if err != nil {
@@ -212,8 +212,7 @@ func (l *Lists) Update(ctx context.Context) error {
 	})
 }
 
-// refresh reads the lists again that are not fresh. Where that cannot be done, old ones have to
-// do.
+// refresh reads lists again that are not fresh. If that fails, it uses the old ones.
 func (l *Lists) refresh(ctx context.Context, get Get) error {
 	fi, err := os.Stat(l.stamp())
 	if err == nil && time.Since(fi.ModTime()).Abs() < fresh || l.failed != nil {
@@ -234,23 +233,23 @@ func (l *Lists) update(ctx context.Context, get Get) error {
 	return os.WriteFile(l.stamp(), nil, 0o644)
 }
 
-// stamp is a file as old as the lists.
+// stamp is a file that is as old as the lists.
 func (l *Lists) stamp() string { return filepath.Join(l.dir, "updated") }
 
-// attempt asks a repository with patience, unless it did not answer before.
+// attempt asks a repository with patience, unless it has failed to answer before.
 func (l *Lists) attempt(ctx context.Context, ask func() error) error {
 	if failed, ok := unreachable.Load(l.repository); ok {
 		return failed.(error)
 	}
 	err := l.Patience.Attempt(ctx, ask)
-	// The machine's sources may be several, of which others answer.
+	// The machine's sources may be several, and the others may answer.
 	if l.repository != "" && Unreachable(err) {
 		unreachable.Store(l.repository, err)
 	}
 	return err
 }
 
-// use calls f while nobody else uses the directory, with an apt-get that has these lists.
+// use calls f with an apt-get that has these lists, while nobody else uses the directory.
 func (l *Lists) use(ctx context.Context, f func(Get) error) error {
 	dir, err := filepath.Abs(l.dir)
 	if err != nil {
@@ -288,7 +287,7 @@ func (l *Lists) writeSources(path string) error {
 	if before, _ := os.ReadFile(path); string(before) == l.sources {
 		return nil
 	}
-	// The lists are another repository's.
+	// The lists are those of another repository.
 	if err := os.Remove(l.stamp()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

@@ -29,7 +29,7 @@ func two(t *testing.T) *archive.Archive {
 	return a
 }
 
-// replace has the archive supersede its package other.
+// replace makes the archive supersede its package other.
 func replace(a *archive.Archive) {
 	a.Remove("other", "1.0")
 	a.Add("other", "1.1", nil)
@@ -93,7 +93,7 @@ func TestSource(t *testing.T) {
 	holds(t, a, dir, "other_1.0-1.dsc", "other_1.0.orig.tar.gz")
 }
 
-// What hinders a download for a time does not end it.
+// A download survives a passing obstacle.
 func TestDownloadRetried(t *testing.T) {
 	for name, hinder := range map[string]func(a *archive.Archive){
 		"busy":       func(a *archive.Archive) { a.Fail(".deb", 2, archive.Busy) },
@@ -119,7 +119,7 @@ func TestDownloadRetried(t *testing.T) {
 	}
 }
 
-// A download that does not come to its end leaves nothing.
+// A download that does not finish leaves nothing.
 func TestDownloadFails(t *testing.T) {
 	a := two(t)
 	l := lists(a, t.TempDir())
@@ -136,7 +136,7 @@ func TestDownloadFails(t *testing.T) {
 	assert.ErrorContains(t, err, "apt-get update: "+a.URL+"/dists/")
 	holds(t, a, dir)
 
-	// Interrupted when half of it is there.
+	// Now interrupt it when half of it is there.
 	a.Heal()
 	a.Fail(".deb", -1, a.Hang)
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -154,8 +154,7 @@ func TestDownloadFails(t *testing.T) {
 	holds(t, a, dir)
 }
 
-// Old lists are read again; where that cannot be done they are used; without any there is an error
-// that says why.
+// Old lists are read again. If that fails they are used, and without any the error says why.
 func TestOldLists(t *testing.T) {
 	a := two(t)
 	state := t.TempDir()
@@ -181,7 +180,7 @@ func TestOldLists(t *testing.T) {
 	assert.ErrorContains(t, err, "apt-get update: "+a.URL+"/dists/")
 }
 
-// The lists of another repository are not believed.
+// The lists of another repository are not used.
 func TestOtherRepository(t *testing.T) {
 	a, b, state := two(t), two(t), t.TempDir()
 	replace(b)
@@ -220,8 +219,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// Whoever uses a directory of lists waits until nobody else does: neither another process, nor the
-// apt-get of one that was killed.
+// A user of a directory of lists waits until nobody else uses it: neither another process, nor the
+// apt-get of a killed one.
 func TestTurns(t *testing.T) {
 	a := two(t)
 	a.Fail("/other_1.0_all.deb", -1, a.Hang)
@@ -242,13 +241,13 @@ func TestTurns(t *testing.T) {
 	assert.Error(t, killed.Wait())
 	waits()
 	a.Heal()
-	a.HangUp() // the apt-get that is left goes on, and ends
+	a.HangUp() // the apt-get that was left continues, and ends
 	version, err := lists(a, dir).Version(t.Context(), "other")
 	require.NoError(t, err)
 	assert.Equal(t, "1.0", version)
 }
 
-// The machine's own lists stay as they are.
+// The machine's own lists do not change.
 func TestMachine(t *testing.T) {
 	need.Program(t, "apt-get", "apt")
 	state := t.TempDir()

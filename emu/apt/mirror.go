@@ -28,8 +28,8 @@ func Repository(ctx context.Context) (string, error) {
 }
 
 // Mirror is the Debian mirror that BINPROXY_MIRROR names, else the one that the machine's own apt
-// uses; "" where it uses none (an Ubuntu). apt itself reads its configuration, in whichever form
-// it is written.
+// uses; "" where it uses none (an Ubuntu). apt itself reads its configuration, in any of its
+// forms.
 func Mirror(ctx context.Context) (string, error) {
 	if mirror := os.Getenv("BINPROXY_MIRROR"); mirror != "" {
 		return mirror, nil
@@ -54,8 +54,8 @@ func Mirror(ctx context.Context) (string, error) {
 	return direct(site)
 }
 
-// debianSites keeps the sites of lines "SITE SUITE" that are Debian's by the last part of the
-// path, or a list of mirrors. The security archive has no base system.
+// debianSites keeps those sites of lines "SITE SUITE" that are Debian's, by the last part of the
+// path or as a list of mirrors. It drops the security archive, which has no base system.
 func debianSites(lines string) string {
 	var sites strings.Builder
 	for line := range strings.Lines(lines) {

@@ -12,7 +12,7 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// apt's configuration, in both of its forms, is read by apt itself.
+// apt itself reads its configuration, in both of its forms.
 func TestMirror(t *testing.T) {
 	need.Program(t, "apt-get", "apt")
 	list := filepath.Join(t.TempDir(), "mirrors")

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Reason is the one line that says why.
+// Reason is the one line that gives the cause.
 func (e *Error) Reason() string {
 	if reason := Reason(e.Said); reason != "" {
 		return reason
@@ -17,8 +17,8 @@ func (e *Error) Reason() string {
 // Obstacle reports whether apt-get would fail in the same way for any other package.
 func (e *Error) Obstacle() bool { return first(e.Said, obstacle) != "" }
 
-// Reason finds the line that says why apt-get, dpkg or debootstrap failed in what it said; ""
-// where it said nothing.
+// Reason finds the line that says why apt-get, dpkg or debootstrap failed in its output; "" if it
+// printed nothing.
 func Reason(said string) string {
 	for _, find := range []finder{obstacle, dpkgError, notFetched, unmet, marked("E: "), marked("W: ")} {
 		if reason := first(said, find); reason != "" {
@@ -29,11 +29,11 @@ func Reason(said string) string {
 	return said[strings.LastIndex(said, "\n")+1:]
 }
 
-// A finder takes a reason out of a line and the one after it; "" where there is none. It is no
-// regular expression: what that needs costs every start of the program.
+// A finder takes a reason out of a line and the one after it; "" where there is none. It is not a
+// regular expression, since that would make every start of the program slower.
 type finder func(line, next string) string
 
-// first is the first reason that is found.
+// first is the first reason that find finds.
 func first(said string, find finder) string {
 	lines := append(strings.Split(said, "\n"), "")
 	for i, line := range lines[:len(lines)-1] {
@@ -44,7 +44,7 @@ func first(said string, find finder) string {
 	return ""
 }
 
-// obstacle is a failure that has nothing to do with the packages that were asked for.
+// obstacle is a failure that has nothing to do with the requested packages.
 func obstacle(line, _ string) string {
 	line = strings.TrimPrefix(line, "E: ")
 	for _, start := range []string{"dpkg was interrupted", "Unmet dependencies. Try", "Could not get lock", "Unable to acquire", "Unable to lock",
@@ -59,7 +59,7 @@ func obstacle(line, _ string) string {
 	return ""
 }
 
-// dpkgError is what dpkg says of a package, in two lines.
+// dpkgError is dpkg's message about a package, in two lines.
 func dpkgError(line, next string) string {
 	const start = "dpkg: error processing "
 	if strings.HasPrefix(line, start+"package ") || strings.HasPrefix(line, start+"archive ") {
@@ -68,7 +68,7 @@ func dpkgError(line, next string) string {
 	return ""
 }
 
-// notFetched is an address, and what hindered; not the server's own address, which comes last.
+// notFetched is an address and the obstacle, without the server's own address, which comes last.
 func notFetched(line, _ string) string {
 	_, what, found := strings.Cut(line, ": Failed to fetch ")
 	if !found || line[0] != 'E' && line[0] != 'W' {
@@ -79,7 +79,7 @@ func notFetched(line, _ string) string {
 	return address + ": " + strings.TrimSpace(why)
 }
 
-// unmet is a package that cannot be installed for want of another.
+// unmet is a package that cannot be installed because another is missing.
 func unmet(line, _ string) string {
 	name, what, found := strings.Cut(strings.TrimPrefix(line, " "), " : ")
 	kind, _, _ := strings.Cut(what, ":")
@@ -98,7 +98,7 @@ func marked(mark string) finder {
 	}
 }
 
-// Answered tells from what `apt-get update` said whether any server answered.
+// Answered reports whether any server answered, by the output of `apt-get update`.
 func Answered(said string) bool {
 	return first(said, func(line, _ string) string {
 		for _, start := range []string{"Hit:", "Get:"} {
@@ -110,8 +110,7 @@ func Answered(said string) bool {
 	}) != ""
 }
 
-// Unreachable reports whether a failure is that of a server which did not answer: no other file of
-// it will come either.
+// Unreachable reports whether a server did not answer: no other file will come from it either.
 func Unreachable(err error) bool {
 	var failed *Error
 	return errors.As(err, &failed) && containsAny(failed.Reason(), "Could not connect", "Cannot initiate the connection", "Unable to connect", "Could not resolve",

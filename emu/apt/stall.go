@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// watch has the call ended when nothing has come for the time that Stall gives: apt's methods were
-// seen to hang past all timeouts of theirs. While apt-get waits for them it writes how far it is
-// to a descriptor, twice a second; while dpkg works there are other lines, or none. The caller
-// closes what is returned when the command has ended.
+// watch ends the call when nothing has come for the time of Stall, since apt's methods have been
+// seen to hang past all their timeouts. While apt-get waits for them it writes its progress to a
+// descriptor, twice a second; while dpkg works there are other lines, or none. The caller closes
+// the result when the command has ended.
 func (g Get) watch(cmd *exec.Cmd, end func(error)) (io.Closer, error) {
 	status, w, err := os.Pipe()
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 	"binproxy/test/lib/archive"
 )
 
-// A mirror that says nothing more is left, whatever apt-get is at, and although apt's own timeout
-// is far; and so is its method, whose connection ends.
+// The call leaves a mirror that goes silent, whatever apt-get is doing, although apt's own timeout
+// is far off. It also ends apt's method, and so its connection.
 func TestStall(t *testing.T) {
 	a := archive.New(t)
 	a.Add("other", "1.0", nil)
@@ -29,7 +29,7 @@ func TestStall(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			left := make(chan bool, 1)
-			a.Index() // apt-get update takes what is new only
+			a.Index() // apt-get update takes only what is new
 			a.Fail(tt.file, 1, func(w http.ResponseWriter, r *http.Request) {
 				a.Hang(w, r)
 				left <- true

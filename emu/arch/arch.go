@@ -13,7 +13,7 @@ import (
 	"strings"
 )
 
-// An ABI is one row. Class is 32 or 64 (bits); Flags and FlagsMask pick ABIs of the same machine
+// An ABI is one row. Class is 32 or 64 (bits). Flags and FlagsMask tell ABIs of the same machine
 // apart by the ELF header's e_flags.
 type ABI struct {
 	// our key, and QEMU's name unless QEMU has one emulator for several ABIs
@@ -91,7 +91,7 @@ func Get(name string) *ABI {
 	return nil
 }
 
-// ByELF finds the ABI of an ELF header: class 32 or 64, its endianness, e_machine and e_flags; nil
+// ByELF finds the ABI of an ELF header (class 32 or 64, endianness, e_machine and e_flags); nil
 // for an unknown one.
 func ByELF(class int, big bool, machine uint16, flags uint32) *ABI {
 	for i := range table {
@@ -113,9 +113,9 @@ func Host() *ABI {
 	panic(fmt.Sprintf("binproxy: no row for GOARCH %s", runtime.GOARCH))
 }
 
-// Native reports whether a kernel of host's architecture can itself load programs of a: its own
-// ABI and the 32-bit ones of its family. Whether this kernel was configured to is for a probe to
-// find out.
+// Native reports whether a kernel of host's architecture can itself load programs of a: of its own
+// ABI and of the 32-bit ones of its family. Only a probe can find out whether this kernel was
+// configured to do so.
 func (a *ABI) Native(host *ABI) bool {
 	switch {
 	case a == host:
@@ -139,7 +139,7 @@ func (a *ABI) Audit() uint32 {
 	const is64, isLE, n32 = 0x80000000, 0x40000000, 0x20000000
 	v := uint32(a.EMachine)
 	if a.Name == "x32" {
-		// x32 calls come with the AUDIT_ARCH of x86_64 and bit 30 set in their number
+		// x32 calls have the AUDIT_ARCH of x86_64, and bit 30 set in their number
 		return v | is64 | isLE
 	}
 	if a.Class == 64 {
@@ -154,9 +154,9 @@ func (a *ABI) Audit() uint32 {
 	return v
 }
 
-// HeaderKey is what tells the ABI's programs from others in their ELF header, for readers that
-// have no table: the bytes of class (with N32's bit of e_flags), data and e_machine, in the file's
-// order; each half of a byte is one of the letters a to p.
+// HeaderKey tells the ABI's programs from others by their ELF header, for readers that have no
+// table. It has the bytes of class (with N32's bit of e_flags), data and e_machine, in the file's
+// order, and a letter from a to p for each half of a byte.
 func (a *ABI) HeaderKey() string {
 	magic, _ := a.Magic()
 	var b strings.Builder

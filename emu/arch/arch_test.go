@@ -63,8 +63,8 @@ func TestNamesAreUnambiguous(t *testing.T) {
 	}
 }
 
-// The kernel compares with magic and mask; they have to tell every two rows apart, except for
-// those that have one emulator.
+// The kernel compares with magic and mask. They have to tell every two rows apart, except for rows
+// that share one emulator.
 func TestMagicTellsApart(t *testing.T) {
 	for _, a := range arch.All() {
 		magic, mask := a.Magic()

@@ -2,17 +2,18 @@ package arch
 
 import "encoding/binary"
 
-// Magic and mask have the layout of the first 20 bytes of an ELF header, in the file's byte order:
-// e_ident (class, data and version compared, the OS ABI and what follows it left open), e_type
-// (EXEC or DYN: the lowest bit is masked out), e_machine.
+// Magic and mask have the layout of the first 20 bytes of an ELF header, in the file's byte order.
+// They compare class, data and version of e_ident, but not the OS ABI and what follows it; e_type
+// (EXEC or DYN: the lowest bit is masked out); and e_machine.
 const magicLen = 20
 
-// Magic is what the kernel compares the start of a file with, and the mask it ands the file with
-// first. ABIs that only e_flags tell apart have the flags (bytes 36 to 39) compared too.
+// Magic gives what the kernel compares the start of a file with, and the mask that it first
+// applies to the file. For ABIs that differ only in e_flags, the flags (bytes 36 to 39) are
+// compared, too.
 func (a *ABI) Magic() (magic, mask []byte) {
 	n := magicLen
 	if a.FlagsMask != 0 && a.EMachine == emMIPS {
-		n = 40 // offset of e_flags in a 32-bit header, plus its size
+		n = 40 // the offset of e_flags in a 32-bit header, plus its size
 	}
 	magic, mask = make([]byte, n), make([]byte, n)
 	copy(magic, "\x7fELF")
@@ -45,8 +46,8 @@ func (a *ABI) order() binary.ByteOrder {
 	return binary.LittleEndian
 }
 
-// ELFStart is how a program of the ABI starts: the first 64 bytes of an ELF header with all that
-// Magic looks at.
+// ELFStart is the start of a program of the ABI: the first 64 bytes of an ELF header, with all
+// that Magic looks at.
 func (a *ABI) ELFStart() []byte {
 	head := make([]byte, 64)
 	magic, _ := a.Magic()

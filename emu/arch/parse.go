@@ -8,13 +8,13 @@ import (
 
 // Parse finds the ABI that people mean by name: QEMU's (aarch64), Debian's (arm64), GNU's machine
 // or triplet (aarch64-linux-gnu), uname's machine (armv7l), an OCI platform (linux/arm64,
-// linux/arm/v7) or the name before Docker's images (arm32v7). Case does not count. The error for
-// an unknown name lists the known ones, nearest first.
+// linux/arm/v7) or the prefix of Docker's images (arm32v7). It ignores case. The error for an
+// unknown name lists the known ones, nearest first.
 func Parse(name string) (*ABI, error) {
 	want := strings.TrimPrefix(strings.ToLower(strings.TrimSpace(name)), "linux/")
 	if want != "" {
-		// Two passes: our own names win over another row's further names ("arm" is QEMU's word for
-		// armel, too).
+		// There are two passes, since our own names take precedence over another row's further
+		// names ("arm" is also QEMU's word for armel).
 		for i := range table {
 			if a := &table[i]; want == a.Name || want == a.Debian {
 				return a, nil
@@ -29,7 +29,7 @@ func Parse(name string) (*ABI, error) {
 	return nil, fmt.Errorf("unknown architecture %q; known, nearest first: %s", name, strings.Join(nearest(want), " "))
 }
 
-// ParseList is Parse for a list with commas; ABIs named twice come once.
+// ParseList is Parse for names separated by commas; an ABI that is named twice comes once.
 func ParseList(names string) ([]*ABI, error) {
 	var abis []*ABI
 	for name := range strings.SplitSeq(names, ",") {

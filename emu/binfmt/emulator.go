@@ -9,10 +9,10 @@ import (
 	"binproxy/emu/emulator"
 )
 
-// Emulator finds the emulator that an entry for the ABI can have: explicit where that is not "",
-// else the one of the bundle that this program is in, else one beside the program or in PATH. It
-// is a static program of the host: a dynamic one would look for its loader and libraries in the
-// guest's root.
+// Emulator finds the emulator for an entry of the ABI: explicit where that is not "", else the one
+// of the bundle that this program is in, else one beside the program or in PATH. It has to be a
+// static program of the host: a dynamic one would look for its loader and libraries in the guest's
+// root.
 func Emulator(abi *arch.ABI, explicit string) (string, error) {
 	path := explicit
 	if path == "" {
@@ -32,13 +32,13 @@ func Emulator(abi *arch.ABI, explicit string) (string, error) {
 	return filepath.Abs(path)
 }
 
-// Default is the flags of an entry that nobody chose others for: the guest's argv[0] is kept, and
-// the emulator works in every root.
+// Default is the flags of an entry by default: the guest's argv[0] is kept, and the emulator works
+// in every root.
 const Default = "PF"
 
-// Entries is one entry for each emulator that the ABIs need, with Default flags. Emulators maps
-// QEMU's name of an architecture to a file; the others are searched for. ABIs that the host runs
-// itself need none.
+// Entries gives one entry, with Default flags, for each emulator that the ABIs need. emulators
+// maps QEMU's name of an architecture to a file; others are searched for. ABIs that the host
+// itself runs need none.
 func Entries(abis []*arch.ABI, emulators map[string]string) ([]Entry, error) {
 	var entries []Entry
 	have := map[string]bool{}

@@ -21,7 +21,7 @@ import (
 
 // The flags of an entry, by the kernel's letters.
 const (
-	PreserveArgv0 = 'P' // the interpreter is told the guest's argv[0]
+	PreserveArgv0 = 'P' // the interpreter gets the guest's argv[0]
 	// the kernel opens the program for the interpreter, so that it need not be readable
 	OpenBinary  = 'O'
 	Credentials = 'C' // setuid bits and file capabilities of the program count; brings O
@@ -36,9 +36,9 @@ const (
 	maxHead        = 256
 )
 
-// Entry is one entry. Extension is set for one that goes by the file's name; Offset, Magic and
-// Mask (as long as Magic, nil where every bit counts) for one that goes by its start. Flags holds
-// letters that newer kernels have, too.
+// Entry is one entry. Extension is set if it goes by the file's name; Offset, Magic and Mask (as
+// long as Magic, nil where every bit counts) if it goes by the file's start. Flags may hold
+// letters that only newer kernels have.
 type Entry struct {
 	Name        string
 	Disabled    bool
@@ -49,7 +49,7 @@ type Entry struct {
 	Flags       string
 }
 
-// Fields has all of it.
+// Fields visits all of it.
 func (e *Entry) Fields(w *entrypoint.Words) {
 	w.String(&e.Name, &e.Extension, &e.Interpreter, &e.Flags)
 	w.Bool(&e.Disabled)
@@ -57,15 +57,15 @@ func (e *Entry) Fields(w *entrypoint.Words) {
 	w.Bytes(&e.Magic, &e.Mask)
 }
 
-// ForABI is the entry that runs programs of the ABI with the emulator. Debian's name of it,
-// qemu-ARCH, is what other programs look for.
+// ForABI is the entry that runs programs of the ABI with the emulator. Other programs look for it
+// under Debian's name, qemu-ARCH.
 func ForABI(abi *arch.ABI, emulator, flags string) Entry {
 	magic, mask := abi.Magic()
 	return Entry{Name: Name(abi), Magic: magic, Mask: mask, Interpreter: emulator, Flags: flags}
 }
 
-// Name is what the entry of the ABI is called; "" where QEMU has no emulator for it. ABIs that
-// share an emulator share the entry.
+// Name is the name of the ABI's entry; "" where QEMU has no emulator for the ABI. ABIs that share
+// an emulator share the entry.
 func Name(abi *arch.ABI) string {
 	if abi.QEMU == "" {
 		return ""
@@ -76,8 +76,8 @@ func Name(abi *arch.ABI) string {
 // Has reports whether the entry has a flag.
 func (e Entry) Has(flag rune) bool { return strings.ContainsRune(e.Flags, flag) }
 
-// Matches reports whether the kernel would take the entry, were it enabled, for a file that starts
-// with head (at least 256 bytes, or all of a shorter file) and is called name.
+// Matches reports whether the kernel would take the entry, if enabled, for a file called name that
+// starts with head (at least 256 bytes, or all of a shorter file).
 func (e Entry) Matches(head []byte, name string) bool {
 	if e.Extension != "" {
 		dot := strings.LastIndexByte(name, '.')
@@ -87,7 +87,7 @@ func (e Entry) Matches(head []byte, name string) bool {
 		return false
 	}
 	for i, want := range e.Magic {
-		var got byte // what is behind the file's end reads as NUL
+		var got byte // bytes behind the file's end read as NUL
 		if at := e.Offset + i; at < len(head) {
 			got = head[at]
 		}
@@ -110,7 +110,7 @@ func (e Entry) Serves(abi *arch.ABI) bool {
 	return e.Matches(abi.ELFStart(), "")
 }
 
-// Line is what to write into the register file, and a line of /etc/binfmt.d:
+// Line is the text to write into the register file, and a line of /etc/binfmt.d:
 // :NAME:M:OFFSET:MAGIC:MASK:INTERPRETER:FLAGS with each byte of magic and mask as a literal \xNN.
 func (e Entry) Line() (string, error) {
 	if err := e.check(); err != nil {
@@ -156,5 +156,5 @@ func (e Entry) check() error {
 	return nil
 }
 
-// ErrNotEntry means that a text is no entry's.
+// ErrNotEntry means that a text is not an entry.
 var ErrNotEntry = errors.New("not a binfmt_misc entry")

@@ -44,7 +44,7 @@ func TestLineRefuses(t *testing.T) {
 	}
 }
 
-// Each entry takes the programs of the ABIs that share its emulator, and of no other.
+// Each entry takes programs of the ABIs that share its emulator, and of no other.
 func TestEntriesTellABIsApart(t *testing.T) {
 	for _, abi := range binfmt.Foreign() {
 		e := binfmt.ForABI(abi, "/qemu", "PF")
@@ -55,7 +55,7 @@ func TestEntriesTellABIsApart(t *testing.T) {
 	}
 }
 
-// What kernels print: of 6.18, of one that knows more than we do, and an entry by extension.
+// The text of kernels: 6.18, one with more than we know, and an entry by extension.
 func TestParse(t *testing.T) {
 	e, err := binfmt.Parse("qemu-arm", "enabled\ninterpreter /usr/bin/qemu arm\nflags: OCF\noffset 2\nmagic 7f45\nmask ff0f\n")
 	require.NoError(t, err)
@@ -69,8 +69,8 @@ func TestParse(t *testing.T) {
 	assert.False(t, e.Matches(nil, "exe"))
 }
 
-// Entries that others make differ in mask and flags: Debian's aarch64, and one with a narrower
-// mask; both are seen to take the programs.
+// Entries of other programs have other masks and flags, such as Debian's aarch64 and one with a
+// narrower mask. Serves reports that both take the programs.
 func TestServesWhatOthersMade(t *testing.T) {
 	for _, mask := range []string{"ffffffffffffff00fffffffffffffffffeffffff", "ffffffffffffff000000000000000000feffffff", "ffffffff00000000000000000000000000" + "00ffff"} {
 		e, err := binfmt.Parse("theirs", "enabled\ninterpreter /usr/libexec/qemu-binfmt/aarch64-binfmt-P\nflags: POF\noffset 0\n"+

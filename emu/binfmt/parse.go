@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Parse reads the file of an entry, as the kernel lists it. It is lenient: lines and flags that
-// this kernel has and we do not know are passed over, since each release may add some.
+// Parse reads the file of an entry, as the kernel lists it. It skips lines and flags that we do
+// not know, since each release may add some.
 func Parse(name, text string) (Entry, error) {
 	e := Entry{Name: name}
 	first, rest, _ := strings.Cut(text, "\n")

@@ -13,13 +13,13 @@ import (
 	"binproxy/emu/sys"
 )
 
-// Dir is where everybody mounts binfmt_misc.
+// Dir is the usual place for binfmt_misc.
 const Dir = "/proc/sys/fs/binfmt_misc"
 
 // Registry is a mounted binfmt_misc.
 type Registry struct{ Dir string }
 
-// Host is the registry that is mounted in the usual place. The error for none says how to get one.
+// Host is the registry that is mounted in the usual place. The error says how to get one.
 func Host() (Registry, error) {
 	r := Registry{Dir}
 	if _, err := os.Lstat(r.path("register")); err != nil {
@@ -29,9 +29,9 @@ func Host() (Registry, error) {
 	return r, nil
 }
 
-// Mount mounts the binfmt_misc of the caller's user namespace on the usual place; from Linux 6.7
-// on that is a registry of the namespace's own, empty at first. The caller has CAP_SYS_ADMIN and a
-// mount namespace to do it in.
+// Mount mounts the binfmt_misc of the caller's user namespace in the usual place. From Linux 6.7
+// on that is a registry of the namespace's own, empty at first. The caller needs CAP_SYS_ADMIN and
+// a mount namespace of its own.
 func Mount() (Registry, error) {
 	err := sys.Mount("binfmt_misc", Dir, "binfmt_misc", syscall.MS_NOSUID|syscall.MS_NODEV|syscall.MS_NOEXEC, "")
 	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EINVAL) {
@@ -86,7 +86,7 @@ func (r Registry) Get(name string) (Entry, error) {
 	return Parse(name, string(text))
 }
 
-// Serving is the enabled entries that take programs of the ABI.
+// Serving lists the enabled entries that take programs of the ABI.
 func (r Registry) Serving(abi *arch.ABI) ([]Entry, error) {
 	all, err := r.List()
 	var serving []Entry
@@ -98,7 +98,7 @@ func (r Registry) Serving(abi *arch.ABI) ([]Entry, error) {
 	return serving, err
 }
 
-// Register makes an entry. One of that name is never replaced: the error is fs.ErrExist.
+// Register makes an entry. It never replaces one of that name: the error is fs.ErrExist.
 func (r Registry) Register(e Entry) error {
 	line, err := e.Line()
 	if err != nil {
@@ -138,7 +138,7 @@ func (r Registry) Unregister(name string) error {
 	return nil
 }
 
-// write is one write(2): the kernel takes each as a whole command.
+// write makes one write(2): the kernel takes each as a whole command.
 func write(path, text string) error {
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"binproxy/emu/arch"
 )
 
-// ABIs is what the entry is for: the ABIs whose programs it matches.
+// ABIs lists the ABIs whose programs the entry matches.
 func (e Entry) ABIs() []*arch.ABI {
 	var abis []*arch.ABI
 	for _, abi := range arch.All() {
@@ -19,7 +19,7 @@ func (e Entry) ABIs() []*arch.ABI {
 	return abis
 }
 
-// Limits is what does not work because of the flags that the entry has or lacks, a sentence each.
+// Limits says what does not work because of the entry's flags, a sentence each.
 func (e Entry) Limits() []string {
 	var limits []string
 	if !e.Has(Credentials) {
@@ -57,7 +57,7 @@ func Explain(flag rune) string {
 	return "unknown to this binproxy"
 }
 
-// Foreign is every ABI that the host does not run itself and QEMU has an emulator for, once per
+// Foreign lists every ABI that the host does not run itself and QEMU has an emulator for, once per
 // emulator.
 func Foreign() []*arch.ABI {
 	var abis []*arch.ABI

@@ -1,6 +1,5 @@
 // Package command is a command that a route runs: where it is found, which root and directory it
-// runs in, and how a process of ours becomes it, by chroot, chdir and execve, one after the
-// other.
+// runs in, and how a process of ours becomes it, by chroot, chdir and execve in this order.
 package command
 
 import (
@@ -15,14 +14,15 @@ import (
 
 // Command is a command and where to run it.
 type Command struct {
-	Name string // looked for in PATH of Env as execvp does
+	Name string // looked up in PATH of Env, as execvp does
 	Argv []string
 	Env  []string
-	Root string // the directory to run it in as its root; "" for our own
+	Root string // the directory that is its root; "" for our own
 	Dir  string // its working directory, within Root; "" for ours, or / of Root
 }
 
-// Fields has the environment left out: it is no secret of an argv's.
+// Fields leaves the environment out: an argv is readable by all, and the environment may be
+// secret.
 func (c *Command) Fields(w *entrypoint.Words) {
 	w.String(&c.Name, &c.Root, &c.Dir)
 	w.Strings(&c.Argv)
@@ -36,8 +36,8 @@ func (c Command) Become() error {
 	return c.Exec()
 }
 
-// EnterRoot makes the command's root the root directory, if it has one, and its directory, seen
-// from there, the working directory.
+// EnterRoot makes the command's root, if it has one, the root directory, and the command's
+// directory in it the working directory.
 func (c Command) EnterRoot() error {
 	if c.Root != "" {
 		if err := unix.Chroot(c.Root); err != nil {
@@ -53,9 +53,8 @@ func (c Command) EnterRoot() error {
 	return os.Chdir(c.Dir)
 }
 
-// Lend gives the root, in a user namespace and a mount namespace of our own, the host's /proc,
-// /dev and /sys, where it has empty directories for them: an ordinary user cannot mount any of
-// its own.
+// Lend gives the root the host's /proc, /dev and /sys where it has empty directories for them, in
+// a user namespace and a mount namespace of our own: an ordinary user cannot mount new ones.
 func Lend(root string) {
 	for _, name := range []string{"proc", "dev", "sys"} {
 		_ = sys.Bind("/"+name, filepath.Join(root, name))

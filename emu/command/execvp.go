@@ -12,10 +12,10 @@ import (
 	"binproxy/emu/sys"
 )
 
-// defaultPath is where a command is looked for without a PATH, as execvp(3) does.
+// defaultPath is where execvp(3) looks for a command without a PATH.
 const defaultPath = "/bin:/usr/bin"
 
-// Exec execs the command as execvp(3) finds it: a name with a slash as it is, another in the
+// Exec execs the command as execvp(3) does: a name with a slash as it is, another from the
 // directories of PATH. It returns only with an error.
 func (c Command) Exec() error {
 	var denied error
@@ -34,8 +34,8 @@ func (c Command) Exec() error {
 	return exit.Errorf(exit.NotFound, "%s: %w", cmp.Or(c.Name, "''"), syscall.ENOENT)
 }
 
-// Candidates lists the paths that a command may be found at: the name itself if it has a slash or
-// is empty (no file has that name), else one in each directory of the environment's PATH.
+// Candidates lists the paths where a command may be: the name itself if it has a slash or is empty
+// (no file has that name), else one in each directory of the environment's PATH.
 func Candidates(name string, env []string) []string {
 	if name == "" || strings.Contains(name, "/") {
 		return []string{name}

@@ -1,8 +1,8 @@
 // Package config reads and writes the one configuration file of a bundle: the uname identity, and
 // where the emulators are.
 //
-// The file is lines of "key value"; empty lines and lines that start with # do not count. It is
-// read at every exec through a farm, so its form is one that a few string operations take apart:
+// The file has lines of "key value"; empty lines and lines that start with # do not count. Every
+// exec through a farm reads it, so a few string operations have to be enough to parse it:
 //
 //	release 4.15.0-112-generic
 //	emulator aarch64 qemu-aarch64
@@ -13,11 +13,11 @@
 //	proc trace
 //	only container
 //
-// Of a key that comes twice the last counts, except for emulator and farm, which make lists. An
-// emulator's paths are relative to the bundle; the third word is the loader of a dynamic one, with
-// its libraries beside it. The lines elf repeat the emulators for the preload route's hook, which
-// has no table of architectures: they say by which bytes of a program's header it is one of theirs
-// (arch.HeaderKey).
+// If a key comes twice the last one counts, except for emulator and farm, which make lists. An
+// emulator's paths are relative to the bundle; the third word is a dynamic one's loader, which has
+// the libraries beside it. The lines elf repeat the emulators for the preload route's hook, which
+// has no table of architectures: they name the bytes of a program's header by which the hook knows
+// whose it is (arch.HeaderKey).
 package config
 
 import (
@@ -44,28 +44,28 @@ const (
 // PreloadDir is the directory in a bundle with the libraries of the preload route.
 const PreloadDir = "preload"
 
-// ExecHook is the library's file there, in the directory of each ABI, that routes execs.
+// ExecHook is the file of the library that routes execs, in the directory of each ABI there.
 const ExecHook = "exec.so"
 
-// DefaultDir is where the docs put a bundle into an image.
+// DefaultDir is where the docs put a bundle in an image.
 const DefaultDir = "/binproxy"
 
-// Config is a bundle's configuration. Dir is the bundle; Farms lists the farms made with it
-// besides Dir/farm. OnlyContainer is for a directory that containers share with their host: there
-// the identity is told in containers only.
+// Config is a bundle's configuration. Dir is the bundle. Farms lists the farms made with it
+// besides Dir/farm. OnlyContainer is for a directory that containers share with their host: the
+// identity is then shown only in containers.
 type Config struct {
 	Dir           string
 	Identity      identity.Identity
 	Emulators     []emulator.Emulator
 	Farms         []string
-	Proc          identity.Proc // how the kernel's files are made to tell the identity; "" is auto
+	Proc          identity.Proc // how the kernel's files show the identity; "" is auto
 	OnlyContainer bool
-	// gives a path of this process to a file of the bundle, where that is no directory but lies
-	// behind the program in the program's own file; nil in a directory
+	// gives this process a path to a file of the bundle, where the bundle is not a directory but
+	// follows the program in the program's own file; nil for a directory
 	Inside func(name string) (path string, err error)
 }
 
-// Load reads the bundle's file. A bundle without one is an empty Config and no error: emulators
+// Load reads the bundle's file. A bundle without one is an empty Config, not an error: emulators
 // are then looked for by name.
 func Load(dir string) (Config, error) {
 	c := Config{Dir: dir}
@@ -92,7 +92,7 @@ func Own() (Config, error) {
 	return Load(filepath.Dir(self))
 }
 
-// Parse reads what the bundle's file says.
+// Parse reads the text of the bundle's file.
 func (c *Config) Parse(text string) error {
 	for n, line := range strings.Split(text, "\n") {
 		if line == "" || line[0] == '#' {
@@ -132,7 +132,7 @@ func (c *Config) set(line string) error {
 		c.Emulators = append(c.Emulators, emulator.Emulator{QEMU: words[0], Path: words[1], Loader: strings.Join(words[2:], "")})
 		return nil
 	case "elf":
-		return nil // what the lines emulator say once more
+		return nil // repeats the lines emulator
 	}
 	for _, f := range identity.Fields {
 		if f.Key == key {
@@ -143,7 +143,7 @@ func (c *Config) set(line string) error {
 	return fmt.Errorf("unknown key %q", key)
 }
 
-// Marshal is the file that Load reads as c. The same Config gives the same bytes.
+// Marshal gives the file that Load reads as c. The same Config gives the same bytes.
 func (c Config) Marshal() []byte {
 	var b bytes.Buffer
 	fmt.Fprintln(&b, "# Written by binproxy; read at every exec. See docs/architecture.md.")
@@ -176,8 +176,8 @@ func line(key, what string, e emulator.Emulator) string {
 	return strings.TrimSpace(strings.Join([]string{key, what, e.Path, e.Loader}, " "))
 }
 
-// headerKeys tell the programs that the emulator runs. The host's own need none, whatever the
-// bundle has.
+// headerKeys identify the programs that the emulator runs, without the host's own, which need
+// none.
 func headerKeys(e emulator.Emulator) []string {
 	var keys []string
 	for _, abi := range arch.All() {
@@ -189,8 +189,8 @@ func headerKeys(e emulator.Emulator) []string {
 	return keys
 }
 
-// Check refuses what the file cannot hold: an identity that uname(2) could not answer, a farm with
-// a newline in its name, an emulator with white space in it.
+// Check refuses what the file cannot hold: an identity that uname(2) could not hold, a farm with a
+// newline in its name, an emulator with white space in it.
 func (c Config) Check() error {
 	for _, e := range c.Emulators {
 		if oneWord(e.QEMU) && oneWord(e.Path) && (e.Loader == "" || oneWord(e.Loader)) {
@@ -211,7 +211,7 @@ func oneWord(name string) bool {
 	return len(words) == 1 && words[0] == name
 }
 
-// Save writes the bundle's file, in one step for who reads it meanwhile.
+// Save writes the bundle's file in one step: a reader sees the old one or the new one.
 func (c Config) Save() error {
 	if err := c.Check(); err != nil {
 		return err
@@ -223,8 +223,8 @@ func (c Config) Save() error {
 	return os.Rename(path+".new", path)
 }
 
-// Truthful reports whether the kernel's own identity is the one to tell, whatever is configured:
-// outside of containers, where the file says "only container".
+// Truthful reports whether to show the kernel's own identity in spite of the configuration:
+// outside of containers, if the file says "only container".
 func (c Config) Truthful(getenv func(string) string) bool {
 	return c.OnlyContainer && !identity.InContainer("/", getenv)
 }
@@ -251,15 +251,15 @@ func (c Config) Preloads(abi *arch.ABI) bool {
 	return err == nil
 }
 
-// Guest reports whether programs of the ABI go to an emulator: what the host cannot run, and what
+// Guest reports whether programs of the ABI go to an emulator: those that the host cannot run or
 // the bundle has an emulator for, but never the host's own.
 func (c Config) Guest(abi *arch.ABI) bool {
 	host := arch.Host()
 	return abi != host && (!abi.Native(host) || c.Names(abi))
 }
 
-// Emulator finds the emulator for the ABI: the one that the file names, else one that
-// emulator.Find finds in the bundle or in the directories of PATH.
+// Emulator finds the emulator for the ABI: the one in the file, else one that emulator.Find finds
+// in the bundle or in the directories of PATH.
 func (c Config) Emulator(abi *arch.ABI) (emulator.Emulator, error) {
 	for _, e := range c.Emulators {
 		if e.QEMU == abi.QEMU {

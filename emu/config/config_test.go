@@ -57,7 +57,7 @@ elf what-the-hook-reads
 	require.Equal(t, []string{dir + "/farm", "/opt/a farm", "/opt/b"}, c.AllFarms())
 }
 
-// What the exec hook reads follows from the emulators: each header once, and the host's never.
+// The exec hook's lines follow from the emulators: each header once, and the host's never.
 func TestHeaders(t *testing.T) {
 	c := Config{Emulators: []emulator.Emulator{{QEMU: "arm", Path: "qemu-arm", Loader: "lib/ld.so"}, {QEMU: arch.Host().QEMU, Path: "qemu-host"}, {QEMU: "s390x", Path: "qemu-s390x"}}}
 	require.Contains(t, string(c.Marshal()), "\nelf ababciaa qemu-arm lib/ld.so\nelf acacaabg qemu-s390x\n")
@@ -128,7 +128,8 @@ func TestEmulator(t *testing.T) {
 	require.Equal(t, emulator.Emulator{QEMU: "aarch64", Path: c.Dir + "/qemu-aarch64"}, e)
 }
 
-// A bundle's emulator runs what the host could run itself, but never the host's own programs.
+// A bundle's emulator runs programs that the host could run itself, but never those of the host's
+// own ABI.
 func TestGuest(t *testing.T) {
 	host := arch.Host()
 	none, all := Config{}, Config{}
@@ -141,8 +142,8 @@ func TestGuest(t *testing.T) {
 	}
 }
 
-// TestTruthful: "only container" is silent where no container is to be seen. The other answer
-// needs the environment alone.
+// TestTruthful: "only container" shows nothing where there is no sign of a container. The
+// environment is enough for such a sign.
 func TestTruthful(t *testing.T) {
 	inside := func(name string) string { return map[string]string{"container": "oci"}[name] }
 	outside := func(string) string { return "" }
@@ -151,7 +152,7 @@ func TestTruthful(t *testing.T) {
 	require.Equal(t, !identity.InContainer("/", outside), Config{OnlyContainer: true}.Truthful(outside))
 }
 
-// FuzzLoad: what is read can be written, and reads the same.
+// FuzzLoad: a file that can be read can be written, and then reads the same.
 func FuzzLoad(f *testing.F) {
 	f.Add("release 5.4.0\nemulator arm qemu-arm\nfarm /opt/farm\nonly container\n")
 	f.Add("emulator a\u00a0b c\n\n# x\nversion  #1 \n")

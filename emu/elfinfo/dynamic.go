@@ -18,8 +18,8 @@ const (
 	dtStrsz  = 10
 )
 
-// How much of a segment of notes, of a dynamic section and of its string table is read: more than
-// any linker writes into a program that is not made to harm.
+// These bound how much of a segment of notes, of a dynamic section and of its string table is
+// read. No linker writes more into a program, unless the program is made to do harm.
 const (
 	maxNotes   = 64 << 10
 	maxDynamic = 64 << 10
@@ -43,7 +43,7 @@ func segments(r io.ReaderAt) (Info, []segment, error) {
 	if err != nil {
 		return i, nil, err
 	}
-	table := make([]byte, i.phnum*i.phentsize) // Read has found it sound
+	table := make([]byte, i.phnum*i.phentsize) // Read has checked it
 	if _, err := r.ReadAt(table, int64(i.phoff)); err != nil {
 		return i, nil, unexpected(err)
 	}
@@ -122,7 +122,7 @@ func (i Info) notes(b []byte) []Note {
 	return notes
 }
 
-// up rounds a size up to words of 4 bytes, as notes have them in both classes.
+// up rounds a size up to words of 4 bytes, which notes have in both classes.
 func up(n uint64) uint64 { return (n + 3) &^ 3 }
 
 // Needed lists the libraries that a dynamic program or library names (DT_NEEDED), in its order.
@@ -183,7 +183,7 @@ func (i Info) needed(r io.ReaderAt, dynamic []byte, all []segment) ([]string, er
 	return names, nil
 }
 
-// offsetOf is where in the file the byte lies that is loaded at an address.
+// offsetOf finds where in the file the byte is that is loaded at an address.
 func offsetOf(addr uint64, all []segment) (uint64, bool) {
 	for _, s := range all {
 		if s.kind == ptLoad && addr >= s.addr && addr-s.addr < s.size {

@@ -47,15 +47,14 @@ type Info struct {
 	Flags   uint32
 	Interp  string // PT_INTERP, "" where there is none
 	Dynamic bool   // has a PT_DYNAMIC
-	// where in the file the last byte that is loaded ends; a shorter file is damaged. Only Read
-	// knows
+	// where in the file the last loaded byte ends; a shorter file is damaged. Only Read sets it
 	End uint64
 
 	phoff            uint64
 	phentsize, phnum int
 }
 
-// HeaderSize is how many bytes Header needs of a 64-bit file; a 32-bit one has 52.
+// HeaderSize is how many bytes of a 64-bit file Header needs; a 32-bit file needs 52.
 const HeaderSize = 64
 
 // Header reads an ELF header from the first bytes of a file.
@@ -113,7 +112,7 @@ func (i Info) ABI() *arch.ABI { return arch.ByELF(i.Class, i.Big, i.Machine, i.F
 // Executable reports whether the type is one that execve loads.
 func (i Info) Executable() bool { return i.Type == TypeExec || i.Type == TypeDyn }
 
-// Static reports whether the program runs without a loader. Only Read knows.
+// Static reports whether the program runs without a loader. It is valid only after Read.
 func (i Info) Static() bool { return i.Interp == "" }
 
 // Read reads the header and the program headers of an ELF file.

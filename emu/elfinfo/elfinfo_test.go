@@ -25,7 +25,7 @@ func TestReadAgainstDebugELF(t *testing.T) {
 	require.NoError(t, os.WriteFile(source, []byte("package main\n\nfunc main() {}\n"), 0o644))
 	for _, goarch := range []string{"amd64", "arm64", "arm", "mips", "s390x"} {
 		t.Run(goarch, func(t *testing.T) {
-			// the standard library is to be compiled for them
+			// the standard library would have to be compiled for them
 			if goarch == "mips" || goarch == "s390x" {
 				need.Long(t)
 			}
@@ -57,7 +57,7 @@ func againstDebugELF(t *testing.T, goarch, path string) {
 	}
 	assert.Equal(t, end, info.End)
 	assert.True(t, info.Executable())
-	// Go's arm is armel by its e_flags
+	// by its e_flags, Go's arm is armel
 	if abi := info.ABI(); assert.NotNil(t, abi) && goarch != "arm" {
 		assert.Equal(t, goarch, abi.GOARCH)
 	}
@@ -132,7 +132,7 @@ func FuzzRead(f *testing.F) {
 		}
 		_, _ = elfinfo.Notes(bytes.NewReader(data))
 		_, _ = elfinfo.Needed(bytes.NewReader(data))
-		// What we read debug/elf must not contradict, where it reads it too.
+		// debug/elf must agree with what we read, where it can read the file, too.
 		want, err := elf.NewFile(bytes.NewReader(data))
 		if err != nil {
 			return

@@ -7,19 +7,19 @@ import (
 	"binproxy/emu/arch"
 )
 
-// dialect is how the emulators of one kind are called. Each word but version is an option before
-// its value; "" where the kind has none.
+// dialect is how emulators of one kind are called. Each word but version is an option that
+// precedes its value; it is "" where the kind has no such option.
 type dialect struct {
-	files    []string // what distributions call the file, in order of preference; * is QEMU's ARCH
+	files    []string // how distributions call the file, in order of preference; * is QEMU's ARCH
 	argv0    string   // the guest's argv[0]
 	release  string   // the kernel release
 	variable string   // a variable for the guest alone, NAME=VALUE
-	splits   string   // at these characters the value of variable ends, and another one begins
-	version  string   // says which emulator it is, and ends
-	root     string   // the variable that names a root in which guests' loaders are
+	splits   string   // the value of variable ends at these characters, and another one begins
+	version  string   // prints which emulator it is, and ends
+	root     string   // the variable that names a root with the guests' loaders
 }
 
-// dialects has QEMU's first: a file with a name of its own is taken for one of these.
+// dialects begins with QEMU's, which a file of an unknown name is taken for.
 var dialects = [...]dialect{
 	// linux-user/main.c of QEMU: arg_table, handle_arg_set_env
 	{
@@ -38,8 +38,7 @@ func (e Emulator) dialect() *dialect {
 	return &dialects[0]
 }
 
-// archIn is the word for the architecture in the name of an emulator's file; "" for a file that
-// has another name.
+// archIn is the word for the architecture in the name of an emulator's file; "" for another name.
 func (d *dialect) archIn(file string) string {
 	for _, pattern := range d.files {
 		before, after, _ := strings.Cut(pattern, "*")
@@ -51,8 +50,8 @@ func (d *dialect) archIn(file string) string {
 	return ""
 }
 
-// ByName is the ABI that the name of an emulator's file says: qemu-ARCH or qemu-ARCH-static. nil
-// for a file with another name.
+// ByName is the ABI in the name of an emulator's file, qemu-ARCH or qemu-ARCH-static; nil for
+// another name.
 func ByName(file string) *arch.ABI {
 	for i := range dialects {
 		if abi, err := arch.Parse(dialects[i].archIn(file)); err == nil && abi.QEMU != "" {
@@ -62,8 +61,8 @@ func ByName(file string) *arch.ABI {
 	return nil
 }
 
-// Names lists the names that distributions give to the file of the ABI's emulator, in order of
-// preference; none where there is no emulator.
+// Names lists the names that distributions give the ABI's emulator, in order of preference. It is
+// empty where there is no emulator.
 func Names(abi *arch.ABI) []string {
 	if abi.QEMU == "" {
 		return nil
@@ -77,8 +76,8 @@ func Names(abi *arch.ABI) []string {
 	return names
 }
 
-// InBundle is the emulator's file name in a bundle, whatever it was called before: one that says
-// its architecture and its dialect.
+// InBundle is the emulator's file name in a bundle. It shows the architecture and the dialect,
+// whatever the file was called before.
 func (e Emulator) InBundle() string {
 	files := e.dialect().files
 	return strings.Replace(files[len(files)-1], "*", e.QEMU, 1)

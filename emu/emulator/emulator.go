@@ -14,14 +14,13 @@ package emulator
 import "strings"
 
 // Emulator is an emulator's file. QEMU is QEMU's name of the architecture whose programs it runs
-// (arch.ABI.QEMU). A static emulator has no Loader; the libraries of a dynamic one lie beside its
+// (arch.ABI.QEMU). A static emulator has no Loader; the libraries of a dynamic one are beside its
 // loader. Paths are absolute, or relative to the bundle whose file names them.
 type Emulator struct {
 	QEMU, Path, Loader string
 }
 
-// Program is the file that an exec of the emulator has to load: the emulator, or the loader of a
-// dynamic one.
+// Program is the file that an exec of the emulator loads: the emulator, or a dynamic one's loader.
 func (e Emulator) Program() string {
 	if e.Loader != "" {
 		return e.Loader
@@ -29,7 +28,7 @@ func (e Emulator) Program() string {
 	return e.Path
 }
 
-// start is the beginning of every argument vector of the emulator's.
+// start is the beginning of each argument vector of the emulator.
 func (e Emulator) start() []string {
 	if e.Loader == "" {
 		return []string{e.Path}
@@ -37,17 +36,17 @@ func (e Emulator) start() []string {
 	return []string{e.Loader, "--library-path", dir(e.Loader), "--argv0", e.Path, e.Path}
 }
 
-// Call is one exec of a guest, as the emulator is told of it. T is what the caller has for an
-// argument: a string, or the place of one in a tracee.
+// Call is one exec of a guest, in the emulator's terms. T is the caller's form of an argument: a
+// string, or the place of one in a tracee.
 type Call[T any] struct {
 	Argv0     T      // the guest's argv[0]
-	Release   string // the kernel release that the guest is told; "" for the kernel's own
-	Variables []T    // what Takes took out of the environment
+	Release   string // the kernel release for the guest; "" for the kernel's own
+	Variables []T    // what Takes removed from the environment
 	File      string // the guest's
 }
 
-// Argv is the emulator's argument vector up to the guest's file; the guest's arguments follow.
-// What the dialect has no word for is left out. Argument makes a T of a word.
+// Argv is the emulator's argument vector up to the guest's file; the guest's arguments follow. It
+// leaves out what the dialect has no word for. argument makes a T of a word.
 func Argv[T any](e Emulator, c Call[T], argument func(string) T) []T {
 	d := e.dialect()
 	start := e.start()

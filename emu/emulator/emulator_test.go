@@ -42,8 +42,8 @@ func TestArgv(t *testing.T) {
 	assert.Equal(t, []int{11, 2, -1, 6}, places, "the caller's own kind of argument")
 }
 
-// Part is one rule for every route: what a loader obeys is the guest's alone, except for what the
-// emulator would split.
+// Part is one rule for every route: a variable that a loader obeys is for the guest alone, except
+// for one that the emulator would split.
 func TestPart(t *testing.T) {
 	static, dynamic := Emulator{Path: "/q"}, Emulator{Path: "/q", Loader: "/ld.so"}
 	for entry, moved := range map[string]bool{
@@ -89,7 +89,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// A row with other words is all that a further dialect takes.
+// A further dialect needs only a row with other words.
 func TestDialects(t *testing.T) {
 	for i := range dialects {
 		assert.NotEmpty(t, dialects[i].files, i)
@@ -160,7 +160,7 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// FuzzParse: what is read names a file, and is a value's end.
+// FuzzParse: each file that Parse reads has a name, and is the end of one of the values.
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{"", "=", "arm64=", "arm64=/x", "a=b/qemu-arm", "qemu-", "qemu--static", "linux/arm/v7=x"} {
 		f.Add(seed)

@@ -12,21 +12,21 @@ import (
 	"binproxy/emu/elfinfo"
 )
 
-// missing is that no emulator was found.
+// missing means that no emulator was found.
 type missing string
 
 func (m missing) Error() string        { return string(m) }
 func (m missing) Is(target error) bool { return target == fs.ErrNotExist }
 
-// Dirs is where emulators are looked for: beside binproxy, then in the directories of PATH.
+// Dirs lists where emulators are looked for: beside binproxy, then in the directories of PATH.
 func Dirs(beside string) []string {
 	return append([]string{beside}, filepath.SplitList(os.Getenv("PATH"))...)
 }
 
 // Find looks for the ABI's emulator in the directories, in their order, under the names that
-// distributions give it. Relative directories are passed over: what is in a working directory must
-// not become everybody's emulator. The error (fs.ErrNotExist) says for which architecture, where
-// it was looked for, and which packages have it.
+// distributions give it. It skips relative directories: a file in someone's working directory must
+// not become everybody's emulator. The error (fs.ErrNotExist) names the architecture, the places
+// that were searched, and the packages that have the emulator.
 func Find(abi *arch.ABI, dirs []string) (string, error) {
 	names := Names(abi)
 	if len(names) == 0 {

@@ -9,11 +9,11 @@ import (
 	"binproxy/emu/arch"
 )
 
-// Parse reads the values of --emulator, [ARCH=]FILE each, into a map from QEMU's name of an
-// architecture to the file; the last value for an architecture counts. What is before the first
-// "=" is an ARCH if it is the name of one, and else a part of FILE. Without ARCH the file is for
-// the only one of abis, the ABIs that the command is about, or for the one that its name says. An
-// architecture that is not among abis is refused, unless they are none: then every one is allowed.
+// Parse reads the values of --emulator, each [ARCH=]FILE, into a map from QEMU's name of an
+// architecture to the file. The last value for an architecture counts. The text before the first
+// "=" is an ARCH if it is the name of one; otherwise it is part of FILE. A FILE without ARCH is
+// for the only one of abis, which are the ABIs of the command, or for the ABI in its name. Parse
+// refuses an architecture that is not in abis, unless abis is empty.
 func Parse(values []string, abis []*arch.ABI) (map[string]string, error) {
 	files := map[string]string{}
 	for _, value := range values {

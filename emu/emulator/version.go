@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// patience is how long an emulator may take to say which it is.
+// patience is how long an emulator may take to print its version.
 const patience = 20 * time.Second
 
-// Says is the first line that the emulator prints when it is asked for its version; "" where it
-// prints none.
+// Says is the first line that the emulator prints when asked for its version; "" where it prints
+// none.
 func (e Emulator) Says() string {
 	word := e.dialect().version
 	if word == "" {
@@ -27,8 +27,7 @@ func (e Emulator) Says() string {
 	return strings.TrimSpace(line)
 }
 
-// Version is the version in what the emulator says, with its distribution's in parentheses; "" for
-// none.
+// Version is the version in that line, with the distribution's in parentheses; "" for none.
 func (e Emulator) Version() string {
 	_, version, _ := strings.Cut(e.Says(), " version ")
 	return version

@@ -1,20 +1,18 @@
-// Package entrypoint is how binproxy starts itself in a private mode, as `binproxy :NAME
-// WORD...`: the names of the modes, and the message that a mode gets.
+// Package entrypoint starts binproxy itself in a private mode, as `binproxy :NAME WORD...`. It has
+// the names of the modes, and writes and reads the message that a mode gets.
 //
-// The message is the words behind the name: paths and arguments, which an argv can hold as they
-// are, whatever their bytes. Only the kernel's own limit for an exec bounds it. It needs no
-// descriptor (a command must inherit the caller's and no others), no /proc and no memory file, and
-// it goes through every process that execs in between, a launcher or a deputy. Everybody can read
-// an argv, so nothing secret is in the message: an environment goes as the environment. Where the
-// kernel takes no long argv, as for the first process of a User Mode Linux, the same words lie in
-// a file (Pack).
+// The message is the words after the name: paths and arguments, which an argv can hold unchanged,
+// whatever their bytes. Only the kernel's own limit for an exec bounds it. It needs no descriptor
+// (a command must inherit the caller's and no others), no /proc and no memory file, and it passes
+// through every process that execs in between, a launcher or a deputy. Everybody can read an argv,
+// so the message has no secrets: an environment travels as the environment. Where the kernel takes
+// no long argv, as for the first process of a User Mode Linux, a file holds the same words (Pack).
 //
-// One start is not a mode: sys.ForkName, by which the first instructions of the program know that
-// they must make two processes of it, before Go has started. The arguments behind it are those of
-// an ordinary start.
+// One start is not a mode: sys.ForkName makes the first instructions of the program split it into
+// two processes, before Go has started. The arguments after it are those of an ordinary start.
 //
-// Both sides are the same program, so words have no keys: a message visits its fields in one
-// order, to be written and to be read.
+// Both sides are the same program, so words have no keys: a message visits its fields in the same
+// order for writing and for reading.
 package entrypoint
 
 import (
@@ -25,25 +23,25 @@ import (
 	"binproxy/emu/exit"
 )
 
-// Self is the file of this program, whatever its name may mean by now.
+// Self is this program's file, even if its name leads to another one by now.
 const Self = "/proc/self/exe"
 
-// Name is what a mode is called. No applet has such a name.
+// Name is the name of a mode. No applet has such a name.
 type Name string
 
-// The modes. What each runs is in the table of the applets.
+// The modes. The applets' table says what each runs.
 const (
 	Launch    Name = ":launch"    // the first child of a supervisor, which becomes the command
 	Probe     Name = ":probe"     // a question to the machine
 	Userns    Name = ":userns"    // the first process of a user namespace, which becomes a command
 	Make      Name = ":make"      // makes a container around itself
 	Hold      Name = ":hold"      // holds a container for a user who is alone in it
-	Enter     Name = ":enter"     // lands in a container under a supervisor
+	Enter     Name = ":enter"     // enters a container under a supervisor
 	Prove     Name = ":prove"     // runs the smallest program under a supervisor
 	Bootstrap Name = ":bootstrap" // makes a root, as root of a namespace
-	Answer    Name = ":answer"    // makes system calls, and says what each answers
+	Answer    Name = ":answer"    // makes system calls, and reports each answer
 	Deny      Name = ":deny"      // denies one system call and becomes a command
-	Rerun     Name = ":rerun"     // `kernel run` under a supervisor that tells the release
+	Rerun     Name = ":rerun"     // `kernel run` under a supervisor that shows the release
 	Jail      Name = ":jail"      // the first process of the namespaces that a kernel runs in
 	Guest     Name = ":guest"     // the first process of a User Mode Linux
 	Network   Name = ":network"   // becomes the guest's network
@@ -55,7 +53,7 @@ type Row struct {
 	Run  func(words []string) error
 }
 
-// Main runs the mode that argv names; not ok where it names none of the table.
+// Main runs the mode that argv names. ok is false if the table has no such mode.
 func Main(table []Row, argv []string) (ok bool, err error) {
 	if len(argv) < 2 {
 		return false, nil
@@ -68,14 +66,13 @@ func Main(table []Row, argv []string) (ok bool, err error) {
 	return false, nil
 }
 
-// Argv starts the mode with the message: argv for Self.
+// Argv is the argument vector that starts Self in the mode, with the message.
 func Argv(name Name, m Message) ([]string, error) {
 	words, err := Write(m)
 	return append([]string{"binproxy", string(name)}, words...), err
 }
 
-// Command is Self in the mode, with the message; what is wrong with that is the error of its
-// Start.
+// Command is Self in the mode, with the message. Its Start returns the error of a bad message.
 func Command(name Name, m Message) *exec.Cmd {
 	argv, err := Argv(name, m)
 	return &exec.Cmd{Path: Self, Args: argv, Err: err}

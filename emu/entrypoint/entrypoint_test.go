@@ -68,7 +68,7 @@ func TestRoundTrip(t *testing.T) {
 	require.ErrorIs(t, err, errNUL)
 }
 
-// A message goes through an exec as it is.
+// A message passes an exec unchanged.
 func TestThroughExec(t *testing.T) {
 	s := sample{Text: "\x01\xfe\n ", Argv: []string{"", "\xff"}}
 	argv, err := Argv(Probe, &s)
@@ -109,7 +109,7 @@ func TestRow(t *testing.T) {
 	}
 }
 
-// Whatever the words are: reading them ends, and what it takes is what Write makes.
+// Reading ends whatever the words are, and accepts only what Write makes.
 func FuzzRead(f *testing.F) {
 	for _, s := range []sample{{}, {Argv: []string{"a", "\xff"}, Pairs: []pair{{"1", "2"}}, Inner: &pair{}, Raw: []byte("x")}} {
 		text, err := Pack(&s)
@@ -128,7 +128,7 @@ func FuzzRead(f *testing.F) {
 	})
 }
 
-// Whatever a message says: its words say the same.
+// Any message survives writing and reading.
 func FuzzWrite(f *testing.F) {
 	f.Add("a b", int64(-1), []byte{0, 1}, "x", "")
 	f.Fuzz(func(t *testing.T, text string, n int64, raw []byte, argument, other string) {

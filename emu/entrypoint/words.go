@@ -10,33 +10,33 @@ import (
 	"binproxy/emu/exit"
 )
 
-// Message is what a mode gets. Fields calls, for each of its fields in their order, what Words
-// has for the field's type.
+// Message is what a mode gets. For each of its fields in order, Fields calls the method of Words
+// for the field's type.
 type Message interface{ Fields(w *Words) }
 
-// Nothing is the message of a mode that needs to know nothing.
+// Nothing is the message of a mode that needs none.
 type Nothing struct{}
 
 // Fields has nothing to visit.
 func (*Nothing) Fields(*Words) {}
 
-// Words is a message on its way: into the list where it is written, out of it where it is read.
-// The first error is the last thing that happens.
+// Words is a message in transit: it goes into the list when written, and comes out of it when
+// read. Nothing happens after the first error.
 type Words struct {
 	list    []string
 	reading bool
 	err     error
 }
 
-// Write is the message's words.
+// Write gives the message's words.
 func Write(m Message) ([]string, error) {
 	var w Words
 	m.Fields(&w)
 	return w.list, w.err
 }
 
-// Read reads a message, and takes nothing but the words that Write makes of it. What it allocates
-// is bounded by their number.
+// Read reads a message, and accepts only the words that Write makes of it. Their number bounds
+// what it allocates.
 func Read(words []string, m Message) error {
 	w := Words{list: words, reading: true}
 	m.Fields(&w)
@@ -72,7 +72,7 @@ func (w *Words) word(word string) string {
 	return ""
 }
 
-// String visits strings, which may be of any bytes but NUL.
+// String visits strings, which may have any byte but NUL.
 func (w *Words) String(values ...*string) {
 	for _, v := range values {
 		if word := w.word(*v); w.reading {
@@ -81,7 +81,7 @@ func (w *Words) String(values ...*string) {
 	}
 }
 
-// Strings visits a list of them.
+// Strings visits a list of strings.
 func (w *Words) Strings(v *[]string) { List(w, v, func(w *Words, s *string) { w.String(s) }) }
 
 // Bool visits truth values.
@@ -101,7 +101,7 @@ func (w *Words) Bool(values ...*bool) {
 	}
 }
 
-// Bytes visits bytes of any value, as hexadecimal digits; none are nil.
+// Bytes visits bytes of any value, as hexadecimal digits; an empty list is nil.
 func (w *Words) Bytes(values ...*[]byte) {
 	for _, v := range values {
 		word := w.word(hex.EncodeToString(*v))
@@ -133,7 +133,7 @@ func Number[T ~int | ~uint32 | ~uint64](w *Words, values ...*T) {
 	}
 }
 
-// List visits a list, its length first; an empty one is nil. Each element has a word at least.
+// List visits a list, its length first; an empty one is nil. Each element has at least one word.
 func List[T any](w *Words, v *[]T, visit func(*Words, *T)) {
 	n := len(*v)
 	Number(w, &n)
@@ -156,7 +156,7 @@ func List[T any](w *Words, v *[]T, visit func(*Words, *T)) {
 	}
 }
 
-// Optional visits what may not be there, as nil.
+// Optional visits a value that may be nil.
 func Optional[T any](w *Words, v **T, visit func(*Words, *T)) {
 	there := *v != nil
 	w.Bool(&there)

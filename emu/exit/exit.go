@@ -1,7 +1,7 @@
 // Package exit holds binproxy's exit statuses and the error that carries one.
 //
-// The statuses are those of env(1), chroot(1) and docker run: what binproxy itself
-// could not do is never mistaken for what the program that it ran said.
+// The statuses are those of env(1), chroot(1) and docker run. They keep binproxy's own failures
+// apart from those of the program that it ran.
 package exit
 
 import (
@@ -10,7 +10,7 @@ import (
 	"syscall"
 )
 
-// The statuses that binproxy gives of its own; every other one is the program's.
+// The statuses of binproxy itself; every other one is the program's.
 const (
 	OK        = 0
 	Failed    = 125 // binproxy itself failed
@@ -41,7 +41,7 @@ func With(code int, err error) error {
 	return &Error{code, err}
 }
 
-// Silent is an Error that has nothing to print: the program that ran has said it all.
+// Silent is an Error that has nothing to print, because the program that ran has printed it all.
 func Silent(code int) error {
 	if code == OK {
 		return nil
@@ -63,7 +63,7 @@ func Code(err error) int {
 	return Failed
 }
 
-// Message is what to print of err, "" where nothing is to be said.
+// Message is the text to print for err, "" for none.
 func Message(err error) string {
 	if err == nil || errors.Is(err, errSilent) {
 		return ""
@@ -71,8 +71,8 @@ func Message(err error) string {
 	return err.Error()
 }
 
-// Ended is the error for a program's end: nil for status 0, else what a shell would say it ended
-// with.
+// Ended is the error for a program's end: nil for status 0, else the status that a shell would
+// show.
 func Ended(status interface {
 	Signaled() bool
 	Signal() syscall.Signal

@@ -10,8 +10,8 @@ var containerFiles = [...]string{"/.dockerenv", "/run/.containerenv"}
 var containerEnv = [...]string{"SINGULARITY_NAME", "APPTAINER_NAME", "container"}
 
 // InContainer reports whether the process runs in a container, as far as the root directory and
-// the environment show it. BuildKit and plain containerd show nothing: there a `container`
-// variable has to be set.
+// the environment show it. BuildKit and plain containerd show nothing: set the variable
+// `container` there.
 func InContainer(root string, getenv func(string) string) bool {
 	for _, name := range containerEnv {
 		if getenv(name) != "" {

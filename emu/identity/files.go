@@ -11,15 +11,14 @@ import (
 	"strings"
 )
 
-// File is one of the kernel's files that show the identity. Text is what it is to say instead: the
-// whole of it.
+// File is one of the kernel's files that show the identity. Text is its whole new content.
 type File struct {
 	Path string
 	Text func() ([]byte, error)
 }
 
 // Files lists the files that show the fields that are set. read gives a file of the running kernel
-// as it is; what the kernel does not have, a configured one does not have either.
+// as it is; a file that the kernel does not have is left out, even for a field that is set.
 func (i Identity) Files(read func(path string) ([]byte, error)) []File {
 	var list []File
 	add := func(path string, text func(truth []byte) ([]byte, error)) {
@@ -53,7 +52,7 @@ func (i Identity) Files(read func(path string) ([]byte, error)) []File {
 }
 
 // banner is /proc/version: "SYSNAME version RELEASE (who built it) (with what) VERSION"
-// (linux/init/version.c). Who built it and with what are no fields of uname(2), and stay.
+// (linux/init/version.c). The two parts in parentheses are not fields of uname(2), and stay.
 func (i Identity) banner(truth []byte) ([]byte, error) {
 	kernel, err := Kernel()
 	if err != nil {
@@ -66,14 +65,14 @@ func (i Identity) bannerOf(truth string, kernel Identity) []byte {
 	builder, known := strings.CutPrefix(truth, kernel.Sysname+" version "+kernel.Release+" ")
 	builder, ends := strings.CutSuffix(builder, kernel.Version+"\n")
 	if !known || !ends {
-		builder = "" // no kernel that we know writes it like this
+		builder = "" // no known kernel writes it like this
 	}
 	i = i.Over(kernel)
 	return fmt.Appendf(nil, "%s version %s %s%s\n", i.Sysname, i.Release, builder, i.Version)
 }
 
 // signature is Ubuntu's /proc/version_signature: the release, then the version that it was made
-// from (libbpf and libuv read the latter).
+// from (which libbpf and libuv read).
 func (i Identity) signature() string {
 	n, ok := numbers(i.Release)
 	if !ok {
@@ -93,8 +92,8 @@ const (
 	configSalt  = "CONFIG_BUILD_SALT="
 )
 
-// kernelConfig is /proc/config.gz: what the kernel has stays true, except for the release that it
-// gives itself. It is not compressed again.
+// kernelConfig is /proc/config.gz. The options stay true; only the kernel's own release changes.
+// The file is not compressed again, which its format (RFC 1952) allows.
 func (i Identity) kernelConfig(truth []byte) ([]byte, error) {
 	z, err := gzip.NewReader(bytes.NewReader(truth))
 	if err != nil {

@@ -45,7 +45,7 @@ func TestAbove(t *testing.T) {
 	}
 }
 
-// note lays an ELF note down.
+// note builds an ELF note.
 func note(owner string, kind byte, desc string) []byte {
 	b := append([]byte{byte(len(owner)), 0, 0, 0, byte(len(desc)), 0, 0, 0, kind, 0, 0, 0}, owner...)
 	if kind == 1 && owner == "Linux\x00" { // LINUX_ELFNOTE_BUILD_SALT is 0x100
@@ -109,7 +109,7 @@ func TestBanner(t *testing.T) {
 	}
 }
 
-// TestFiles: each file for the fields that it shows, and none that the kernel does not have.
+// TestFiles: each file shows the fields that it has, and a file that the kernel lacks is left out.
 func TestFiles(t *testing.T) {
 	var z bytes.Buffer
 	w := gzip.NewWriter(&z)

@@ -23,8 +23,8 @@ type Identity struct {
 	Sysname, Nodename, Release, Version, Machine string
 }
 
-// A Field names one of the five for the configuration file and the environment, and finds it in an
-// Identity.
+// A Field is one of the five: its name in the configuration file and the environment, and its
+// place in an Identity.
 type Field struct {
 	Key string // in the configuration file
 	Env string // in the environment
@@ -40,9 +40,9 @@ var Fields = [...]Field{
 	{"machine", "BINPROXY_MACHINE", func(i *Identity) *string { return &i.Machine }},
 }
 
-// FollowingVersion is the version of a release that came without one. The kernel's own
-// would contradict it: Debian's carries the true release ("Debian 6.1.137-1"), which libuv and
-// libbpf read. That it names no build keeps what a Dockerfile line prints the same on every host.
+// FollowingVersion is the version of a release that came without one. The kernel's own version
+// would contradict that release: Debian's contains the true one ("Debian 6.1.137-1"), which libuv
+// and libbpf read. This one names no build, so a Dockerfile line prints the same on every host.
 const FollowingVersion = "#1 SMP"
 
 // Values are the five fields, in the order of Fields.
@@ -53,7 +53,7 @@ func (i *Identity) Values() []*string {
 // IsZero reports whether no field is set.
 func (i Identity) IsZero() bool { return i == Identity{} }
 
-// Over gives the identity with the fields of base where i has none.
+// Over gives the identity, with base's fields where i has none.
 func (i Identity) Over(base Identity) Identity {
 	for _, f := range Fields {
 		if v := f.Of(&i); *v == "" {
@@ -72,8 +72,8 @@ func FromEnv(getenv func(string) string) Identity {
 	return i
 }
 
-// Into gives env with the variables of the fields that are set, for those that read them later
-// (FromEnv). With a release the version of another release goes.
+// Into gives env with the variables of the fields that are set, for FromEnv to read later. If the
+// release is set, it drops the version of another release.
 func (i Identity) Into(env []string) []string {
 	if i.Release != "" && i.Version == "" {
 		env = without(env, "BINPROXY_VERSION")
@@ -90,7 +90,7 @@ func without(env []string, name string) []string {
 	return slices.DeleteFunc(slices.Clone(env), func(entry string) bool { return strings.HasPrefix(entry, name+"=") })
 }
 
-// Kernel is the identity that the running kernel tells this process.
+// Kernel is the identity that the running kernel shows this process.
 func Kernel() (Identity, error) {
 	var i Identity
 	values, err := sys.Uname()
@@ -100,19 +100,18 @@ func Kernel() (Identity, error) {
 	return i, err
 }
 
-// Recorded is what is kept of a machine's identity to be told elsewhere: release and version. The
-// others name that machine.
+// Recorded is the part of a machine's identity that is shown elsewhere: release and version. The
+// other fields name that machine.
 func (i Identity) Recorded() Identity { return Identity{Release: i.Release, Version: i.Version} }
 
-// Configured is the identity that programs are to be told where it is configured: by the
-// environment, else by the file.
+// Configured is the identity for programs: from the environment, else from the file.
 func Configured(configured Identity, getenv func(string) string) Identity {
 	return Chosen(FromEnv(getenv), configured)
 }
 
-// Chosen is the identity that programs are to be told, from the places where it is set, the one
-// that counts most first, with what follows from it: a release drops the version that a later
-// place has for another release, and one without a version brings FollowingVersion.
+// Chosen combines the places where an identity is set, given in order of precedence. A release
+// drops the version that a later place has for another release, and a release without a version
+// gets FollowingVersion.
 func Chosen(places ...Identity) Identity {
 	var i Identity
 	for _, p := range places {
@@ -127,8 +126,8 @@ func Chosen(places ...Identity) Identity {
 	return i
 }
 
-// Check refuses what uname(2) could not answer: a field that is too long, or with a byte that is
-// no printable text.
+// Check refuses a field that uname(2) could not hold: too long, or with a byte that is not
+// printable.
 func (i Identity) Check() error {
 	for _, f := range Fields {
 		v := *f.Of(&i)

@@ -24,8 +24,8 @@ func getenv(vars ...string) func(string) string {
 	}
 }
 
-// TestPrecedence: the environment goes before the file, each field for itself, but release and
-// version go together.
+// TestPrecedence: the environment takes precedence over the file, for each field separately,
+// except that release and version go together.
 func TestPrecedence(t *testing.T) {
 	file := Identity{Release: "4.15.0-112-generic", Version: "#113-Ubuntu SMP"}
 	tests := []struct {

@@ -14,14 +14,14 @@ import (
 	"binproxy/emu/sys"
 )
 
-// scratch is a directory that every /proc has (linux/fs/proc/root.c). The files lie there while
+// scratch is a directory that every /proc has (linux/fs/proc/root.c). It holds the files while
 // they are mounted to their places.
 const scratch = "/proc/fs"
 
-// Mount gives this thread (lock it) a mount namespace of its own, in which the files say what they
-// are to say, in every /proc and /sys that is mounted. It needs CAP_SYS_ADMIN. Mounts that are
-// made later still reach the other namespace and come from there, where they did: only /proc and
-// /sys are made private. After an error everything looks as it did.
+// Mount gives this thread (lock it) a mount namespace of its own. There the files have their new
+// text in every /proc and /sys that is mounted. Mount needs CAP_SYS_ADMIN. Only /proc and /sys
+// become private: later mounts elsewhere still pass between the two namespaces as before. After an
+// error everything is as it was.
 func Mount(files []File) error {
 	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
 		return fmt.Errorf("unshare(CLONE_NEWNS): %w", err)
@@ -29,8 +29,8 @@ func Mount(files []File) error {
 	return Cover(files, "/")
 }
 
-// Cover is Mount in the mount namespace that the thread is in already, which is to be nobody
-// else's yet, for what is mounted within top.
+// Cover does what Mount does, but in the thread's current mount namespace, which nobody else may
+// use yet, and only below top.
 func Cover(files []File, top string) error {
 	table, err := os.ReadFile("/proc/thread-self/mountinfo")
 	if err != nil {
@@ -50,7 +50,7 @@ func Cover(files []File, top string) error {
 	if err != nil {
 		return err
 	}
-	// Nobody is to change them, as nobody can change the kernel's.
+	// They are read-only, since nobody can change the kernel's files either.
 	if err := sys.Mount("", scratch, "", unix.MS_REMOUNT|unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
 		return err
 	}
@@ -61,8 +61,7 @@ func within(path, dir string) bool {
 	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
 }
 
-// write puts the files into scratch, and gives their names there: "" for one that the kernel does
-// not have.
+// write puts the files into scratch and gives their names there: "" for one that the kernel lacks.
 func write(files []File) ([]string, error) {
 	names := make([]string, len(files))
 	for i, f := range files {
@@ -84,7 +83,7 @@ func write(files []File) ([]string, error) {
 	return names, nil
 }
 
-// cover mounts the files at their places in every /proc and /sys; all of them or none.
+// cover mounts the files at their places in every /proc and /sys: all of them, or none.
 func cover(files []File, names []string, places []kernelMount) (err error) {
 	var done []string
 	defer func() {
@@ -106,7 +105,7 @@ func cover(files []File, names []string, places []kernelMount) (err error) {
 			switch {
 			case err == nil:
 				done = append(done, at)
-			case !errors.Is(err, unix.ENOENT): // not there: a mount that another one hides
+			case !errors.Is(err, unix.ENOENT): // hidden by another mount
 				return err
 			}
 		}
@@ -117,8 +116,8 @@ func cover(files []File, names []string, places []kernelMount) (err error) {
 // kernelMount is a mounted /proc or /sys; top says which.
 type kernelMount struct{ at, top string }
 
-// kernelMounts finds them in a /proc/PID/mountinfo (proc(5)): "36 35 98:0 ROOT MOUNTPOINT OPTIONS
-// [TAG...] - TYPE SOURCE OPTIONS".
+// kernelMounts finds them in a /proc/PID/mountinfo (proc(5)), whose lines are "36 35 98:0 ROOT
+// MOUNTPOINT OPTIONS [TAG...] - TYPE SOURCE OPTIONS".
 func kernelMounts(mountinfo string) []kernelMount {
 	var list []kernelMount
 	for line := range strings.Lines(mountinfo) {

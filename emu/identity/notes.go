@@ -5,7 +5,7 @@ import (
 	"encoding/binary"
 )
 
-// The owner and the types of the ELF notes that tell the release: the vDSO has both,
+// The owner and the types of the ELF notes that show the release: the vDSO has both,
 // /sys/kernel/notes the second (linux/include/linux/elfnote-lto.h,
 // linux/include/linux/build-salt.h).
 const (
@@ -14,9 +14,9 @@ const (
 	noteBuildSalt = 0x100 // CONFIG_BUILD_SALT, a string: distributions set it to the release
 )
 
-// RewriteNotes changes ELF notes, which lie one after the other in b, to what a kernel of the
-// release would have, in place and without moving anything: a salt that is too short for the
-// release has its beginning. It reports whether anything changed.
+// RewriteNotes changes the ELF notes in b, one after the other, to those of a kernel of the
+// release. It moves nothing: a salt that is too short for the release gets its beginning. It
+// reports whether anything changed.
 func RewriteNotes(b []byte, release string) bool {
 	changed := false
 	for len(b) >= 12 {

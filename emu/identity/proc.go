@@ -2,21 +2,20 @@ package identity
 
 import "fmt"
 
-// Proc says how the kernel's files (Files) are made to tell the identity.
+// Proc is the way in which the kernel's files (Files) show the identity.
 type Proc string
 
 const (
-	// ProcAuto is covering the files with mounts, where the kernel lets us, and ProcTrace
-	// elsewhere.
+	// ProcAuto covers the files with mounts where the kernel lets us, and is ProcTrace elsewhere.
 	ProcAuto Proc = "auto"
-	// ProcTrace looks at every open for reading. That needs no privilege, and costs every open of
+	// ProcTrace looks at every open for reading. It needs no privilege, but costs every open of
 	// every program.
 	ProcTrace Proc = "trace"
 	// ProcNo leaves the files alone.
 	ProcNo Proc = "no"
 )
 
-// ProcEnv is the variable that goes before the configuration.
+// ProcEnv is the variable that takes precedence over the configuration.
 const ProcEnv = "BINPROXY_PROC"
 
 // ParseProc reads a Proc; "" is ProcAuto.

@@ -1,7 +1,7 @@
 package identity
 
-// numbers reads the numbers that a release starts with, "4.15.0-112-generic" as 4, 15, 0. What is
-// missing is 0; there has to be a first.
+// numbers reads the numbers at the start of a release: "4.15.0-112-generic" gives 4, 15, 0. There
+// must be a first; a missing one of the others is 0.
 func numbers(release string) (n [3]uint32, ok bool) {
 	for i := range n {
 		digits := 0
@@ -28,9 +28,9 @@ func versionCode(release string) (uint32, bool) {
 	return n[0]<<16 | min(n[1], 255)<<8 | min(n[2], 255), ok
 }
 
-// Above reports whether a release is above the kernel's own by its first two numbers: programs
-// that go by it may take system calls to be there that are not. Where one of them has no numbers
-// the answer is no.
+// Above reports whether a release is above the kernel's own, by its first two numbers: programs
+// that trust it may use system calls that are missing. It is false where one of them has no
+// numbers.
 func Above(release, kernel string) bool {
 	a, ok := numbers(release)
 	k, known := numbers(kernel)

@@ -1,8 +1,8 @@
 // Package loader lists what a dynamic program of this machine needs to run elsewhere: its loader,
 // and the libraries that the loader finds for it.
 //
-// The loader itself is asked (ld.so --list, which glibc's and musl's know): it alone knows its
-// configuration, its caches and the environment. The program is not run.
+// It asks the loader itself (ld.so --list, which glibc's and musl's know), since only the loader
+// knows its configuration, its caches and the environment. The program does not run.
 package loader
 
 import (
@@ -18,7 +18,7 @@ import (
 	"binproxy/emu/elfinfo"
 )
 
-// Of is the path of a program's loader, "" for a static program and for what is no ELF file.
+// Of is the path of a program's loader, "" for a static program and for a file that is not ELF.
 func Of(program string) (string, error) {
 	f, err := os.Open(program)
 	if err != nil {
@@ -35,9 +35,8 @@ func Of(program string) (string, error) {
 	return info.Interp, nil
 }
 
-// Libraries is a program's loader and then its libraries, sorted, by absolute paths that may be
-// links; nothing for a static program. A library that the loader does not find is an error which
-// names it.
+// Libraries lists a program's loader and then its libraries, sorted, by absolute paths that may be
+// links. It is empty for a static program. The error for a missing library names the library.
 func Libraries(program string) ([]string, error) {
 	loader, err := Of(program)
 	if err != nil || loader == "" {
@@ -57,8 +56,8 @@ func Libraries(program string) ([]string, error) {
 	return append([]string{loader}, found...), nil
 }
 
-// parse reads the lines of a loader's list: NAME => FILE (ADDRESS). Without a file are the vDSO
-// and the loader.
+// parse reads the lines of a loader's list: NAME => FILE (ADDRESS). The vDSO and the loader have
+// no file.
 func parse(list string) ([]string, error) {
 	var found []string
 	for line := range strings.Lines(list) {

@@ -1,11 +1,11 @@
-// Package observe makes a report of what ran: a trace of every program, written while it runs, and
-// a summary of the costliest.
+// Package observe reports what ran: a trace of every program, written while it runs, and a summary
+// of the costliest.
 //
-// The supervisor tells a Log of each new process, each exec and each end, and how much CPU time
-// the process had used by then. A process is a chain of programs: what it runs after its fork (its
-// parent's program) up to its first exec, then each exec's up to the next or to its end. The Log
-// keeps the one link that each living process is at; what has ended is written or added up, and
-// forgotten.
+// The supervisor reports to a Log each new process, each exec and each end, and the CPU time that
+// the process had used by then. A process is a chain of programs: its parent's program after its
+// fork, up to its first exec, and then the program of each exec, up to the next one or to its end.
+// The Log keeps only the current link of each living process; ended links are written or added up,
+// and forgotten.
 package observe
 
 import (
@@ -20,11 +20,11 @@ import (
 // Program is what an exec started.
 type Program struct {
 	File string   // the path that was executed
-	Argv []string // as the caller gave it, perhaps cut short
+	Argv []string // as the caller gave it, perhaps shortened
 	Arch string   // the guest ABI's name; "" for a host-native program
 	Twin string   // the name of the twin that runs in the guest program's place; "" for none
-	Why  string   // of an emulated program that a rule allows a twin: why it has none
-	// Speed is how many times faster a twin runs than the emulated program, about; 0 where no rule
+	Why  string   // if a rule allows an emulated program a twin: why it has none
+	// Speed is about how many times faster a twin runs than the emulated program; 0 where no rule
 	// says.
 	Speed int
 }
@@ -69,7 +69,7 @@ type Log struct {
 type link struct {
 	pid, parent int
 	program     *Program // shared with those that were forked from it; nil where it is not known
-	forked      bool     // it is the parent's, no exec began it
+	forked      bool     // the program is the parent's; no exec began it
 	begin       time.Duration
 	cpu         time.Duration // used before it began
 }
@@ -88,7 +88,7 @@ func New(trace io.Writer, summarise bool) *Log {
 	return l
 }
 
-// Forked notes that parent has the new process pid. PIDs are those of thread groups.
+// Forked records that parent has the new process pid. PIDs are those of thread groups.
 func (l *Log) Forked(pid, parent int) {
 	k := &link{pid: pid, parent: parent, forked: true, begin: l.clock()}
 	if p := l.living[parent]; p != nil {
@@ -97,8 +97,8 @@ func (l *Log) Forked(pid, parent int) {
 	l.living[pid] = k
 }
 
-// Execed notes that pid runs another program from now on. cpu is what the process has used until
-// now, or Unknown.
+// Execed records that pid runs another program from now on. cpu is what the process has used so
+// far, or Unknown.
 func (l *Log) Execed(pid int, program Program, cpu time.Duration) {
 	now := l.clock()
 	k := &link{pid: pid, program: &program, begin: now, cpu: max(cpu, 0)}
@@ -112,7 +112,7 @@ func (l *Log) Execed(pid int, program Program, cpu time.Duration) {
 	}
 }
 
-// Exited notes the end of pid. cpu is what the process used in all its life, or Unknown.
+// Exited records the end of pid. cpu is what the process used in all its life, or Unknown.
 func (l *Log) Exited(pid int, status unix.WaitStatus, cpu time.Duration) {
 	if k := l.living[pid]; k != nil {
 		delete(l.living, pid)
@@ -120,7 +120,7 @@ func (l *Log) Exited(pid int, status unix.WaitStatus, cpu time.Duration) {
 	}
 }
 
-// Close ends what still runs, and writes the trace's end. The error is the first that writing met;
+// Close ends what still runs, and writes the trace's end. The error is the first one of writing;
 // nothing was written after it.
 func (l *Log) Close() error {
 	now := l.clock()
@@ -137,7 +137,7 @@ func (l *Log) Close() error {
 // Summary prints the summary.
 func (l *Log) Summary(w io.Writer) error { return l.summary.print(w, l.clock()) }
 
-// ending is how a link ended: by an exec, with a status, or (lost) not before us.
+// ending is how a link ended: by an exec, with a status, or (lost) after us.
 type ending struct {
 	at, cpu time.Duration
 	status  unix.WaitStatus

@@ -42,7 +42,7 @@ func script(l *Log, tick func(time.Duration)) {
 	l.Execed(15, Program{File: "/usr/sbin/daemon"}, 0)
 	tick(1 * ms)
 	l.Exited(10, 0, 13*ms)
-	l.Exited(99, 0, 1*ms) // nobody knows it
+	l.Exited(99, 0, 1*ms) // an unknown process
 }
 
 func played(t *testing.T, w io.Writer, summarise bool) *Log {
@@ -98,7 +98,7 @@ func TestSummary(t *testing.T) {
 	golden(t, "summary.txt", out.Bytes())
 }
 
-// What has ended is forgotten, and there are not more rows than the summary tells apart.
+// Ended processes are forgotten, and there are no more rows than the summary distinguishes.
 func TestForgets(t *testing.T) {
 	l := New(io.Discard, true)
 	for i := range 3 * distinct {
@@ -122,14 +122,14 @@ func (f *full) Write(b []byte) (int, error) {
 
 var errFull = errors.New("full")
 
-// A disk that is full ends the trace, not the run, and is told once.
+// A full disk ends the trace but not the run, and is reported once.
 func TestWriteError(t *testing.T) {
 	l := played(t, &full{300}, false)
 	require.ErrorIs(t, l.Close(), errFull)
 }
 
-// What ran as twin, and what could have, is added up by its reason; what the one saved and the
-// other would save by the rule's factor.
+// The summary adds up programs that ran as twins and those that could have, by reason. It
+// estimates what was or would be saved by the rule's factor.
 func TestTwins(t *testing.T) {
 	l := New(nil, true)
 	var now time.Duration

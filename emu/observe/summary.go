@@ -10,19 +10,19 @@ import (
 	"time"
 )
 
-// The summary lists this many commands, and tells this many apart; whatever comes after them
-// counts as one.
+// The summary lists this many commands, and distinguishes this many; all further ones count as
+// one.
 const (
 	shown    = 10
 	distinct = 4096
 )
 
-// others is the command of all that are not told apart.
+// others stands for all commands that are not distinguished.
 var others = command{name: "(others)", kind: native}
 
 const native, twin = "native", "twin"
 
-// command is what a row is about: a program's name, and the ABI that it is of, or native or twin.
+// command is the subject of a row: a program's name, and its ABI, or native or twin.
 type command struct{ name, kind string }
 
 type cost struct {
@@ -41,7 +41,7 @@ func newSummary() *summary {
 }
 
 // add adds the link's cost. A fork without an exec costs its program CPU time; its wall time is
-// its parent's, most often.
+// usually its parent's.
 func (s *summary) add(k *link, e ending) {
 	if k.program == nil {
 		return

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// trace writes the events of the Trace Event Format (its JSON array form, which Perfetto,
+// trace writes events in the Trace Event Format (its JSON array form, which Perfetto,
 // chrome://tracing and speedscope read). A program is a pair of events, B and E, on the row of its
-// process; what a fork did without an exec is one event X. Each event is written whole, at once:
-// if we are killed, the file lacks only what the format lets it lack, the end of the array.
+// process; a fork without an exec is one event X. Each event is written whole and at once: if we
+// are killed, the file lacks only the end of the array, which the format allows.
 //
 // Source: "Trace Event Format", the document of the Chromium project.
 type trace struct {
@@ -79,7 +79,7 @@ func (t *trace) end(k *link, e ending) {
 	}
 	if k.forked {
 		if e.exec {
-			return // what lies between fork and exec is hardly anything
+			return // there is hardly anything between fork and exec
 		}
 		length := (e.at - k.begin).Microseconds()
 		ev.Phase, ev.Time, ev.Dur = "X", k.begin.Microseconds(), &length
@@ -91,7 +91,7 @@ func (t *trace) end(k *link, e ending) {
 	t.put(ev)
 }
 
-// args are what is known at the end: CPU time in microseconds, and how it ended.
+// args are what the end shows: CPU time in microseconds, and how the link ended.
 func (e ending) args() map[string]any {
 	args := map[string]any{}
 	if e.cpu != Unknown {

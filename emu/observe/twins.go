@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// twinCosts are what programs cost that ran as twins, and those that could have. What the one
-// saved and the other would save is estimated by the rule's factor.
+// twinCosts are the costs of programs that ran as twins, and of those that could have. What was or
+// would be saved is estimated by the rule's factor.
 type twinCosts struct {
 	execs        int
 	spent, saved time.Duration
@@ -53,7 +53,7 @@ func (t *twinCosts) add(k *link, e ending) {
 	}
 }
 
-// print prints nothing where no rule spoke of anything that ran.
+// print prints nothing if no rule applied to any program that ran.
 func (t *twinCosts) print(w io.Writer) {
 	if t.execs > 0 {
 		fmt.Fprintf(w, "twins: %d programs ran as twins, in %s of CPU time; emulated it would have been about %s\n", t.execs, seconds(t.spent), seconds(t.spent+t.saved))

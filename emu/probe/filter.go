@@ -13,7 +13,7 @@ import (
 	"binproxy/emu/sys"
 )
 
-// noNewPrivs reports whether the restriction that a filter needs is there, or can be.
+// noNewPrivs reports whether no_new_privs, which a filter needs, is set or can be set.
 func noNewPrivs() Result {
 	set, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)
 	if err != nil {
@@ -46,8 +46,8 @@ func installFilter(args []string) error {
 	return err
 }
 
-// useListener puts a filter with a listener on this thread; another thread serves it, and gives
-// this one a descriptor.
+// useListener puts a filter with a listener on this thread. Another thread serves the listener,
+// and gives this one a descriptor.
 func useListener([]string) error {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("prctl(PR_SET_NO_NEW_PRIVS): %w", err)
@@ -64,7 +64,7 @@ func useListener([]string) error {
 		return err
 	}
 	listeners <- listener
-	// Neither this call nor the listener's may keep the one processor of a small machine, as
+	// Neither this call nor the listener's may keep a small machine's only processor, as
 	// unix.Getppid does.
 	if got, _ := sys.CallWaiting(unix.SYS_GETPPID, [6]uintptr{}); got != answer {
 		return errors.Join(<-served, fmt.Errorf("getppid gave %d, not the listener's %d", got, answer))
@@ -72,7 +72,7 @@ func useListener([]string) error {
 	return <-served
 }
 
-// answer is what the listener answers: no process has such a number.
+// answer is the listener's answer: no process has such a number.
 const answer = 1 << 30
 
 func serve(listener int) error {

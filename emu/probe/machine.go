@@ -66,7 +66,7 @@ func Probe(abi *arch.ABI, cfg config.Config) Guest {
 	return g
 }
 
-// auto is the route that Choose takes, and where that is refused the one that Fallback takes.
+// auto is the route that Choose takes, or the one that Fallback takes where that is refused.
 func (g Guest) auto(abi *arch.ABI, cfg config.Config) (name, why string) {
 	ask := route.Ask{Route: route.Auto, ABIs: []*arch.ABI{abi}}
 	ask.Spoof = cfg.Identity.Release != ""
@@ -90,7 +90,7 @@ func (g Guest) answer(r route.Route) Answer {
 	return Unknown
 }
 
-// emulatorOf finds the emulator and has it run the smallest program.
+// emulatorOf finds the emulator and makes it run the smallest program.
 func emulatorOf(abi *arch.ABI, cfg config.Config) (emulator.Emulator, Result) {
 	e, err := cfg.Emulator(abi)
 	if err != nil {
@@ -112,8 +112,8 @@ func emulatorOf(abi *arch.ABI, cfg config.Config) (emulator.Emulator, Result) {
 	return e, yes("%s", strings.TrimSpace(e.Path+" "+e.Version()))
 }
 
-// Trial runs a program (route.InMemory) in the emulator, and gives what that says, and how it
-// ended; nil where it was not started.
+// Trial runs a program (route.InMemory) in the emulator. It gives the emulator's output and how it
+// ended, nil where it did not start.
 func Trial(e emulator.Emulator, program *os.File) (said string, end *os.ProcessState, err error) {
 	argv := e.Argv(emulator.Call[string]{Argv0: "tiny", File: "/proc/self/fd/3"})
 	cmd := exec.Command(e.Program(), argv[1:]...)
@@ -152,13 +152,13 @@ func superviseRoute(abi *arch.ABI, e emulator.Emulator) Result {
 	return r
 }
 
-// superviseTiny runs the program of descriptor 3 under supervision: as it is, and if that cannot
-// be (without a listener a program must have a path), as a file.
+// superviseTiny runs the program of descriptor 3 under supervision: from the descriptor, and if
+// that fails (without a listener a program needs a path), from a file.
 func superviseTiny(args []string) error {
 	if len(args) != 3 || arch.Get(args[0]) == nil {
 		return exit.Errorf(exit.Failed, "an architecture, an emulator and its loader")
 	}
-	unix.CloseOnExec(3) // it is ours now, not for the supervisor to let go
+	unix.CloseOnExec(3) // ours from now on; the supervisor must not pass it on
 	if fd, ok := sys.OwnDescriptor(args[1]); ok {
 		unix.CloseOnExec(fd)
 	}
@@ -210,7 +210,7 @@ func superviseProgram(program string, args []string) error {
 	return fmt.Errorf("the smallest program ended with %#x, not with status %d", uint32(status), tiny.Status)
 }
 
-// preloadRoute needs no right of the machine, but the guest's libraries.
+// preloadRoute needs no right of the machine, only the guest's libraries.
 func preloadRoute(cfg config.Config, abi *arch.ABI) Result {
 	if cfg.Preloads(abi) {
 		return yes("%s has the libraries; static and set-user-id programs take none", cfg.Dir)
@@ -218,7 +218,7 @@ func preloadRoute(cfg config.Config, abi *arch.ABI) Result {
 	return no("a bundle made anew, for that architecture too", "%s has no libraries for %s programs", cfg.Dir, abi.Name)
 }
 
-// farmRoute needs no right of the machine, except for a place to put the links.
+// farmRoute needs no right of the machine, only a place for the links.
 func farmRoute(cfg config.Config) Result {
 	if cfg.Inside != nil {
 		return no("a bundle in a directory", "a single file has no place for links")

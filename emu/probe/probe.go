@@ -1,9 +1,9 @@
-// Package probe finds out what the machine allows, by doing it: each probe does in earnest, in a
-// process of its own, what a route needs.
+// Package probe finds out what the machine allows by doing it: each probe does, in a process of
+// its own, what a route needs.
 //
-// A probe has three answers. Yes means that it was done. No means that the kernel refused, with
-// its errno, and what is known to change that. Where something keeps the probe from asking, the
-// answer is "could not tell".
+// A probe has three answers. Yes means that it worked. No means that the kernel refused; the
+// answer has the errno, and what is known to change it. "could not tell" means that something kept
+// the probe from asking.
 package probe
 
 import (
@@ -23,7 +23,7 @@ import (
 	"binproxy/emu/sys"
 )
 
-// An Answer is a probe's.
+// An Answer is the answer of a probe.
 type Answer string
 
 // The three answers.
@@ -33,8 +33,8 @@ const (
 	Unknown Answer = "could not tell"
 )
 
-// Result is what a probe found. Reason says why, Change what would make a No a Yes; either may be
-// empty.
+// Result is what a probe found. Reason gives the cause, and Change what would turn a No into a
+// Yes; either may be empty.
 type Result struct {
 	Name   string `json:"name"`
 	Answer Answer `json:"answer"`
@@ -52,11 +52,11 @@ func no(change, format string, args ...any) Result {
 
 func unknown(err error) Result { return Result{Answer: Unknown, Reason: err.Error()} }
 
-// refusedStatus is how a probe's process says that it was refused; what it says on stdout is the
-// errno's text.
+// refusedStatus is the exit status of a probe's process that was refused; the errno's text is on
+// its stdout.
 const refusedStatus = 3
 
-// question is what a probe's process is told.
+// question is the message to a probe's process.
 type question struct{ words []string }
 
 func (q *question) Fields(w *entrypoint.Words) { w.Strings(&q.words) }
@@ -97,7 +97,7 @@ func Entry(words []string) error {
 // patience bounds a probe's process.
 const patience = 20 * time.Second
 
-// process is a probe's process that was started.
+// process is a probe's process that has started.
 type process struct {
 	*exec.Cmd
 	out bytes.Buffer
@@ -111,7 +111,7 @@ func command(attr *syscall.SysProcAttr, files []*os.File, args ...string) *proce
 	return p
 }
 
-// finish runs the process to its end and gives its exit status and what it said.
+// finish runs the process to its end and gives its exit status and its output.
 func (p *process) finish() (status int, said string, err error) {
 	if err := p.Start(); err != nil {
 		return 0, "", err
@@ -146,17 +146,17 @@ func ask(p *process, change string) Result {
 	return unknown(fmt.Errorf("the probe ended with status %d: %s", status, said))
 }
 
-// confined reports whether a seccomp filter is on this process: of a container's profile, most
-// often.
+// confined reports whether this process is under a seccomp filter, most often of a container's
+// profile.
 func confined() bool {
 	mode, err := unix.PrctlRetInt(unix.PR_GET_SECCOMP, 0, 0, 0, 0)
 	return err == nil && mode == unix.SECCOMP_MODE_FILTER
 }
 
-// ours is what to change where it is us who are in the way.
+// ours is the change to make where a supervisor of ours is the obstacle.
 const ours = "a supervisor of binproxy's traces this process already; ask outside of it"
 
-// profile is what to change where a filter may be what refuses.
+// profile is the change to make where a filter may have refused.
 func profile(otherwise string) string {
 	if sys.Supervised() {
 		return ours

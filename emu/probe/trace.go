@@ -12,7 +12,7 @@ import (
 	"binproxy/emu/sys"
 )
 
-// waitForEnd is a process to be looked at: it is there until its stdin ends.
+// waitForEnd is a process to look at: it exists until its stdin ends.
 func waitForEnd([]string) error {
 	var b [1]byte
 	_, _ = os.Stdin.Read(b[:])

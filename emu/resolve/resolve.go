@@ -26,18 +26,18 @@ const maxScripts = 5
 // FS shows files as the caller of execve sees them.
 type FS interface {
 	// Open finds the file that execve of path would load, and checks what the kernel checks before
-	// it reads it: the errno is ENOENT, EACCES, ELOOP, ENOTDIR, ENAMETOOLONG and the like.
+	// it reads the file. Its errno is ENOENT, EACCES, ELOOP, ENOTDIR, ENAMETOOLONG or the like.
 	Open(path string) (File, syscall.Errno)
 }
 
 // File is a file that may be executed.
 type File struct {
-	Path string // what the emulator can open it by
-	Name string // what a script is called for its interpreter; "" for the path that led here
+	Path string // the path by which the emulator can open it
+	Name string // its name for a script's interpreter; "" for the path that led here
 	Head []byte // its first HeadSize bytes, fewer if it has fewer
 }
 
-// Request is one execve. Only argv[0] matters here; the other arguments are handed on as they are.
+// Request is one execve. Only argv[0] matters here; the other arguments do not change.
 type Request struct {
 	Path   string // as the caller gave it
 	Argv0  string
@@ -51,7 +51,7 @@ type Request struct {
 type Plan struct {
 	ABI  *arch.ABI // the guest's; nil for a host-native program
 	File File      // the ELF file that ends the chain
-	// the guest's own argv up to the caller's argv[1]; its [0] is the guest's argv[0]
+	// the guest's argv up to the caller's argv[1]; [0] is the guest's argv[0]
 	Prefix []string
 	Script bool  // reached through a #! line
 	Twin   *Twin // stands in for the guest's program; nil for its emulator
@@ -62,12 +62,11 @@ func (p Plan) Native() bool { return p.ABI == nil }
 
 // Resolver holds what does not change from one exec to the next.
 type Resolver struct {
-	// Guest reports whether programs of the ABI go to an emulator. The others are left to the
-	// kernel.
+	// Guest reports whether programs of the ABI go to an emulator. Others are left to the kernel.
 	Guest func(*arch.ABI) bool
 }
 
-// Resolve finds the plan for a request. The errno is the one that execve must fail with.
+// Resolve finds the plan for a request. The errno is the one that execve must return.
 func (r Resolver) Resolve(fs FS, req Request) (Plan, syscall.Errno) {
 	plan := Plan{Prefix: []string{req.Argv0}}
 	path := req.Path
@@ -105,8 +104,7 @@ func (r Resolver) Resolve(fs FS, req Request) (Plan, syscall.Errno) {
 	}
 }
 
-// tooDeep is ELOOP; but as the kernel opens the interpreter before it counts, what is wrong with
-// that comes first.
+// tooDeep is ELOOP, unless the interpreter cannot be opened: the kernel opens it before it counts.
 func tooDeep(fs FS, script Script) syscall.Errno {
 	if _, errno := fs.Open(script.Interpreter); errno != 0 {
 		return errno
@@ -114,9 +112,9 @@ func tooDeep(fs FS, script Script) syscall.Errno {
 	return syscall.ELOOP
 }
 
-// classify tells whose program an ELF file is: nil for the kernel's own. What is no ELF, or one
-// that neither the kernel nor an emulator takes, is left to the kernel too, so that its answer
-// (ENOEXEC, or a binfmt_misc entry of the host's) stands.
+// classify finds whose program an ELF file is: nil for the kernel's own. A file that is not ELF,
+// or that neither the kernel nor an emulator takes, is left to the kernel, too: its answer
+// (ENOEXEC, or a binfmt_misc entry of the host's) then stands.
 func (r Resolver) classify(head []byte) (*arch.ABI, syscall.Errno) {
 	info, err := elfinfo.Header(head)
 	if err != nil || !info.Executable() {

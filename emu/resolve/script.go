@@ -13,8 +13,9 @@ type Script struct {
 }
 
 // ParseScript reads the `#!` line from the first HeadSize bytes of a file, step by step as
-// load_script of fs/binfmt_script.c does. ok is false where the file is no script; ENOEXEC is for
-// a line without an interpreter, and for one whose interpreter the end of the buffer may have cut.
+// load_script of fs/binfmt_script.c does. ok is false where the file is no script. The errno is
+// ENOEXEC for a line without an interpreter, and for one whose interpreter the end of the buffer
+// may have cut.
 func ParseScript(head []byte) (s Script, ok bool, errno syscall.Errno) {
 	if len(head) < 2 || head[0] != '#' || head[1] != '!' {
 		return Script{}, false, 0
@@ -24,8 +25,8 @@ func ParseScript(head []byte) (s Script, ok bool, errno syscall.Errno) {
 	const last = HeadSize - 1
 	end := newline(buf[:])
 	if end < 0 {
-		// The file ends, or a NUL or the buffer's end comes before a newline: fine if the
-		// interpreter surely ends before that.
+		// The file ends, or a NUL or the buffer's end comes before a newline. That is fine if the
+		// interpreter surely ends before it.
 		name := nonBlank(buf[:], 2, last)
 		if name < 0 || terminator(buf[:], name, last) < 0 {
 			return Script{}, false, syscall.ENOEXEC
@@ -92,8 +93,8 @@ func text(buf []byte) string {
 	return string(buf)
 }
 
-// prefix is the argument vector that the interpreter gets: its own path, the argument, the
-// script's name, the rest.
+// prefix is the interpreter's argument vector: its own path, the argument, the script's name, the
+// rest.
 func (s Script) prefix(script string, rest []string) []string {
 	argv := []string{s.Interpreter}
 	if s.HasArg {

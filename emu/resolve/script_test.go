@@ -19,8 +19,8 @@ import (
 
 const asInterpreter = "RESOLVE_TEST_PRINT_ARGV"
 
-// TestMain: the test binary is also the interpreter of the scripts that the kernel runs; it prints
-// how it was called.
+// TestMain: the test binary is also the interpreter of the scripts that the kernel runs. It prints
+// its arguments.
 func TestMain(m *testing.M) {
 	if os.Getenv(asInterpreter) != "" {
 		fmt.Printf("%q", os.Args)
@@ -37,7 +37,7 @@ func (disk) Open(path string) (resolve.File, syscall.Errno) {
 	return resolve.File{Path: path, Head: head}, errno
 }
 
-// kernel execs the script and says what became of it.
+// kernel execs the script and gives the result.
 func kernel(path string) string {
 	var out bytes.Buffer
 	cmd := &exec.Cmd{Path: path, Args: []string{"argv0", "one"}, Env: []string{asInterpreter + "=1"}, Stdout: &out}
@@ -47,7 +47,7 @@ func kernel(path string) string {
 	return out.String()
 }
 
-// ours is the same, by the plan.
+// ours gives the result by the plan.
 func ours(path string) string {
 	plan, errno := resolve.Resolver{Guest: guestsOf().Guest}.Resolve(disk{}, resolve.Request{Path: path, Argv0: "argv0"})
 	if errno != 0 {

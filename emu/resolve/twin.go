@@ -2,22 +2,21 @@ package resolve
 
 import "strings"
 
-// Twin is a host-native program that stands in for a guest's, as its loader is told of it. The
-// caller of execve can open the files by these paths. The guest's arguments are counted without
-// argv[0].
+// Twin is a host-native program that replaces a guest's, with what its loader needs. The caller of
+// execve can open the files by these paths. The guest's arguments are counted without argv[0].
 type Twin struct {
 	Loader, Libraries string         // the loader, and the directory of the libraries
 	Preload           string         // a library to load first, "" for none
 	File              string         // the twin
 	First             []string       // arguments before the guest's
-	Replace           map[int]string // other texts for arguments of the guest's
+	Replace           map[int]string // replacements for arguments of the guest's, by number
 	Last              []string       // arguments behind the guest's
-	// entries for the environment, in the place of those of the same name
+	// entries for the environment; they replace those of the same name
 	Env []string
 }
 
-// TwinArgv is the argument vector of the loader for the plan's twin, up to the caller's argv[1].
-// zero is where the guest's argv[0] is in it, first where its other arguments begin.
+// TwinArgv is the loader's argument vector for the plan's twin, up to the caller's argv[1]. zero
+// is the place of the guest's argv[0] in it, and first that of the guest's next argument.
 func (p Plan) TwinArgv() (argv []string, zero, first int) {
 	t := p.Twin
 	argv = []string{t.Loader}

@@ -16,27 +16,25 @@ import (
 	"binproxy/emu/sys"
 )
 
-// Errors of Prove that are answers of the kernel's own.
+// Errors of Prove that are the kernel's own answers.
 var (
 	ErrUnknown = errors.New("its binfmt_misc has no entry for them")
 	ErrNoEmu   = errors.New("its binfmt_misc has an entry for them, but the emulator is not there")
 	ErrDenied  = errors.New("permission denied: the emulator cannot be executed, or /proc/sys/vm/memfd_noexec forbids the proof")
 )
 
-// patience is how long the smallest program may take; an interpreter that waits for something is
-// none.
+// patience is how long the smallest program may take; an interpreter that waits is no proof.
 const patience = 10 * time.Second
 
-// Prove is nil where the kernel runs programs of the ABI by itself, with root as their root
-// directory ("" for our own): it runs the smallest one, from memory. Nothing is written; /proc has
-// to be there.
+// Prove is nil where the kernel itself runs programs of the ABI, with root as their root directory
+// ("" for our own). It runs the smallest program, from memory. It writes nothing, and needs /proc.
 func Prove(abi *arch.ABI, root string) error {
 	program, err := InMemory(abi)
 	if err != nil {
 		return err
 	}
 	defer program.Close()
-	const none = ^uintptr(0) // closed: a proof has nothing to say
+	const none = ^uintptr(0) // closed: a proof prints nothing
 	attr := &syscall.ProcAttr{Dir: "/", Files: []uintptr{none, none, none, program.Fd()}}
 	if root != "" {
 		attr.Sys = &syscall.SysProcAttr{Chroot: root}
@@ -57,12 +55,12 @@ func Prove(abi *arch.ABI, root string) error {
 	return await(pid)
 }
 
-// InMemory is a file in memory that has the smallest program of the ABI.
+// InMemory is a file in memory with the smallest program of the ABI.
 func InMemory(abi *arch.ABI) (*os.File, error) {
 	return sys.Memory("tiny-"+abi.Name, tiny.Program(abi))
 }
 
-// await waits for the proof's end, without help of a goroutine: shims have none.
+// await waits for the proof's end without a goroutine, since shims have none.
 func await(pid int) error {
 	var status unix.WaitStatus
 	for deadline := time.Now().Add(patience); ; time.Sleep(200 * time.Microsecond) {

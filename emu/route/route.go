@@ -43,26 +43,26 @@ func Parse(name string) (Route, error) {
 
 // Ask is what a choice depends on.
 type Ask struct {
-	Route Route       // as the user said
+	Route Route       // what the user asked for
 	ABIs  []*arch.ABI // the guests, as far as they are known
-	Root  string      // the directory that they run in as their root; "" for our own
+	Root  string      // the directory that is their root; "" for our own
 	Needs string      // what only the supervisor can do for them, in words; "" for nothing
-	// they are to be told an identity: the kernel's route cannot, the supervisor does it wholly,
-	// the others in part
+	// they see an identity: the kernel's route cannot show one, the supervisor shows all of it,
+	// the others a part
 	Spoof  bool
 	Single bool // binproxy is a single file, without libraries and links
-	Hooks  bool // there are the libraries that the preload route needs for them
+	Hooks  bool // the preload route's libraries exist for them
 }
 
-// Choice is a route, and why it is that one. Outer means that a supervisor of ours already routes
-// what this process executes: there is nothing to be set up.
+// Choice is a route, and the reason for it. Outer means that a supervisor of ours already routes
+// what this process executes, so there is nothing to set up.
 type Choice struct {
 	Route Route
 	Why   string
 	Outer bool
 }
 
-// Choose chooses. Userns is never chosen: a program sees that it is in a user namespace, by its
+// Choose chooses. It never chooses Userns: a program sees that it is in a user namespace, by its
 // ids, its rights and its mounts.
 func Choose(a Ask) Choice {
 	switch {
@@ -85,12 +85,12 @@ func Choose(a Ask) Choice {
 	return Choice{Route: Kernel, Why: "the host already runs the programs by itself"}
 }
 
-// Fallback is the route to take when the machine refuses to be supervised, unless the supervisor
-// was asked for or nothing else will do: that of the libraries where there are some, or the farm.
-// Its Why is a warning for the user.
+// Fallback is the route to take when the machine refuses the supervisor: the libraries where there
+// are some, else the farm. There is none if the user asked for the supervisor, or if nothing else
+// would do. Its Why is a warning for the user.
 func Fallback(a Ask, refusal error) (Choice, bool) {
 	if a.Route != Auto || a.Needs != "" || a.Root != "" || a.Single {
-		// in another root there is no bundle that links and libraries could lead to
+		// another root has no bundle that links and libraries could lead to
 		return Choice{}, false
 	}
 	if a.Hooks {

@@ -65,7 +65,7 @@ func TestFallback(t *testing.T) {
 	}
 }
 
-// A proof in a root where there is no /proc says so, and leaves no process behind.
+// A proof in a root without /proc reports that, and leaves no process behind.
 func TestProveInARoot(t *testing.T) {
 	need.Root(t)
 	assert.ErrorContains(t, Prove(arch.Host(), t.TempDir()), "there is no /proc in ")

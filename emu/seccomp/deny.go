@@ -22,17 +22,17 @@ const maxJump = 255
 // Range is the call numbers First to Last.
 type Range struct{ First, Last uint32 }
 
-// Denial is the calls of one AUDIT_ARCH to refuse. Ranges ascend and do not meet. An x32 call is
-// one of x86_64 with bit 30 set.
+// Denial is the calls of one AUDIT_ARCH to refuse. Ranges ascend and do not touch. An x32 call is
+// an x86_64 call with bit 30 set.
 type Denial struct {
 	Audit  uint32
 	Ranges []Range
 }
 
-// Deny compiles a filter that answers errno to the calls of the denials and lets every other call
-// go, those of other architectures too. It looks at the number and the architecture only, so that
-// the kernel (since 5.11) keeps the verdict "goes" in a bitmap and runs no filter for it. The
-// program searches the ranges by halves.
+// Deny compiles a filter that answers errno to the calls of the denials and allows every other
+// call, those of other architectures too. It looks only at the number and the architecture, so the
+// kernel (since 5.11) keeps the allowed calls in a bitmap and runs no filter for them. The program
+// is a binary search of the ranges.
 func Deny(errno uint16, denials ...Denial) ([]unix.SockFilter, error) {
 	program := []unix.SockFilter{loadWord(denyArch)}
 	for _, d := range denials {
@@ -54,7 +54,7 @@ func Deny(errno uint16, denials ...Denial) ([]unix.SockFilter, error) {
 
 // denyRanges gives the search through the bounds at which the verdict changes.
 func denyRanges(ranges []Range, deny unix.SockFilter) ([]unix.SockFilter, error) {
-	var bounds []uint32 // the verdict changes at each, beginning with "goes"
+	var bounds []uint32 // the verdict changes at each; it begins with "allow"
 	for i, r := range ranges {
 		if r.First > r.Last || i > 0 && uint64(r.First) <= uint64(ranges[i-1].Last)+1 {
 			return nil, fmt.Errorf("range %d-%d is empty or meets the one before it", r.First, r.Last)
@@ -68,8 +68,8 @@ func denyRanges(ranges []Range, deny unix.SockFilter) ([]unix.SockFilter, error)
 	return halve(bounds, 0, verdicts), nil
 }
 
-// halve compares with the middle bound and goes on in the lower half, which follows, or behind it
-// in the upper half. Parity tells the verdict below the first bound.
+// halve compares with the middle bound, and continues in the lower half, which follows, or in the
+// upper half behind it. parity is the verdict below the first bound.
 func halve(bounds []uint32, parity int, verdicts [2]unix.SockFilter) []unix.SockFilter {
 	if len(bounds) == 0 {
 		return []unix.SockFilter{verdicts[parity]}

@@ -53,8 +53,8 @@ func branch(in unix.SockFilter, yes bool) int {
 
 var hosts = []string{"x86_64", "aarch64", "riscv64", "s390x"}
 
-// Every (ABI, number) pair of a host, for ten releases: the filter refuses what the release has
-// not.
+// For every (ABI, number) pair of a host and ten releases, the filter refuses what the release
+// lacks.
 func TestDenyByRelease(t *testing.T) {
 	for _, text := range []string{"2.6.32", "3.10", "3.10.0-1160.71.1.el7.x86_64", "4.4", "4.18", "rhel8.7", "5.4", "el9.3", "6.1", "7.1"} {
 		r, err := kernel.Parse(text)
@@ -91,7 +91,7 @@ func judgeAll(t *testing.T, r kernel.Release, abi *kernel.ABI, program []unix.So
 	require.EqualValues(t, goes, machine(t, program, 5000, 0x1234), "another architecture")
 }
 
-// row is the row of emu/arch of a table.
+// row is the row of emu/arch for a table.
 func row(table string) *arch.ABI {
 	if table == "arm" {
 		return arch.Get("armhf")
@@ -103,7 +103,7 @@ func denials(r kernel.Release, host *arch.ABI) []seccomp.Denial {
 	var list []seccomp.Denial
 	for _, abi := range kernel.Family(host) {
 		if abi.Name == "x32" {
-			continue // its numbers lie in x86_64's space
+			continue // its numbers are in x86_64's space
 		}
 		d := seccomp.Denial{Audit: row(abi.Name).Audit()}
 		for _, gap := range r.Absent(abi) {

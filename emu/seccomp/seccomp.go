@@ -1,10 +1,10 @@
 // Package seccomp makes seccomp filters: a pure function from rules to classic BPF.
 //
 // The kernel runs a filter at every system call of a process, so the way to "allow" must be short.
-// A program is one block for each ABI, picked by AUDIT_ARCH; within a block a binary search over
+// A program has one block for each ABI, chosen by AUDIT_ARCH. Within a block, a binary search over
 // the numbers of the rules leads to the rules of one call, which look at its arguments if they
-// have conditions. What no rule names is allowed. (Since Linux 5.11 the kernel knows which numbers
-// are always allowed and skips the filter for them.)
+// have conditions. A call without a rule is allowed. (Since Linux 5.11 the kernel knows which
+// numbers are always allowed, and skips the filter for them.)
 package seccomp
 
 import (
@@ -67,9 +67,9 @@ const (
 // maxLen is the kernel's limit for one filter (BPF_MAXINSNS).
 const maxLen = 4096
 
-// Assemble gives the filter for the rules. The ABI of the first rule is looked for first: name the
-// most frequent one first. The arguments' halves lie as they do on a little-endian host, which
-// every host of ours is.
+// Assemble gives the filter for the rules. It tests the ABI of the first rule first, so name the
+// most frequent one first. It expects the halves of arguments in little-endian order, which all
+// our hosts have.
 func Assemble(rules []Rule) ([]unix.SockFilter, error) {
 	p := []unix.SockFilter{{Code: load, K: offArch}}
 	for _, arch := range archs(rules) {
@@ -121,8 +121,8 @@ func search(rules []Rule) []unix.SockFilter {
 	return slices.Concat(code, low, high)
 }
 
-// leaf is the code for rules that begin with those of one number; there may be others behind, of
-// higher numbers.
+// leaf is the code for the rules of one number, at the start of rules; rules of higher numbers may
+// follow.
 func leaf(rules []Rule, number uint32) []unix.SockFilter {
 	n := 0
 	for n < len(rules) && rules[n].Number == number {
@@ -153,14 +153,14 @@ func conditional(r Rule) []unix.SockFilter {
 	code := slices.Concat(low, high)
 	for i := range code {
 		if code[i].Code == equal {
-			code[i].Jf = uint8(len(code) - i) // behind the action
+			code[i].Jf = uint8(len(code) - i) // past the action
 		}
 	}
 	return append(code, action)
 }
 
-// half compares the lower (0) or the upper (1) 32 bits of an argument. The jump of what differs is
-// still to be set.
+// half compares the lower (0) or the upper (1) 32 bits of an argument. The caller sets the jump
+// for a difference.
 func half(c *Equal, n int) []unix.SockFilter {
 	shift := 32 * n
 	value, mask := uint32(c.Value>>shift), uint32(c.Mask>>shift)

@@ -16,9 +16,9 @@ type call struct {
 	args     [6]uint64
 }
 
-// run runs the filter in a BPF machine. That one reads the packet big-endian, as the network has
-// it, so the data is laid out word by word as it will read it: the halves of an argument low
-// first, as on a little-endian host.
+// run runs the filter in a BPF machine. The machine reads the packet big-endian, as network code
+// does, so the data is laid out word by word for that: the lower half of an argument first, as on
+// a little-endian host.
 func run(t *testing.T, filter []unix.SockFilter, c call) Action {
 	t.Helper()
 	raw := make([]bpf.RawInstruction, len(filter))
@@ -91,7 +91,7 @@ func TestAssemble(t *testing.T) {
 	}
 }
 
-// Every number of a long list gets its own action, and every neighbour none.
+// Each number of a long list gets its own action, and their neighbours none.
 func TestAssembleMany(t *testing.T) {
 	var rules []Rule
 	want := map[uint32]Action{}
@@ -110,7 +110,7 @@ func TestAssembleMany(t *testing.T) {
 	}
 }
 
-// A mask leaves bits out of account, in either half.
+// A mask hides bits, in either half.
 func TestAssembleMask(t *testing.T) {
 	filter, err := Assemble([]Rule{
 		{x86_64, 2, &Equal{Arg: 1, Value: 0, Mask: 3}, Trace(1)},

@@ -1,9 +1,9 @@
-// Package signals hands on to a child the signals that reach us in its place.
+// Package signals passes on to a child the signals that reach us in its place.
 //
-// A process that stands for a command gets the signals that are meant for the command, and hands
-// them on. It does not hand on a terminal's: the terminal sends them to the whole foreground
-// group, so the command has its own. A hangup is handed on if it came to us alone, as the
-// session's leader.
+// A process that stands for a command gets the signals that are meant for the command, and passes
+// them on. It does not pass on a terminal's signals: the terminal sends them to the whole
+// foreground group, so the command has its own. It passes on a hangup that came to us alone, as
+// the session's leader.
 package signals
 
 import (
@@ -20,9 +20,8 @@ import (
 // programs.
 const firstRealtime = 34
 
-// forwarded lists the signals to be handed on. Those of the machine's exceptions are the
-// process's own, SIGCHLD and SIGURG the Go runtime's and ours; SIGPIPE comes of our own writing
-// only.
+// forwarded lists the signals to pass on. The signals of machine exceptions are the process's own,
+// SIGCHLD and SIGURG are the Go runtime's and ours, and SIGPIPE comes only from our own writing.
 func forwarded(stops []unix.Signal) []unix.Signal {
 	list := append([]unix.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM, unix.SIGTERM, unix.SIGCONT,
 		unix.SIGXCPU, unix.SIGXFSZ, unix.SIGVTALRM, unix.SIGWINCH, unix.SIGIO, unix.SIGPWR}, stops...)
@@ -39,12 +38,12 @@ func forwarded(stops []unix.Signal) []unix.Signal {
 	return taken
 }
 
-// Stops are the signals of job control. Whoever leaves them alone is stopped by a terminal
-// together with his child; a tracer takes them, since its tracees wait for it.
+// Stops are the signals of job control. A process that does not catch them is stopped by a
+// terminal together with its child. A tracer catches them, since its tracees wait for it.
 var Stops = []unix.Signal{unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU}
 
-// Forward takes the signals, and gives what hands them on to a child once there is one, for the
-// rest of our life. Stops are further signals to be taken: those of the name, or none.
+// Forward catches the signals, and returns a function that passes them on to a child once there is
+// one, for the rest of our life. stops are further signals to catch: Stops, or none.
 func Forward(stops ...unix.Signal) (func(child int), error) {
 	if !sys.CanTakeSignals {
 		return forwardSome(stops), nil
@@ -68,8 +67,8 @@ func Forward(stops ...unix.Signal) (func(child int), error) {
 	}, nil
 }
 
-// forwardSome is for builds in which nobody knows who sent a signal: those that terminals send
-// are kept, and only kept.
+// forwardSome is for builds in which the sender of a signal is unknown: it catches the signals
+// that terminals send, but does not pass them on.
 func forwardSome(stops []unix.Signal) func(child int) {
 	kept := make(chan os.Signal, 1)
 	signal.Notify(kept, unix.SIGINT, unix.SIGQUIT)

@@ -18,10 +18,10 @@ import (
 	"binproxy/emu/supervise"
 )
 
-// rows is the table, by how likely the trouble is.
+// rows is the table, the likeliest trouble first.
 var rows = [...]row{
 	{
-		// What every beginner sees first. The kernel's answer to a native program is ENOENT; QEMU
+		// Every beginner sees this first. The kernel's answer to a native program is ENOENT; QEMU
 		// starts, finds no loader, and ends with 255.
 		name: "loader",
 		suspects: func(d supervise.Death) bool {
@@ -71,8 +71,8 @@ var rows = [...]row{
 		},
 	},
 	{
-		// docker/docker-ce-packaging pull request 1007: a filter of before Linux 6.6 answers EPERM
-		// instead of ENOSYS.
+		// docker/docker-ce-packaging pull request 1007: a filter from before Linux 6.6 answers
+		// EPERM instead of ENOSYS.
 		name: "fchmodat2",
 		suspects: func(d supervise.Death) bool {
 			return d.Status.Exited() && d.Status.ExitStatus() == 2 && slices.Contains([]string{"tar", "rpmuncompress"}, base(d))
@@ -96,7 +96,7 @@ func named(d supervise.Death) string {
 	return name
 }
 
-// open opens a guest's program to be read. It waits neither for a pipe nor for a lease that the
+// open opens a guest's program for reading. It waits neither for a pipe nor for a lease that the
 // guest has on the file.
 func open(file string) (*os.File, error) {
 	f, err := os.OpenFile(file, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
@@ -110,7 +110,7 @@ func open(file string) (*os.File, error) {
 	return f, nil
 }
 
-// staticPIE reports a static program that can be loaded anywhere.
+// staticPIE reports whether a file is a static program that can be loaded anywhere.
 func staticPIE(file string) bool {
 	f, err := open(file)
 	if err != nil {
@@ -126,8 +126,8 @@ func namesRoot(entry string) bool {
 	return emulator.NamesRoot(name)
 }
 
-// missingLoader is the loader of a dynamic program for which there is none, neither at its path
-// nor in a directory above the program, which may have been the root of whoever ran it.
+// missingLoader is the loader of a dynamic program if it is missing, both at its path and in each
+// directory above the program, which may have been the root of the caller.
 func missingLoader(d supervise.Death) string {
 	f, err := open(d.File)
 	if err != nil {
@@ -148,7 +148,7 @@ func missingLoader(d supervise.Death) string {
 	}
 }
 
-// isGo reports a program of Go's, by the note that its linker writes.
+// isGo reports whether a file is a Go program, by the note that Go's linker writes.
 func isGo(file string) bool {
 	f, err := open(file)
 	if err != nil {
@@ -159,8 +159,7 @@ func isGo(file string) bool {
 	return slices.ContainsFunc(notes, func(n elfinfo.Note) bool { return n.Name == "Go" })
 }
 
-// memoryIsLimited reports whether anything is set that could refuse to map 4 GiB from a low
-// address on.
+// memoryIsLimited reports whether a setting could refuse to map 4 GiB from a low address on.
 func memoryIsLimited() bool {
 	var limit unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_AS, &limit) == nil && limit.Cur != unix.RLIM_INFINITY {
@@ -174,7 +173,7 @@ func memoryIsLimited() bool {
 	return setting("overcommit_memory") == "2" || len(lowest) > len("65536") || len(lowest) == len("65536") && lowest > "65536"
 }
 
-// trial is what the emulator says when it is to run the smallest program.
+// trial is the emulator's output when it has to run the smallest program.
 func trial(d supervise.Death) string {
 	program, err := route.InMemory(d.ABI)
 	if err != nil {
@@ -185,6 +184,6 @@ func trial(d supervise.Death) string {
 	return said
 }
 
-// fchmodat2 is the errno of a call of fchmodat2 on no file: EBADF or the like where it is known,
+// fchmodat2 is the errno of fchmodat2 for no file: EBADF or the like where the call is known,
 // ENOSYS where it is not.
 func fchmodat2() error { return unix.Fchmodat(-1, "x", 0, unix.AT_SYMLINK_NOFOLLOW) }

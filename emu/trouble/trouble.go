@@ -1,13 +1,12 @@
-// Package trouble knows the ways in which emulators are known to fail, and says so when a guest
-// program ends in one of them: in one line, with the remedy.
+// Package trouble knows how emulators are known to fail. When a guest program ends in such a way,
+// it says so in one line, with the remedy.
 //
 // A row of the table first judges an end by what is known at once. That is cheap, since most
-// programs that end badly do so for reasons of their own. What can be confirmed by a try is tried,
-// but only when the command has ended: until then the supervisor waits for every child of this
-// process.
+// programs that end badly have reasons of their own. What a trial can confirm is tried, but only
+// when the command has ended: until then the supervisor waits for every child of this process.
 //
-// Of the guest's files only the program itself is opened, by the descriptor that the supervisor
-// has of it: its name may lead to another file by now, even to one that never answers.
+// Of the guest's files it opens only the program itself, by the supervisor's descriptor: the name
+// may lead to another file by now, even to one that never answers.
 package trouble
 
 import (
@@ -22,13 +21,13 @@ import (
 type row struct {
 	name     string
 	suspects func(supervise.Death) bool
-	// what the program needs and does not find; where that is "", nothing is suspected
+	// what the program needs and does not find; "" means no suspicion
 	lacks    func(supervise.Death) string
-	confirms func(supervise.Death) bool // nil where the suspicion is all that can be had
+	confirms func(supervise.Death) bool // nil where nothing can confirm the suspicion
 	says     func(d supervise.Death, lacks string) string
 }
 
-// Watch collects suspicious ends: the first of each row.
+// Watch collects suspicious ends: the first one of each row.
 type Watch struct {
 	seen []suspicion
 }
@@ -39,7 +38,7 @@ type suspicion struct {
 	lacks string
 }
 
-// Died takes note of an end; it is for supervise.Config.
+// Died records an end; it is for supervise.Config.
 func (w *Watch) Died(d supervise.Death) {
 	for i := range rows {
 		r := &rows[i]
@@ -60,8 +59,7 @@ func (w *Watch) Died(d supervise.Death) {
 	}
 }
 
-// Print says what the trouble was: a line for each that is confirmed. It is for the time after the
-// command's end.
+// Print prints a line for each trouble that is confirmed. Call it after the command's end.
 func (w *Watch) Print(out io.Writer) {
 	for _, s := range w.seen {
 		if s.row.confirms == nil || s.row.confirms(s.death) {

@@ -16,19 +16,19 @@ import (
 	"binproxy/emu/entrypoint"
 )
 
-// Range maps Count ids from Inside on to those from Outside on.
+// Range maps Count ids from Inside on to the ids from Outside on.
 type Range struct{ Inside, Outside, Count uint64 }
 
-// IDs is who is who in a new user namespace. None means no user namespace at all, only a mount
+// IDs are the ids of a new user namespace. Without any there is no user namespace, only a mount
 // namespace (for root).
 type IDs struct {
 	None     bool
 	Root     bool // the child becomes root in there
-	PID      bool // with a PID namespace, too: the child is its process 1, and all end with it
+	PID      bool // with a PID namespace: the child is its process 1, and all end with it
 	UID, GID []Range
 }
 
-// Fields has all of it.
+// Fields visits all of it.
 func (ids *IDs) Fields(w *entrypoint.Words) {
 	w.Bool(&ids.None, &ids.Root, &ids.PID)
 	for _, ranges := range []*[]Range{&ids.UID, &ids.GID} {
@@ -36,12 +36,11 @@ func (ids *IDs) Fields(w *entrypoint.Words) {
 	}
 }
 
-// Single reports whether only the caller's own id exists in there.
+// Single reports whether only the caller's own id exists inside.
 func (ids IDs) Single() bool { return len(ids.UID) == 1 && ids.UID[0].Count == 1 }
 
-// Self is how the caller stays himself where a namespace's root has to do something first: root
-// with every id there is, anybody else as the root of the outer namespace, who is himself again in
-// the inner one.
+// Self lets the caller keep his ids where a namespace's root has to do something first. Root gets
+// all ids. Anybody else is root in the outer namespace, and himself again in the inner one.
 func Self() (outer IDs, inner *IDs, err error) {
 	if os.Geteuid() == 0 {
 		outer, err = everybody()
@@ -70,9 +69,9 @@ func Household() (ids IDs, ok bool, err error) {
 	return IDs{Root: true, UID: household(uint64(os.Getuid()), uids), GID: household(uint64(os.Getgid()), gids)}, true, nil
 }
 
-// Builder maps the caller to root, and his subordinate ids to those from 1 on, as rootless
-// builders do themselves: what they keep in his home has the same owners either way. ok is false
-// for a caller without subordinate ids.
+// Builder maps the caller to root, and his subordinate ids to those from 1 on. Rootless builders
+// do the same, so what they keep in his home has the same owners either way. ok is false for a
+// caller without subordinate ids.
 func Builder() (ids IDs, ok bool, err error) {
 	uids, err := subordinate("/etc/subuid")
 	if err != nil {
@@ -85,7 +84,7 @@ func Builder() (ids IDs, ok bool, err error) {
 	return IDs{Root: true, UID: behindRoot(os.Getuid(), uids), GID: behindRoot(os.Getgid(), gids)}, true, nil
 }
 
-// behindRoot lays the subordinate ranges out from 1 on, behind the caller as root.
+// behindRoot lays out the subordinate ranges from 1 on; the caller is root, 0.
 func behindRoot(self int, subs []Range) []Range {
 	ranges := own(0, self)
 	next := uint64(1)
@@ -96,12 +95,12 @@ func behindRoot(self int, subs []Range) []Range {
 	return ranges
 }
 
-// Alone maps the caller to root, who is then alone in there.
+// Alone maps the caller to root, the only id inside.
 func Alone() IDs {
 	return IDs{Root: true, UID: own(0, os.Getuid()), GID: own(0, os.Getgid())}
 }
 
-// NoSubordinates is what to tell a caller for whom Household is not enough.
+// NoSubordinates is the error for a caller who would need subordinate ids.
 func NoSubordinates() error {
 	name := strconv.Itoa(os.Getuid())
 	if u, err := user.Current(); err == nil {
@@ -111,8 +110,8 @@ func NoSubordinates() error {
 		"usermod --add-subuids 100000-165535 --add-subgids 100000-165535 %s", name, name)
 }
 
-// Clone makes a child of the ids where it needs nobody's help to write its maps, as with those of
-// Self: its mounts are its own, too.
+// Clone gives the clone attributes for ids whose maps need nobody's help to be written, such as
+// those of Self. The child has mounts of its own, too.
 func (ids IDs) Clone() *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS}
 	for _, m := range [...]struct {
@@ -123,8 +122,8 @@ func (ids IDs) Clone() *syscall.SysProcAttr {
 			*m.to = append(*m.to, syscall.SysProcIDMap{ContainerID: int(r.Inside), HostID: int(r.Outside), Size: int(r.Count)})
 		}
 	}
-	// one id can be mapped without a privilege where groups are fixed; "allow" is refused below a
-	// namespace that denies it
+	// without privilege one id can be mapped if groups are fixed; the kernel refuses "allow" below
+	// a namespace that denies it
 	ours, _ := os.ReadFile("/proc/self/setgroups")
 	attr.GidMappingsEnableSetgroups = !ids.Single() && string(ours) == "allow\n"
 	return attr
@@ -132,7 +131,7 @@ func (ids IDs) Clone() *syscall.SysProcAttr {
 
 func own(inside, outside int) []Range { return []Range{{uint64(inside), uint64(outside), 1}} }
 
-// household lays the subordinate ranges out from 0 on, around the caller's own id.
+// household lays out the subordinate ranges from 0 on, around the caller's own id.
 func household(self uint64, subs []Range) []Range {
 	var ranges []Range
 	next := uint64(0)
@@ -191,7 +190,7 @@ func identityOf(mapFile string) ([]Range, error) {
 	return ranges, nil
 }
 
-// subordinate reads the caller's ranges; none and no error where the file is missing.
+// subordinate reads the caller's ranges; none, and no error, if the file is missing.
 func subordinate(path string) ([]Range, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -209,8 +208,8 @@ func subordinate(path string) ([]Range, error) {
 	return parseSubordinate(f, name, uid)
 }
 
-// parseSubordinate takes the lines NAME:START:COUNT of the user, who may be there by name or by
-// number; what is no such line is passed over, as newuidmap(1) does.
+// parseSubordinate reads the user's lines NAME:START:COUNT, which may have his name or his number.
+// It skips other lines, as newuidmap(1) does.
 func parseSubordinate(r io.Reader, name, uid string) ([]Range, error) {
 	var ranges []Range
 	lines := bufio.NewScanner(r)
@@ -228,8 +227,8 @@ func parseSubordinate(r io.Reader, name, uid string) ([]Range, error) {
 	return ranges, lines.Err()
 }
 
-// write gives the process its maps. Several ranges of an ordinary user are what newuidmap(1) and
-// newgidmap(1), which are setuid root, are for.
+// write gives the process its maps. For several ranges of an ordinary user it calls newuidmap(1)
+// and newgidmap(1), which are setuid root.
 func (ids IDs) write(pid int) error {
 	if ids.None {
 		return nil

@@ -26,7 +26,7 @@ func TestHousehold(t *testing.T) {
 	}
 }
 
-// As buildah, podman and rootlesskit do it themselves.
+// The layout is that of buildah, podman and rootlesskit.
 func TestBehindRoot(t *testing.T) {
 	assert.Equal(t, []Range{{0, 1000, 1}, {1, 100000, 10}, {11, 500, 5}}, behindRoot(1000, []Range{{0, 100000, 10}, {0, 500, 5}}))
 }
@@ -45,7 +45,7 @@ func FuzzParseSubordinate(f *testing.F) {
 		if err != nil || self >= 1<<32 {
 			return
 		}
-		// Whatever the file says, nobody inside is two, and the caller is himself.
+		// Whatever the file says, no id is mapped twice, and the caller is himself.
 		next, mine := uint64(0), 0
 		for _, r := range household(self, ranges) {
 			assert.GreaterOrEqual(t, r.Inside, next)

@@ -18,23 +18,23 @@ import (
 	"binproxy/emu/sys"
 )
 
-// Command is a command to run in namespaces of its own, with entries that no other sees. Inner,
-// where it is set, is who the command is in one more namespace inside: only a namespace's root
-// can register entries, and a caller who is to stay himself is not root.
+// Command is a command to run in namespaces of its own, with entries that nobody else sees. Inner,
+// if set, gives its ids in one more namespace inside: only a namespace's root can register
+// entries, and a caller who keeps his ids is not root.
 type Command struct {
 	IDs     IDs
 	Inner   *IDs
 	Entries []binfmt.Entry
-	// Subordinates gives the root in there subordinate ids of his own, all but himself: for a
-	// command that makes one more namespace by them.
+	// Subordinates gives the root inside subordinate ids of his own, all except himself, for a
+	// command that makes one more namespace with them.
 	Subordinates bool
 	command.Command
 
-	// what Run adds: the start state that the command is to have
+	// set by Run: the start state for the command
 	ignored, closed uint64
 }
 
-// Fields has what the child is told.
+// Fields visits what the child gets.
 func (c *Command) Fields(w *entrypoint.Words) {
 	entrypoint.Optional(w, &c.Inner, func(w *entrypoint.Words, ids *IDs) { ids.Fields(w) })
 	entrypoint.List(w, &c.Entries, func(w *entrypoint.Words, e *binfmt.Entry) { e.Fields(w) })
@@ -43,7 +43,7 @@ func (c *Command) Fields(w *entrypoint.Words) {
 	entrypoint.Number(w, &c.ignored, &c.closed)
 }
 
-// Run runs the command to its end; its exit status is the error's.
+// Run runs the command to its end. The error carries its exit status.
 func Run(c Command) error {
 	runtime.LockOSThread() // the child lives as long as this thread
 	defer runtime.UnlockOSThread()
@@ -68,7 +68,7 @@ func wait(child int) error {
 	return exit.Ended(status)
 }
 
-// Inside is the child's side of Run: it returns only with an error.
+// Inside is the child's side of Run. It returns only with an error.
 func Inside(words []string) error {
 	var c Command
 	if err := Arrive(words, &c); err != nil {
@@ -76,12 +76,12 @@ func Inside(words []string) error {
 	}
 	c.Env = os.Environ()
 	sys.SetStartState(c.ignored, c.closed)
-	// Becoming another user has taken the parent's death from what we are told.
+	// Becoming another user has cleared the signal for the parent's death.
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(syscall.SIGKILL), 0, 0, 0); err != nil {
 		return os.NewSyscallError("prctl(PR_SET_PDEATHSIG)", err)
 	}
 	if os.Getpid() == 1 {
-		// Where it is refused (a container with a masked /proc) the one of outside has to do.
+		// If this is refused (a container with a masked /proc), the outer one has to do.
 		_ = sys.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
 	}
 	if len(c.Entries) > 0 {
@@ -110,8 +110,8 @@ func Inside(words []string) error {
 	return c.Exec()
 }
 
-// Register mounts a binfmt_misc of the namespace and puts the entries into it. Some kernels show
-// none at all; so they are looked for.
+// Register mounts the namespace's binfmt_misc and puts the entries into it. Since some kernels
+// show no entries at all, it checks that they are there.
 func Register(entries []binfmt.Entry) error {
 	registry, err := binfmt.Mount()
 	if err != nil {
@@ -125,14 +125,14 @@ func Register(entries []binfmt.Entry) error {
 			return fmt.Errorf("entry %s was registered, but this kernel does not list it: %w", e.Name, err)
 		}
 		if fd, ok := sys.OwnDescriptor(e.Interpreter); ok {
-			unix.CloseOnExec(fd) // the entry has it now, and the command is not to
+			unix.CloseOnExec(fd) // the entry has it now, and the command must not
 		}
 	}
 	return nil
 }
 
-// giveSubordinates puts files of our own, which newuidmap(1) reads, in the places of /etc/subuid
-// and /etc/subgid. Only our mounts have them: they have no name.
+// giveSubordinates covers /etc/subuid and /etc/subgid with files of our own, which newuidmap(1)
+// reads. They have no name: only our mounts lead to them.
 func giveSubordinates() error {
 	for file, maps := range map[string]string{"/etc/subuid": "/proc/self/uid_map", "/etc/subgid": "/proc/self/gid_map"} {
 		ranges, err := identityOf(maps)

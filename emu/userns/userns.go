@@ -1,12 +1,11 @@
 // Package userns starts programs in a user and a mount namespace of their own, with a binfmt_misc
-// of their own: foreign programs run there, and nothing is changed outside. The userns route,
+// of their own: foreign programs run there, and nothing changes outside. The userns route,
 // bootstraps and containers start programs this way.
 //
-// A Go program has threads and cannot enter a user namespace itself. So Start clones a child into
-// the new ones, and that is this program again in a private mode (emu/entrypoint). The child
-// waits until its parent has written the id maps (a process has no id of its own before), which a
-// pipe tells it. Between the clone and the maps it holds its capabilities over the exec as
-// ambient ones.
+// A Go program has threads, and so cannot enter a user namespace itself. Start therefore clones a
+// child into the new namespaces, which is this program again in a private mode (emu/entrypoint).
+// The child has no ids of its own until its parent has written the id maps; it waits for that at a
+// pipe. Between the clone and the maps it keeps its capabilities over the exec as ambient ones.
 package userns
 
 import (
@@ -28,7 +27,7 @@ import (
 // make files in a root, and to map an inner namespace's ids to root (SETFCAP, since Linux 5.12).
 var setupCaps = [...]uintptr{unix.CAP_SYS_ADMIN, unix.CAP_SYS_CHROOT, unix.CAP_SETUID, unix.CAP_SETGID, unix.CAP_SETFCAP, unix.CAP_DAC_OVERRIDE, unix.CAP_CHOWN, unix.CAP_FOWNER}
 
-// arrival is a message, and what Arrive needs to know itself.
+// arrival is a message, and what Arrive itself needs.
 type arrival struct {
 	gate int  // the child's end of the pipe
 	root bool // become root of the namespace
@@ -41,8 +40,8 @@ func (a *arrival) Fields(w *entrypoint.Words) {
 	a.Message.Fields(w)
 }
 
-// Child is a process in namespaces of its own. Files are its descriptors 3 and up. It is killed
-// when the thread that starts it ends, unless it is detached.
+// Child is a process in namespaces of its own. Files are its descriptors from 3 on. It is killed
+// when the thread that started it ends, unless it is detached.
 type Child struct {
 	IDs      IDs
 	Env      []string // nil for ours
@@ -50,7 +49,7 @@ type Child struct {
 	Files    []*os.File
 }
 
-// Start starts the child at the entrypoint, which calls Arrive first.
+// Start starts the child at the entrypoint, which has to call Arrive first.
 func (c Child) Start(name entrypoint.Name, m entrypoint.Message) (*exec.Cmd, error) {
 	read, write, err := os.Pipe()
 	if err != nil {
@@ -90,9 +89,9 @@ func (c Child) Start(name entrypoint.Name, m entrypoint.Message) (*exec.Cmd, err
 	return cmd, nil
 }
 
-// giveGate is the child's number for its end of the pipe, and its files: where we have the pipe
-// ourselves, since that number is free in what a command inherits; behind the files, which take
-// the numbers that they are given.
+// giveGate chooses the child's number for its end of the pipe, and its list of files. With Files
+// the number comes after theirs, which are given; without, it is the pipe's number here, which is
+// free in what a command inherits.
 func (c Child) giveGate(gate *os.File) (fd int, files []*os.File, err error) {
 	if len(c.Files) > 0 {
 		return 3 + len(c.Files), append(c.Files[:len(c.Files):len(c.Files)], gate), nil
@@ -114,9 +113,9 @@ func cloneError(err error) error {
 	return err
 }
 
-// Arrive is the first thing that the child does: it reads the message, waits for the maps,
-// becomes who it is to be, and cuts its mounts from all others. An error that is io.EOF means
-// that the parent has ended.
+// Arrive is the child's first step. It reads the message, waits for the maps, becomes the user
+// that it has to be, and cuts its mounts off from all others. The error io.EOF means that the
+// parent has ended.
 func Arrive(words []string, m entrypoint.Message) error {
 	a := arrival{Message: m}
 	if err := entrypoint.Read(words, &a); err != nil {
@@ -136,9 +135,9 @@ func Arrive(words []string, m entrypoint.Message) error {
 	return sys.MakePrivate("/")
 }
 
-// becomeRoot gives up the groups of outside, too.
+// becomeRoot also gives up the outer groups.
 func becomeRoot() error {
-	// refused where only one id is mapped
+	// refused if only one id is mapped
 	if err := syscall.Setgroups(nil); err != nil && !errors.Is(err, syscall.EPERM) {
 		return os.NewSyscallError("setgroups", err)
 	}
@@ -148,7 +147,7 @@ func becomeRoot() error {
 	return os.NewSyscallError("setresuid", syscall.Setresuid(0, 0, 0))
 }
 
-// dropAmbient leaves to what this thread execs only the rights that its ids give it.
+// dropAmbient leaves to a program that this thread execs only the rights of its ids.
 func dropAmbient() error {
 	runtime.LockOSThread() // capabilities are a thread's
 	return os.NewSyscallError("prctl(PR_CAP_AMBIENT)", unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0))

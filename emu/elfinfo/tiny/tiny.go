@@ -13,8 +13,8 @@ import (
 // Status is what the programs exit with.
 const Status = 42
 
-// A row has the instructions as words in the order of memory: of 4 bytes each and in the ABI's
-// byte order where width is 4, of 2 for 2; 0 is for bytes as they stand.
+// A row has the instructions as words in the order of memory: of 4 bytes each in the ABI's byte
+// order where width is 4, of 2 bytes where it is 2, and as plain bytes where it is 0.
 type row struct {
 	abi   string
 	width int
@@ -22,7 +22,7 @@ type row struct {
 	flags uint32 // e_flags, where the ABI's row does not have all of them
 }
 
-// Each loads 42 into the register of the first argument and the number of exit(2) into the one of
+// Each row loads 42 into the register of the first argument and the number of exit(2) into that of
 // the system call. Sources: syscall(2) for the registers, each kernel's unistd.h for the number,
 // the architecture's manual for the encoding.
 var rows = [...]row{
@@ -49,7 +49,7 @@ var rows = [...]row{
 	// l.addi r3, 42; l.addi r11, 93; l.sys 1; l.nop
 	{"or1k", 4, "9c60002a 9d60005d 20000001 15000000", 0},
 	{"ppc", 4, "3860002a 38000001 44000002", 0}, // li r3, 42; li r0, 1; sc
-	// the entry is code, no function descriptor
+	// the entry is code, not a function descriptor
 	{"ppc64", 4, "3860002a 38000001 44000002", elfV2},
 	{"ppc64le", 4, "3860002a 38000001 44000002", elfV2}, //
 	{"riscv32", 0, "1305a002 9308d005 73000000", 0},     // li a0, 42; li a7, 93; ecall
@@ -62,8 +62,8 @@ var rows = [...]row{
 	{"x86_64", 0, "bf2a000000 b83c000000 0f05", 0}, // mov edi, 42; mov eax, 60; syscall
 }
 
-// e_flags that an ABI's programs have besides those that tell it from others (elf.h, and the ABIs'
-// supplements).
+// These e_flags are in an ABI's programs, besides those that tell the ABI from others (elf.h, and
+// the ABIs' supplements).
 const (
 	eabi5    = 0x05000000 // EF_ARM_EABI_VER5
 	mipsO32  = 0x00001000 // EF_MIPS_ABI_O32
@@ -71,8 +71,8 @@ const (
 	elfV2    = 2          // EF_PPC64_ABI
 )
 
-// The one segment is loaded where no kernel's mmap_min_addr is in the way, whatever the page size
-// up to 64 KiB.
+// The only segment is loaded above every kernel's mmap_min_addr, whatever the page size up to 64
+// KiB.
 const (
 	base  = 0x400000
 	align = 0x10000

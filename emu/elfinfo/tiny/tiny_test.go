@@ -17,7 +17,7 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// Each is a program of its ABI, and of no other, by our own reading.
+// By our own reading, each is a program of its ABI, and of no other.
 func TestIsOfItsABI(t *testing.T) {
 	for _, abi := range arch.All() {
 		program := tiny.Program(abi)
@@ -29,7 +29,7 @@ func TestIsOfItsABI(t *testing.T) {
 	}
 }
 
-// Each says so itself, run by its emulator.
+// Each reports the same when its emulator runs it.
 func TestRuns(t *testing.T) {
 	for _, abi := range arch.All() {
 		t.Run(abi.Name, func(t *testing.T) {
