@@ -11,18 +11,17 @@ type Range struct{ First, Last uint32 }
 // x32Bit marks an x32 call in the number that a program passes, and that seccomp sees.
 const x32Bit = 0x40000000
 
-// Unfiltered are the calls that seccomp never sees, since they are the kernel's own means to
-// return from a probe (x86_64, Linux 6.11 and 6.18; the kernel lets them through before any
-// filter): no filter can deny them.
+// Unfiltered are the calls that seccomp never sees. They are the kernel's own way to return from a
+// probe (x86_64, Linux 6.11 and 6.18), and the kernel lets them through before any filter.
 var Unfiltered = [...]string{"uretprobe", "uprobe"}
 
-// noCall is the number -1. The kernel answers ENOSYS to it by itself, and a tracer uses it to skip
-// a call: a filter that judged it would overwrite the tracer's answer.
+// noCall is the number -1. The kernel itself answers ENOSYS to it, and tracers use it to skip a
+// call: a filter that denied it would overwrite the tracer's answer.
 const noCall = 0xffffffff
 
-// Absent gives the numbers that the release answers ENOSYS to, in the space of numbers that
-// seccomp sees for the first ABI of a family (see Family): for x86_64 that space holds x32 too.
-// Ranges ascend and do not touch; -1 is in none.
+// Absent gives the numbers that the release answers ENOSYS to, among those that seccomp sees for
+// the first ABI of a family (see Family): for x86_64 these include x32's. Ranges ascend and do not
+// touch; -1 is in none.
 func (r Release) Absent(a *ABI) []Range {
 	present := r.present(a, 0)
 	if a.Name == "x86_64" {
@@ -54,11 +53,11 @@ func complement(present []uint32) []Range {
 	return gaps
 }
 
-// AbsentUnder gives the numbers of the host ABI that must be denied so that a guest under an
-// emulator, which turns each call of the guest into the host's call of the same name, sees what
-// the release has in the guest's ABI. Only calls that the guest's table names are judged: what
-// only the host has (open, for an aarch64 guest) is the emulator's own means. Nothing else is
-// denied, so that the emulator's own calls go on. See Undeniable for what is left.
+// AbsentUnder gives the numbers of the host ABI to deny, so that a guest under an emulator sees
+// what the release has in the guest's ABI. The emulator turns each call of the guest into the
+// host's call of the same name, so only calls that the guest's table names are judged. Calls that
+// only the host has (open, for an aarch64 guest) are the emulator's own and stay allowed. See
+// Undeniable for what is left.
 func (r Release) AbsentUnder(host, guest *ABI) []Range {
 	var ranges []Range
 	for _, c := range host.Calls() {
@@ -74,7 +73,7 @@ func (r Release) AbsentUnder(host, guest *ABI) []Range {
 	return ranges
 }
 
-// Undeniable names the calls that the release lacks and that qemu-user gives a guest all the same,
+// Undeniable names the calls that the release lacks but that qemu-user still gives a guest,
 // because it makes them out of older calls of the host: statx, faccessat2, and the time64 calls of
 // 32-bit guests. Measured with qemu-user 7.2, by asking for every call of the guest's table.
 func (r Release) Undeniable(host, guest *ABI) []string {
@@ -88,8 +87,8 @@ func (r Release) Undeniable(host, guest *ABI) []string {
 	return list
 }
 
-// Beyond names the calls of an ABI that the release promises and host lacks: what a program misses
-// that is told the release while host runs it. Calls that mainline has dropped since do not count.
+// Beyond names the calls of an ABI that the release promises and host lacks: a program that sees
+// the release on host misses them. Calls that mainline has since dropped do not count.
 func (r Release) Beyond(host Release, a *ABI) []string {
 	var list []string
 	for _, c := range a.Calls() {
@@ -100,9 +99,9 @@ func (r Release) Beyond(host Release, a *ABI) []string {
 	return list
 }
 
-// ReleaseWarning is one line on a release that programs of some ABIs are told while host runs
-// them: which calls it promises that host lacks. Where it promises none that the tables know, but
-// is above host's by its first two numbers, the line says that. Else it is empty.
+// ReleaseWarning is one line about a release that programs of some ABIs see while host runs them:
+// the calls that it promises and host lacks. If the tables know none, but the release is above
+// host's by its first two numbers, the line says that. Otherwise it is empty.
 func ReleaseWarning(release, host string, abis ...*ABI) string {
 	if list := beyond(release, host, abis); len(list) > 0 {
 		return "release " + release + " promises calls that the running kernel (" + host + ") lacks: " + strings.Join(list, " ")
@@ -115,8 +114,8 @@ func ReleaseWarning(release, host string, abis ...*ABI) string {
 	return ""
 }
 
-// beyond is Release.Beyond over several ABIs, each name once. It is empty where either release is
-// not one that Parse knows: programs may be told anything.
+// beyond is Release.Beyond over several ABIs, each name once. It is empty if Parse does not know
+// one of the releases, since programs may be shown anything.
 func beyond(release, host string, abis []*ABI) []string {
 	promised, err := Parse(release)
 	if err != nil {

@@ -19,10 +19,10 @@ import (
 // Version is a mainline release, 2.6.32 the oldest. Versions compare as numbers.
 type Version uint8
 
-// What stands in a row in a version's place.
+// These stand for a version in a row.
 const (
 	never Version = 255 // first: every release answers ENOSYS
-	still Version = 254 // last: there is no last one
+	still Version = 254 // last: the call still exists
 )
 
 // Newest is the newest mainline release that the tables cover.
@@ -40,8 +40,8 @@ type ABI struct {
 	rows []row
 }
 
-// row is one system call. Numbers are as uname's documentation of the ABI has them: mips with its
-// base, x32 without bit 30.
+// row is one system call. Numbers are those of the ABI's uname documentation: mips with its base,
+// x32 without bit 30.
 type row struct {
 	nr          uint32
 	name        uint16 // in names
@@ -70,8 +70,8 @@ func Get(name string) *ABI {
 	return &abis[i]
 }
 
-// Of is the table of an ABI of emu/arch; nil where the facts do not cover it. Tables do not differ
-// by byte order.
+// Of is the table of an ABI of emu/arch; nil if the facts do not cover it. Byte order makes no
+// difference.
 func Of(a *arch.ABI) *ABI {
 	if a == nil {
 		return nil
@@ -120,7 +120,7 @@ type Call struct {
 
 func (a *ABI) call(r row) Call { return Call{ABI: a, Nr: r.nr, Name: tables().names[r.name], row: r} }
 
-// Calls lists every call of the ABI by number; a number that changed hands comes once for each.
+// Calls lists every call of the ABI by number. A number that changed hands comes once for each.
 func (a *ABI) Calls() []Call {
 	calls := make([]Call, len(a.rows))
 	for i, r := range a.rows {
@@ -163,10 +163,10 @@ func Known(name string) bool {
 // Never means that the number is taken, but that every release answers ENOSYS.
 func (c Call) Never() bool { return c.row.first == never }
 
-// Initial means that the oldest release of the tables (2.6.32) has the call already.
+// Initial means that the oldest release of the tables (2.6.32) already has the call.
 func (c Call) Initial() bool { return c.row.first == 0 }
 
-// First is the first mainline release that has the call. It means nothing where Never.
+// First is the first mainline release that has the call. It has no meaning if Never.
 func (c Call) First() Version { return c.row.first }
 
 // Since is First in words: "2.6.32 or before", a release, or "never".
@@ -180,7 +180,7 @@ func (c Call) Since() string {
 	return c.row.first.String()
 }
 
-// Last is the last mainline release that has the call; ok is false while it is still there.
+// Last is the last mainline release that has the call; ok is false while it still exists.
 func (c Call) Last() (v Version, ok bool) {
 	if c.row.last == still {
 		return 0, false
@@ -191,8 +191,8 @@ func (c Call) Last() (v Version, ok bool) {
 // Source names what the fact was read from; scripts/kernel-facts/README.md explains the words.
 func (c Call) Source() string { return tables().sources[c.row.source] }
 
-// Gate tells, for a call whose number was wired before it could work, since when it was and why it
-// could not.
+// Gate is for a call whose number was wired before it could work: since when, and why it could
+// not.
 func (c Call) Gate() (wired Version, why string, ok bool) {
 	for _, g := range tables().gates {
 		if g.abi == c.ABI.Name && g.nr == c.Nr && g.name == c.row.name {

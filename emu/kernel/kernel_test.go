@@ -16,7 +16,7 @@ import (
 	"binproxy/emu/kernel"
 )
 
-// The tables are sorted, name what they were read from, and do not contradict themselves.
+// The tables are sorted, name their sources, and do not contradict themselves.
 func TestTables(t *testing.T) {
 	require.True(t, slices.IsSortedFunc(kernel.ABIs(), func(a, b kernel.ABI) int { return strings.Compare(a.Name, b.Name) }))
 	for i := range kernel.ABIs() {
@@ -37,7 +37,7 @@ func TestTables(t *testing.T) {
 var goarch = map[string]string{"386": "i386", "amd64": "x86_64", "arm": "arm", "arm64": "aarch64", "loong64": "loongarch64", "mips": "mips_o32", "mipsle": "mips_o32",
 	"mips64": "mips_n64", "mips64le": "mips_n64", "ppc": "ppc", "ppc64": "ppc64", "ppc64le": "ppc64", "riscv64": "riscv64", "s390x": "s390x", "sparc64": "sparc64"}
 
-// Placeholders of the kernel's own tables, which are no calls.
+// Placeholders in the kernel's own tables, which are not calls.
 var placeholder = regexp.MustCompile(`^(arch_specific_syscall|syscall_mask|(unused|reserved)\d+)$`)
 
 // Every number of golang.org/x/sys is in the table of its ABI, under the same name.
@@ -76,7 +76,7 @@ func TestOf(t *testing.T) {
 	require.Equal(t, []string{"x86_64", "x32", "i386"}, family)
 }
 
-// A call whose number was wired before it could work says so.
+// A call whose number was wired before it could work has a gate.
 func TestGate(t *testing.T) {
 	c := kernel.Get("aarch64").ByName("mbind")[0]
 	wired, why, ok := c.Gate()

@@ -7,13 +7,13 @@ import (
 	"strings"
 )
 
-// Release is a kernel as a person or uname names it, understood.
+// Release is a parsed kernel release, as a person or uname names it.
 type Release struct {
 	Text   string  // as it was written
-	Base   Version // the mainline release that it is, or that the vendor built on
-	Older  bool    // than the oldest of the tables, which answers for it
-	Newer  bool    // than the newest of the tables, which answers for it
-	Distro *Distro // where a distribution was named
+	Base   Version // the mainline release, or the one that the vendor built on
+	Older  bool    // it is older than the oldest of the tables, which stands for it
+	Newer  bool    // it is newer than the newest of the tables, which stands for it
+	Distro *Distro // if a distribution was named
 	vendor string  // whose profiles count: "el", "ubuntu" or ""
 	build  int     // the vendor's build number
 }
@@ -21,9 +21,9 @@ type Release struct {
 // maxRelease is the longest release in bytes; struct utsname has room for no more.
 const maxRelease = 64
 
-// Parse understands a release as people write it: a version (3.10, v6.1.5), what uname -r says
+// Parse reads a release as people write it: a version (3.10, v6.1.5), the text of uname -r
 // (3.10.0-1160.71.1.el7.x86_64), or a release of a distribution (el7, rhel8.4, alma9,
-// ubuntu-22.04, debian:12, bookworm); a distribution without a minor version means its newest.
+// ubuntu-22.04, debian:12, bookworm). A distribution without a minor version means its newest.
 func Parse(text string) (Release, error) {
 	t := strings.ToLower(strings.TrimSpace(text))
 	if t == "" || len(t) > maxRelease || strings.ContainsFunc(t, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
@@ -133,7 +133,7 @@ func numbersOf(numbers []int) ([]int, error) {
 	return numbers[:min(3, len(numbers))], nil
 }
 
-// families are the names that people give to the distributions of the facts, the longest first.
+// families are people's names for the distributions of the facts, the longest first.
 var families = [...][2]string{
 	{"opensuse-leap", "sles"}, {"centos-stream", "rhel"}, {"oraclelinux", "rhel"}, {"amazonlinux", "amazon"}, {"rockylinux", "rhel"},
 	{"almalinux", "rhel"}, {"android", "android-common"}, {"amazon", "amazon"}, {"alpine", "alpine"}, {"centos", "rhel"},
@@ -168,7 +168,7 @@ func parseDistro(t string) (Release, error) {
 	return Release{}, fmt.Errorf("kernel release %q: not a version (3.10), nor what uname -r says, nor a release of a distribution that is known (el7, rhel8.4, ubuntu-22.04, debian-12, alpine-3.19, amzn2, sles-15.4)", t)
 }
 
-// ofDistro finds the distribution's release: of several that fit, the newest.
+// ofDistro finds the distribution's release: the newest one that matches.
 func ofDistro(text, name, version string) (Release, error) {
 	var found *Distro
 	var versions []string
@@ -194,8 +194,8 @@ func ofDistro(text, name, version string) (Release, error) {
 	return r, nil
 }
 
-// Uname is the release as uname -r would say it on a machine: as it was written where that was a
-// whole release, else the best that is known of it (el7: 3.10.0-1160.el7.x86_64).
+// Uname is the release that uname -r would print on a machine: the text if that was a whole
+// release, else the best known one (el7: 3.10.0-1160.el7.x86_64).
 func (r Release) Uname(machine string) string {
 	if r.Distro == nil {
 		if numbers, rest := leadingNumbers(r.Text); rest == "" && len(numbers) == 2 {
@@ -217,8 +217,8 @@ func (r Release) Uname(machine string) string {
 	return build
 }
 
-// Profile names the vendor profile that counts for an ABI, and what it was read from; "" where
-// mainline's table alone does.
+// Profile names the vendor profile that counts for an ABI, and its source; "" if only mainline's
+// table counts.
 func (r Release) Profile(a *ABI) (name, evidence string) {
 	if p := r.profileFor(a.Name); p != nil {
 		return p.name, p.evidence
@@ -226,7 +226,7 @@ func (r Release) Profile(a *ABI) (name, evidence string) {
 	return "", ""
 }
 
-// Describe says in one line what was understood.
+// Describe gives the release as it was understood, in one line.
 func (r Release) Describe(a *ABI) string {
 	s := "mainline " + r.Base.String()
 	if name, _ := r.Profile(a); name != "" {
@@ -248,7 +248,7 @@ func (r Release) Describe(a *ABI) string {
 	return s
 }
 
-// Numbers is the version as a program reads it from uname: three numbers, 0 where there is none.
+// Numbers is the version that a program reads from uname: three numbers, 0 for a missing one.
 func (r Release) Numbers() [3]int {
 	var three [3]int
 	numbers, _ := leadingNumbers(r.Uname(""))

@@ -100,7 +100,7 @@ func TestHas(t *testing.T) {
 	}
 }
 
-// What is absent and what is present fill the space of numbers, and do not meet.
+// The absent and the present numbers fill the space of numbers, and do not overlap.
 func TestAbsent(t *testing.T) {
 	for _, text := range []string{"2.6.32", "3.10", "el7", "4.4", "el8.4", "5.4", "5.14", "el9.3", "6.12", "7.1"} {
 		r, err := kernel.Parse(text)
@@ -145,7 +145,7 @@ func in(ranges []kernel.Range, nr uint32) bool {
 	return false
 }
 
-// Under an emulator only what the guest could have called is denied.
+// Under an emulator, only calls that the guest could have made are denied.
 func TestAbsentUnder(t *testing.T) {
 	r, err := kernel.Parse("3.10")
 	require.NoError(t, err)
@@ -177,7 +177,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// A release of another kernel promises what its host may lack.
+// A release of another kernel may promise what its host lacks.
 func TestBeyond(t *testing.T) {
 	a := kernel.Get("x86_64")
 	beyond := func(release, host string) []string {
@@ -204,8 +204,8 @@ func TestReleaseWarning(t *testing.T) {
 	} {
 		require.Empty(t, kernel.ReleaseWarning(quiet[0], quiet[1], a), "%v", quiet)
 	}
-	// Nothing came between them that the tables know, or there was no such release; Go's runtime
-	// goes by the number alone.
+	// The tables know of nothing between these, or there was no such release; Go's runtime goes by
+	// the number alone.
 	for _, above := range [][2]string{{"4.10", "4.9.1"}, {"99.1", "98.1"}, {"3.99", "3.10"}} {
 		require.Equal(t, "release "+above[0]+" is above the running kernel's ("+above[1]+"): programs that go by it may use what is not there",
 			kernel.ReleaseWarning(above[0], above[1], a))

@@ -2,8 +2,8 @@ package kernel
 
 import "slices"
 
-// profile is what a vendor's build has beyond its mainline base, for one ABI. Profiles are sorted
-// by base and build.
+// profile is what a vendor's build adds to and drops from its mainline base, for one ABI. Profiles
+// are sorted by base and build.
 type profile struct {
 	name        string
 	abi         string
@@ -14,7 +14,7 @@ type profile struct {
 }
 
 // Distro is a release of a distribution, with the kernel and the libc that it came with. Build is
-// the kernel's release as far as it is known, Evidence where the row was seen ("known" is general
+// the kernel's release as far as it is known, Evidence the source of the row ("known" is general
 // knowledge).
 type Distro struct {
 	Name, Version, Date string
@@ -28,8 +28,8 @@ type Distro struct {
 // them.
 func Distros() []Distro { return tables().distros }
 
-// parent names the ABI whose backports count for an ABI that has none of its own: both are entries
-// of one source tree.
+// parent names the ABI whose backports count for an ABI without its own: both are entries of one
+// source tree.
 func parent(abi string) string {
 	switch abi {
 	case "x32":
@@ -42,8 +42,8 @@ func parent(abi string) string {
 	return ""
 }
 
-// profileFor finds what a vendor's build is known to have: the profile of the highest build up to
-// its own that was read for the ABI.
+// profileFor finds what a vendor's build is known to have: the profile of the newest build that
+// was read for the ABI and is not above its own.
 func (r Release) profileFor(abi string) *profile {
 	if r.vendor == "" {
 		return nil
@@ -71,14 +71,14 @@ func vendorOf(profile string) string {
 	return profile[:n]
 }
 
-// Answer is what a release promises of a call.
+// Answer is what a release promises about a call.
 type Answer struct {
 	Has     bool
 	Profile string // the vendor profile that decided; "" where mainline's table did
-	Source  string // what the fact was read from
+	Source  string // the source of the fact
 }
 
-// Has reports whether the release has the call: by the vendor's profile where one says so, else by
+// Has reports whether the release has the call: by the vendor's profile if that names it, else by
 // mainline's table.
 func (r Release) Has(c Call) Answer {
 	if p := r.profileFor(c.ABI.Name); p != nil && c.isCurrent() {
@@ -92,8 +92,8 @@ func (r Release) Has(c Call) Answer {
 	return Answer{Has: c.In(r.Base), Source: c.Source()}
 }
 
-// isCurrent reports whether the number is the one that the name has today: what was carried back
-// has the new number.
+// isCurrent reports whether the number is the name's present one: a call that was carried back has
+// the new number.
 func (c Call) isCurrent() bool { return c.row.last == still }
 
 // HasName reports whether the release has a call of the name in the ABI, under any number.

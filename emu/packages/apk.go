@@ -25,11 +25,11 @@ func (s *search) apk(root Root) error {
 	return nil
 }
 
-// readApk reads the one file that apk keeps: a block for each package, with P: its name, V: its
-// version, F: a directory, R: a file in it, and Z: that file's SHA-1 in base64 behind "Q1".
+// readApk reads apk's only file: a block for each package, with P: its name, V: its version, F: a
+// directory, R: a file in it, and Z: that file's SHA-1 in base64 after "Q1".
 func (s *search) readApk(r io.Reader) error {
 	var o Owner
-	var dir, file string // file: the one that is asked for, where the last R was one
+	var dir, file string // file: the one in question, if the last R was one
 	wanted := false
 	end := func() {
 		if file != "" {

@@ -5,8 +5,8 @@ import (
 	"errors"
 )
 
-// berkeley reads a hash of Berkeley DB: the values that are in it, in no order of interest. Its
-// numbers have the byte order of the machine that made it.
+// berkeley reads the values of a Berkeley DB hash; their order does not matter. Its numbers have
+// the byte order of the machine that made it.
 //
 // Source: Berkeley DB 5.3, src/dbinc/db_page.h.
 type berkeley struct {
@@ -18,7 +18,7 @@ type berkeley struct {
 
 var errBerkeley = errors.New("not a hash of Berkeley DB that can be read")
 
-// The types of pages, of items on a page of a hash, and what a page begins with.
+// The types of pages, the types of items on a page of a hash, and the size of a page's header.
 const (
 	unsortedPage, overflowPage, metaPage, hashPage = 2, 7, 8, 13 // hashes are unsorted before 4.6
 	itemHere, itemElsewhere                        = 1, 3
@@ -26,7 +26,7 @@ const (
 )
 
 // berkeleyHeaders reads the database of rpm up to 4.15, and of RHEL 8's: package numbers are the
-// keys, headers the values. A value that is not a header is passed on, too.
+// keys, headers the values. It passes on values that are not headers, too.
 func berkeleyHeaders(d *pages, each func(header []byte) bool) error {
 	b, err := openBerkeley(d)
 	if err != nil {
@@ -34,7 +34,7 @@ func berkeleyHeaders(d *pages, each func(header []byte) bool) error {
 	}
 	page := make([]byte, b.pageSize)
 	for n := int64(1); n <= int64(b.last); n++ {
-		// most pages are parts of headers, and are read for them
+		// most pages are parts of headers, and are read with these
 		if err := b.read(page[:berkeleyHeader], n*int64(b.pageSize)); err != nil {
 			return err
 		}
@@ -75,8 +75,8 @@ func openBerkeley(d *pages) (*berkeley, error) {
 	return b, nil
 }
 
-// values calls each with the values on a page: every second item is one. Items are found by a list
-// of offsets, and lie from the page's end on downwards.
+// values calls each with the values on a page: every second item is one. A list of offsets leads
+// to the items, which fill the page from its end downwards.
 func (b *berkeley) values(page []byte, each func([]byte) bool) (more bool, err error) {
 	count := int(b.order.Uint16(page[20:]))
 	if berkeleyHeader+2*count > len(page) {
@@ -105,7 +105,7 @@ func (b *berkeley) values(page []byte, each func([]byte) bool) (more bool, err e
 	return true, nil
 }
 
-// overflow is a value of so many bytes that begins on a page of its own.
+// overflow reads a value of that many bytes, which begins on a page of its own.
 func (b *berkeley) overflow(number, size uint32) ([]byte, error) {
 	value, ok := b.record(uint64(size))
 	if !ok {

@@ -42,8 +42,8 @@ func (s *search) dpkg(root Root, abi *arch.ABI) error {
 	return nil
 }
 
-// dpkgOwner reads the lists of the packages, and the status file for the version of the one that
-// has the file.
+// dpkgOwner finds the file in the lists of the packages, and the version of its package in the
+// status file.
 func dpkgOwner(root Root, file string, names []string, abi *arch.ABI) (Owner, error) {
 	for _, name := range names {
 		for _, entry := range []string{name, name + ":" + abi.Debian} {
@@ -53,7 +53,7 @@ func dpkgOwner(root Root, file string, names []string, abi *arch.ABI) (Owner, er
 			}
 			version, err := dpkgVersion(root, name, abi.Debian)
 			if err != nil {
-				// which has it unpacked by dpkg, whose status tells at the end of that
+				// debootstrap made dpkg unpack it; dpkg's status file has it only when that has ended
 				version = debootstrapVersion(root, name)
 			}
 			if version == "" {
@@ -72,13 +72,13 @@ func dpkgOwner(root Root, file string, names []string, abi *arch.ABI) (Owner, er
 	return debootstrapOwner(root, names)
 }
 
-// debootstrapOwner finds the package among those that debootstrap's first stage has unpacked, and
-// dpkg does not know yet: lines of a package's name and its archive's path,
+// debootstrapOwner finds the package among those that debootstrap's first stage has unpacked and
+// dpkg does not know yet. A line has a package's name and its archive's path,
 // .../NAME_VERSION_ARCH.deb with %3a for a colon.
 func debootstrapOwner(root Root, names []string) (Owner, error) {
 	for _, name := range names {
 		if _, listed := FirstLine(root, dpkgDir+"info/"+name+".list", func(string) bool { return true }); listed {
-			continue // dpkg knows it, and that the file is not in it
+			continue // dpkg knows it, and knows that the file is not in it
 		}
 		if version := debootstrapVersion(root, name); version != "" {
 			return Owner{Package: name, Version: version}, nil
@@ -87,8 +87,7 @@ func debootstrapOwner(root Root, names []string) (Owner, error) {
 	return Owner{}, ErrUnknown
 }
 
-// debootstrapVersion is the version of a package in debootstrap's list, "" where there is no such
-// list.
+// debootstrapVersion is the version of a package in debootstrap's list, "" without such a list.
 func debootstrapVersion(root Root, name string) string {
 	line, ok := FirstLine(root, "/debootstrap/debpaths", func(line string) bool { return strings.HasPrefix(line, name+" ") })
 	if parts := strings.Split(path.Base(line), "_"); ok && len(parts) == 3 {
@@ -97,15 +96,15 @@ func debootstrapVersion(root Root, name string) string {
 	return ""
 }
 
-// dpkgVersion is the version of a package whose files are there: by the status file, and by the
-// journal that dpkg keeps beside it while it works, a file for each change, before it writes the
-// status file anew (deb-internals of dpkg: lib/dpkg/dbmodify.c).
+// dpkgVersion is the version of a package whose files are present. It reads the status file and
+// the journal beside it: while dpkg works it writes a file there for each change, and only then
+// writes the status file anew (deb-internals of dpkg: lib/dpkg/dbmodify.c).
 func dpkgVersion(root Root, name, port string) (string, error) {
 	version := ""
 	for _, file := range append([]string{"status"}, journal(root)...) {
 		f, err := root.Open(dpkgDir + file)
 		if err != nil {
-			continue // dpkg is done with it
+			continue // dpkg has finished with it
 		}
 		if v, ok := stanzaVersion(f, name, port); ok {
 			version = v
@@ -118,7 +117,7 @@ func dpkgVersion(root Root, name, port string) (string, error) {
 	return version, nil
 }
 
-// journal lists dpkg's, in order.
+// journal lists the files of dpkg's journal, in order.
 func journal(root Root) []string {
 	dir, err := root.Open(dpkgDir + "updates")
 	if err != nil {
@@ -134,8 +133,8 @@ func journal(root Root) []string {
 	return names
 }
 
-// stanzaVersion reads a package's version from stanzas like those of the status file; "" where one
-// says that it is not there.
+// stanzaVersion reads a package's version from stanzas such as the status file's; "" if a stanza
+// says that the package is not present.
 func stanzaVersion(r io.Reader, name, port string) (version string, found bool) {
 	var inside, gone, foreign bool
 	end := func() (string, bool) {
@@ -158,7 +157,7 @@ func stanzaVersion(r io.Reader, name, port string) (version string, found bool) 
 			}
 		case strings.HasPrefix(line, "Status: "):
 			state := line[strings.LastIndexByte(line, ' ')+1:]
-			// the last: old files or new ones
+			// half-installed: files may be old or new
 			gone = state == "not-installed" || state == "config-files" || state == "half-installed"
 		case strings.HasPrefix(line, "Architecture: "):
 			of := line[len("Architecture: "):]

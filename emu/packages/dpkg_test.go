@@ -94,7 +94,7 @@ func TestDpkg(t *testing.T) {
 	assert.Equal(t, "30e4e0a7b1bbc3a1b5a2fdcd3e0ba6c4", o.want)
 }
 
-// While dpkg works its status file is old, and the journal beside it says what has changed since.
+// While dpkg works its status file is old, and the journal beside it has the changes since.
 func TestDpkgAtWork(t *testing.T) {
 	stanza := func(state, version string) string {
 		return "Package: sed\nStatus: install ok " + state + "\nArchitecture: arm64\nVersion: " + version + "\n"
@@ -127,7 +127,7 @@ func TestDebootstrap(t *testing.T) {
 	root := debian(t, map[string]string{"debootstrap/debpaths": "dash /var/cache/apt/archives/dash_0.5.12-2_arm64.deb\ntar /x/tar_1%3a1.34+dfsg-1_arm64.deb\nsed /x/sed_4.8-1_arm64.deb\nodd /x/odd.deb\nhalf /x/half_1.0-1_all.deb\n", "var/lib/dpkg/info/half.list": "/usr/bin/half\n"})
 	for _, c := range []struct{ file, pkg, want string }{
 		{"/usr/bin/dash", "dash", "0.5.12-2"}, {"/usr/bin/tar", "tar", "1:1.34+dfsg-1"}, {"/usr/bin/sed", "sed", "4.9-1"}, {"/usr/bin/other", "sed", ""}, {"/usr/bin/odd", "odd", ""}, {"/usr/bin/none", "none", ""},
-		{"/usr/bin/half", "half", "1.0-1"}, // unpacked by dpkg, whose status does not tell yet
+		{"/usr/bin/half", "half", "1.0-1"}, // unpacked by dpkg, but not in its status yet
 	} {
 		o, err := Of(root).Owner(c.file, []string{c.pkg}, arch.Get("aarch64"))
 		assert.Equal(t, c.want, o.Version, c.file)
@@ -135,7 +135,7 @@ func TestDebootstrap(t *testing.T) {
 	}
 }
 
-// Several files at once, of whatever packages brought them.
+// Several files at once, from any packages.
 func TestOwnersByDpkg(t *testing.T) {
 	owners, err := Of(debian(t, nil)).Owners([]string{"/usr/bin/sed", "/usr/bin/x", "/usr/bin/gone", "/usr/bin/none"}, arch.Get("aarch64"))
 	require.NoError(t, err)

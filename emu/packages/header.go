@@ -43,7 +43,7 @@ func (h rpmHeader) value(tag, kind uint32) (data []byte, count int) {
 		if be.Uint32(e) != tag || be.Uint32(e[4:]) != kind {
 			continue
 		}
-		// no value takes less than a byte
+		// each value takes at least one byte
 		if at, count := be.Uint32(e[8:]), be.Uint32(e[12:]); uint64(at)+uint64(count) <= uint64(len(all)) {
 			return all[at:], int(count)
 		}
@@ -82,8 +82,7 @@ func (h rpmHeader) ints(tag uint32) []uint32 {
 	return list
 }
 
-// header looks for the files in a package's header, if it is one of the packages that are asked
-// about.
+// header looks for the files in a package's header, if the package is one of those in question.
 func (s *search) header(h rpmHeader) {
 	name := h.text(tagName)
 	if s.names != nil && !slices.Contains(s.names, name) {
@@ -104,7 +103,8 @@ func (s *search) header(h rpmHeader) {
 	}
 }
 
-// checksum is that of the package's file i; MD5 where the header does not say which kind.
+// checksum sets the checksum of the package's file i; it is MD5 if the header does not name the
+// kind.
 func (h rpmHeader) checksum(o *Owner, i int) {
 	digests := h.texts(tagDigests)
 	if i >= len(digests) || digests[i] == "" {

@@ -7,9 +7,9 @@ import (
 
 var errNDB = errors.New("not a database of rpm's format ndb that can be read")
 
-// ndbHeaders reads a database of rpm's own format: a header of two slots' length; slots up to the
-// end of so many pages as the header says, each with the place of a package's blob; the blobs.
-// Numbers are little-endian, places are in units of 16 bytes.
+// ndbHeaders reads a database of rpm's own format. It has a header of two slots' length; slots up
+// to the end of the number of pages in the header, each with the place of a package's blob; and
+// the blobs. Numbers are little-endian, places are in units of 16 bytes.
 //
 // Source: rpm, lib/backend/ndb/rpmpkg.c.
 func ndbHeaders(d *pages, each func(header []byte) bool) error {

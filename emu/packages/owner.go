@@ -6,14 +6,15 @@ import (
 	"io"
 )
 
-// Owner is the package that a file came with.
+// Owner is the package that brought a file.
 type Owner struct {
 	Package, Version string
-	sum              hash.Hash // what the checksum is made with; nil where the database has none
+	sum              hash.Hash // computes the checksum; nil if the database has none
 	want             string    // the checksum
 }
 
-// Genuine reports whether r reads the file that the package brought, where the database can tell.
+// Genuine reports whether r reads the file that the package brought, if the database has a
+// checksum.
 func (o Owner) Genuine(r io.Reader) bool {
 	if o.sum == nil {
 		return true

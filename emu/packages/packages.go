@@ -1,11 +1,11 @@
 // Package packages knows what the package database of a root directory says of a file: which
 // package brought it, in which version, and with which checksum.
 //
-// The databases are read as files, without the programs they belong to: dpkg's and apk's are text;
-// rpm's is one of three formats, each with the same headers of packages in it (SQLite since
-// rpm 4.16, Berkeley DB before, ndb on SUSE). They are the guest's, and may hold anything: no
-// reader trusts a length or an offset, none keeps more in memory than the file has, and none waits
-// for a lock, which a guest may hold for as long as it likes.
+// It reads the databases as files, without the programs that they belong to. dpkg's and apk's are
+// text. rpm's has one of three formats, each with the same headers of packages in it (SQLite since
+// rpm 4.16, Berkeley DB before, ndb on SUSE). The files are the guest's, and may contain anything:
+// no reader trusts a length or an offset, none keeps more in memory than the file has, and none
+// waits for a lock, which a guest may hold for ever.
 package packages
 
 import (
@@ -25,19 +25,19 @@ const (
 	Rpm  = "rpm"
 )
 
-// Database is that of a root directory. Kind is "" where it has none that is known.
+// Database is the database of a root directory. Kind is "" if the root has no known one.
 type Database struct {
 	Kind string
 	root Root
 }
 
-// ErrUnknown means that no package brought the file. Like the other errors of this package it can
-// follow "the guest's ".
+// ErrUnknown means that no package brought the file. Like the other errors of this package, its
+// text can follow "the guest's ".
 var ErrUnknown = errors.New("package database does not know it")
 
 var errNone = errors.New("package database is not one of dpkg, apk or rpm")
 
-// unreadable is the error for a database that is there.
+// unreadable is the error for a database that exists but cannot be read.
 func unreadable(file string, err error) error {
 	if in, ok := err.(*fs.PathError); ok {
 		err = in.Err
@@ -55,17 +55,17 @@ func Of(root Root) Database {
 			f.Close()
 			return Database{d.kind, root}
 		} else if !missing(err) {
-			return Database{d.kind, root} // which Owner will say
+			return Database{d.kind, root} // Owner will report it
 		}
 	}
 	return Database{root: root}
 }
 
-// At is the database of a root whose kind is known.
+// At is the database of a root, with a known kind.
 func At(kind string, root Root) Database { return Database{kind, root} }
 
-// Owner finds the package, one of those named, that brought the file. Where names is nil, any may
-// have. The ABI matters to dpkg, which may have a package for several.
+// Owner finds the package that brought the file, among those named, or among all if names is nil.
+// The ABI matters to dpkg, which may have a package for several.
 func (d Database) Owner(file string, names []string, abi *arch.ABI) (Owner, error) {
 	if d.Kind == Dpkg && names != nil {
 		return dpkgOwner(d.root, file, names, abi)
@@ -80,7 +80,7 @@ func (d Database) Owner(file string, names []string, abi *arch.ABI) (Owner, erro
 	return Owner{}, err
 }
 
-// Owners finds the packages of files. What no package brought is left out.
+// Owners finds the packages of files. It leaves out files that no package brought.
 func (d Database) Owners(files []string, abi *arch.ABI) (map[string]Owner, error) {
 	return d.owners(files, nil, abi)
 }
@@ -103,10 +103,10 @@ func (d Database) owners(files, names []string, abi *arch.ABI) (map[string]Owner
 
 // search is a walk through a database that looks for several files at once.
 type search struct {
-	files map[string]string // the file that is asked for, by every name a database may have for it
+	files map[string]string // each file in question, by every name that a database may have for it
 	bases map[string]bool   // the last parts of those names
 	names []string          // of packages; nil: all
-	count int               // how many files are asked for
+	count int               // how many files are in question
 	found map[string]Owner
 }
 
@@ -124,7 +124,7 @@ func newSearch(files, names []string) *search {
 
 func (s *search) done() bool { return len(s.found) >= s.count }
 
-// missing reports whether the error of opening a file is that it is not there.
+// missing reports whether a file could not be opened because it does not exist.
 func missing(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }

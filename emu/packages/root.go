@@ -11,7 +11,7 @@ import (
 	"binproxy/emu/sys"
 )
 
-// Root shows the files of a root directory as seen from within: an absolute symbolic link stays in
+// Root shows the files of a root directory as seen from inside: an absolute symbolic link stays in
 // it.
 type Root interface {
 	Open(name string) (*os.File, error)
@@ -20,7 +20,8 @@ type Root interface {
 // RootFD is a Root by a descriptor of its directory.
 type RootFD int
 
-// Open opens a file for reading. What is no regular file is opened too, but never waited for.
+// Open opens a file for reading. It also opens files that are not regular, but never waits for
+// one.
 func (fd RootFD) Open(name string) (*os.File, error) {
 	file, err := sys.Openat2(int(fd), name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, unix.RESOLVE_IN_ROOT)
 	if err != nil {
@@ -38,7 +39,7 @@ func OpenRoot(dir string) (root RootFD, close func(), err error) {
 	return RootFD(fd), func() { unix.Close(fd) }, nil
 }
 
-// FirstLine finds the first line of a file for which a function is true.
+// FirstLine finds the first line of a file for which is returns true.
 func FirstLine(root Root, name string, is func(string) bool) (string, bool) {
 	f, err := root.Open(name)
 	if err != nil {
@@ -53,7 +54,7 @@ func FirstLine(root Root, name string, is func(string) bool) (string, bool) {
 	return "", false
 }
 
-// openFirst opens the first of the files that is there; name is which.
+// openFirst opens the first of the files that exists, and gives its name.
 func openFirst(root Root, names []string) (f *os.File, name string, err error) {
 	for _, name = range names {
 		if f, err = root.Open(name); err == nil || !missing(err) {
@@ -63,8 +64,8 @@ func openFirst(root Root, names []string) (f *os.File, name string, err error) {
 	return nil, "", err
 }
 
-// aliases are the names that a path may have in a package's list: /bin and its like are links to
-// the directories in /usr, or not.
+// aliases are the names that a path may have in a package's list: /bin and similar directories may
+// be links to those in /usr.
 func aliases(file string) []string {
 	if short, ok := strings.CutPrefix(file, "/usr"); ok {
 		return []string{file, short}

@@ -6,11 +6,11 @@ import (
 	"os"
 )
 
-// The places of rpm's database; distributions on an immutable /usr have it there.
+// The places of rpm's database; the first is for distributions with an immutable /usr.
 var rpmDirs = [...]string{"/usr/lib/sysimage/rpm/", "/var/lib/rpm/"}
 
-// rpmFormats are the names that the database has in those places, in each of its formats, and what
-// reads it: calls each with the header of every package, until that is false.
+// rpmFormats are the database's names in those places, one for each format, with the format's
+// reader. A reader calls each with the header of every package, until each returns false.
 var rpmFormats = [...]struct {
 	name    string
 	headers func(d *pages, each func(header []byte) bool) error
@@ -47,12 +47,12 @@ func (s *search) rpm(root Root) error {
 }
 
 const (
-	maxDatabase = 1 << 30  // bytes: those of whole installations have a tenth
-	maxRecord   = 64 << 20 // bytes: headers of the largest packages have a tenth
+	maxDatabase = 1 << 30  // bytes; whole installations have a tenth of that
+	maxRecord   = 64 << 20 // bytes; the headers of the largest packages have a tenth of that
 )
 
-// pages reads a file in pieces, and only so many bytes as no whole file takes: one whose pages
-// lead in circles ends.
+// pages reads a file in pieces, and no more bytes than a sound file needs: reading ends even if
+// its pages lead in circles.
 type pages struct {
 	r    io.ReaderAt
 	size int64 // bytes
@@ -61,7 +61,7 @@ type pages struct {
 
 var errCircle = errors.New("its pages lead in circles")
 
-// newPages refuses what is no regular file, or too large.
+// newPages refuses a file that is not regular or is too large.
 func newPages(f *os.File) (*pages, error) {
 	fi, err := f.Stat()
 	switch {
@@ -75,7 +75,7 @@ func newPages(f *os.File) (*pages, error) {
 	return pagesOf(f, fi.Size()), nil
 }
 
-// pagesOf allows for each page to be read twice, as what it is and as a part of a record.
+// pagesOf allows each page to be read twice, as itself and as a part of a record.
 func pagesOf(r io.ReaderAt, size int64) *pages { return &pages{r: r, size: size, left: 2*size + 1<<16} }
 
 // read fills b from an offset.
@@ -92,8 +92,7 @@ func (d *pages) read(b []byte, offset int64) error {
 	return nil
 }
 
-// record is a buffer for a record that claims so many bytes; false where the file cannot have
-// them.
+// record is a buffer for a record that claims that many bytes; false if the file cannot have them.
 func (d *pages) record(size uint64) ([]byte, bool) {
 	if size > maxRecord || size > uint64(d.size) {
 		return nil, false

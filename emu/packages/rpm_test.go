@@ -38,8 +38,8 @@ echo program >%%{buildroot}/usr/bin/%[1]s
 /usr/bin/*
 `
 
-// rpmPackages builds packages, one of many files, whose header is longer than a page, and one of a
-// single file, whose header is shorter than the largest page.
+// rpmPackages builds two packages: one of many files, whose header is longer than a page, and one
+// of a single file, whose header is shorter than the largest page.
 func rpmPackages(t *testing.T) (files []string) {
 	t.Helper()
 	rpmbuild, dir := need.Program(t, "rpmbuild", "rpm"), t.TempDir()
@@ -76,7 +76,7 @@ func rootOf(t *testing.T, dir string) RootFD {
 	return root
 }
 
-// checkRpm asks a database with the packages of rpmPackages in it.
+// checkRpm asks a database that has the packages of rpmPackages.
 func checkRpm(t *testing.T, dir string) {
 	t.Helper()
 	d := Of(rootOf(t, dir))
@@ -98,15 +98,15 @@ func checkRpm(t *testing.T, dir string) {
 	}
 }
 
-// TestRpmSQLite reads a database that rpm itself has made.
+// TestRpmSQLite reads a database that rpm itself made.
 func TestRpmSQLite(t *testing.T) {
 	packages, dir := rpmPackages(t), t.TempDir()
 	installBy(t, []string{need.Program(t, "rpm", "rpm")}, dir+"/var/lib/rpm", "sqlite", packages)
 	checkRpm(t, dir)
 }
 
-// TestRpmBerkeley reads databases that Berkeley DB has made of rpm's headers, and which rpm itself
-// reads: in both byte orders, with short and with long pages.
+// TestRpmBerkeley reads databases that Berkeley DB made of rpm's headers, and that rpm itself can
+// read: in both byte orders, with short and with long pages.
 func TestRpmBerkeley(t *testing.T) {
 	rpm, load := need.Program(t, "rpm", "rpm"), need.Program(t, "db5.3_load", "db5.3-util")
 	packages, made := rpmPackages(t), t.TempDir()
@@ -128,7 +128,7 @@ func TestRpmBerkeley(t *testing.T) {
 		{"little-endian", binary.LittleEndian, 1234, 4096},
 		{"big-endian", binary.BigEndian, 4321, 4096},
 		{"shortest pages", binary.LittleEndian, 1234, 512},
-		{"longest pages", binary.LittleEndian, 1234, 65536}, // a header lies beside its key
+		{"longest pages", binary.LittleEndian, 1234, 65536}, // a header is beside its key
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -170,7 +170,7 @@ func rpmOfTrixie(t *testing.T) []string {
 	return []string{loaders[0], "--library-path", libraries, dir + "/usr/bin/rpm", "--rcfile", dir + "/usr/lib/rpm/rpmrc"}
 }
 
-// TestRpmNDB reads a database that rpm itself has made, and one that it has changed since.
+// TestRpmNDB reads a database that rpm itself made, and one that it changed afterwards.
 func TestRpmNDB(t *testing.T) {
 	need.Long(t)
 	rpm := rpmOfTrixie(t)
@@ -189,7 +189,7 @@ func TestRpmNDB(t *testing.T) {
 	assert.Equal(t, "2.0-3.fc40", o.Version)
 }
 
-// TestRpmUnreadable: what is no database of rpm's is an error of one line, and nothing worse.
+// TestRpmUnreadable: a file that is not rpm's database is an error of one line, and nothing worse.
 func TestRpmUnreadable(t *testing.T) {
 	circle := sqliteWith("")
 	circle[100], circle[104] = interiorTable, 0 // no cells, and a last child
@@ -256,7 +256,7 @@ func sqliteWith(cell string) []byte {
 	return page
 }
 
-// berkeleyWith is a hash with one value, and a page that says of itself that it is its next one.
+// berkeleyWith is a hash with one value, and with a page that names itself as its next one.
 func berkeleyWith(item []byte) []byte {
 	const size = 512
 	le, b := binary.LittleEndian, make([]byte, 3*size)
@@ -278,7 +278,7 @@ func berkeleyWith(item []byte) []byte {
 	return b
 }
 
-// fuzzHeaders reads a file by one of the formats: no more than the file can have comes out.
+// fuzzHeaders reads a file in one of the formats: it yields no more than the file can have.
 func fuzzHeaders(f *testing.F, headers func(*pages, func([]byte) bool) error) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		total := 0

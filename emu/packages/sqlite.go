@@ -5,9 +5,9 @@ import (
 	"errors"
 )
 
-// sqlite reads a database file of SQLite 3: the records of one table, in no order of interest, and
-// nothing else. What is only in a write-ahead log, as while a package is being installed, is not
-// seen.
+// sqlite reads the records of one table from a database file of SQLite 3; their order does not
+// matter. It does not see what is only in a write-ahead log, as while a package is being
+// installed.
 //
 // Source: "Database File Format", sqlite.org.
 type sqlite struct {
@@ -52,7 +52,7 @@ func openSQLite(d *pages) (*sqlite, error) {
 	return s, nil
 }
 
-// table calls each with the record of every row of the table, until that is false.
+// table calls each with the record of every row of the table, until each returns false.
 func (d *sqlite) table(name string, each func(record []byte) bool) error {
 	root := 0
 	// The table of tables: type, name, tbl_name, rootpage, sql.
@@ -130,7 +130,7 @@ func (d *sqlite) visit(number, depth int, each func([]byte) bool) error {
 	return nil
 }
 
-// numbered reads a page. Numbers begin at 1.
+// numbered reads a page by its number, from 1 on.
 func (d *sqlite) numbered(number int) ([]byte, error) {
 	if number < 1 {
 		return nil, errSQLite
@@ -140,7 +140,7 @@ func (d *sqlite) numbered(number int) ([]byte, error) {
 	return page[:d.usable], err
 }
 
-// cell is the record of a leaf's cell, with what has overflowed into other pages.
+// cell is the record of a leaf's cell, with the parts that are on overflow pages.
 func (d *sqlite) cell(page []byte, at int) ([]byte, error) {
 	rest := page[at:]
 	size, n := varint(rest)
@@ -179,8 +179,8 @@ func (d *sqlite) cell(page []byte, at int) ([]byte, error) {
 	return record, nil
 }
 
-// varint reads SQLite's: big-endian groups of seven bits, the ninth byte whole. n is 0 where the
-// bytes end in it.
+// varint reads SQLite's variable-length integer: big-endian groups of seven bits, the ninth byte
+// whole. n is 0 if the bytes end inside it.
 func varint(b []byte) (v uint64, n int) {
 	for n < len(b) && n < 9 {
 		c := b[n]
@@ -196,7 +196,7 @@ func varint(b []byte) (v uint64, n int) {
 	return 0, 0
 }
 
-// parseRecord takes a record apart into its columns' bytes; nil where it is not whole.
+// parseRecord splits a record into its columns' bytes; nil if it is incomplete.
 func parseRecord(record []byte) [][]byte {
 	size, n := varint(record)
 	if n == 0 || size < uint64(n) || size > uint64(len(record)) {

@@ -2,8 +2,8 @@ package packages
 
 import "strings"
 
-// Upstream cuts the distribution's part off a package's version: the epoch before it, the revision
-// behind it. kind is the database's.
+// Upstream removes the distribution's parts from a package's version: the epoch before it and the
+// revision after it. kind is the database's.
 func Upstream(kind, version string) string {
 	if _, rest, ok := strings.Cut(version, ":"); ok {
 		version = rest
@@ -21,8 +21,8 @@ func Upstream(kind, version string) string {
 	return version
 }
 
-// Plain is an upstream version without what a distribution says of its tar archive (1.34+dfsg):
-// what a program itself would tell.
+// Plain is an upstream version without what a distribution adds about its tar archive (1.34+dfsg):
+// the version that the program itself would print.
 func Plain(version string) string {
 	for _, mark := range []string{"+dfsg", "+ds", "~dfsg", ".dfsg"} {
 		version, _, _ = strings.Cut(version, mark)

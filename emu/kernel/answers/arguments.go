@@ -9,25 +9,25 @@ import (
 	"binproxy/emu/sys"
 )
 
-// All bits set is the argument that most calls refuse: no such descriptor, process, address, flag,
-// command or clock. The calls below would do something with it, or answer ENOSYS to it although
-// they are there.
+// Most calls refuse an argument with all bits set: no such descriptor, process, address, flag,
+// command or clock exists. The calls below would do something with it, or answer ENOSYS to it
+// although the kernel has them.
 const bad = ^uintptr(0)
 
 var allBad = [6]uintptr{bad, bad, bad, bad, bad, bad}
 
-// special gives a call other arguments. 0x62696e70 is a key that nobody uses, looked up and not
-// made.
+// special gives a call other arguments. 0x62696e70 is a key that nobody uses; the calls look it up
+// and do not make it.
 var special = [...]struct {
 	name string
 	args [6]uintptr
 }{
-	{"alarm", [6]uintptr{}}, // takes an alarm back; there is none
-	{"brk", [6]uintptr{}},   // all bits of 32 would make the heap 4 GiB
+	{"alarm", [6]uintptr{}}, // cancels an alarm; there is none
+	{"brk", [6]uintptr{}},   // 32 set bits would make the heap 4 GiB
 	// FUTEX_WAKE at an odd address; an unknown operation gives ENOSYS
 	{"futex", [6]uintptr{bad, 1, 0, bad, bad}},
 	{"futex_time64", [6]uintptr{bad, 1, 0, bad, bad}},
-	// semop on a set that is none; an unknown operation gives ENOSYS
+	// semop on a set that does not exist; an unknown operation gives ENOSYS
 	{"ipc", [6]uintptr{1, bad, bad, bad, bad, bad}},
 	{"kill", [6]uintptr{1 << 30, 0}}, // signal 0, to nobody
 	// reads nothing; an unknown function gives ENOSYS
@@ -43,7 +43,7 @@ var special = [...]struct {
 // enders end the process that asks.
 var enders = []string{"exit_group", "rt_sigreturn", "sigreturn", "uretprobe"}
 
-// unasked are the calls that no arguments make harmless.
+// unasked are the calls that are harmful with any arguments.
 var unasked = [...][2]string{
 	{"exit", "it ends the thread that asks and leaves the process waiting"},
 	{"pause", "it does not return"},
@@ -78,8 +78,8 @@ func reasonNotToAsk(name string) string {
 	return ""
 }
 
-// limit asks again what a call can do that is known to be there by half; "" where it can. RHEL
-// 7.2's memfd_create knows no seals.
+// limit asks again for one ability of a call that is known to be incomplete in some kernels; ""
+// where the call has it. RHEL 7.2's memfd_create knows no seals.
 func limit(name string) string {
 	if name != "memfd_create" {
 		return ""
@@ -95,7 +95,7 @@ func limit(name string) string {
 	return ""
 }
 
-// x32Bit marks an x32 call in the number of one of x86_64.
+// x32Bit marks an x32 call in an x86_64 call's number.
 const x32Bit = 0x40000000
 
 // call makes one call of an ABI.

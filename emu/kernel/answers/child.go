@@ -22,12 +22,12 @@ import (
 	"binproxy/emu/kernel"
 )
 
-// answer is what came back for a number.
+// answer is the kernel's answer to a number.
 type answer struct {
 	answered bool
 	errno    syscall.Errno
-	limit    string // what it cannot do although it is there
-	killed   string // how the child ended, where it did
+	limit    string // what the call cannot do, if it is incomplete
+	killed   string // how the call ended the child, if it did
 	unasked  string // why it was not asked
 }
 
@@ -37,14 +37,14 @@ type question struct {
 	name string
 }
 
-// maxChildren bounds how often a child may be ended: a filter that kills for everything is not
-// asked 400 times.
+// maxChildren bounds how often a child may end: a filter that kills for every call is not asked
+// 400 times.
 const maxChildren = 64
 
-// patience is for a kernel that lets a call block which should not.
+// patience is for a call that blocks although it should not.
 const patience = 5 * time.Second
 
-// errand is what the process is told that asks: an ABI, and the index of the first question.
+// errand is the message to the asking process: an ABI, and the index of the first question.
 type errand struct {
 	abi  string
 	next int
@@ -55,8 +55,8 @@ func (e *errand) Fields(w *entrypoint.Words) {
 	entrypoint.Number(w, &e.next)
 }
 
-// ask collects the answers of an ABI, by number. Where a call ended a child, another one goes on
-// behind it.
+// ask collects the answers of an ABI, by number. When a call ends a child, another child continues
+// after that call.
 func ask(abi *kernel.ABI) (map[uint32]answer, error) {
 	answers := map[uint32]answer{}
 	questions := questions(abi)
@@ -84,8 +84,8 @@ func ask(abi *kernel.ABI) (map[uint32]answer, error) {
 	return answers, nil
 }
 
-// questions lists what to ask about: getpid first; the calls that end the process last, so that
-// they cost one child each.
+// questions lists the questions: getpid first; the calls that end the process last, so that they
+// cost one child each.
 func questions(abi *kernel.ABI) []question {
 	list := []question{{getpid(abi), "getpid"}, {unknownNr, ""}}
 	var last []question
@@ -108,7 +108,7 @@ func getpid(abi *kernel.ABI) uint32 { return abi.ByName("getpid")[0].Nr }
 const greeting = "here"
 
 // askFrom runs a child for questions[next:] and returns the index of the first question that it
-// left.
+// did not get to.
 func askFrom(cmd *exec.Cmd, next int, questions []question, answers map[uint32]answer) (int, error) {
 	cmd.Env = append(os.Environ(), "GODEBUG=asyncpreemptoff=1", "GOTRACEBACK=none")
 	cmd.Dir = "/"

@@ -2,11 +2,12 @@
 // what its release promises.
 //
 // A child makes each call of an ABI once, with arguments that the kernel refuses before it does
-// anything (arguments.go), and writes a line after each. A call that ends the child, by a filter
-// that kills or by its nature, has no line: the parent takes note and starts a child that goes on
-// behind it. An x86_64 kernel is asked for x32 and i386 too, where it serves them. ENOSYS means
-// that the call is not there; any other errno that it refuses these arguments; EPERM is the
-// filter's where the process has one and the kernel has no reason for it.
+// anything (arguments.go), and writes a line after each. A call that ends the child, through a
+// filter that kills or by its nature, has no line: the parent records that and starts a child that
+// continues after it. An x86_64 kernel is asked for x32 and i386 too, where it serves them. ENOSYS
+// means that the kernel lacks the call. Any other errno means that the call refused these
+// arguments. EPERM comes from the filter if the process has one and the kernel has no reason for
+// EPERM.
 package answers
 
 import (
@@ -20,41 +21,41 @@ import (
 	"binproxy/emu/kernel"
 )
 
-// State is what the kernel makes of a call.
+// State is the kernel's treatment of a call.
 type State string
 
 // The states of a call.
 const (
-	Present State = "present" // it answers something that only the call itself can
-	Limited State = "limited" // it is there, but not for what it was asked
+	Present State = "present" // the answer is one that only the call itself gives
+	Limited State = "limited" // it exists, but not for what was asked
 	Absent  State = "absent"  // ENOSYS
 	Refused State = "refused" // EPERM, EACCES or an end by SIGSYS
-	Unasked State = "unasked" // it cannot be asked without doing harm
+	Unasked State = "unasked" // asking would do harm
 )
 
 // Result is the answer to one call.
 type Result struct {
 	Call  kernel.Call
 	State State
-	Errno syscall.Errno // 0 where it succeeded or was not asked
-	Why   string        // what the answer means, where the state does not tell
+	Errno syscall.Errno // 0 if it succeeded or was not asked
+	Why   string        // what the answer means, where the state does not show it
 	By    string        // of a Refused: "filter", or "filter or kernel"
 }
 
-// Filters is what /proc/self/status says of seccomp.
+// Filters is seccomp's part of /proc/self/status.
 type Filters struct {
 	Mode string `json:"mode"` // none, strict, filter, or unknown
-	// how many filters, "" where the kernel (before 5.9) does not say
+	// the number of filters, "" where the kernel (before 5.9) does not show it
 	Count      string `json:"count"`
 	NoNewPrivs bool   `json:"no_new_privs"`
-	Default    string `json:"default"` // what a number that no kernel has gets
+	Default    string `json:"default"` // the answer to a number that no kernel has
 	Container  string `json:"container"`
 }
 
-// Lacking is an ABI to which the kernel answers nothing.
+// Lacking is an ABI whose calls the kernel does not answer.
 type Lacking struct {
 	ABI *kernel.ABI
-	Why string // what came back for getpid: an errno, or how the process ended
+	Why string // the result of getpid: an errno, or how the process ended
 }
 
 // Report is what a probe found. Results are ordered by ABI, the host's own first, and number.
@@ -65,8 +66,7 @@ type Report struct {
 	Lacking []Lacking // the ABIs of the host that the kernel does not serve
 }
 
-// unknownNr is a number that no kernel has: the answer to it is a filter's default, where it is
-// not ENOSYS.
+// unknownNr is a number that no kernel has. An answer other than ENOSYS is a filter's default.
 const unknownNr = 0x3ff0
 
 // Run probes the running kernel.
@@ -86,8 +86,8 @@ func Run() (*Report, error) {
 	return r, nil
 }
 
-// callable lists the ABIs that one program can call: x86_64 has the others one instruction, or one
-// bit, away.
+// callable lists the ABIs that one program can call: an x86_64 program needs only another
+// instruction, or another bit, for the others.
 func callable(host *arch.ABI) []*kernel.ABI {
 	family := kernel.Family(host)
 	if host.Name != "x86_64" {
@@ -111,7 +111,7 @@ func (r *Report) take(abi *kernel.ABI, answers map[uint32]answer) {
 	}
 }
 
-// classify reads an answer.
+// classify interprets an answer.
 func classify(c kernel.Call, a answer, f Filters) Result {
 	r := Result{Call: c, State: Present, Errno: a.errno}
 	switch {
@@ -136,7 +136,7 @@ func classify(c kernel.Call, a answer, f Filters) Result {
 }
 
 // refusedBy attributes the EPERM of a process that has a filter. The kernel itself gives it only
-// for the calls that want a privilege.
+// for calls that need a privilege.
 func refusedBy(name string) string {
 	if slices.Contains(privileged, name) {
 		return "filter or kernel"
@@ -165,7 +165,7 @@ func filters() Filters {
 	return f
 }
 
-// container names what set the filter, as far as a process can see that from inside.
+// container names what set the filter, as far as a process inside can see that.
 func container() string {
 	for _, mark := range []struct{ path, name string }{{"/.dockerenv", "docker"}, {"/run/.containerenv", "podman"}} {
 		if _, err := os.Lstat(mark.path); err == nil {
@@ -178,14 +178,14 @@ func container() string {
 	return os.Getenv("container")
 }
 
-// Disagreement is a call whose answer is not what the release promises.
+// Disagreement is a call whose answer differs from what the release promises.
 type Disagreement struct {
 	Result  Result
 	Promise kernel.Answer
 	Why     string
 }
 
-// Compare sets the answers against the release's promises.
+// Compare compares the answers with the release's promises.
 func (r *Report) Compare(release kernel.Release) []Disagreement {
 	var list []Disagreement
 	for _, result := range r.Results {

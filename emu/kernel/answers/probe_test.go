@@ -42,7 +42,7 @@ func TestClassify(t *testing.T) {
 	}
 }
 
-// A release and a kernel that disagree: compiled out, carried back, refused.
+// A release and a kernel disagree: a call is compiled out, carried back, or refused.
 func TestCompare(t *testing.T) {
 	release, err := kernel.Parse("3.10")
 	require.NoError(t, err)
@@ -63,7 +63,7 @@ func TestCompare(t *testing.T) {
 	require.Equal(t, []string{"kexec_load promised,", "seccomp not", "ptrace promised,"}, found)
 }
 
-// A child that a question ends is followed by one that goes on behind it.
+// When a question ends a child, another one continues after that question.
 func TestQuestionsThatEndTheChild(t *testing.T) {
 	abi := kernel.Of(arch.Host())
 	script := `echo here; i=$1; n=0; while [ $((i + n)) -lt ` + "COUNT" + ` ]; do [ $((i + n)) = 7 ] && kill -KILL $$; [ $((i + n)) = 9 ] && exit 3; echo "$((i + n)) "; n=$((n + 1)); done`
@@ -83,7 +83,7 @@ func TestQuestionsThatEndTheChild(t *testing.T) {
 	}
 }
 
-// A child that does not start is an error, and no verdict on the first number.
+// A child that does not start is an error, and not a verdict on the first number.
 func TestChildThatDoesNotStart(t *testing.T) {
 	_, err := askFrom(exec.Command("/bin/false"), 0, []question{{unknownNr, ""}}, map[uint32]answer{})
 	require.ErrorContains(t, err, "exit status 1")
@@ -101,7 +101,7 @@ func TestParseAnswer(t *testing.T) {
 	}
 }
 
-// What must not be asked is no question, in any ABI.
+// No ABI has a question that would do harm.
 func TestNothingHarmfulIsAsked(t *testing.T) {
 	for i := range kernel.ABIs() {
 		a := &kernel.ABIs()[i]

@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// withSymbols is a library whose table of symbols, as large as may be, has one undefined symbol
-// after the other, named by the strings at 1, 2, 3 ... of a table that is read round and round.
+// withSymbols is a library with the largest possible table of undefined symbols. The strings at 1,
+// 2, 3 ... of a table that is read again and again are their names.
 func withSymbols(text string) []byte {
 	const ehdr, shdr, entry = 64, 64, 24
 	le := binary.LittleEndian
@@ -41,8 +41,8 @@ func withSymbols(text string) []byte {
 	return b
 }
 
-// TestBounds: however many symbols a file has, and whatever names, no more than a few MiB are kept
-// of them, and what was left out is told.
+// TestBounds: whatever number of symbols and names a file has, only a few MiB of them are kept,
+// and the report says what was left out.
 func TestBounds(t *testing.T) {
 	var different bytes.Buffer
 	for n := range 200_000 {

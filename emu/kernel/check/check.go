@@ -1,11 +1,11 @@
 // Package check reports whether programs fit a kernel, without running anything.
 //
-// It reads every ELF file of a program, a root directory or an image (source.go, layers.go), notes
-// what each needs (elf.go, marks.go, scan.go), and judges that against what the kernel has
-// (needs.go): the note that glibc's loader compares with the release, the kernel that Go's runtime
-// wants, the calls that imported libc functions make, and the calls with constant numbers in
-// static code. Nothing in a file is trusted: every offset, count and length is checked against a
-// bound before it is used.
+// It reads every ELF file of a program, a root directory or an image (source.go, layers.go),
+// records what each needs (elf.go, marks.go, scan.go), and compares that with what the kernel has
+// (needs.go). Needs are: the note that glibc's loader compares with the release, the kernel that
+// Go's runtime requires, the calls that imported libc functions make, and the calls with constant
+// numbers in static code. Nothing in a file is trusted: every offset, count and length is checked
+// against a bound before it is used.
 package check
 
 import (
@@ -21,56 +21,56 @@ import (
 	"binproxy/emu/kernel"
 )
 
-// Sure says what a finding rests on.
+// Sure is the basis of a finding.
 type Sure string
 
-// What a finding rests on, the surest first.
+// The bases of findings, the surest first.
 const (
-	Note   Sure = "note"   // the file says so itself: an ELF note, Go's build info
-	Known  Sure = "known"  // a case that people ran into
+	Note   Sure = "note"   // the file itself states it: an ELF note, Go's build info
+	Known  Sure = "known"  // a case from practice
 	Import Sure = "import" // it imports a libc function that makes the call
-	Code   Sure = "code"   // the call's number stands before a call instruction
+	Code   Sure = "code"   // the call's number comes before a call instruction
 )
 
-// Kind says what happens where the kernel lacks what is needed.
+// Kind is what happens if the kernel lacks what is needed.
 type Kind string
 
-// What happens where a need is not met.
+// What happens if a need is not met.
 const (
 	Hard     Kind = "hard"     // it fails
 	Soft     Kind = "soft"     // it goes on by other means
 	Poisoned Kind = "poisoned" // it would go on after ENOSYS, but a filter answers EPERM
-	Unknown  Kind = "unknown"  // that cannot be told from the file
+	Unknown  Kind = "unknown"  // the file does not show it
 )
 
 // Finding is one need that the kernel does not meet.
 type Finding struct {
 	File  string `json:"file"`
 	Need  string `json:"need"`           // what is needed, in words
-	Call  string `json:"call,omitempty"` // the system call, where it is one
+	Call  string `json:"call,omitempty"` // the system call, if it is one
 	Since string `json:"since"`          // which mainline kernel has it
 	Sure  Sure   `json:"sure"`
 	Kind  Kind   `json:"kind"`
 	Do    string `json:"do"` // what helps
-	// where the kernel's side of it comes from: the table, a vendor profile, the live probe
+	// the source of the kernel's side: the table, a vendor profile, the live probe
 	Source string `json:"source"`
 }
 
-// Kernel is what is checked against. Answer tells of a call whether the kernel has it, whether a
-// filter refuses it, and how it is known.
+// Kernel is the kernel to check against. For a call, Answer gives whether the kernel has it,
+// whether a filter refuses it, and how that is known.
 type Kernel struct {
 	Release kernel.Release
 	Answer  func(kernel.Call) Answer
 }
 
-// Answer is what a kernel makes of a call.
+// Answer is a kernel's treatment of a call.
 type Answer struct {
 	Has     bool
 	Refused bool
 	Source  string
 }
 
-// Promised is a kernel of which only its release is known.
+// Promised is a kernel that is known only by its release.
 func Promised(r kernel.Release) Kernel {
 	return Kernel{r, func(c kernel.Call) Answer {
 		a := r.Has(c)
@@ -103,7 +103,7 @@ func (r *Report) Verdict() int {
 	return verdict
 }
 
-// object is what is kept of an ELF file until the image's libc is known.
+// object is the part of an ELF file that is kept until the image's libc is known.
 type object struct {
 	name    string
 	abi     *kernel.ABI
@@ -117,8 +117,8 @@ type object struct {
 	damage  string
 }
 
-// What is kept of one image is bounded: its ELF files, and their imports together, by how many
-// there are and by how many names they have.
+// These bound what is kept of one image: its ELF files, and their imports together, by their
+// number and by the number of their names.
 const (
 	maxObjects = 1 << 18
 	maxImports = 1 << 20
@@ -138,7 +138,7 @@ func newCollector() *collector {
 	return &collector{libcs: map[string]Libc{}, functions: map[string]map[string][]uint32{}, names: map[string]string{}}
 }
 
-// add reads a file; what is no ELF program or library is passed over.
+// add reads a file. It skips a file that is not an ELF program or library.
 func (c *collector) add(name string, r io.ReaderAt, size int64) error {
 	f, err := openELF(r, size)
 	if errors.Is(err, elfinfo.ErrNotELF) {
@@ -183,7 +183,7 @@ func (c *collector) describe(name string, f *elfFile) (object, error) {
 	return o, err
 }
 
-// imports lists what an object takes from others. A name is kept once for all objects.
+// imports lists what an object takes from others. All objects share one copy of a name.
 func (c *collector) imports(f *elfFile) ([]string, error) {
 	var list []string
 	full := false
@@ -211,8 +211,8 @@ func (c *collector) imports(f *elfFile) ([]string, error) {
 	return slices.Compact(list), err
 }
 
-// isLibrary goes by the name: libraries may have an interpreter too, so that they can be run (Qt's
-// and glibc's say who they are).
+// isLibrary goes by the name, since libraries may have an interpreter too, so that they can be run
+// (Qt's and glibc's print who they are).
 func isLibrary(name string) bool { return strings.Contains(path.Base(name), ".so") }
 
 // hasSymbols tells a library, which has no interpreter either, from a static program.
@@ -220,5 +220,5 @@ func (f *elfFile) hasSymbols() bool {
 	return slices.ContainsFunc(f.sections, func(s section) bool { return s.kind == shtDynsym && s.bytes > 64 })
 }
 
-// interesting keeps what a libc could offer: C++ names and a program's own symbols only take room.
+// interesting keeps only what a libc could offer: C++ names and a program's own symbols take room.
 func interesting(name []byte) bool { return !bytes.HasPrefix(name, []byte("_Z")) && len(name) < 64 }

@@ -9,7 +9,7 @@ import (
 	"binproxy/emu/elfinfo"
 )
 
-// Bounds on what is read of one ELF file. The largest programs there are stay far below them.
+// Bounds on what is read of one ELF file. The largest known programs stay far below them.
 const (
 	maxSections = 64 << 10
 	maxSymbols  = 64 << 20 // read in pieces, none of which is kept
@@ -81,7 +81,7 @@ func openELF(r io.ReaderAt, size int64) (*elfFile, error) {
 	return f, f.readSections(head)
 }
 
-// read gives length bytes at an offset, of which limit is the most that makes sense.
+// read gives length bytes at an offset; limit is the largest length that makes sense.
 func (f *elfFile) read(offset, length, limit uint64) ([]byte, error) {
 	if length > limit || offset > uint64(f.size) || length > uint64(f.size)-offset {
 		return nil, fmt.Errorf("damaged ELF file: %d bytes at %#x of %d (at most %d)", length, offset, f.size, limit)
@@ -156,8 +156,8 @@ func (f *elfFile) readSections(head []byte) error {
 	return nil
 }
 
-// symbols hands out the dynamic symbols that wanted takes while they have no name yet, until visit
-// says that it has seen enough. A file without section headers has none that this finds.
+// symbols gives visit the dynamic symbols, until visit has seen enough. wanted selects them,
+// before they have names. A file without section headers has none that this finds.
 func (f *elfFile) symbols(wanted func(symbol) bool, visit func(symbol) (more bool)) error {
 	for _, s := range f.sections {
 		if s.kind != shtDynsym {
@@ -205,7 +205,7 @@ func (f *elfFile) eachSymbol(s section, names *stringTable, wanted, visit func(s
 	return nil
 }
 
-// symbol reads all of a symbol but its name.
+// symbol reads all of a symbol except its name.
 func (f *elfFile) symbol(b []byte) symbol {
 	info, index := b[12], f.order.Uint16(b[14:])
 	if f.is64 {
@@ -214,8 +214,8 @@ func (f *elfFile) symbol(b []byte) symbol {
 	return symbol{undefined: index == 0, function: info&15 == sttFunc || info&15 == sttIfunc, addr: f.word(b, 8, 4), bytes: f.word(b, 16, 8)}
 }
 
-// stringTable is a table of strings, of which a piece is kept: symbols that follow each other have
-// names that do so, mostly.
+// stringTable is a table of strings, with one piece in memory: the names of neighbouring symbols
+// are usually neighbours, too.
 type stringTable struct {
 	file    *elfFile
 	section section
@@ -223,7 +223,7 @@ type stringTable struct {
 	piece   []byte
 }
 
-// at is the string at an offset of the table, nil where it has no end or is too long for a symbol
+// at is the string at an offset of the table, nil if it has no end or is too long for a symbol
 // that matters here.
 func (t *stringTable) at(offset uint32) ([]byte, error) {
 	const longest, ahead = 256, 16 << 10
@@ -248,8 +248,8 @@ func (t *stringTable) at(offset uint32) ([]byte, error) {
 	return nil, nil
 }
 
-// abiTag reads .note.ABI-tag: the oldest Linux that the file wants. As glibc's loader does, it
-// passes over notes that are not aligned to 4 bytes or more.
+// abiTag reads .note.ABI-tag: the oldest Linux that the file accepts. Like glibc's loader, it
+// skips notes that are not aligned to 4 bytes or more.
 func (f *elfFile) abiTag() (version [3]uint32, ok bool, err error) {
 	for _, s := range f.segments {
 		if s.kind != ptNote || s.align < 4 {
@@ -287,7 +287,7 @@ func (f *elfFile) findABITag(b []byte) (version [3]uint32, ok bool) {
 	return version, false
 }
 
-// fileOffset is where the bytes of an address lie in the file.
+// fileOffset finds where in the file an address is.
 func (f *elfFile) fileOffset(addr uint64) (uint64, bool) {
 	for _, s := range f.segments {
 		if s.kind == ptLoad && addr >= s.addr && addr-s.addr < s.bytes {
@@ -297,8 +297,8 @@ func (f *elfFile) fileOffset(addr uint64) (uint64, bool) {
 	return 0, false
 }
 
-// each gives the segments that keep wants, in overlapping pieces of bounded size, until visit says
-// that it has seen enough. Segments that lie over each other again and again are not worth it.
+// each gives visit the segments that keep selects, in overlapping pieces of bounded size, until
+// visit has seen enough. It ends early if segments overlap again and again.
 func (f *elfFile) each(keep func(segment) bool, visit func(piece []byte) bool) error {
 	const piece, overlap = 1 << 20, 256
 	total := uint64(0)

@@ -11,8 +11,8 @@ import (
 	"binproxy/emu/kernel"
 )
 
-// x86_64 code that makes the calls pidfd_open (434) and read (0), and data that only looks like
-// one.
+// x86_64 code that makes the calls pidfd_open (434) and read (0), and data that only looks like a
+// call.
 var codeX86 = []byte{0xb8, 0xb2, 0x01, 0, 0, 0x0f, 0x05, 0x90, 0x48, 0xc7, 0xc0, 0x3f, 0, 0, 0, 0x0f, 0x05, 0x41, 0xb8, 0x09, 0, 0, 0, 0x0f, 0x1f, 0x05}
 
 // tiny is a static ELF file of x86_64 with an ABI tag and code.
@@ -110,7 +110,7 @@ func TestDamaged(t *testing.T) {
 	require.Empty(t, judgeBytes(t, "empty", nil, "3.10"))
 }
 
-// The test binary itself is a program of Go.
+// The test binary itself is a Go program.
 func TestGoProgram(t *testing.T) {
 	self, err := os.ReadFile("/proc/self/exe")
 	require.NoError(t, err)
@@ -137,7 +137,7 @@ func TestVersions(t *testing.T) {
 	}
 }
 
-// A filter that refuses what it should deny with ENOSYS poisons a libc that would go on.
+// A filter poisons a libc that would go on, by refusing a call that it should answer with ENOSYS.
 func TestPoisoned(t *testing.T) {
 	k := promised(t, "5.14")
 	had := k.Answer
@@ -154,7 +154,7 @@ func TestPoisoned(t *testing.T) {
 	require.Equal(t, Poisoned, found[0].Kind)
 	require.Equal(t, 1, (&Report{Findings: found}).Verdict())
 
-	// What people see of the refusals that they run into most is told.
+	// The report gives the symptoms of the most frequent refusals.
 	k.Answer = func(kernel.Call) Answer { return Answer{Has: true, Refused: true} }
 	// clone3 (435), faccessat2 (439)
 	for nr, seen := range map[byte]string{0xb3: "GC Thread#0", 0xb7: "make, bash"} {

@@ -13,7 +13,7 @@ import (
 	"binproxy/test/images"
 )
 
-// checkBytes runs on a file with the bytes, and gives the files of the findings against 3.10.
+// checkBytes checks a file with the bytes, and gives the files of the findings against 3.10.
 func checkBytes(t testing.TB, b []byte) ([]string, error) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "image.tar")
@@ -37,8 +37,8 @@ func checkFiles(t testing.TB, path string) ([]string, error) {
 var needy = tiny([3]uint32{3, 2, 0}, codeX86) // pidfd_open
 var tame = tiny([3]uint32{3, 2, 0}, nil)
 
-// What a layer has hides what lies below: by its name, by a whiteout, by an opaque directory, by a
-// file in a directory's place.
+// A layer hides what is below it: by a name, by a whiteout, by an opaque directory, by a file in a
+// directory's place.
 func TestLayers(t *testing.T) {
 	for name, c := range map[string]struct {
 		layers [][]images.Entry // from the lowest up
@@ -74,7 +74,7 @@ func TestLayers(t *testing.T) {
 	}
 }
 
-// ociImage is a layout of one image with a nested index and an attestation, which is no image.
+// ociImage is a layout of one image with a nested index and an attestation, which is not an image.
 func ociImage(layer []byte) images.Layout {
 	l := images.Layout{}
 	manifest := l.Add(`{"layers":[{"digest":"` + l.Add(string(layer)) + `"}]}`)
@@ -97,8 +97,8 @@ func TestOCILayout(t *testing.T) {
 	}
 }
 
-// A blob that is not what its name says is an error, whatever it holds: each of an image's, with a
-// byte more or other.
+// Each blob of an image has to match the digest in its name: one byte more, or another one, is an
+// error.
 func TestDigests(t *testing.T) {
 	good := ociImage(images.Gzip(t, images.Tar(t, images.Entry{Name: "p", Body: needy})))
 	for name, blob := range good {
@@ -112,7 +112,7 @@ func TestDigests(t *testing.T) {
 			require.ErrorContains(t, err, name+": its digest is ")
 		}
 	}
-	// An archive of docker save names its layers by digests too, since it is a layout as well.
+	// An archive of docker save also names its layers by digests, since it is a layout, too.
 	saved := images.Layout{}
 	layer := strings.Replace(saved.Add(string(images.Tar(t, images.Entry{Name: "p", Body: needy}))), "sha256:", "blobs/sha256/", 1)
 	saved["manifest.json"] = `[{"Layers":["` + layer + `"]}]`
@@ -124,7 +124,7 @@ func TestDigests(t *testing.T) {
 	require.ErrorContains(t, err, "its digest is ")
 }
 
-// A root directory is read as it lies there, without following links.
+// A root directory is read as it is, without following links.
 func TestTree(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.MkdirAll(filepath.Join(dir, "usr/bin"), 0o777))
@@ -139,7 +139,7 @@ func TestTree(t *testing.T) {
 	require.Equal(t, []string{"/usr/bin/p"}, got)
 }
 
-// What every reader of images refuses or takes is refused or taken here.
+// check accepts and refuses the images that every reader of images accepts and refuses.
 func TestAgreedImages(t *testing.T) {
 	for _, c := range images.AllAgreed(t) {
 		t.Run(c.Name, func(t *testing.T) {

@@ -17,12 +17,12 @@ import (
 // Bounds on what is kept of an ELF file.
 const (
 	maxELF   = 2 << 30 // bytes
-	inMemory = 1 << 20 // up to here a file is kept in memory, above in a temporary file
+	inMemory = 1 << 20 // up to this size a file is kept in memory, above it in a temporary file
 )
 
 // checkStore reads the images of a store.
 func checkStore(s *oci.Store, done func(*collector)) error {
-	// Attestations call themselves unknown.
+	// The platform of an attestation is called unknown.
 	linux := func(_ string, p oci.Platform) bool { return p.OS == "" || p.OS == "linux" }
 	found := false
 	for image, err := range s.Images(linux) {
@@ -52,12 +52,12 @@ func checkArchive(f io.ReaderAt, size int64, done func(*collector)) error {
 	return checkStore(s, done)
 }
 
-// overlay is what the layers above the current one show: they are read from the top, each once.
+// overlay is what the layers above the current one show. Layers are read from the top, each once.
 type overlay struct {
-	// names that a higher layer has; true where it is no directory, and so hides what is below it
+	// names in a higher layer; true if not a directory, and so hiding what is below it
 	seen   map[string]bool
-	gone   map[string]bool // names that a higher layer took away
-	opaque map[string]bool // directories that a higher layer shows alone
+	gone   map[string]bool // names that a higher layer removed
+	opaque map[string]bool // directories whose lower contents a higher layer hides
 }
 
 func newOverlay() overlay {
@@ -68,7 +68,7 @@ func newOverlay() overlay {
 func readLayers(layers []oci.Layer, c *collector) error {
 	o := newOverlay()
 	for _, l := range slices.Backward(layers) {
-		// What this layer has hides only what is in the layers below it.
+		// What this layer has hides only what is in lower layers.
 		below := newOverlay()
 		if err := l.Walk(func(e oci.Entry) error { return o.entry(e, &below, c) }); err != nil {
 			return fmt.Errorf("layer %s: %w", l.Name, err)
@@ -129,7 +129,7 @@ func (o *overlay) merge(below overlay) {
 	}
 }
 
-// addStream hands an ELF file of an archive to the collector, which wants to read it at any place.
+// addStream gives an ELF file of an archive to the collector, which has to read it at any offset.
 func addStream(c *collector, name string, r io.Reader, size int64) error {
 	head := make([]byte, min(64, size))
 	if _, err := io.ReadFull(r, head); err != nil {

@@ -8,11 +8,11 @@ import (
 	"strings"
 )
 
-// goMagic starts the block that Go's linker leaves for `go version`: in the data that can be
-// written, at a multiple of 16 bytes.
+// goMagic starts the block that Go's linker writes for `go version`: in the writable data, at a
+// multiple of 16 bytes.
 const goMagic = "\xff Go buildinf:"
 
-// goVersion reads the release of Go that built a program; "" where none did.
+// goVersion reads the release of Go that built a program; "" for another program.
 func (f *elfFile) goVersion() string {
 	version := ""
 	f.each(writable, func(b []byte) bool {
@@ -32,8 +32,8 @@ func (f *elfFile) goVersion() string {
 	return version
 }
 
-// parseBuildInfo reads the version behind the magic. Since Go 1.18 the strings are inside; before,
-// the block had pointers to them.
+// parseBuildInfo reads the version after the magic. Since Go 1.18 the block contains the strings;
+// before, it had pointers to them.
 func parseBuildInfo(b []byte) string {
 	const flags, header, inline = 15, 32, 2
 	if len(b) < header+binary.MaxVarintLen64 {
@@ -53,7 +53,7 @@ func parseBuildInfo(b []byte) string {
 	return version
 }
 
-// Libc is the C library of an image; the zero Libc where it is not known.
+// Libc is the C library of an image; the zero Libc if it is unknown.
 type Libc struct {
 	name    string // glibc or musl
 	version string // as in 2.31
@@ -61,8 +61,7 @@ type Libc struct {
 
 func (l Libc) String() string { return strings.TrimSpace(l.name + " " + l.version) }
 
-// libcOf recognizes a C library by its file name and by what it says of itself; the zero Libc
-// where it is none.
+// libcOf recognizes a C library by its file name and its text; the zero Libc for another file.
 func (f *elfFile) libcOf(name string) Libc {
 	base := path.Base(name)
 	switch {
@@ -89,15 +88,15 @@ func (f *elfFile) glibcVersion() string {
 	return version
 }
 
-// musl recognizes musl, which is libc.so and loader in one, by what it says when it is run as a
-// program. Its version is not in that text, but a string of its own: the only one there that is
-// three numbers and no more.
+// musl recognizes musl, which is libc.so and loader in one, by the text that it prints when it is
+// run as a program. Its version is a separate string, the only one there that is just three
+// numbers.
 func (f *elfFile) musl() Libc {
 	said, versions := false, map[string]bool{}
 	f.each(anySegment, func(b []byte) bool {
 		said = said || bytes.Contains(b, []byte("musl libc ("))
 		texts := bytes.Split(b, []byte{0})
-		// what a piece begins and ends with may be cut
+		// the first and the last text of a piece may be cut
 		for _, text := range texts[1:max(1, len(texts)-1)] {
 			if len(versions) < 2 && len(text) < 12 && bytes.Count(text, []byte(".")) == 2 && leadingVersion(string(text)) == string(text) {
 				versions[string(text)] = true

@@ -9,12 +9,13 @@ import (
 	"binproxy/emu/kernel"
 )
 
-// softInLibc are the calls that a libc's own code can do without: where ENOSYS comes back, it goes
-// on by older ones. They count as soft in static programs too, which have the libc inside. Sorted.
+// softInLibc are the calls that a libc does not depend on: after ENOSYS it uses older ones. They
+// are soft in static programs too, which contain the libc. Sorted.
 var softInLibc = []string{"clock_getres_time64", "clock_gettime64", "clock_nanosleep_time64", "clone3", "execveat", "faccessat2", "fchmodat2", "futex_time64", "getrandom",
 	"membarrier", "ppoll_time64", "pselect6_time64", "rseq", "statx", "timer_settime64", "utimensat_time64"}
 
-// emulated is the call that glibc makes out of older ones where it is lacking, under its own name.
+// emulated is the call that glibc makes out of older ones, under its own name, where it is
+// missing.
 const emulated = "statx"
 
 // libcGaveUpTheTag is the first glibc whose loader no longer compares .note.ABI-tag with the
@@ -22,7 +23,7 @@ const emulated = "statx"
 const libcGaveUpTheTag = "2.36"
 
 // judge gives the findings on all objects, with the libc of the image; named is the libc that the
-// user told.
+// user named.
 func (c *collector) judge(k Kernel, named Libc) []Finding {
 	var list []Finding
 	for i := range c.objects {
@@ -61,8 +62,8 @@ func (c *collector) judgeObject(o *object, l Libc, k Kernel) []Finding {
 	return append(list, judgeNumbers(o, k)...)
 }
 
-// judgeTag compares .note.ABI-tag with the release as the loader of the image's glibc does: it
-// does so for libraries, not for the program that the kernel has loaded already.
+// judgeTag compares .note.ABI-tag with the release as the loader of the image's glibc does: for
+// libraries, but not for the program, which the kernel has loaded already.
 func judgeTag(o *object, l Libc, k Kernel) []Finding {
 	if !o.tagged || o.exec && !isGlibc(o.name) || l.name == "musl" || !newer(o.tag, k.Release) {
 		return nil
@@ -93,7 +94,7 @@ func isGlibc(name string) bool {
 	return base == "libc.so.6" || strings.HasPrefix(base, "ld-linux") || strings.HasPrefix(base, "libc-2.") || strings.HasPrefix(base, "ld-2.")
 }
 
-// newer compares a note's version with what uname says: a loader knows nothing of backports.
+// newer compares a note's version with uname's release: a loader knows nothing of backports.
 func newer(tag [3]uint32, r kernel.Release) bool {
 	uname := r.Numbers()
 	for i := range tag {
@@ -104,7 +105,7 @@ func newer(tag [3]uint32, r kernel.Release) bool {
 	return false
 }
 
-// judgeGo knows the kernels that Go's runtime wants: 2.6.32 since Go 1.18, 3.2 since Go 1.24 (its
+// judgeGo knows which kernels Go's runtime requires: 2.6.32 since Go 1.18, 3.2 since Go 1.24 (its
 // release notes).
 func judgeGo(o *object, k Kernel) []Finding {
 	version := leadingVersion(strings.TrimPrefix(o.goBuilt, "go"))
@@ -126,8 +127,8 @@ func judgeGo(o *object, k Kernel) []Finding {
 		Do: "build it with an older Go (1.23 wants 2.6.32)", Source: "release " + k.Release.Text}}
 }
 
-// judgeImports looks at the calls in the code of each libc function that an object imports;
-// without the libc's code, at the function's name.
+// judgeImports looks at the calls in the code of each libc function that an object imports, or at
+// the function's name where the libc's code is missing.
 func (c *collector) judgeImports(o *object, k Kernel) []Finding {
 	if o.static || isGlibc(o.name) {
 		return nil
@@ -147,7 +148,8 @@ func (c *collector) judgeImports(o *object, k Kernel) []Finding {
 	return list
 }
 
-// callsOf gives the calls that a libc function makes, by whether the kernel has them.
+// callsOf gives the calls that a libc function makes: those that the kernel lacks, and those that
+// it has.
 func (c *collector) callsOf(a *kernel.ABI, function string, k Kernel) (lacking, have []kernel.Call) {
 	calls := a.ByName(function)
 	if numbers, ok := c.functions[a.Name][function]; ok {
@@ -186,8 +188,7 @@ func judgeNumbers(o *object, k Kernel) []Finding {
 	return list
 }
 
-// finding is a call that the kernel lacks or refuses; whether the program can do without is not
-// known.
+// finding is a call that the kernel lacks or refuses; whether the program needs it is unknown.
 func finding(o *object, call kernel.Call, k Kernel) Finding {
 	answer := k.Answer(call)
 	f := Finding{File: o.name, Call: call.Name, Since: call.Since(), Kind: Unknown, Source: answer.Source,
@@ -201,8 +202,8 @@ func finding(o *object, call kernel.Call, k Kernel) Finding {
 	return f
 }
 
-// symptom is what people see where a filter answers EPERM to a call, for those that fail by it
-// again and again.
+// symptom is what people see if a filter answers EPERM to a call, for calls that often fail in
+// this way.
 func symptom(call string) string {
 	switch {
 	case call == "clone3":
@@ -217,14 +218,14 @@ func symptom(call string) string {
 	return ""
 }
 
-// soften notes that a libc goes on without the call; after EPERM from a filter it does not.
+// soften records that a libc works without the call; it does not after EPERM from a filter.
 func (f *Finding) soften(do string) {
 	if f.Kind != Poisoned {
 		f.Kind, f.Do = Soft, do
 	}
 }
 
-// knownCases are what people ran into, where the files above say nothing.
+// knownCases are cases from practice that the files do not show.
 func (c *collector) knownCases(k Kernel, named Libc) []Finding {
 	var list []Finding
 	for i := range c.objects {

@@ -6,18 +6,18 @@ import (
 	"slices"
 )
 
-// scanner finds the numbers of system calls in code: a constant put into the register of the
-// number, then the instruction of the call. It decodes nothing else, so that data between
-// functions can look like a call: its findings are sure as "code", no more.
+// scanner finds the numbers of system calls in code: a constant that goes into the register of the
+// number, and then the instruction of the call. It decodes nothing else, so data between functions
+// can look like a call: its findings are only as sure as "code".
 type scanner func(code []byte) []uint32
 
-// How far before the instruction the constant may be, in bytes; and what a number can be.
+// The largest distance, in bytes, of the constant before the instruction; and the largest number.
 const (
 	maxDistance = 48
 	maxNumber   = 1024
 )
 
-// scannerFor has a row for each machine whose code can be read: e_machine, and what reads it.
+// scannerFor has a row for each machine whose code can be read: e_machine, and its scanner.
 func scannerFor(machine uint16) scanner {
 	switch machine {
 	case 62:
@@ -47,7 +47,7 @@ func scanX86_64(code []byte) []uint32 {
 
 func constantBefore(window []byte) (uint32, bool) {
 	for i := len(window) - 5; i >= 0; i-- {
-		// no REX prefix: it would be another register
+		// no REX prefix, which would make it another register
 		short := window[i] == 0xb8 && (i == 0 || window[i-1]&0xf0 != 0x40)
 		long := window[i] == 0xc0 && i >= 2 && window[i-1] == 0xc7 && window[i-2] == 0x48
 		if short || long {
@@ -106,14 +106,14 @@ func (f *elfFile) numbers() ([]uint32, error) {
 	return all, err
 }
 
-// Bounds on the code that is scanned of one function of a libc, and of all: those of glibc have a
-// thirtieth of that.
+// Bounds on the code that is scanned of one function of a libc, and of all functions: glibc's have
+// a thirtieth of that.
 const (
 	maxFunction  = 64 << 10
 	maxFunctions = 64 << 20
 )
 
-// functions scans each exported function of a libc: which calls its own code makes.
+// functions scans each exported function of a libc for the calls that its own code makes.
 func (f *elfFile) functions() (map[string][]uint32, error) {
 	scan := scannerFor(f.info.Machine)
 	if scan == nil {

@@ -13,14 +13,14 @@ import (
 	"binproxy/emu/oci"
 )
 
-// Options are what a check is told beside the kernel and the path.
+// Options are the settings of a check besides the kernel and the path.
 type Options struct {
-	Libc Libc // of the image, where the path does not hold it
+	Libc Libc // of the image, where the path does not contain it
 }
 
-// Run checks paths against a kernel: programs and libraries, which are taken together, root
-// directories, OCI layouts and archives of docker save, each image by itself. An error means that
-// a path could not be read.
+// Run checks paths against a kernel. Programs and libraries are checked together; a root directory
+// and each image of an OCI layout or an archive of docker save by itself. An error means that a
+// path could not be read.
 func Run(paths []string, k Kernel, o Options) (*Report, error) {
 	named := o.Libc
 	report := &Report{Findings: []Finding{}}
@@ -58,8 +58,8 @@ func ParseLibc(text string) (Libc, error) {
 	return Libc{}, fmt.Errorf("--libc %s: not a libc and its version, as in glibc-2.31 or musl-1.2.3", text)
 }
 
-// checkPath reads one path: a file that is ELF into files, everything else as an image, which done
-// gets.
+// checkPath reads one path: an ELF file into files, any other as an image, which it passes to
+// done.
 func checkPath(path string, files *collector, done func(*collector)) error {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -91,7 +91,7 @@ func checkPath(path string, files *collector, done func(*collector)) error {
 	return errors.New("neither an ELF file, nor a directory, nor an archive of docker save or of an OCI layout")
 }
 
-// plain takes the path out of an error that says it, since every error here is given one.
+// plain removes the path from an error that contains it, since every error here gets one.
 func plain(err error) error {
 	var p *fs.PathError
 	if errors.As(err, &p) {
@@ -119,11 +119,11 @@ func checkDir(dir string, done func(*collector)) error {
 	return nil
 }
 
-// skipped tells the directories of a root that belong to the running system.
+// skipped reports whether a directory of a root belongs to the running system.
 func skipped(name string) bool { return name == "proc" || name == "sys" || name == "dev" }
 
-// checkTree reads the regular files of a root directory. Links are not followed: what they lead to
-// is in the tree itself, or does not belong to it.
+// checkTree reads the regular files of a root directory. It does not follow links: what they lead
+// to is in the tree itself, or does not belong to it.
 func checkTree(root *os.Root, c *collector) error {
 	return fs.WalkDir(root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
 		switch {

@@ -10,7 +10,7 @@ import (
 	"binproxy/emu/sys"
 )
 
-// Denial is a command that gets an errno from one call.
+// Denial is a command for which one call fails with an errno.
 type Denial struct {
 	Key
 	Errno syscall.Errno
@@ -18,7 +18,7 @@ type Denial struct {
 	Argv  []string
 }
 
-// Fields has all of it.
+// Fields visits all of it.
 func (d *Denial) Fields(w *entrypoint.Words) {
 	errno := uint32(d.Errno)
 	entrypoint.Number(w, &d.Audit, &d.Nr, &errno)
@@ -27,7 +27,8 @@ func (d *Denial) Fields(w *entrypoint.Words) {
 	w.Strings(&d.Argv)
 }
 
-// Deny denies the call and becomes the command: an entrypoint. It returns only with an error.
+// Deny is an entrypoint: it denies the call and becomes the command. It returns only with an
+// error.
 func Deny(words []string) error {
 	var d Denial
 	if err := entrypoint.Read(words, &d); err != nil {

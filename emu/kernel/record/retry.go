@@ -13,15 +13,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Kind says whether a command can do without a call.
+// Kind says whether a command needs a call.
 type Kind string
 
-// What happens to the command where a call is denied.
+// What happens to the command when a call is denied.
 const (
-	Hard     Kind = "hard"     // it ends otherwise after ENOSYS
+	Hard     Kind = "hard"     // it ends differently after ENOSYS
 	Soft     Kind = "soft"     // it goes on
-	Poisoned Kind = "poisoned" // it goes on after ENOSYS, and ends otherwise after EPERM
-	Unknown  Kind = "unknown"  // it does not end alike twice, so that nothing can be told
+	Poisoned Kind = "poisoned" // it goes on after ENOSYS, and ends differently after EPERM
+	Unknown  Kind = "unknown"  // it does not end alike twice, so nothing follows
 )
 
 // Again runs a command again and again, each time with one call denied.
@@ -29,14 +29,14 @@ type Again struct {
 	Path   string
 	Argv   []string
 	Env    []string
-	Wanted int           // the status that the command ended with
-	Limit  time.Duration // a run that takes longer counts as one that ended otherwise
+	Wanted int           // the command's own status
+	Limit  time.Duration // a run that takes longer counts as one that ended differently
 }
 
 // errLate means that a run was ended because it took too long.
 var errLate = errors.New("it took too long")
 
-// Stable reports whether the command ends alike without anything denied, and without its standard
+// Stable reports whether the command ends alike with nothing denied, and without its standard
 // input.
 func (a Again) Stable() (bool, error) {
 	status, err := a.run(a.Path, a.Argv)
@@ -46,7 +46,7 @@ func (a Again) Stable() (bool, error) {
 	return status == a.Wanted, err
 }
 
-// Kind finds out about one call.
+// Kind finds the kind of one call.
 func (a Again) Kind(key Key) (Kind, error) {
 	for _, step := range [...]struct {
 		errno     syscall.Errno
@@ -67,7 +67,7 @@ func (a Again) Kind(key Key) (Kind, error) {
 	return Soft, nil
 }
 
-// run starts the command in a process group of its own, silent, and gives its exit status.
+// run starts the command in a process group of its own, without output, and gives its exit status.
 func (a Again) run(path string, argv []string) (int, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), a.Limit)
 	defer cancel()

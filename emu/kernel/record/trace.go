@@ -1,8 +1,8 @@
 // Package record finds out which system calls a command uses.
 //
-// The command runs under a tracer (PTRACE_SYSCALL) that stops it and all its children at each
-// call's entry and exit, and notes numbers and errnos: every call of every ABI counts, whatever
-// made it. What the command can do without is found by running it again with one call denied by a
+// The command runs under a tracer (PTRACE_SYSCALL), which stops it and all its children at each
+// call's entry and exit and records numbers and errnos. Every call of every ABI counts, whatever
+// made it. To find out which calls the command needs, it runs again with one call denied by a
 // seccomp filter, once with ENOSYS and once with EPERM (retry.go).
 package record
 
@@ -43,7 +43,7 @@ func Trace(path string, argv, env []string) (uses map[Key]*Use, status unix.Wait
 	if err != nil {
 		return nil, 0, err
 	}
-	// What the terminal sends goes to the command too; it decides.
+	// The terminal's signals also go to the command, which decides.
 	signal.Ignore(os.Interrupt, syscall.SIGQUIT)
 	defer signal.Reset(os.Interrupt, syscall.SIGQUIT)
 	t := tracer{uses: map[Key]*Use{}, in: map[int]*Use{}}
@@ -72,8 +72,8 @@ type tracer struct {
 	in   map[int]*Use // the call that a thread is in
 }
 
-// stopped handles one stop and lets the tracee go on. A tracee may be killed at any time: that it
-// is gone is none of our errors.
+// stopped handles one stop and lets the tracee go on. A tracee may be killed at any time, so a
+// missing one is not an error.
 func (t *tracer) stopped(s sys.Stop) error {
 	signal := s.Status.StopSignal()
 	switch {
