@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// buildctl makes arguments of docker build into those of `buildctl build`. Arguments that are
-// buildctl's own already (--frontend, --local, --opt ...) go on as they are, with the platform.
+// buildctl translates arguments of docker build for `buildctl build`. If they are buildctl's own
+// already (--frontend, --local, --opt ...), it only adds the platform.
 func buildctl(platforms string, args []string) []string {
 	var out []string
 	if platforms != "" {
@@ -24,7 +24,7 @@ func buildctl(platforms string, args []string) []string {
 	return append(append(out, "--frontend", "dockerfile.v0"), t.result()...)
 }
 
-// translation is a docker build's command line, read for buildctl.
+// translation is a docker build's command line, translated for buildctl.
 type translation struct {
 	file, context string
 	tags          []string
@@ -34,7 +34,7 @@ type translation struct {
 
 type flagRow struct{ docker, buildctl, value string }
 
-// valued are docker's flags that take a value, and how buildctl says the same; %s is the value.
+// valued are docker's flags that take a value, with buildctl's form of each; %s is the value.
 var valued = [...]flagRow{
 	{"--build-arg", "--opt", "build-arg:%s"},
 	{"--target", "--opt", "target=%s"},
@@ -72,7 +72,7 @@ func (t *translation) read(args []string) {
 		case name == "--push":
 			t.push = true
 		case strings.HasPrefix(name, "-"):
-			t.out = append(t.out, args[i]) // buildctl says what it does not know
+			t.out = append(t.out, args[i]) // buildctl reports what it does not know
 		default:
 			t.context = args[i]
 		}

@@ -10,7 +10,7 @@
 //   - run: the supervisor around the builder (binproxy run -- BUILDER), where the builder starts
 //     the image's programs itself.
 //
-// What a daemon does on another side of a socket can only be set up there; docs/builders.md says
+// Only a set-up on its own side changes what a daemon behind a socket does; docs/builders.md says
 // how. Plan is a pure function of the request and of what was found.
 package builder
 
@@ -33,10 +33,10 @@ const (
 	Buildctl = "buildctl"
 )
 
-// Names are all of them, in the order in which they are looked for.
+// Names lists all of them, in the order of the search.
 var Names = [...]string{Docker, Buildctl, Podman, Buildah}
 
-// A Plug is the way in which a builder gets to run foreign programs.
+// A Plug is the way in which a builder can run foreign programs.
 type Plug string
 
 // The plugs.
@@ -46,23 +46,22 @@ const (
 	Run     Plug = "run"
 )
 
-// A Builder is one that was found.
+// A Builder is a builder that was found.
 type Builder struct {
 	Name string
 	Path string // of its program
-	// Remote is where its daemon answers, "" where the builder runs the image's programs itself,
-	// as buildah and a local podman do.
+	// Remote is the address of its daemon, "" if the builder itself runs the image's programs, as
+	// buildah and a local podman do.
 	Remote string
-	// Refused is why its daemon does not answer, "" where it does.
+	// Refused is the reason if its daemon does not answer, else "".
 	Refused string
-	// OCI reports whether it starts containers by an OCI runtime that it takes on its command
-	// line.
+	// OCI reports whether its command line takes the OCI runtime that starts the containers.
 	OCI bool
-	// Env is what it gets to build the smallest image with, besides our environment.
+	// Env is added to our environment when it builds the smallest image.
 	Env []string
 }
 
-// answers is how long a daemon may take to say that it is there.
+// answers is how long a daemon may take to answer.
 const answers = 20 * time.Second
 
 // Find looks for the builders of these names in PATH, and asks their daemons whether they answer.
@@ -98,7 +97,7 @@ func (b *Builder) ask(ctx context.Context, getenv func(string) string) {
 	}
 }
 
-// refused runs a command which a daemon must answer, and gives the last line of its complaint.
+// refused runs a command that a daemon must answer, and gives the last line of its complaint.
 func refused(ctx context.Context, path string, args ...string) string {
 	ctx, cancel := context.WithTimeout(ctx, answers)
 	defer cancel()

@@ -22,15 +22,15 @@ import (
 // RuntimeLink is the name by which binproxy is an OCI runtime.
 const RuntimeLink = "binproxy-runtime"
 
-// keep is after how long without a use a bundle is removed from the cache.
+// keep is how long the cache keeps a bundle without use.
 const keep = 30 * 24 * time.Hour
 
-// Own is the bundle that a plug works with, in the user's cache. Its name is made from all that it
-// is made of, so it is made once for each release, set of twins, binproxy and emulator.
+// Own is the bundle for a plug, in the user's cache. Its name follows from everything that it is
+// made of, so it is made once for each release, set of twins, binproxy and emulator.
 type Own struct {
 	Dir     string
 	options bundle.Options
-	missing error // what it cannot be made without; only who needs the bundle has to hear of it
+	missing error // what is missing to make it, for users who need the bundle
 }
 
 // Binproxy is the program in the bundle.
@@ -66,7 +66,7 @@ func NewOwn(r Request, self string, extra []bundle.Extra) (Own, error) {
 	return o, nil
 }
 
-// key sums up what the bundle is made from: files by path, size and time, the rest by its value.
+// key sums up what the bundle is made from: files by path, size and time, the rest by value.
 func (o *Own) key() (string, error) {
 	sum := sha256.New()
 	fmt.Fprintf(sum, "%q\n", o.options.Identity.Release)
@@ -93,7 +93,7 @@ func (o *Own) key() (string, error) {
 	}
 	if o.options.Twins != nil {
 		fmt.Fprintln(sum, "twins of the host")
-		// newer programs, newer twins; not every distribution has it
+		// dpkg changes it with newer programs, and so newer twins; not every distribution has it
 		const status = "/var/lib/dpkg/status"
 		if fi, err := os.Stat(status); err == nil {
 			note(sum, status, fi)
@@ -106,7 +106,7 @@ func note(sum io.Writer, file string, fi os.FileInfo) {
 	fmt.Fprintf(sum, "%q %d %d\n", file, fi.Size(), fi.ModTime().UnixNano())
 }
 
-// Make makes the bundle, unless it is there, and removes those that nothing has used for long.
+// Make makes the bundle, unless it exists, and removes those that nothing has used for long.
 func (o Own) Make(ctx context.Context) error {
 	if o.missing != nil {
 		return o.missing

@@ -8,40 +8,40 @@ import (
 	"binproxy/emu/arch"
 )
 
-// A Request is what the user wants.
+// A Request is what the user asks for.
 type Request struct {
 	// Builder is one of Names, the name of a builder of docker's buildx, or "" for any.
 	Builder string
-	Plug    Plug // "" for the best that the builder takes
-	// Platforms are the images' platforms as the user wrote them, none for the builder's own.
+	Plug    Plug // "" for the best one that the builder takes
+	// Platforms are the images' platforms as the user wrote them; empty for the builder's own.
 	Platforms []string
-	// Foreign are the ABIs of those platforms which the host does not run by itself.
+	// Foreign are the ABIs of those platforms that the host does not run by itself.
 	Foreign []*arch.ABI
-	// Options are for binproxy run and binproxy runtime: what guests are told, their twins, the
+	// Options are for binproxy run and binproxy runtime: the guests' identity, their twins, the
 	// summary.
 	Options Options
 	Rest    []string // the builder's own arguments
 }
 
-// Options reach the programs of the image, never a builder.
+// Options apply to the programs of the image, never to a builder.
 type Options struct {
 	Release string
 	Twins   string // "auto" for the host's programs, a directory, "off" or "" for none
 	Summary bool
 }
 
-// A Command is the program that builds, with its whole argument vector and what its environment
-// has besides ours.
+// A Command is the program that builds, with its whole argument vector and its additions to our
+// environment.
 type Command struct {
 	Path string
 	Argv []string
 	Env  []string
 	Plug Plug
-	Why  string // one line: the builder, its plug, and why this one
+	Why  string // one line: the builder, its plug, and the reason
 }
 
 // Plan chooses a builder and its plug. proves asks a builder's daemon whether it runs an ABI by
-// itself, and is only called where that decides.
+// itself; Plan calls it only if the answer decides.
 func Plan(r Request, found []Builder, own Own, proves func(Builder, *arch.ABI) (bool, string)) (Command, error) {
 	names := r.Candidates()
 	found = slices.DeleteFunc(slices.Clone(found), func(b Builder) bool { return !slices.Contains(names, b.Name) })
@@ -77,7 +77,7 @@ func (r Request) Candidates() []string {
 	return []string{Docker} // a builder of buildx
 }
 
-// plug is the one that a builder takes, with the reason; "" for none, with why not.
+// plug gives the plug for a builder, with the reason; "" for none, with the reason for that.
 func (r Request) plug(b Builder, proves func(Builder, *arch.ABI) (bool, string)) (Plug, string) {
 	switch {
 	case b.Refused != "":
@@ -99,7 +99,7 @@ func (r Request) plug(b Builder, proves func(Builder, *arch.ABI) (bool, string))
 	return Run, "it starts the image's programs itself"
 }
 
-// daemon: of a builder on another side of a socket only what was set up there helps.
+// daemon gives the plug for a builder behind a socket, where only a set-up on its side helps.
 func (r Request) daemon(b Builder, proves func(Builder, *arch.ABI) (bool, string)) (Plug, string) {
 	if r.Plug != "" && r.Plug != Itself {
 		return "", fmt.Sprintf("plug %s cannot be put around a daemon that runs already (%s)", r.Plug, b.Remote)
@@ -129,7 +129,7 @@ func (r Request) chroot() bool {
 	return slices.Contains(r.Rest, "--isolation=chroot") || i >= 0 && i+1 < len(r.Rest) && r.Rest[i+1] == "chroot"
 }
 
-// command is the whole command line.
+// command gives the whole command line.
 func (r Request) command(b Builder, plug Plug, own Own) Command {
 	c := Command{Path: b.Path, Argv: []string{b.Name}, Plug: plug}
 	if plug == Runtime && b.Name == Podman {
@@ -150,7 +150,7 @@ func (r Request) command(b Builder, plug Plug, own Own) Command {
 	return c
 }
 
-// build is the builder's subcommand.
+// build gives the builder's subcommand.
 func (r Request) build(b Builder) []string {
 	if b.Name == Docker && r.Builder != "" && r.Builder != Docker {
 		return []string{"buildx", "build", "--builder", r.Builder}
@@ -169,7 +169,7 @@ func (r Request) arguments(b Builder) []string {
 	return append([]string{"--platform", platforms}, r.Rest...)
 }
 
-// flags are the options of binproxy run. What guests are told, and their twins, the bundle says.
+// flags gives the options of binproxy run. The bundle has the guests' identity and their twins.
 func (o Options) flags() []string {
 	if o.Summary {
 		return []string{"--guests-only", "--summary"}
@@ -177,7 +177,7 @@ func (o Options) flags() []string {
 	return []string{"--guests-only"}
 }
 
-// environment has the options for binproxy runtime.
+// environment gives the options for binproxy runtime.
 func (o Options) environment() []string {
 	if o.Summary {
 		return []string{"BINPROXY_SUMMARY=1"}
@@ -185,7 +185,7 @@ func (o Options) environment() []string {
 	return nil
 }
 
-// Worker are the arguments that choose the worker of a daemon.
+// Worker gives the arguments that choose the worker of a daemon.
 func (r Request) Worker() []string {
 	if r.Builder == "" || slices.Contains(Names[:], r.Builder) {
 		return nil
@@ -193,7 +193,7 @@ func (r Request) Worker() []string {
 	return []string{"--builder=" + r.Builder}
 }
 
-// String is the command as a shell takes it.
+// String gives the command in a shell's syntax.
 func (c Command) String() string {
 	var words []string
 	for _, w := range slices.Concat(c.Env, []string{c.Path}, c.Argv[1:]) {

@@ -100,7 +100,7 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-// A daemon is asked by a build only where the answer decides.
+// Plan asks a daemon, by a build, only if the answer decides.
 func TestPlanAsksOnlyWhereItDecides(t *testing.T) {
 	asked := 0
 	proves := func(Builder, *arch.ABI) (bool, string) { asked++; return true, "" }

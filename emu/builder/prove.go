@@ -16,14 +16,14 @@ import (
 	"binproxy/emu/elfinfo/tiny"
 )
 
-// label marks what a builder keeps of the smallest image, so that it can be removed.
+// label marks what a builder keeps of the smallest image, for its removal.
 const label = "binproxy.probe"
 
 // proof is how long the smallest image may take; a daemon may have to start a worker first.
 const proof = 2 * time.Minute
 
-// ran reports whether a builder says that a RUN line ended with tiny's status, as each does in
-// words of its own: "exit code: 42", "exit status 42", "a non-zero code: 42".
+// ran reports whether a builder says that a RUN line ended with tiny's status. Each says so in its
+// own words: "exit code: 42", "exit status 42", "a non-zero code: 42".
 func ran(out string) bool {
 	for _, word := range []string{"code", "status"} {
 		for _, said := range strings.Split(out, word)[1:] {
@@ -36,17 +36,18 @@ func ran(out string) bool {
 	return false
 }
 
-// Proves builds the smallest image, FROM scratch with one program of the ABI that ends with a
-// status of its own, by the builder as it is. It reports whether the program ran; else why not, in
-// the builder's words. extra are arguments that choose the worker, such as buildx's --builder.
+// Proves makes the builder, as it is, build the smallest image: FROM scratch with one program of
+// the ABI, which ends with a status of its own. It reports whether the program ran, or else the
+// reason in the builder's words. extra are arguments that choose the worker, such as buildx's
+// --builder.
 func (b Builder) Proves(ctx context.Context, abi *arch.ABI, extra ...string) (bool, string) {
 	return b.proved(ctx, abi, func(dir string) Command {
 		return Command{Path: b.Path, Argv: append([]string{b.Name}, b.probe(dir, abi, extra)...)}
 	})
 }
 
-// Takes is Proves by a plug, made as Plan makes it. own is the bundle that the plug works with; it
-// has to be made.
+// Takes does the same by a plug, used as Plan uses it. own is the bundle for the plug; it has to
+// exist.
 func (b Builder) Takes(ctx context.Context, plug Plug, abi *arch.ABI, own Own) (bool, string) {
 	if plug == Itself {
 		return b.Proves(ctx, abi)
@@ -128,7 +129,7 @@ func (b Builder) probe(dir string, abi *arch.ABI, extra []string) []string {
 	return append(args, dir)
 }
 
-// tidy removes what the classic builder keeps of an image that failed.
+// tidy removes what the classic builder keeps of a failed image.
 func (b Builder) tidy(ctx context.Context) {
 	if b.Name == Docker {
 		ctx, cancel := context.WithTimeout(ctx, answers)
@@ -137,8 +138,8 @@ func (b Builder) tidy(ctx context.Context) {
 	}
 }
 
-// complaint is the line of a builder's output that says why: the kernel's or the runtime's, where
-// there is one, else the last.
+// complaint is the line of a builder's output that gives the reason: the kernel's or the
+// runtime's, if there is one, else the last.
 func complaint(out string, err error) string {
 	why := ""
 	for line := range strings.Lines(out) {

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// The options of runc and crun that have their value in the next argument unless it is joined to
-// them by "=", each name between spaces. What is not listed is a switch.
+// The options of runc and crun whose value is the next argument unless "=" joins it to the option,
+// each name between spaces. All other options are switches.
 const (
 	globalValued = " root log log-format log-level criu rootless cgroup-manager "
 	createValued = " bundle b config f console-socket pid-file preserve-fds pidfd-socket "
@@ -14,14 +14,14 @@ const (
 		" apparmor cap c preserve-fds cgroup pidfd-socket "
 )
 
-// option is one option of a command line: its name without dashes, its value, and the index of
-// the argument that the value ends.
+// option is one option of a command line: its name without dashes, its value, and the index of the
+// argument where the value ends.
 type option struct {
 	name, value string
 	at          int
 }
 
-// line is a command line of the runtime, taken apart.
+// line is a parsed command line of the runtime.
 type line struct {
 	args    []string
 	options []option // those before the subcommand
@@ -31,8 +31,8 @@ type line struct {
 	operand int      // the index of its first operand; len(args) for none
 }
 
-// parse takes a command line apart as far as the options of runc and crun are known. Of another
-// subcommand than create, run and exec only the name is looked at.
+// parse parses a command line, as far as it knows the options of runc and crun. Of subcommands
+// other than create, run and exec it reads only the name.
 func parse(args []string) line {
 	c := line{args: args}
 	c.options, c.at = options(args, 0, globalValued)
@@ -50,7 +50,7 @@ func parse(args []string) line {
 	return c
 }
 
-// options reads options from the argument at on, and gives the index of what is none.
+// options reads options from the argument at on, and gives the index of the first other argument.
 func options(args []string, at int, valued string) ([]option, int) {
 	var list []option
 	for ; at < len(args); at++ {

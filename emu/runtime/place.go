@@ -19,9 +19,9 @@ var spare = []string{"/mnt", "/media", "/srv"}
 var errNoPlace = errors.New("there is no place for the bundle in the container: it has no writable tmpfs at /dev or elsewhere," +
 	" and none of /mnt, /media and /srv is an empty directory; mount a tmpfs (--tmpfs /run)")
 
-// place is where in the container the bundle is to be mounted. The runtime makes the mount point:
-// in a tmpfs of the container's own it ends with the container. Elsewhere it would stay in the
-// root, and so in an image's layer, so what is there already is used: an empty directory.
+// place chooses where in the container to mount the bundle. The runtime makes the mount point. In
+// a tmpfs of the container's own, the mount point ends with the container. Elsewhere it would stay
+// in the root, and so in an image's layer; there place takes an existing empty directory.
 func place(s *spec) (string, error) {
 	at := map[string]mount{}
 	for _, m := range s.read.Mounts {
@@ -52,7 +52,7 @@ func place(s *spec) (string, error) {
 	return "", errNoPlace
 }
 
-// empty reports whether there is an empty directory at dir in the root, and no link.
+// empty reports whether dir in the root is an empty directory, and not a link.
 func empty(root, dir string) bool {
 	path := filepath.Join(root, dir)
 	if fi, err := os.Lstat(path); err != nil || !fi.IsDir() {
@@ -62,7 +62,7 @@ func empty(root, dir string) bool {
 	return err == nil && len(names) == 0
 }
 
-// placed finds the bundle in a container that was made with one: where it is mounted.
+// placed finds where the bundle is mounted in a container that was made with one.
 func placed(mounts []mount, bundle string) (string, bool) {
 	for _, m := range mounts {
 		if m.bind() && m.Source == bundle {

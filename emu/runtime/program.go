@@ -11,7 +11,7 @@ import (
 	"binproxy/emu/supervise"
 )
 
-// container is the file system that a process of a container will find: its root, with the bind
+// container is the file system that a process of a container will see: its root, with the bind
 // mounts of its config.json over it.
 type container struct {
 	root, host *supervise.Outlook
@@ -22,7 +22,7 @@ type container struct {
 func openContainer(root, cwd string, mounts []mount) (*container, error) {
 	outlook, err := supervise.Ahead(root, cwd)
 	if err != nil {
-		// The runtime makes a working directory that is not there.
+		// The runtime makes a missing working directory.
 		if outlook, err = supervise.Ahead(root, "/"); err != nil {
 			return nil, err
 		}
@@ -40,8 +40,8 @@ func (c *container) close() {
 	c.host.Close()
 }
 
-// Open finds the file that execve of path would load. A mount is looked into by the path as it is
-// written: a link in the root that leads into a mount is not followed there.
+// Open finds the file that execve of path would load. It finds a mount by the path as written: it
+// does not follow a link in the root that leads into a mount.
 func (c *container) Open(path string) (resolve.File, syscall.Errno) {
 	if source := c.source(path); source != "" {
 		file, errno := c.host.Open(source)
@@ -51,7 +51,7 @@ func (c *container) Open(path string) (resolve.File, syscall.Errno) {
 	return c.root.Open(path)
 }
 
-// source is the host's path of what lies at a path in a bind mount; "" for what does not.
+// source is the host's path of a path in a bind mount; "" for a path outside of them.
 func (c *container) source(path string) string {
 	if !filepath.IsAbs(path) {
 		path = filepath.Join("/", c.cwd, path)
@@ -70,9 +70,10 @@ func (c *container) source(path string) string {
 	return ""
 }
 
-// guest is the ABI of the first foreign program that a process comes to, nil for none: its own
-// program, by way of the interpreters of scripts; or, where that is a native one that was mounted
-// into the container, as an engine's init is, what this starts: a later argument, or a shell.
+// guest is the ABI of the first foreign program that a process leads to, nil for none. That is its
+// own program, through the interpreters of scripts. If that one is native and was mounted into the
+// container, as an engine's init is, it is the program that this starts: a later argument, or a
+// shell.
 func (c *container) guest(p process, foreign func(*arch.ABI) bool) *arch.ABI {
 	resolver := resolve.Resolver{Guest: foreign}
 	abi, file, found := c.resolve(resolver, p.Args[0], p.Env)

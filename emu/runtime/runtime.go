@@ -1,13 +1,13 @@
 // Package runtime is an OCI runtime that wraps another one, runc or crun, so that containers of
 // another architecture run.
 //
-// An engine calls a runtime with a container's config.json, which says what the container's root
-// is, what is mounted in it and which process it is for. Where that process is a program of
-// another architecture, the file is changed before the real runtime reads it: the bundle becomes
-// one more mount, read-only, and `binproxy run --` comes before the process's arguments. Then the
-// real runtime is executed in our place, with the arguments that we were given; for `exec`, with
-// the changed file of its process. It does all the rest, and nothing of ours is left on the host.
-// What is native, and every other subcommand, reaches the real runtime as it is.
+// An engine calls a runtime with a container's config.json, which names the container's root, its
+// mounts and its process. If that process is a program of another architecture, this package
+// changes the file before the real runtime reads it: the bundle becomes one more mount, read-only,
+// and `binproxy run --` comes before the process's arguments. Then the real runtime is executed in
+// our place, with our arguments; for `exec`, with the changed file of its process. It does all the
+// rest, and nothing of ours is left on the host. Native containers, and every other subcommand,
+// reach the real runtime unchanged.
 package runtime
 
 import (
@@ -30,24 +30,24 @@ import (
 	"binproxy/emu/sys"
 )
 
-// The annotations that choose per container what `binproxy run` is told; see its options.
+// annotationPrefix begins the annotations that set options of `binproxy run` for one container.
 const annotationPrefix = "binproxy."
 
-// optionsByAnnotation are the options of `binproxy run` that annotations of the same names set.
+// optionsByAnnotation are the options of `binproxy run` that annotations of these names set.
 var optionsByAnnotation = []string{"release", "route", "twins"}
 
 // Wrapper wraps a runtime.
 type Wrapper struct {
 	Bundle string // the bundle's directory on the host
-	Real   string // the real runtime's file; "" for the runc or the crun that is found
+	Real   string // the real runtime's file; "" to look for runc or crun
 
 	Summary bool // each process prints its costliest commands at its end
 
 	config config.Config
 }
 
-// Exec becomes the real runtime, with the arguments of args; what it will read is changed before.
-// It returns only with an error, which the runtime's log has, too.
+// Exec becomes the real runtime with args, after changing what it will read. It returns only with
+// an error, which is in the runtime's log, too.
 func (w *Wrapper) Exec(args []string) error {
 	c := parse(args)
 	err := w.exec(c)
@@ -75,7 +75,7 @@ func (w *Wrapper) exec(c line) error {
 	return sys.Exec(real, append([]string{real}, c.args...), os.Environ())
 }
 
-// create changes the config.json of a container that is about to be made.
+// create changes the config.json of a new container.
 func (w *Wrapper) create(c line) error {
 	path := last(c.own, "config", "f").value
 	if path == "" {
@@ -96,7 +96,7 @@ func (w *Wrapper) create(c line) error {
 func (w *Wrapper) wrap(s *spec) (changed bool, err error) {
 	p := s.read.Process
 	if p == nil || len(p.Args) == 0 || s.root() == "" {
-		return false, nil // the real runtime says what is wrong
+		return false, nil // the real runtime reports the fault
 	}
 	if at, ok := placed(s.read.Mounts, w.Bundle); ok && p.Args[0] == filepath.Join(at, config.Binary) {
 		return false, nil // a container that is run again
@@ -115,8 +115,8 @@ func (w *Wrapper) wrap(s *spec) (changed bool, err error) {
 	return true, s.setArgs(w.prefixed(at, s.read.Annotations, p.Args))
 }
 
-// guest is the ABI of the foreign program that a process is for, nil for none. The error is for
-// one that the bundle has no emulator for.
+// guest is the ABI of the foreign program that a process leads to, nil for none. It is an error if
+// the bundle has no emulator for that ABI.
 func (w *Wrapper) guest(root string, p process, mounts []mount) (*arch.ABI, error) {
 	c, err := openContainer(root, p.Cwd, mounts)
 	if err != nil {
@@ -138,17 +138,17 @@ func (w *Wrapper) guest(root string, p process, mounts []mount) (*arch.ABI, erro
 		p.Args[0], abi.Name, w.Bundle, abi.Name)
 }
 
-// has reports whether the bundle itself has an emulator for the ABI: no other is in the container.
+// has reports whether the bundle itself has an emulator for the ABI: the container has no other.
 func (w *Wrapper) has(abi *arch.ABI) bool {
 	e, err := w.config.Emulator(abi)
 	return err == nil && below(e.Path, w.Bundle)
 }
 
-// prefixed are the arguments that have a command run by the bundle at a place.
+// prefixed gives the arguments by which the bundle at a place runs a command.
 func (w *Wrapper) prefixed(at string, annotations map[string]string, args []string) []string {
 	all := []string{filepath.Join(at, config.Binary), "run", "--keep-pid"}
 	if w.Summary {
-		all[2] = "--summary" // who reports outlives the command, which is then not PID 1
+		all[2] = "--summary" // the reporter outlives the command, which then is not PID 1
 	}
 	for _, option := range optionsByAnnotation {
 		if value := annotations[annotationPrefix+option]; value != "" {
@@ -158,15 +158,15 @@ func (w *Wrapper) prefixed(at string, annotations map[string]string, args []stri
 	return slices.Concat(all, []string{"--"}, args)
 }
 
-// enter gives the arguments for a process that joins a container, if that is foreign and the
-// container was made with the bundle.
+// enter gives the arguments for a process that joins a container, changed if the process is
+// foreign and the container was made with the bundle.
 func (w *Wrapper) enter(real string, c line) ([]string, error) {
 	if c.operand == len(c.args) {
 		return c.args, nil
 	}
 	state, err := stateOf(real, c)
 	if err != nil {
-		return c.args, nil // the real runtime says what is wrong
+		return c.args, nil // the real runtime reports the fault
 	}
 	s, err := load(filepath.Join(state.Bundle, "config.json"))
 	if err != nil {
@@ -201,8 +201,8 @@ func (w *Wrapper) enter(real string, c line) ([]string, error) {
 	return slices.Concat(c.args[:c.operand+1], args), nil
 }
 
-// withProcess gives the arguments of an exec whose process is in a file, with a changed copy of
-// that in its place.
+// withProcess gives the arguments of an exec whose process is in a file, with a changed copy in
+// the file's place.
 func withProcess(args []string, file option, prefix func(process) ([]string, error)) ([]string, error) {
 	p, err := loadProcess(file.value)
 	if err != nil {
@@ -224,7 +224,7 @@ func withProcess(args []string, file option, prefix func(process) ([]string, err
 	return args, nil
 }
 
-// state is what the real runtime tells of a container.
+// state is the real runtime's report on a container.
 type state struct {
 	PID    int    `json:"pid"`
 	Bundle string `json:"bundle"`
@@ -243,7 +243,7 @@ func stateOf(real string, c line) (s state, err error) {
 	return s, err
 }
 
-// reals are the names of runtimes that are looked for, in PATH and where distributions put them.
+// reals are the names of runtimes to look for, in PATH and where distributions put them.
 var (
 	reals = []string{"runc", "crun"}
 	sbins = []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"}
@@ -284,7 +284,7 @@ func candidates(name string) (list []string) {
 	return list
 }
 
-// ours reports a link to binproxy itself.
+// ours reports whether a path is a link to binproxy itself.
 func ours(path string) bool {
 	self, err := os.Stat(entrypoint.Self)
 	if err != nil {
@@ -294,7 +294,7 @@ func ours(path string) bool {
 	return err == nil && (os.SameFile(fi, self) || fi.IsDir())
 }
 
-// report writes an error to the log file that the caller reads it from, as the real runtime would.
+// report writes an error to the log file, where the caller reads it, as the real runtime would.
 func report(c line, err error) {
 	path := strings.TrimPrefix(last(c.options, "log").value, "file:")
 	if path == "" || err == nil {

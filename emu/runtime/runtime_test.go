@@ -114,7 +114,7 @@ func testContainer(t testing.TB) (dir string, w *Wrapper) {
 	return dir, &Wrapper{Bundle: bundle, config: c}
 }
 
-// Whose program a container is for: by PATH, links, scripts and mounts.
+// The program that a container is for is found by PATH, links, scripts and mounts.
 func TestGuest(t *testing.T) {
 	dir, w := testContainer(t)
 	bind := func(at, source string) mount {
@@ -136,11 +136,11 @@ func TestGuest(t *testing.T) {
 		{"/opt/text", "/not/there", nil, ""},
 		{"none", "/", nil, ""},
 		{"s390x", "/", nil, "/s390x is a program of s390x, and the bundle"},
-		// an engine's init is mounted, and starts what comes behind it
+		// an engine's init is mounted, and starts the arguments after it
 		{"/sbin/init -- guest", "/", []mount{bind("/sbin/init", "init")}, "aarch64"},
 		{"/volume/init", "/", []mount{bind("/volume", "")}, "aarch64"},
 		{"./guest", "/volume", []mount{bind("/volume", "")}, "aarch64"},
-		// what is hidden by a mount is not there
+		// a mount hides it
 		{"/bin/guest", "/", []mount{{Destination: "/bin", Type: "tmpfs"}}, "aarch64"},
 	} {
 		abi, err := w.guest(filepath.Join(dir, "rootfs"), process{Args: strings.Fields(c.args), Env: []string{path}, Cwd: c.cwd}, c.mounts)
@@ -157,7 +157,7 @@ func TestGuest(t *testing.T) {
 	}
 }
 
-// What becomes of a config.json. What a container is not changed for is kept byte by byte.
+// The changes to a config.json. One that needs no change stays the same byte for byte.
 func TestWrap(t *testing.T) {
 	inputs, err := filepath.Glob("testdata/*.in.json")
 	require.NoError(t, err)
@@ -197,7 +197,8 @@ func TestWrap(t *testing.T) {
 	}
 }
 
-// A file that cannot be read ends it, with a line on which file and why, and is left as it is.
+// For a file that cannot be read, the error names the file and the reason; the file does not
+// change.
 func TestBroken(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                         "unexpected end of JSON input",
@@ -218,7 +219,7 @@ func TestBroken(t *testing.T) {
 	}
 }
 
-// A config.json of any kind is changed in one piece or not at all.
+// A config.json of any kind is changed as a whole or not at all.
 func FuzzWrap(f *testing.F) {
 	inputs, _ := filepath.Glob("testdata/*.in.json")
 	for _, input := range inputs {
@@ -274,8 +275,7 @@ func TestReport(t *testing.T) {
 	assert.Contains(t, string(text), " level=error msg=\"binproxy: no runtime")
 }
 
-// The process of an exec is read from a file, which stays as it is, or is the rest of the command
-// line.
+// The process of an exec is in a file, which does not change, or is the rest of the command line.
 func TestProcessFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "process.json")
 	text := `{"args":["a","b"],"env":["PATH=/x"],"later":{"n":12345678901234567890}}`

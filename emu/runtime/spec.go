@@ -14,7 +14,7 @@ import (
 	"binproxy/emu/sys"
 )
 
-// object is a JSON object whose fields are kept as they are until they are changed.
+// object is a JSON object whose fields stay as they are until they are changed.
 type object map[string]json.RawMessage
 
 // set changes a field.
@@ -24,14 +24,14 @@ func (o object) set(name string, value any) error {
 	return err
 }
 
-// process is what is read of a process, in config.json or in a file for exec.
+// process is the part of a process that is read, from config.json or a file for exec.
 type process struct {
 	Args []string `json:"args"`
 	Env  []string `json:"env"`
 	Cwd  string   `json:"cwd"`
 }
 
-// mount is what is read of a mount.
+// mount is the part of a mount that is read.
 type mount struct {
 	Destination string   `json:"destination"`
 	Type        string   `json:"type,omitempty"`
@@ -74,7 +74,7 @@ func load(path string) (*spec, error) {
 	return s, nil
 }
 
-// unmarshal reads a JSON object twice: into its fields, and into what is known of it.
+// unmarshal reads a JSON object twice: into its fields, and into the known ones.
 func unmarshal(text []byte, path string, fields *object, known any) error {
 	for _, into := range []any{fields, known} {
 		if err := json.Unmarshal(text, into); err != nil {
@@ -110,7 +110,7 @@ func (s *spec) setArgs(args []string) error {
 	return s.fields.set("process", fields)
 }
 
-// setMount adds a mount, and takes away one that has the same destination.
+// setMount adds a mount, and removes one with the same destination.
 func (s *spec) setMount(added mount) error {
 	var raw, kept []json.RawMessage
 	if text, ok := s.fields["mounts"]; ok {
@@ -130,7 +130,8 @@ func (s *spec) setMount(added mount) error {
 	return s.fields.set("mounts", append(kept, text))
 }
 
-// save writes the file anew, in one step for who reads it meanwhile, with its owner and mode.
+// save writes the file anew with its owner and mode, in one step: a reader sees the old one or the
+// new one.
 func (s *spec) save() error {
 	text, err := json.Marshal(s.fields)
 	if err != nil {
@@ -158,7 +159,7 @@ func (s *spec) save() error {
 
 func fill(f *os.File, like os.FileInfo, text []byte) error {
 	if st, ok := like.Sys().(*syscall.Stat_t); ok {
-		_ = f.Chown(int(st.Uid), int(st.Gid)) // nobody but root need give a file away
+		_ = f.Chown(int(st.Uid), int(st.Gid)) // only root can need to give a file away
 	}
 	if err := f.Chmod(like.Mode().Perm()); err != nil {
 		return err
@@ -182,8 +183,8 @@ func loadProcess(path string) (*processFile, error) {
 	return p, unmarshal(text, path, &p.fields, &p.read)
 }
 
-// inMemory writes the process to a file in memory that a program which we exec can read, and gives
-// its path: the engine's own file stays as it is.
+// inMemory writes the process to a file in memory, which a program that we exec can read, and
+// gives its path. The engine's own file does not change.
 func (p *processFile) inMemory() (string, error) {
 	text, err := json.Marshal(p.fields)
 	if err != nil {
@@ -203,7 +204,7 @@ func (p *processFile) inMemory() (string, error) {
 	return fmt.Sprintf("/proc/self/fd/%d", fd), nil
 }
 
-// below reports whether path is dir, or lies in it.
+// below reports whether path is dir, or is inside it.
 func below(path, dir string) bool {
 	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
 }

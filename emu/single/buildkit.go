@@ -8,10 +8,10 @@ import (
 	"binproxy/emu/arch"
 )
 
-// BuildKit's plug for emulators (solver/llbsolver/ops/exec_binfmt.go): for a command of another
-// architecture it looks for a program buildkit-qemu-ARCH in the PATH of its daemon, mounts a copy
-// of that file into the container, and puts the copy's path before the command's arguments. The
-// program has to care for what the command executes.
+// BuildKit's plug for emulators (solver/llbsolver/ops/exec_binfmt.go). For a command of another
+// architecture, BuildKit looks for a program buildkit-qemu-ARCH in the PATH of its daemon, mounts
+// a copy of that file into the container, and puts the copy's path before the command's arguments.
+// The program has to route what the command executes.
 const (
 	buildKitPrefix = "buildkit-qemu-"
 	buildKitMount  = ".buildkit_qemu_emulator" // in /dev
@@ -21,8 +21,8 @@ const (
 // all others by OCI's.
 var inBuildKit = []string{"aarch64", "arm", "i386", "ppc64le", "riscv64", "s390x", "x86_64"}
 
-// BuildKitName is the file name under which BuildKit looks for the ABI's emulator; "" for an ABI
-// that no OCI platform has.
+// BuildKitName is the name under which BuildKit looks for the ABI's emulator; "" for an ABI
+// without an OCI platform.
 func BuildKitName(abi *arch.ABI) string {
 	switch {
 	case len(abi.Platforms) == 0:
@@ -33,8 +33,7 @@ func BuildKitName(abi *arch.ABI) string {
 	return buildKitPrefix + abi.Platforms[0]
 }
 
-// ForBuildKit reports whether a program that is called by the path is called as BuildKit's
-// emulator.
+// ForBuildKit reports whether a program with this path was called as BuildKit's emulator.
 func ForBuildKit(path string) bool {
 	name := filepath.Base(path)
 	return name == buildKitMount || strings.HasPrefix(name, buildKitPrefix)

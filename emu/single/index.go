@@ -9,8 +9,7 @@ import (
 	"strings"
 )
 
-// A part is one of the files that a single file is made of. They follow each other from the file's
-// start on.
+// A part is one of the files in a single file. They follow one another from the file's start on.
 type part struct {
 	name   string
 	offset int64
@@ -18,20 +17,20 @@ type part struct {
 	sum    uint32
 }
 
-// addTo is the sum of what the sum is of, and of b behind it: CRC-32C, a check for damage that
-// costs next to nothing. Its table is made when it is first asked for: a shim never does.
+// addTo continues a sum with b: CRC-32C, a cheap check for damage. Its table is made at the first
+// call, which a shim never makes.
 func addTo(sum uint32, b []byte) uint32 {
 	return crc32.Update(sum, crc32.MakeTable(crc32.Castagnoli), b)
 }
 
-// magic begins the trailer; its number is that of the format.
+// magic begins the trailer; the number in it is the format's.
 const magic = "binproxy+parts1\n"
 
-// trailerSize is that of the file's last bytes: the magic, the index's size and its sum,
+// trailerSize is the size of the file's end: the magic, the index's size and its sum,
 // little-endian.
 const trailerSize = len(magic) + 4 + 4
 
-// maxIndex bounds an index: some hundred parts.
+// maxIndex bounds an index, to some hundred parts.
 const maxIndex = 64 << 10
 
 // appendIndex appends the index of the parts, and the trailer.
@@ -47,7 +46,7 @@ func appendIndex(b []byte, parts []part) []byte {
 	return binary.LittleEndian.AppendUint32(b, sum)
 }
 
-// parseTrailer gives the index's size and sum; not ok for the last bytes of some other file.
+// parseTrailer gives the index's size and sum; ok is false for the end of another file.
 func parseTrailer(b []byte) (size int64, sum uint32, ok bool) {
 	if len(b) != trailerSize || string(b[:len(magic)]) != magic {
 		return 0, 0, false
@@ -58,7 +57,7 @@ func parseTrailer(b []byte) (size int64, sum uint32, ok bool) {
 
 var errIndex = errors.New("the parts are not those of the index")
 
-// parseIndex reads an index, whose parts fill the file up to where the index begins.
+// parseIndex reads an index, whose parts fill the file up to the start of the index.
 func parseIndex(index []byte, begins int64) ([]part, error) {
 	var parts []part
 	var offset int64

@@ -1,11 +1,11 @@
-// Package single reads and writes files that are binproxy and what it needs in one: the program,
+// Package single reads and writes files that contain binproxy and all that it needs: the program,
 // emulators, binproxy.conf, and an index of them.
 //
-// The kernel loads such a file as the program that it starts with, and ignores the rest. A trailer
-// of fixed size at its end leads to the index, so that a program without one, which is what lies
-// in a bundle, finds that out by one short read. An emulator cannot be executed where it lies,
-// behind an offset: it is copied to a sealed file in memory (memfd_create(2)) when it is first
-// asked for, and is there as long as the process that asked.
+// The kernel loads such a file as the program at its start, and ignores the rest. A trailer of
+// fixed size at the end leads to the index. So a program without one, as in a bundle, finds that
+// out by one short read. An emulator cannot be executed from inside the file: it is copied to a
+// sealed file in memory (memfd_create(2)) when it is first needed, and exists as long as the
+// process that needed it.
 package single
 
 import (
@@ -22,8 +22,8 @@ import (
 	"binproxy/emu/sys"
 )
 
-// ErrPlain means that the program is no single file: no part follows it. ErrDamaged means that it
-// is one, but that its parts are not what they were.
+// ErrPlain means that the program is not a single file: no part follows it. ErrDamaged means that
+// it is one, but that its parts have changed.
 var (
 	ErrPlain   = errors.New("nothing follows the program")
 	ErrDamaged = errors.New("is damaged")
@@ -33,11 +33,11 @@ var (
 type file struct {
 	path   string
 	parts  []part
-	memory map[string]*os.File // what was copied out of it
+	memory map[string]*os.File // copies of its parts
 }
 
-// Config is the configuration of the program at self: its own where it is a single file, else that
-// of the bundle that it lies in.
+// Config is the configuration of the program at self: its own if it is a single file, else that of
+// the bundle that it is in.
 func Config(self string) (config.Config, error) {
 	c, err := Own(self)
 	if errors.Is(err, ErrPlain) {
@@ -46,7 +46,7 @@ func Config(self string) (config.Config, error) {
 	return c, err
 }
 
-// Own is the configuration in the single file at self; ErrPlain where it is none.
+// Own is the configuration in the single file at self; ErrPlain if it is not one.
 func Own(self string) (config.Config, error) {
 	f, err := read(self)
 	if err != nil {
@@ -67,7 +67,7 @@ func Own(self string) (config.Config, error) {
 	return c, nil
 }
 
-// CopyProgram copies the program at self without what follows it, and gives its size.
+// CopyProgram copies the program at self, without the parts after it, and gives its size.
 func CopyProgram(w io.Writer, self string) (int64, error) {
 	f, err := read(self)
 	if errors.Is(err, ErrPlain) {
@@ -128,7 +128,7 @@ func (f *file) damaged(err error) error {
 	return fmt.Errorf("%s %w: %w; copy it anew, or make it anew with `binproxy bundle`", f.path, ErrDamaged, err)
 }
 
-// part finds a part; never the program, which is the first.
+// part finds a part, but never the program, which is the first.
 func (f *file) part(name string) (part, error) {
 	for _, p := range f.parts[1:] {
 		if p.name == name {
@@ -138,7 +138,7 @@ func (f *file) part(name string) (part, error) {
 	return part{}, f.damaged(fmt.Errorf("%s is not in it: %w", name, fs.ErrNotExist))
 }
 
-// copy copies a part, and compares its sum.
+// copy copies a part and checks its sum.
 func (f *file) copy(w io.Writer, p part) error {
 	in, err := os.Open(f.path)
 	if err != nil {
@@ -155,8 +155,7 @@ func (f *file) copy(w io.Writer, p part) error {
 	return nil
 }
 
-// inMemory is a path of this process by which the part can be executed, as long as the file is in
-// use.
+// inMemory gives this process a path by which the part can be executed, while the file is in use.
 func (f *file) inMemory(name string) (string, error) {
 	if f.memory[name] == nil {
 		p, err := f.part(name)

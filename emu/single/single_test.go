@@ -30,7 +30,7 @@ var configured = config.Config{
 
 const program = "the program\n"
 
-// made writes a single file with emulators that are programs of this host's, and gives its path.
+// made writes a single file whose emulators are programs of this host, and gives its path.
 func made(t *testing.T) string {
 	dir := t.TempDir()
 	self := filepath.Join(dir, "self")
@@ -53,8 +53,7 @@ func TestRoundTrip(t *testing.T) {
 	assert.Equal(t, configured.Emulators, c.Emulators)
 	assert.Equal(t, filepath.Dir(path), c.Dir)
 
-	// Each emulator is a program that can be executed and not changed, and is the same one each
-	// time.
+	// Each emulator is a program that can be executed but not changed, and is the same each time.
 	for name, status := range map[string]int{"aarch64": 0, "armhf": 1} {
 		e, err := c.Emulator(arch.Get(name))
 		require.NoError(t, err)
@@ -68,7 +67,7 @@ func TestRoundTrip(t *testing.T) {
 		assert.ErrorIs(t, os.WriteFile(e.Path, []byte("other"), 0), unix.EPERM)
 	}
 
-	// The program comes out again as it went in, whichever of the two is asked.
+	// CopyProgram gives the original program, from either of the two files.
 	for _, from := range []string{path, filepath.Join(filepath.Dir(path), "self")} {
 		var b bytes.Buffer
 		n, err := CopyProgram(&b, from)
@@ -78,7 +77,7 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// TestPlain: a program that nothing follows is one of a bundle.
+// TestPlain: a program with nothing after it belongs to a bundle.
 func TestPlain(t *testing.T) {
 	dir := t.TempDir()
 	self := filepath.Join(dir, config.Binary)
@@ -95,8 +94,8 @@ func TestPlain(t *testing.T) {
 	require.ErrorIs(t, err, fs.ErrNotExist)
 }
 
-// TestDamaged: whichever byte is wrong, it is found before it is used, and the error is one line
-// that names the file.
+// TestDamaged: a wrong byte anywhere is found before it is used, and the error is one line that
+// names the file.
 func TestDamaged(t *testing.T) {
 	path := made(t)
 	whole, err := os.ReadFile(path)
@@ -131,7 +130,7 @@ func TestDamaged(t *testing.T) {
 	}
 }
 
-// TestCut: a file that lost its end is no single file, and one that lost something before it is
+// TestCut: a file without its end is not a single file; one that lacks something before the end is
 // damaged.
 func TestCut(t *testing.T) {
 	path := made(t)
@@ -163,7 +162,7 @@ func TestIndexErrors(t *testing.T) {
 	}
 }
 
-// FuzzIndex: the parts of whatever is taken for an index fill the file, and are written as they
+// FuzzIndex: the parts of anything that counts as an index fill the file, and are written as they
 // were read.
 func FuzzIndex(f *testing.F) {
 	f.Add([]byte("binproxy 6 0000002a\nqemu-arm 4 ffffffff\n"), int64(10))

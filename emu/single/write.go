@@ -8,8 +8,9 @@ import (
 )
 
 // Write writes the single file of the program at self, the configuration, and each emulator that
-// it names by a file name, from emulators (that name to the file's path). It gives the sizes of
-// what it wrote, in the order of the parts: the program, the emulators, the configuration.
+// the configuration names by a file name. emulators maps that name to the file's path. It gives
+// the sizes of what it wrote, in the order of the parts: the program, the emulators, the
+// configuration.
 func Write(w io.Writer, self string, c config.Config, emulators map[string]string) (sizes []int64, err error) {
 	out := writer{w: w}
 	out.add(config.Binary, func(w io.Writer) error { _, err := CopyProgram(w, self); return err })
@@ -26,7 +27,7 @@ func Write(w io.Writer, self string, c config.Config, emulators map[string]strin
 	return sizes, out.err
 }
 
-// writer keeps account of the parts that go through it; after an error it does nothing.
+// writer counts the parts that go through it; after an error it does nothing.
 type writer struct {
 	w     io.Writer
 	parts []part
@@ -42,7 +43,7 @@ func (o *writer) add(name string, fill func(io.Writer) error) {
 	o.parts = append(o.parts, p)
 }
 
-// summing has a part's size and sum follow what is written.
+// summing updates a part's size and sum with what is written.
 type summing struct {
 	w io.Writer
 	p *part

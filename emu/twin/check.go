@@ -15,8 +15,8 @@ import (
 	"binproxy/emu/arch"
 )
 
-// Check says why no twin of the set can run here: it is for another host, or what all of them
-// need is not whole.
+// Check says why no twin of the set can run here: it is for another host, or files that all twins
+// need are not whole.
 func (s *Set) Check() error {
 	if s.Host != arch.Host().Name {
 		return fmt.Errorf("the twins in %s are programs for %s, this host is %s", s.Dir, s.Host, arch.Host().Name)
@@ -32,8 +32,8 @@ func (s *Set) Check() error {
 	return nil
 }
 
-// CheckFile reports whether a file of the set is there in its size. Its checksum is the business
-// of twin verify.
+// CheckFile checks that a file of the set exists in its size. Only twin verify checks its
+// checksum.
 func (s *Set) CheckFile(f File) error {
 	fi, err := os.Stat(filepath.Join(s.Dir, f.Path))
 	if err != nil {
@@ -45,8 +45,8 @@ func (s *Set) CheckFile(f File) error {
 	return nil
 }
 
-// CheckKernel reports whether the loader and the libraries take a kernel of the release; one
-// without numbers they do.
+// CheckKernel checks that the loader and the libraries accept a kernel of the release; they accept
+// one without numbers.
 func (s *Set) CheckKernel(release string) error {
 	var need, have [3]int
 	for _, r := range []struct {

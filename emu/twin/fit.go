@@ -9,25 +9,25 @@ import (
 	"binproxy/emu/emulator"
 )
 
-// Call is an exec that a twin is to answer.
+// Call is an exec for a twin to answer.
 type Call struct {
 	Args []string // the guest's, without argv[0]
 	Env  []string
 	Dir  string // the set's, as the caller sees it
-	// Find gives the directory of a PATH in which a command is found first, "" for none.
+	// Find gives the directory of a PATH where a command is found first, "" for none.
 	Find func(path, name string) string
 }
 
-// Edit is what the twin's arguments have more, or else, than the guest's.
+// Edit is the difference between the twin's arguments and the guest's.
 type Edit struct {
 	First   []string       // before them
 	Replace map[int]string // by index in Args
 	Last    []string       // behind them
-	// entries that take the place of the guest's of the same name, or come behind all
+	// entries that replace the guest's of the same name, or are added
 	Env []string
 }
 
-// builtIn reports whether the C library has a locale in itself, without data of the guest's.
+// builtIn reports whether the C library itself contains a locale, without data of the guest's.
 func builtIn(locale string) bool {
 	switch locale {
 	case "", "C", "POSIX", "C.UTF-8", "C.utf8":
@@ -36,8 +36,8 @@ func builtIn(locale string) bool {
 	return false
 }
 
-// Fit says what to change in a call for the verdict's twin, or why the twin would not do what the
-// guest's program does.
+// Fit gives the changes to a call for the verdict's twin, or the reason why the twin would act
+// differently from the guest's program.
 func (v *Verdict) Fit(c Call) (e Edit, why string) {
 	if why := v.environment(c, &e); why != "" {
 		return e, why
@@ -68,7 +68,7 @@ func (v *Verdict) Fit(c Call) (e Edit, why string) {
 // compilerPath is where gcc's passes look for each other's names without a prefix, before PATH.
 const compilerPath = "COMPILER_PATH"
 
-// environment says which variable forbids the twin, and which ones it needs.
+// environment gives the variable that forbids the twin, and adds those that it needs.
 func (v *Verdict) environment(c Call, e *Edit) string {
 	search, compilers := "", ""
 	for _, entry := range c.Env {
@@ -104,8 +104,8 @@ func (v *Verdict) environment(c Call, e *Edit) string {
 	return ""
 }
 
-// config is the path of the guest architecture's file of configuration, as the caller sees it; ""
-// where the rule has none.
+// config is the path of the guest architecture's configuration file, as the caller sees it; "" if
+// the rule has none.
 func (v *Verdict) config(c Call) string {
 	if v.Rule.config.variable == "" {
 		return ""
@@ -117,8 +117,8 @@ func (s *Set) has(file string) bool {
 	return slices.ContainsFunc(s.Files, func(f File) bool { return f.Path == file })
 }
 
-// fits compares an argument with a pattern: "x*" is all that begins with x; "-*x" is a bundle of
-// one-letter options with x in it.
+// fits compares an argument with a pattern: "x*" matches all that begins with x, and "-*x" a
+// bundle of one-letter options with x in it.
 func fits(pattern, arg string) bool {
 	if pattern == arg {
 		return true
@@ -131,10 +131,9 @@ func fits(pattern, arg string) bool {
 	return ok && strings.HasPrefix(arg, start)
 }
 
-// headers are arguments that make a cross compiler's pass look for headers where the guest's own
-// does, in the same order. The directories that it has built in do not exist in the guest except
-// for the last two, /usr/include/TRIPLET and /usr/include; -iprefix stands for those of the
-// compiler.
+// headers gives arguments that make a cross compiler's pass look for headers where the guest's own
+// does, in the same order. Of the directories that are built into it only the last two exist in
+// the guest, /usr/include/TRIPLET and /usr/include; -iprefix replaces those of the compiler.
 func (v *Verdict) headers(c Call) []string {
 	var list []string
 	system := func(dirs ...string) {
@@ -157,7 +156,7 @@ func (v *Verdict) headers(c Call) []string {
 // code.
 const PluginName = "liblto_plugin.so"
 
-// plugin puts the twin of gcc's plug-in in its place.
+// plugin replaces gcc's plug-in by its twin.
 func (v *Verdict) plugin(c Call, e *Edit) string {
 	file := v.set.pluginFor(v.abi.Name, v.major)
 	if file != "" {
@@ -194,8 +193,7 @@ func (v *Verdict) plugin(c Call, e *Edit) string {
 	return ""
 }
 
-// pluginFor finds the plug-in of an ABI's compiler; without a major version, the only one there
-// is.
+// pluginFor finds the plug-in of an ABI's compiler; without a major version, the only one.
 func (s *Set) pluginFor(abi, major string) string {
 	found := ""
 	for _, f := range s.Files {

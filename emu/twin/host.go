@@ -9,8 +9,7 @@ import (
 	"binproxy/emu/packages"
 )
 
-// HostFile is a program on the host that a rule allows to be a twin. Path has no symbolic link in
-// it.
+// HostFile is a program on the host that may be a twin by a rule. Path has no symbolic link in it.
 type HostFile struct{ Path, Major string }
 
 // HostPaths lists where the host may have the twin of a program, as patterns.
@@ -42,8 +41,8 @@ func (r *Rule) OnHost(name string, abi *arch.ABI) []HostFile {
 	return list
 }
 
-// Compare says why no program of the guest matches a twin, "" where one does. It goes by the
-// guest's package database alone.
+// Compare says why no program of the guest matches a twin; "" if one does. It reads only the
+// guest's package database.
 func (s *Set) Compare(t Twin, root packages.Root, abis []*arch.ABI) string {
 	r := ByName(t.Name)
 	if vendor := Vendor(root); vendor != s.Vendor {

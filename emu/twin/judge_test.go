@@ -71,7 +71,7 @@ func debian(t *testing.T, more map[string]string) packages.RootFD {
 	return tree(t, files)
 }
 
-// judged is the verdict's reason on /usr/bin/sed of a root; "" where it has its twin.
+// judged is the reason in the verdict on /usr/bin/sed of a root; "" if it has its twin.
 func judged(t *testing.T, root packages.RootFD, set *Set, file string, off ...string) string {
 	t.Helper()
 	f, err := root.Open(file)

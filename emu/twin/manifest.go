@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// ManifestName is the file in a directory of twins that describes it; DirName that directory's
-// usual name in a bundle.
+// ManifestName is the file that describes a directory of twins; DirName is that directory's usual
+// name in a bundle.
 const (
 	ManifestName = "twins.list"
 	DirName      = "twins"
@@ -31,16 +31,16 @@ const (
 // The architecture of a twin for every guest is "any", its major version "-" where it has none.
 type Set struct {
 	Dir      string
-	Host     string // our key of the host's ABI
+	Host     string // our name of the host's ABI
 	Vendor   string // ID of os-release
 	Database string // of packages: dpkg, apk or rpm
-	Kernel   string // the oldest that the loader and the libraries take; "" for any
+	Kernel   string // the oldest that the loader and the libraries accept; "" for any
 	Loader   string // "" where there are no twins
 	Files    []File // the loader, the libraries, plug-ins
 	Twins    []Twin
 }
 
-// File is a file of a set: where it came from, and what it must be.
+// File is a file of a set: its origin and its expected content.
 type File struct {
 	Path             string
 	Package, Version string
@@ -56,7 +56,7 @@ type Twin struct {
 
 const manifestHead = "binproxy-twins 1"
 
-// Load reads a directory's manifest. The error says what is wrong with which line.
+// Load reads a directory's manifest. The error names the line and the fault.
 func Load(dir string) (*Set, error) {
 	path := filepath.Join(dir, ManifestName)
 	text, err := os.ReadFile(path)
@@ -132,7 +132,7 @@ func parseFile(words []string) (File, error) {
 	return File{words[0], words[1], words[2], size, words[4]}, nil
 }
 
-// Marshal is the manifest that Load reads as s. The same set gives the same bytes.
+// Marshal gives the manifest that Load reads as s. The same set gives the same bytes.
 func (s *Set) Marshal() []byte {
 	var b bytes.Buffer
 	fmt.Fprintln(&b, manifestHead)
@@ -162,7 +162,7 @@ func (f File) String() string {
 // AnyABI is the architecture of a twin that serves every guest.
 const AnyABI = "any"
 
-// twin finds the twin of a name for an ABI; nil where the set has none.
+// twin finds the twin of a name for an ABI; nil if the set has none.
 func (s *Set) twin(name, abi, major string) *Twin {
 	for i := range s.Twins {
 		t := &s.Twins[i]

@@ -11,18 +11,18 @@ import (
 	"binproxy/emu/packages"
 )
 
-// ID tells files apart, and states of one file: what stat says of it.
+// ID identifies a file in one of its states, by what stat reports.
 type ID struct {
 	Dev, Ino             uint64
 	Size, Changed, Mtime int64 // bytes; nanoseconds
 }
 
-// Verdict is what the Matcher found out about a guest's file. The zero Verdict is that of a file
-// no rule speaks of.
+// Verdict is what the Matcher found out about a guest's file. It is zero for a file without a
+// rule.
 type Verdict struct {
 	Rule  *Rule
 	Name  string // the program's
-	Twin  *Twin  // nil where there is none: Why says why not
+	Twin  *Twin  // nil if there is none: Why has the reason
 	Why   string
 	facts *facts
 	set   *Set
@@ -31,22 +31,22 @@ type Verdict struct {
 	major string
 }
 
-// Matcher finds twins for the guest's files. It remembers what it found for as long as it lives,
-// which is one run: no database is read twice for one file.
+// Matcher finds twins for the guest's files. It remembers its verdicts during its life, which is
+// one run: it reads no database twice for one file.
 type Matcher struct {
-	set      *Set // nil: there are no twins, only what could have some is told
+	set      *Set // nil: there are no twins, and Why names what could have one
 	off      map[string]bool
 	verdicts map[ID]*Verdict
 	roots    map[ID]*facts
 }
 
-// facts are what matters of a guest's root besides its packages.
+// facts are the properties of a guest's root that matter, besides its packages.
 type facts struct {
 	vendor   string
-	database string // its kind; the root is open for one exec only
-	// /etc/ld.so.preload names something, which no loader but the guest's own could load
+	database string // its kind only, since the root is open for just one exec
+	// /etc/ld.so.preload names a library, which only the guest's loader could load
 	preload  bool
-	services bool // users and groups may come from more than files
+	services bool // users and groups may come from other sources than files
 }
 
 // NewMatcher makes a Matcher for a set, without the twins of the programs in off. set may be nil.
@@ -58,20 +58,20 @@ func NewMatcher(set *Set, off []string) *Matcher {
 	return m
 }
 
-// Known is the verdict on a file that was judged before; nil for a new one.
+// Known is the earlier verdict on a file; nil for a new file.
 func (m *Matcher) Known(id ID) *Verdict { return m.verdicts[id] }
 
-// Guest is a file of the guest that is to be judged.
+// Guest is a file of the guest to be judged.
 type Guest struct {
 	ID     ID
 	ABI    *arch.ABI
-	Path   string // without a symbolic link in it, from the guest's root
+	Path   string // from the guest's root, without a symbolic link in it
 	File   *os.File
 	Root   packages.Root
 	RootID ID
 }
 
-// Judge finds the verdict on a file.
+// Judge gives the verdict on a file.
 func (m *Matcher) Judge(g Guest) *Verdict {
 	v := m.judge(g)
 	m.verdicts[g.ID] = v
@@ -89,7 +89,7 @@ func (m *Matcher) judge(g Guest) *Verdict {
 	return v
 }
 
-// choose finds the twin for a file that a rule speaks of, or says why there is none.
+// choose finds the twin for a file that has a rule, or the reason why there is none.
 func (m *Matcher) choose(v *Verdict, g Guest) (*Twin, string) {
 	r := v.Rule
 	unfit := r.unfit(g.ABI)
@@ -117,8 +117,8 @@ func (m *Matcher) choose(v *Verdict, g Guest) (*Twin, string) {
 	return t, ""
 }
 
-// sameVersion says why the guest's file is not the twin's program in the twin's version, "" where
-// it is.
+// sameVersion says why the guest's file is not the twin's program in the twin's version; "" if it
+// is.
 func (m *Matcher) sameVersion(v *Verdict, g Guest, t *Twin) string {
 	want := packages.Upstream(m.set.Database, t.Version)
 	o, err := packages.At(v.facts.database, g.Root).Owner(g.Path, v.Rule.packageNames(v.Name, v.major, g.ABI), g.ABI)
@@ -137,8 +137,7 @@ func (m *Matcher) sameVersion(v *Verdict, g Guest, t *Twin) string {
 	return ""
 }
 
-// hasVersion reports whether a program has its version in it, as a string of its own or at the end
-// of one.
+// hasVersion reports whether a program contains its version, as a string or at the end of one.
 func hasVersion(r io.Reader, version string) bool {
 	const chunk = 64 << 10
 	want := append([]byte(version), 0)
@@ -179,7 +178,7 @@ func (m *Matcher) factsOf(g Guest) *facts {
 	return f
 }
 
-// Vendor is the ID of a root's os-release: debian, ubuntu, alpine, fedora; "" where it has none.
+// Vendor is the ID in a root's os-release: debian, ubuntu, alpine, fedora; "" if it has none.
 func Vendor(root packages.Root) string {
 	for _, name := range []string{"/etc/os-release", "/usr/lib/os-release"} {
 		if line, ok := packages.FirstLine(root, name, func(line string) bool { return strings.HasPrefix(line, "ID=") }); ok {

@@ -14,42 +14,42 @@ import (
 //go:embed rules.txt
 var rulesText string
 
-// Rule is a block of rules.txt: what holds for the programs of its names.
+// Rule is a block of rules.txt. It applies to the programs of its names.
 type Rule struct {
 	Set   string
 	Names []string
 	Never bool // they have no twins
 	Why   string
-	Speed int // how many times faster than emulated, about: for what a summary tells
+	Speed int // about how many times faster than emulated, for the summary
 	Try   []string
 
-	passes []string // what those of the names start that may have twins
+	passes []string // programs that these start and that may have twins
 
 	guest, host []string // patterns of paths
 	packages    []string // patterns of names
 	// arguments, "x*" for all that begin with x, "-*x" for a bundle of one-letter options with x
 	// in it
 	unless []string
-	// the same, for guests whose words are not the host's: of 32 bits, or of another byte order
+	// the same, for guests whose words differ from the host's: of 32 bits, or of another byte
+	// order
 	unlike  []string
 	only    []string // one of them has to be an argument
 	without []string // variables of the environment
 	config  config
-	// it writes words in the machine's byte order: the guest's has to be the host's
+	// it writes words in the machine's byte order, so the guest's has to be the host's
 	order   bool
 	bits    int    // the guest's ABI has to be of this class; 0 for any
-	headers string // "c" or "c++": the guest's directories of headers are to be named
+	headers string // "c" or "c++": it needs the guest's directories of headers
 	plugin  string // gcc's plug-in for linkers: "named" by an argument, or to be named "first"
-	linker  bool   // it is to be told where the guest's ld is
+	linker  bool   // it needs the place of the guest's ld
 	users   bool   // it looks up users and groups
 }
 
-// config is a file of configuration that is packed for each guest architecture, and the variable
-// that names it to the twin.
+// config is a configuration file that is packed for each guest architecture, and the variable that
+// gives its name to the twin.
 type config struct{ variable, text string }
 
-// Config is what a guest architecture's file of configuration has in it, "" where the twins take
-// none.
+// Config is the content of a guest architecture's configuration file, "" if the twins take none.
 func (r *Rule) Config(abi *arch.ABI) string {
 	if r.config.variable == "" {
 		return ""
@@ -57,7 +57,7 @@ func (r *Rule) Config(abi *arch.ABI) string {
 	return strings.ReplaceAll(r.config.text, "{debian}", abi.Debian) + "\n"
 }
 
-// ConfigPath is where that file lies in a set.
+// ConfigPath is that file's place in a set.
 func (r *Rule) ConfigPath(abi *arch.ABI) string { return r.Set + "/" + abi.Debian + ".conf" }
 
 var (
@@ -65,7 +65,7 @@ var (
 	rulesRead []*Rule
 )
 
-// Rules are those of rules.txt, read when they are first asked for.
+// Rules are the rules of rules.txt, read at the first call.
 func Rules() []*Rule {
 	rulesOnce.Do(func() {
 		var err error
@@ -76,7 +76,7 @@ func Rules() []*Rule {
 	return rulesRead
 }
 
-// parser is what the lines so far have said.
+// parser holds the lines read so far.
 type parser struct {
 	rules []*Rule
 	set   string
@@ -190,7 +190,7 @@ func (r *Rule) hosts(name string, abi *arch.ABI) []string {
 	return expandAll(r.host, name, abi)
 }
 
-// names of the guest's packages that may have the program.
+// packageNames lists the guest's packages that may have the program.
 func (r *Rule) packageNames(name, major string, abi *arch.ABI) []string {
 	if len(r.packages) == 0 {
 		return []string{name}
@@ -210,13 +210,12 @@ func expandAll(patterns []string, name string, abi *arch.ABI) []string {
 	return list
 }
 
-// PerArch reports whether the twin for one guest architecture is another program than that for the
-// next.
+// PerArch reports whether each guest architecture has a different twin.
 func (r *Rule) PerArch() bool {
 	return slices.ContainsFunc(r.host, func(p string) bool { return strings.Contains(p, "{triplet}") })
 }
 
-// unfit says why guests of an ABI have no twins by the rule, "" where they may.
+// unfit says why guests of an ABI have no twins by the rule; "" if they may.
 func (r *Rule) unfit(abi *arch.ABI) string {
 	switch {
 	case r.bits != 0 && r.bits != abi.Class:
@@ -227,13 +226,13 @@ func (r *Rule) unfit(abi *arch.ABI) string {
 	return ""
 }
 
-// found is a rule that speaks of a file.
+// found is a rule for a file.
 type found struct {
 	rule        *Rule
 	name, major string
 }
 
-// find looks for the rule about a guest's file, by its path.
+// find looks for the rule for a guest's file, by its path.
 func find(rules []*Rule, file string, abi *arch.ABI) (found, bool) {
 	base := file[strings.LastIndexByte(file, '/')+1:]
 	for _, r := range rules {
@@ -254,7 +253,7 @@ func find(rules []*Rule, file string, abi *arch.ABI) (found, bool) {
 	return found{}, false
 }
 
-// ByName finds the rule for a program's name; nil where there is none.
+// ByName finds the rule for a program's name; nil if there is none.
 func ByName(name string) *Rule {
 	for _, r := range Rules() {
 		if slices.Contains(r.Names, name) {
@@ -264,8 +263,8 @@ func ByName(name string) *Rule {
 	return nil
 }
 
-// Programs gives the programs that names stand for: of programs, of sets, and of compilers'
-// drivers, which have no twins but start what has.
+// Programs gives the programs that names stand for. A name is a program's, a set's, or that of a
+// compiler's driver, which has no twin but starts programs that do.
 func Programs(names []string) ([]string, error) {
 	var list []string
 	for _, name := range names {
@@ -279,7 +278,7 @@ func Programs(names []string) ([]string, error) {
 				list = append(list, r.passes...)
 			case r.Never:
 				continue
-			case r.Set == name: // apt and git are programs too, of the sets of those names
+			case r.Set == name: // apt and git are both sets and programs in them
 				list = append(list, r.Names...)
 			case listed:
 				list = append(list, name)

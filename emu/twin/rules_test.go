@@ -12,7 +12,7 @@ import (
 	"binproxy/emu/packages"
 )
 
-// Each rule is one that can be acted on, and says why and how to try it.
+// Each rule can be applied, gives its reason, and has something to try.
 func TestRules(t *testing.T) {
 	rules, err := parseRules(rulesText)
 	require.NoError(t, err)
@@ -114,7 +114,7 @@ func TestFits(t *testing.T) {
 	}
 }
 
-// verdict is that of a program which has its twin.
+// verdict is the verdict on a program that has its twin.
 func verdict(t *testing.T, name, dir, major string) *Verdict {
 	t.Helper()
 	r := ByName(name)
@@ -176,7 +176,8 @@ func TestFit(t *testing.T) {
 	}
 }
 
-// What the compilers of guests with other words do otherwise is refused there alone.
+// An argument that only compilers of guests with other words treat differently is refused only
+// there.
 func TestFitUnlike(t *testing.T) {
 	v := verdict(t, "cc1", "/usr/lib/gcc/x/12", "12")
 	_, why := v.Fit(Call{Args: []string{"-flto"}})
@@ -190,8 +191,8 @@ func TestFitUnlike(t *testing.T) {
 	}
 }
 
-// Where the set has no configuration for a guest's architecture there is no twin: it would take
-// the host's.
+// If the set has no configuration for a guest's architecture, there is no twin: it would take the
+// host's.
 func TestFitUnconfigured(t *testing.T) {
 	v := verdict(t, "apt-get", "/usr/bin", "")
 	v.abi = arch.Get("s390x")
@@ -200,7 +201,8 @@ func TestFitUnconfigured(t *testing.T) {
 	assert.Equal(t, "APT::Architecture \"s390x\";\n", v.Rule.Config(v.abi))
 }
 
-// What writes words as the machine has them is refused for guests with another byte order.
+// A program that writes words in the machine's order is refused for guests with another byte
+// order.
 func TestOrder(t *testing.T) {
 	m := NewMatcher(&Set{Vendor: "debian", Database: packages.Dpkg}, nil)
 	for name, want := range map[string]string{"aarch64": "no twin of it is packed", "s390x": "only where words have the host's byte order"} {

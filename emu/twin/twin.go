@@ -1,15 +1,15 @@
-// Package twin knows which host-native programs may stand in for programs of the guest, and when.
+// Package twin knows which host-native programs may replace programs of the guest, and when.
 //
 // Most of what a build runs (compilers' passes, compressors, text tools) gives the same bytes
 // whatever it runs on. Its twin is the host's program of the same name and upstream version, kept
 // in a directory with its loader and libraries (package pack makes it, the file twins.list
-// describes it). Three things decide, each only when the one before it says yes:
+// describes it). Three things decide, each only if the one before it says yes:
 //
 //   - the rule (rules.txt): may this program have a twin at all?
-//   - the Matcher: is the guest's file that program, of the twin's upstream version? Asked of the
+//   - the Matcher: is the guest's file that program, of the twin's upstream version? It asks the
 //     guest's package database, once for each file in a run;
 //   - the exec: do its arguments and its environment ask for nothing that the twin would do
-//     otherwise (Verdict.Fit)?
+//     differently (Verdict.Fit)?
 //
 // The twin is started by its own loader, from its own libraries, and reads the guest's files by
 // the guest's paths.
@@ -21,7 +21,7 @@ import (
 	"binproxy/emu/arch"
 )
 
-// triplet is GNU's name of the ABI as Debian's compilers have it in their paths.
+// triplet is GNU's name of the ABI, as in the paths of Debian's compilers.
 func triplet(abi *arch.ABI) string {
 	if abi.Name == "i386" {
 		return "i686-linux-gnu"
@@ -37,7 +37,7 @@ func expand(pattern, name string, abi *arch.ABI) string {
 
 const majorMark = "{major}"
 
-// matches compares a path with an expanded pattern, and gives what stands for {major}: digits.
+// matches compares a path with an expanded pattern, and gives the digits at {major}.
 func matches(pattern, file string) (major string, ok bool) {
 	before, after, varies := strings.Cut(pattern, majorMark)
 	if !varies {

@@ -8,15 +8,15 @@ import (
 )
 
 // A twin's loader obeys variables that are meant for the guest's: LD_LIBRARY_PATH, LD_PRELOAD,
-// GLIBC_TUNABLES and their like. They are hidden from it by another first character, and shown
-// again, in place, by the smallest library there can be, which the loader is told to preload: its
-// initialiser is called with the environment, before anything of the twin runs.
+// GLIBC_TUNABLES and their like. Another first character hides them from it. The smallest possible
+// library, which the loader preloads, shows them again in place: its initialiser gets the
+// environment before anything of the twin runs.
 
 // UnhideName is that library's name in a set. It is loaded only where something is hidden.
 const UnhideName = "lib/unhide.so"
 
-// Hidden gives the character that stands for the first of a variable's entry; not ok for what no
-// loader obeys.
+// Hidden gives the character that replaces the first one of a variable's entry; ok is false for a
+// variable that no loader obeys.
 func Hidden(entry string) (first byte, ok bool) {
 	switch {
 	case !emulator.ForLoader(entry):
@@ -27,7 +27,7 @@ func Hidden(entry string) (first byte, ok bool) {
 	return 2, true
 }
 
-// The initialisers: for each string of the environment, their third argument: 1 becomes L, 2
+// The initialisers: in each string of the environment, their third argument, 1 becomes L and 2
 // becomes G.
 const (
 	unhideAMD64 = "" +
@@ -69,14 +69,14 @@ func unhideCode(machine uint16) string {
 	return ""
 }
 
-// Unhide is the library for a host whose ELF files have the e_machine.
+// Unhide is the library for a host whose ELF files have this e_machine.
 func Unhide(machine uint16) ([]byte, error) {
 	code := unhideCode(machine)
 	if code == "" {
 		return nil, errors.New("there is no initialiser for this host's machine code")
 	}
-	// One readable and executable segment with everything, the dynamic section in another that may
-	// be written, as loaders do.
+	// A readable and executable segment has everything except the dynamic section. That is in a
+	// writable one, since loaders write to it.
 	const header, segment, symbol, page = 64, 56, 24, 0x1000
 	const (
 		ptLoad, ptDynamic, ptStack = 1, 2, 0x6474e551

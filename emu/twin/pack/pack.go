@@ -1,5 +1,5 @@
 // Package pack makes a directory of twins from the programs of this host: it finds those that the
-// rules name, takes them with their loader and libraries, and writes down what each of them is.
+// rules name, takes them with their loader and libraries, and records what each of them is.
 package pack
 
 import (
@@ -24,14 +24,14 @@ import (
 	"binproxy/emu/twin"
 )
 
-// Options say what is packed.
+// Options say what to pack.
 type Options struct {
 	ABIs  []*arch.ABI // the guests
 	Names []string    // of sets, programs or compilers; empty for everything
-	Root  string      // a guest: what does not match its programs is left out; "" for none
+	Root  string      // a guest; what does not match its programs is left out; "" for none
 }
 
-// Skipped is a program that was not packed, and why.
+// Skipped is a program that was not packed, and the reason.
 type Skipped struct{ Name, Why string }
 
 // Result is what was packed.
@@ -41,7 +41,7 @@ type Result struct {
 	Skipped []Skipped
 }
 
-// Make packs into dir, which may not exist, be empty, or hold twins (which are replaced).
+// Make packs into dir, which must not exist, or be empty, or hold twins (which it replaces).
 func Make(dir string, o Options) (Result, error) {
 	if err := replaceable(dir); err != nil {
 		return Result{}, err
@@ -111,13 +111,13 @@ func Fill(dir string, o Options) (Result, error) {
 	return Result{p.set, p.size, p.skipped}, err
 }
 
-// program is one that is to be packed. from is its path on this host.
+// program is a program to pack. from is its path on this host.
 type program struct {
 	twin.Twin
 	from string
 }
 
-// packer is a packing on its way.
+// packer is a packing in progress.
 type packer struct {
 	dir      string
 	root     packages.RootFD
@@ -125,7 +125,7 @@ type packer struct {
 	programs []program
 	plugins  []program
 	skipped  []Skipped
-	sources  map[string]string // files that are in, and what they are copies of
+	sources  map[string]string // files in the directory, and their originals
 	owner    map[string]packages.Owner
 	size     int64
 }
@@ -191,7 +191,7 @@ func (p *packer) find(r *twin.Rule, name string, abis []*arch.ABI) {
 	}
 }
 
-// owners finds the packages of what is to be packed, and drops what has none.
+// owners finds the packages of what is to be packed, and drops files without one.
 func (p *packer) owners() error {
 	var files []string
 	for _, q := range slices.Concat(p.programs, p.plugins) {
@@ -218,7 +218,7 @@ func (p *packer) owners() error {
 	return nil
 }
 
-// drop leaves out what the guest's programs do not match.
+// drop leaves out twins that no program of the guest matches.
 func (p *packer) drop(o Options) error {
 	root, done, err := packages.OpenRoot(o.Root)
 	if err != nil {
@@ -270,8 +270,8 @@ func (p *packer) libraries() ([]string, error) {
 	return all, nil
 }
 
-// needs lists a program's loader and libraries, and the one that glibc before 2.34 opens by itself
-// to look up users.
+// needs lists a program's loader and libraries, and the library that glibc before 2.34 opens by
+// itself to look up users.
 func needs(program string) ([]string, error) {
 	list, err := loader.Libraries(program)
 	for _, lib := range list {
@@ -321,11 +321,11 @@ func (p *packer) copyAll() error {
 }
 
 // needed lists the names of the libraries and plug-ins, sorted; programs may have been dropped
-// since they were found.
+// since these were found.
 func (p *packer) needed() []string {
 	need := map[string]bool{}
 	for _, q := range p.programs {
-		list, _ := needs(q.from) // worked before
+		list, _ := needs(q.from) // it has worked before
 		for _, lib := range list {
 			need["lib/"+filepath.Base(lib)] = true
 		}
@@ -343,7 +343,7 @@ func (p *packer) needed() []string {
 	return names
 }
 
-// unhide writes the library that shows a twin what its loader was not to see.
+// unhide writes the library that shows a twin what its loader must not see.
 func (p *packer) unhide() error {
 	if p.set.Loader == "" {
 		return nil
@@ -355,7 +355,7 @@ func (p *packer) unhide() error {
 	return p.write(twin.UnhideName, text)
 }
 
-// configs writes the files of configuration that the rules of what is packed have for each guest
+// configs writes the configuration files that the rules of what is packed have for each guest
 // architecture of the distribution.
 func (p *packer) configs() error {
 	for _, r := range twin.Rules() {
@@ -411,8 +411,8 @@ func (p *packer) copy(f *twin.File, from string) error {
 	return nil
 }
 
-// oldestKernel reads the oldest kernel that a library takes from its note NT_GNU_ABI_TAG (GNU, 1:
-// four words, the first 0 for Linux); "" where it has none.
+// oldestKernel reads the oldest kernel that a library accepts from its note NT_GNU_ABI_TAG (GNU,
+// 1: four words, the first 0 for Linux); "" if it has none.
 func oldestKernel(file string) (string, error) {
 	f, err := os.Open(file)
 	if err != nil {
@@ -425,7 +425,7 @@ func oldestKernel(file string) (string, error) {
 	}
 	for _, n := range notes {
 		if n.Name == "GNU" && n.Type == 1 && len(n.Desc) >= 16 {
-			// the host's library
+			// the library is the host's
 			word := func(i int) uint32 { return binary.NativeEndian.Uint32(n.Desc[4*i:]) }
 			if word(0) != 0 {
 				return "", nil

@@ -15,7 +15,7 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// host skips the test where no package database tells the versions of this host's programs.
+// host skips the test if no package database has the versions of this host's programs.
 func host(t *testing.T) {
 	t.Helper()
 	root, done, err := packages.OpenRoot("/")
@@ -24,7 +24,8 @@ func host(t *testing.T) {
 	need.Given(t, packages.Of(root).Kind != "", "a package database")
 }
 
-// What is packed is whole, says what it is, and runs by its own loader from its own libraries.
+// A packed directory is whole, describes itself, and its programs run by its own loader and
+// libraries.
 func TestMake(t *testing.T) {
 	host(t)
 	dir := filepath.Join(t.TempDir(), "a", "twins")
@@ -65,7 +66,7 @@ func TestMake(t *testing.T) {
 	assert.ErrorContains(t, again.Set.Sums(), "is not the file that was packed")
 }
 
-// What a guest does not have in the same version is left out.
+// Twins that the guest does not have in the same version are left out.
 func TestDrop(t *testing.T) {
 	host(t)
 	guest := t.TempDir()
@@ -90,7 +91,7 @@ func TestDrop(t *testing.T) {
 	require.ErrorContains(t, err, "sed: the guest does not have it")
 }
 
-// apt's twins come with a file for each guest architecture that says so.
+// apt's twins come with a file for each guest architecture, which names the architecture.
 func TestConfig(t *testing.T) {
 	host(t)
 	dir := filepath.Join(t.TempDir(), "twins")

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// prose is what the samples' texts are made of.
+// prose is the material of the samples' texts.
 const prose = `The quick brown fox jumps over the lazy dog 12 times
 and a second line, with numbers 3.14 and 0042
 and a second line, with numbers 3.14 and 0042
@@ -16,7 +16,7 @@ the last but one: öäü, and a backslash \ here
 zzz end
 `
 
-// samples are the files that the rules' tries work on.
+// samples are the files for the rules' tries.
 func samples() map[string]string {
 	var text, data strings.Builder
 	for i := range 6 {
@@ -26,7 +26,7 @@ func samples() map[string]string {
 	x := uint32(1)
 	for range 1 << 16 {
 		x = x*1664525 + 1013904223
-		data.WriteByte(byte(x>>24) & 0x3f) // some of it can be compressed
+		data.WriteByte(byte(x>>24) & 0x3f) // so that some of it can be compressed
 	}
 	body := text.String()
 	first, rest, _ := strings.Cut(body, "\n")

@@ -1,5 +1,5 @@
-// Package verify runs what the rules give to try, once with twins and once by emulation alone, and
-// compares what came of it: output, exit status, and the files that were left, byte for byte.
+// Package verify runs the tries of the rules, once with twins and once by emulation alone, and
+// compares the results: output, exit status, and the files that they leave, byte for byte.
 package verify
 
 import (
@@ -17,25 +17,25 @@ import (
 	"binproxy/emu/twin"
 )
 
-// Options say what is verified.
+// Options say what to verify.
 type Options struct {
-	Self  string // the program, whose applet run runs the tries
+	Self  string // the program; its applet run runs the tries
 	Set   *twin.Set
 	Root  string   // the guest's root directory
 	Names []string // programs; empty for all of the set's
 	Run   []string // further arguments of run
 }
 
-// Outcome is what became of one twin. Tries counts the scripts that it ran in; Differs tells in
-// which the results were not the same.
+// Outcome is the result for one twin. Tries counts the scripts that it ran in; Differs lists those
+// with different results.
 type Outcome struct {
 	Name    string
 	Tries   int
 	Differs []string
-	Why     string // it never ran: why not
+	Why     string // it never ran: the reason
 }
 
-// verifier is a verification on its way.
+// verifier is a verification in progress.
 type verifier struct {
 	Options
 	inside, outside string // the working directory, in the root and for us
@@ -121,7 +121,7 @@ func (v *verifier) try(r *twin.Rule, script string) error {
 	return nil
 }
 
-// result is what a script did.
+// result is the result of a script.
 type result struct {
 	stdout, stderr, status string
 	files                  map[string]string
@@ -149,8 +149,8 @@ func (r result) differs(other result) string {
 	return strings.Join(list, ", ")
 }
 
-// run runs a script in a fresh working directory. ran tells of the programs that rules speak of:
-// "" for one that ran as twin, else why not.
+// run runs a script in a fresh working directory. ran has the programs with a rule: "" for one
+// that ran as twin, else the reason why not.
 func (v *verifier) run(script string, r *twin.Rule, twins string) (res result, ran map[string]string, err error) {
 	work := filepath.Join(v.outside, "work")
 	if err := errors.Join(os.RemoveAll(work), os.Mkdir(work, 0o755), writeSamples(work)); err != nil {
@@ -162,7 +162,7 @@ func (v *verifier) run(script string, r *twin.Rule, twins string) (res result, r
 		args = append(args, "--root", v.Root)
 	}
 	if !slices.Contains(r.Names, "dash") {
-		args = append(args, "--no-twin", "dash") // what is tried is not the shell
+		args = append(args, "--no-twin", "dash") // the try is not about the shell
 	}
 	cmd := exec.Command(v.Self, append(args, "--", "/bin/sh", "-c", script)...)
 	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", "HOME=" + v.inside + "/work", "TMPDIR=" + v.inside}
@@ -211,7 +211,7 @@ func (r *result) read(dir string) error {
 	})
 }
 
-// readTrace says which twins ran, and why others did not.
+// readTrace reads which twins ran, and why others did not.
 func readTrace(path string) (map[string]string, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
