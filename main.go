@@ -1,4 +1,4 @@
-// A shim lives for a millisecond: it does not look through its cgroups for how many processors it
+// A shim lives for a millisecond, and so does not read its cgroups to learn how many processors it
 // may use.
 //
 //go:debug containermaxprocs=0

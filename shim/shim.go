@@ -1,6 +1,6 @@
-// Package shim answers in a guest binary's place. A start of binproxy through a link is a shim's,
-// one by its own name an applet's; this package tells the two apart and picks the shim. It is what
-// runs at every exec through a farm: std only, no goroutine.
+// Package shim answers in place of a guest binary. A start of binproxy through a link is a shim's,
+// one by its own name an applet's; this package finds out which, and chooses the shim. It runs at
+// every exec through a farm: std only, no goroutine.
 package shim
 
 import (
@@ -13,8 +13,8 @@ import (
 	"binproxy/shim/uname"
 )
 
-// Main runs the shim that binproxy was called as. ok is false where it was called by its own name
-// or by one that is no shim's: then an applet is meant, and nothing was done.
+// Main runs the shim that binproxy was called as. ok is false if it was called by its own name or
+// by one that is not a shim's: that is an applet's start, and Main has done nothing.
 func Main(argv, env []string) (ok bool, err error) {
 	argv0 := ""
 	if len(argv) > 0 {

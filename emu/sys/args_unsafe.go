@@ -6,8 +6,8 @@ import (
 	"unsafe"
 )
 
-// TakeArguments gives the process's arguments, and blanks all but the first of them where
-// /proc/PID/cmdline shows them: whoever looks for a program by its arguments is not to find us.
+// TakeArguments gives the process's arguments, and blanks all but the first in /proc/PID/cmdline,
+// so that a search for a program by its arguments does not find us.
 func TakeArguments() []string {
 	args := make([]string, len(os.Args))
 	for i, arg := range os.Args {

@@ -19,7 +19,7 @@ func CallWaiting(nr uintptr, a [6]uintptr) (uintptr, syscall.Errno) {
 	return r, errno
 }
 
-// CallFork makes a call that forks; the child is gone when it returns.
+// CallFork makes a call that forks. The child has ended when it returns.
 func CallFork(fork func() (uintptr, syscall.Errno)) syscall.Errno {
 	r, errno := fork()
 	if errno != 0 {
@@ -32,8 +32,8 @@ func CallFork(fork func() (uintptr, syscall.Errno)) syscall.Errno {
 	return 0
 }
 
-// WaitChild is wait4(2): the number and the status of a child that has ended, of any for the
-// number -1; with WNOHANG among the options, 0 where none has yet.
+// WaitChild is wait4(2). It gives the number and the status of a child that has ended; the number
+// -1 means any child. With WNOHANG among the options it gives 0 if none has ended yet.
 func WaitChild(pid, options int) (ended int, status unix.WaitStatus, err error) {
 	err = Retry(func() error {
 		ended, err = unix.Wait4(pid, &status, options, nil)
@@ -42,8 +42,8 @@ func WaitChild(pid, options int) (ended int, status unix.WaitStatus, err error) 
 	return ended, status, err
 }
 
-// Readable waits until a descriptor can be read, or is at its end; not longer than so many
-// milliseconds, where they are not negative.
+// Readable waits until a descriptor can be read, or is at its end. It waits at most that many
+// milliseconds, unless they are negative.
 func Readable(fd, milliseconds int) (bool, error) {
 	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 	end := time.Now().Add(time.Duration(milliseconds) * time.Millisecond)

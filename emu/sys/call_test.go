@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestInterrupted: a signal that has a handler, as the Go runtime's own has, ends poll(2);
-// Readable goes on until there is something to read, or the time is over.
+// TestInterrupted: a signal with a handler, such as the Go runtime's own, ends poll(2). Readable
+// continues until there is something to read, or the time is over.
 func TestInterrupted(t *testing.T) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

@@ -11,8 +11,8 @@ import (
 
 // Confine puts a seccomp filter on the calling thread, for good: every program that it executes
 // and every child that it starts inherits it. It locks the goroutine to the thread. Without
-// CAP_SYS_ADMIN the kernel wants no_new_privs, which is then set: setuid programs no longer gain
-// anything.
+// CAP_SYS_ADMIN the kernel requires no_new_privs, so Confine sets it: setuid programs then gain
+// nothing.
 func Confine(program []unix.SockFilter) error {
 	runtime.LockOSThread()
 	if len(program) == 0 {

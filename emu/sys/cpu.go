@@ -22,7 +22,7 @@ func CPUs() ([]int, error) {
 	return cpus, nil
 }
 
-// OnCPU calls f on one processor; what f starts has to run there, too.
+// OnCPU calls f on one processor. Whatever f starts has to run there, too.
 func OnCPU(cpu int, f func() error) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

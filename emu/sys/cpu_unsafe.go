@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// WaitKeep waits as Wait(-1) does, but leaves what it found to be waited for: whose it is, and
-// whether it has ended.
+// WaitKeep waits as Wait(-1) does, but leaves the thread that it found to be waited for. It gives
+// the thread's number, and whether the thread has ended.
 func WaitKeep() (tid int, ended bool, err error) {
 	var info unix.Siginfo
 	err = Retry(func() error {
@@ -25,9 +25,9 @@ func WaitKeep() (tid int, ended bool, err error) {
 	return int(pid), info.Code >= 1 && info.Code <= dumped, nil
 }
 
-// ProcessCPU is the CPU time, user and system, that all threads of a process have used, its ended
-// ones too; it can be asked until the process has been waited for. (clock_gettime with the clock
-// of clock_getcpuclockid(3).)
+// ProcessCPU is the CPU time, user and system, of all threads of a process, including ended ones.
+// It can be asked until the process has been waited for. (clock_gettime with the clock of
+// clock_getcpuclockid(3).)
 func ProcessCPU(pid int) (time.Duration, error) {
 	const scheduled = 2 // CPUCLOCK_SCHED of linux/posix-timers.h
 	var ts unix.Timespec

@@ -6,15 +6,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// FileIDs are what decides on a thread's access to files.
+// FileIDs are the ids and rights that decide on a thread's access to files.
 type FileIDs struct {
 	UID, GID  int // of the file system (fsuid, fsgid)
 	Groups    []int
 	Effective uint64 // capabilities
 }
 
-// SetFileIDs sets them for the calling thread, and no other of the process (lock it to its
-// goroutine first). What it may not set stays.
+// SetFileIDs sets them for the calling thread, and for no other of the process (lock it to its
+// goroutine first). What the thread may not set does not change.
 func SetFileIDs(ids FileIDs) {
 	list := make([]uint32, len(ids.Groups)+1)
 	for i, g := range ids.Groups {
@@ -23,7 +23,7 @@ func SetFileIDs(ids FileIDs) {
 	raise(^uint64(0)) // to be allowed to set the rest
 	_, _, _ = unix.RawSyscall(unix.SYS_SETGROUPS, uintptr(len(ids.Groups)), uintptr(unsafe.Pointer(&list[0])), 0)
 	_, _, _ = unix.RawSyscall(unix.SYS_SETFSGID, uintptr(ids.GID), 0, 0)
-	// takes the file system's capabilities away, or gives them back
+	// removes the file system's capabilities, or restores them
 	_, _, _ = unix.RawSyscall(unix.SYS_SETFSUID, uintptr(ids.UID), 0, 0)
 	raise(ids.Effective)
 }
@@ -41,7 +41,7 @@ func raise(set uint64) {
 	_, _, _ = unix.RawSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&data[0])), 0)
 }
 
-// Capable reports whether the process has a capability in effect.
+// Capable reports whether the process has an effective capability.
 func Capable(capability int) bool {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData

@@ -56,7 +56,8 @@ func (d *Deputy) pathCall(name string, nr uintptr, path string, rest ...uintptr)
 // here is AT_FDCWD as a call's argument.
 const here = ^uintptr(-unix.AT_FDCWD - 1)
 
-// Open opens a file to be read by the deputy; it never waits for another process, as a FIFO would.
+// Open opens a file for reading by the deputy. It never waits for another process, as a FIFO
+// would.
 func (d *Deputy) Open(path string) (io.ReadCloser, error) {
 	fd, err := d.pathCall("open", unix.SYS_OPENAT, path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
 	return &deputyFile{d, fd, path}, err
@@ -88,7 +89,7 @@ func (f *deputyFile) Close() error {
 	return err
 }
 
-// Stat tells of the file at the path, behind links: its type and permissions, and which one it is.
+// Stat gives the type, the permissions and the identity of the file at the path. It follows links.
 func (d *Deputy) Stat(path string) (mode uint16, is FileIdentity, err error) {
 	at, err := d.text(path)
 	if err != nil {
@@ -104,7 +105,7 @@ func (d *Deputy) Stat(path string) (mode uint16, is FileIdentity, err error) {
 	return st.Mode, identityOf(st), nil
 }
 
-// FileIdentity tells one file from all others that there are now.
+// FileIdentity distinguishes a file from all others that exist at the same time.
 type FileIdentity struct {
 	Major, Minor uint32
 	Inode        uint64
@@ -114,7 +115,7 @@ func identityOf(st *unix.Statx_t) FileIdentity {
 	return FileIdentity{st.Dev_major, st.Dev_minor, st.Ino}
 }
 
-// Identify says which file is at the path, behind links.
+// Identify gives the identity of the file at the path. It follows links.
 func Identify(path string) (FileIdentity, error) {
 	var st unix.Statx_t
 	if err := Retry(func() error { return unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_INO, &st) }); err != nil {
@@ -129,7 +130,7 @@ func (d *Deputy) Executable(path string) error {
 	return err
 }
 
-// KeepOpen has a descriptor, which was open when the deputy was sent, stay open in what the deputy
+// KeepOpen keeps a descriptor, which was open when the deputy was sent, open in what the deputy
 // executes.
 func (d *Deputy) KeepOpen(fd int) error {
 	_, err := d.call(unix.SYS_FCNTL, uintptr(fd), unix.F_SETFD, 0)
@@ -148,8 +149,8 @@ func (d *Deputy) Chdir(path string) error {
 	return nil
 }
 
-// Exec replaces the deputy by a program, as the function Exec does it, and gives its process id.
-// The deputy is of no use any more then.
+// Exec replaces the deputy by a program, as the function Exec does, and gives its process id.
+// After that the deputy can do nothing more.
 func (d *Deputy) Exec(path string, argv, env []string) (int, error) {
 	if d.pid == 0 {
 		return 0, Exec(path, argv, env)
@@ -157,8 +158,8 @@ func (d *Deputy) Exec(path string, argv, env []string) (int, error) {
 	return d.exec(path, unix.SYS_EXECVE, argv, env, path)
 }
 
-// ExecFile is Exec for a program by its file, which was open when the deputy was sent: no path may
-// lead to it where the deputy is.
+// ExecFile is Exec for a program by its file, which was open when the deputy was sent. No path has
+// to lead to the file where the deputy is.
 func (d *Deputy) ExecFile(f *os.File, argv, env []string) (int, error) {
 	return d.exec(f.Name(), unix.SYS_EXECVEAT, argv, env, "", f.Fd())
 }
@@ -193,8 +194,8 @@ func (d *Deputy) execve(nr uintptr, argv, env []string, path string, dir []uintp
 	return err
 }
 
-// restoreStart gives the deputy what the Go runtime has changed since the program's start: the
-// limit of open files, and standard files that were closed.
+// restoreStart restores for the deputy what the Go runtime has changed since the program's start:
+// the limit of open files, and standard files that were closed.
 func (d *Deputy) restoreStart() error {
 	for fd := range 3 {
 		if WasClosed(fd) {
@@ -215,15 +216,15 @@ func (d *Deputy) restoreStart() error {
 	return err
 }
 
-// Recall ends a deputy that is not to execute anything.
+// Recall ends a deputy that will execute nothing.
 func (d *Deputy) Recall() {
 	if pid := d.Release(); pid != 0 {
 		_ = Retry(func() error { _, err := unix.Wait4(pid, nil, 0, nil); return err })
 	}
 }
 
-// Release lets go of a deputy, and gives the process id that is to be waited for; 0 for one that
-// is the calling thread.
+// Release gives up a deputy, and returns the process id to wait for; 0 if it is the calling
+// thread.
 func (d *Deputy) Release() int {
 	pid := d.pid
 	if pid != 0 {

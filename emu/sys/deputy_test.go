@@ -66,7 +66,7 @@ func TestDeputy(t *testing.T) {
 	assert.Equal(t, "of the environment "+dir+"\n", string(text))
 }
 
-// A deputy that a signal has ended says so, and one that is not needed leaves no process.
+// A deputy that a signal has ended reports that, and an unused one leaves no process.
 func TestDeputyEnds(t *testing.T) {
 	d, err := sys.Send()
 	require.NoError(t, err)

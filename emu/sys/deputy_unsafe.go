@@ -12,17 +12,17 @@ import (
 
 // Deputy makes system calls for us where, or as whom, we cannot go ourselves. A process with
 // threads cannot enter a user namespace, and a Go program has threads. So the deputy is a child
-// that has one thread and never runs Go code again: it takes each call out of memory that it
-// shares with us, makes it, and puts the result there. In the end it executes a program. What it
-// does is decided by us, in Go, with the answers that it got.
+// with one thread that never runs Go code again: it reads each call from memory that it shares
+// with us, makes it, and writes the result there. In the end it executes a program. We decide in
+// Go what it does, by the answers that it got.
 //
-// The room for a call's arguments is the Deputy's own, so that pointers mean the same to both. A
-// Deputy is one goroutine's at a time.
+// The room for a call's arguments is the Deputy's own, so that pointers mean the same to both.
+// Only one goroutine may use a Deputy at a time.
 type Deputy struct {
 	pid          int // 0 for one that is the calling thread itself
 	order, reply int // our ends of its two pipes
 	room         []byte
-	used         int // of room, by the call that is being made ready
+	used         int // bytes of room used by the call that is being prepared
 }
 
 // request is the call at the start of a deputy's room.
@@ -34,11 +34,11 @@ type request struct {
 }
 
 // deputyRoom is more than an exec's arguments and environment can take (6 MiB, linux/fs/exec.c).
-// Pages that nobody touches do not exist.
+// Pages that nobody touches take no memory.
 const deputyRoom = 8 << 20
 
-// The runtime's own preparations for a fork: signals blocked, no preemption, handlers gone in the
-// child. Their linknames are kept for gVisor, which does what we do.
+// The runtime's own preparations for a fork: signals blocked, no preemption, no handlers in the
+// child. Go keeps their linknames for gVisor, which uses them in the same way.
 //
 //go:linkname beforeFork syscall.runtime_BeforeFork
 func beforeFork()
@@ -49,10 +49,10 @@ func afterFork()
 //go:linkname afterForkInChild syscall.runtime_AfterForkInChild
 func afterForkInChild()
 
-// Send starts a deputy, with our standard files and all else that is not close-on-exec, and the
-// signals ignored that we were started with. It is a child of ours to wait for, even after an
-// error of its calls: Recall does that. (An os.Process would start a process of its own first, to
-// find out what pidfds can do here.)
+// Send starts a deputy, with our standard files and all others that are not close-on-exec, and
+// with the signals ignored that were ignored at our start. It is a child of ours to wait for, even
+// after an error of its calls: Recall does that. (An os.Process would first start a process of its
+// own, to find out what pidfds can do here.)
 func Send() (*Deputy, error) {
 	d, err := newDeputy()
 	if err != nil {
@@ -81,8 +81,8 @@ func Send() (*Deputy, error) {
 	return d, nil
 }
 
-// Here gives a Deputy that is the calling thread, which it locks to the goroutine, for good: what
-// has become another user is of no use to others.
+// Here gives a Deputy that is the calling thread. It locks the thread to the goroutine, for good:
+// a thread that has become another user cannot serve others.
 func Here() (*Deputy, error) {
 	runtime.LockOSThread()
 	return newDeputy()
@@ -106,10 +106,10 @@ func closeFDs(fds []int) {
 
 func (d *Deputy) request() *request { return (*request)(unsafe.Pointer(&d.room[0])) }
 
-// free gives up what the last call needed room for.
+// free frees the room of the last call.
 func (d *Deputy) free() { d.used = int(unsafe.Sizeof(request{})) }
 
-// take gives n bytes of the room, aligned for whatever the kernel lays there, and their address.
+// take gives n bytes of the room and their address, aligned for any structure of the kernel's.
 func (d *Deputy) take(n int) ([]byte, uintptr, error) {
 	const align = 16
 	at := (d.used + align - 1) &^ (align - 1)
@@ -130,7 +130,7 @@ func structure[T any](d *Deputy) (*T, uintptr, error) {
 	return (*T)(unsafe.Pointer(&d.room[at-uintptr(unsafe.Pointer(&d.room[0]))])), at, nil
 }
 
-// text lays a string down as the kernel reads one.
+// text writes a string into the room as the kernel reads one.
 func (d *Deputy) text(s string) (uintptr, error) {
 	for i := range len(s) {
 		if s[i] == 0 {
@@ -145,7 +145,7 @@ func (d *Deputy) text(s string) (uintptr, error) {
 	return at, err
 }
 
-// vector lays strings down as execve reads them.
+// vector writes strings into the room as execve reads them.
 func (d *Deputy) vector(list []string) (uintptr, error) {
 	const word = int(unsafe.Sizeof(uintptr(0)))
 	b, at, err := d.take((len(list) + 1) * word)
@@ -162,10 +162,10 @@ func (d *Deputy) vector(list []string) (uintptr, error) {
 	return at, nil
 }
 
-// ErrGone means that the deputy has ended before its call was made: a signal ended it.
+// ErrGone means that a signal ended the deputy before its call was made.
 var ErrGone = errors.New("the process that was to make the call has ended")
 
-// call has the deputy make a call, and frees the room. It is ErrGone after an exec that succeeded,
+// call makes the deputy make a call, and frees the room. It is ErrGone after a successful exec,
 // too.
 func (d *Deputy) call(nr uintptr, args ...uintptr) (uintptr, error) {
 	defer d.free()
@@ -189,7 +189,7 @@ func (d *Deputy) call(nr uintptr, args ...uintptr) (uintptr, error) {
 	}
 }
 
-// ask has the deputy make the call that lies in the room.
+// ask makes the deputy make the call that is in the room.
 func (d *Deputy) ask() error {
 	var bell [1]byte
 	err := Retry(func() error { _, err := unix.Write(d.order, bell[:]); return err })
@@ -207,16 +207,16 @@ func (d *Deputy) ask() error {
 	return os.NewSyscallError("read", err)
 }
 
-// deputyLoop is all that the child needs.
+// deputyLoop is everything that the child needs.
 type deputyLoop struct {
 	r            *request
 	order, reply uintptr
-	// the parent's ends, which the child must not keep: it is to see the parent's end
+	// the parent's ends, which the child must close in order to see the parent's end
 	ours    [2]uintptr
 	ignored uint64
 }
 
-// ignoredAction is the start of the kernel's struct: all but the handler stays zero.
+// ignoredAction is the start of the kernel's struct: all except the handler stays zero.
 type ignoredAction struct {
 	handler uintptr
 	_       [7]uintptr
@@ -233,7 +233,7 @@ func (c *deputyLoop) fork() (pid uintptr, errno syscall.Errno) {
 	bell := uintptr(0)
 	flags, stack := uintptr(syscall.SIGCHLD), uintptr(0)
 	if runtime.GOARCH == "s390x" {
-		flags, stack = stack, flags // its clone(2) has these two the other way round
+		flags, stack = stack, flags // its clone(2) has these two in the other order
 	}
 	beforeFork()
 	pid, _, errno = syscall.RawSyscall6(syscall.SYS_CLONE, flags, stack, 0, 0, 0, 0)
@@ -252,7 +252,7 @@ func (c *deputyLoop) fork() (pid uintptr, errno syscall.Errno) {
 	for {
 		n, _, _ := syscall.RawSyscall(syscall.SYS_READ, c.order, uintptr(unsafe.Pointer(&bell)), 1)
 		if n != 1 {
-			break // nobody is there any more
+			break // the parent has ended
 		}
 		r, _, e := syscall.RawSyscall6(c.r.nr, c.r.args[0], c.r.args[1], c.r.args[2], c.r.args[3], c.r.args[4], c.r.args[5])
 		c.r.r, c.r.err = r, uintptr(e)

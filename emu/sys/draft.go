@@ -11,19 +11,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Draft is a directory under way, on the file system of the one that it is to become. A signal
-// that ends the program removes it first; the program then dies of it as ever. Signals that were
-// ignored stay so.
+// A Draft is a directory in progress, on the file system of the one that it will become. A signal
+// that ends the program first removes the Draft; the program then dies of the signal as usual.
+// Ignored signals stay ignored.
 type Draft struct {
 	Dir     string
 	path    string
 	signals chan os.Signal
-	// whoever removes it for a signal keeps the lock: what fails meanwhile, since it is gone, is
-	// not said
+	// the remover for a signal keeps the lock: the draft is gone, so later errors are not reported
 	lock sync.Mutex
 }
 
-// NewDraft makes one for the directory that is to be at path.
+// NewDraft makes a Draft of the directory at path.
 func NewDraft(path string) (*Draft, error) {
 	dir, err := os.MkdirTemp(filepath.Dir(path), "."+filepath.Base(path)+".")
 	if err != nil {
@@ -45,7 +44,7 @@ func (d *Draft) endOnSignal() {
 		return
 	}
 	d.lock.Lock()
-	for range 10 { // it may be written to still
+	for range 10 { // others may still write to it
 		if os.RemoveAll(d.Dir) == nil {
 			break
 		}
@@ -54,17 +53,17 @@ func (d *Draft) endOnSignal() {
 	_ = unix.Kill(os.Getpid(), s.(unix.Signal))
 }
 
-// Place puts it in its place, and in that of a directory that is there. A signal waits until
-// either the old or the new one is whole.
+// Place puts the Draft in its place, where it may replace a directory. A signal waits until either
+// the old or the new one is whole.
 func (d *Draft) Place() error {
 	d.lock.Lock()
 	defer d.lock.Unlock()
-	err := os.Rename(d.Dir, d.path) // takes the place of nothing, or of an empty directory
+	err := os.Rename(d.Dir, d.path) // replaces nothing, or an empty directory
 	if err == nil || !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	if err = Exchange(d.Dir, d.path); !errors.Is(err, errors.ErrUnsupported) {
-		return err // the draft now is the earlier directory, and goes
+		return err // the draft is now the old directory, and is removed
 	}
 	if err = os.RemoveAll(d.path); err != nil {
 		return err
@@ -72,7 +71,7 @@ func (d *Draft) Place() error {
 	return os.Rename(d.Dir, d.path)
 }
 
-// Close removes what is left of it.
+// Close removes the rest of it.
 func (d *Draft) Close() {
 	d.lock.Lock()
 	defer d.lock.Unlock()

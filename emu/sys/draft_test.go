@@ -39,7 +39,7 @@ func TestDraft(t *testing.T) {
 	assert.FileExists(t, path+"/file")
 }
 
-// TestDraftEnded is run as a program of its own, too: one that has such a directory, and waits.
+// TestDraftEnded also runs as a program of its own, which has such a directory and waits.
 func TestDraftEnded(t *testing.T) {
 	const asked = "TEST_DRAFT"
 	if path := os.Getenv(asked); path != "" {

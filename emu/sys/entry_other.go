@@ -2,7 +2,8 @@
 
 package sys
 
-// All stay empty: without an entry of our own (entry.go) only what the Go runtime keeps is kept.
+// All stay empty: without an entry of our own (entry.go) the program has only what the Go runtime
+// keeps.
 var ignored, closed uint64
 
 var nofile [2]uint64

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Open is open(2) without a mode, close-on-exec. Unlike os.Open it leaves the descriptor to the
-// caller alone.
+// Open is open(2) without a mode, close-on-exec. Unlike with os.Open, only the caller owns the
+// descriptor.
 func Open(path string, flags int) (fd int, err error) { return Openat(unix.AT_FDCWD, path, flags) }
 
 // Openat is openat(2) without a mode, close-on-exec.
@@ -66,14 +66,13 @@ func ReadAt(fd int, b []byte, offset int64) (n int, err error) {
 	return n, nil
 }
 
-// Reopen opens the file that an O_PATH descriptor stands for. self is a descriptor of
-// /proc/self/fd.
+// Reopen opens the file of an O_PATH descriptor. self is a descriptor of /proc/self/fd.
 func Reopen(self, fd, flags int) (int, error) {
 	return Openat(self, strconv.Itoa(fd), flags)
 }
 
-// Access checks a permission on the file that an O_PATH descriptor stands for, by the thread's
-// effective ids; for X_OK that its mount lets programs run, too. Before Linux 5.8, or behind a
+// Access checks a permission on the file of an O_PATH descriptor, by the thread's effective ids;
+// for X_OK it also checks that the file's mount lets programs run. Before Linux 5.8, or under a
 // filter that does not know the call, it is errors.ErrUnsupported.
 func Access(fd int, mode uint32) error {
 	err := Retry(func() error { return unix.Faccessat2(fd, "", mode, unix.AT_EACCESS|unix.AT_EMPTY_PATH) })
@@ -89,7 +88,7 @@ func AccessReal(self, fd int, mode uint32) error {
 }
 
 // Written reports whether anybody has the file open for writing, so that execve would answer
-// ETXTBSY: a read lease is refused then. Where no lease can be had the answer is no.
+// ETXTBSY: the kernel then refuses a read lease. It is false where leases do not exist.
 func Written(fd int) bool {
 	_, err := unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, unix.F_RDLCK)
 	if err == nil {
@@ -98,7 +97,7 @@ func Written(fd int) bool {
 	return errors.Is(err, unix.EAGAIN)
 }
 
-// LetGo has descriptors lead to /dev/null instead of where they led.
+// LetGo makes descriptors lead to /dev/null instead.
 func LetGo(fds ...int) {
 	null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -110,9 +109,9 @@ func LetGo(fds ...int) {
 	unix.Close(null)
 }
 
-// LetGoInherited gives up what the process inherited open, except for stderr, now that a child has
-// it: a pipe's reader is to see its end when the child closes it. What the process opened itself
-// is close-on-exec, and stays. self is a descriptor of /proc/self/fd.
+// LetGoInherited gives up the open files that the process inherited, except for stderr, once a
+// child has them: a pipe's reader must see the pipe's end when the child closes it. Files that the
+// process opened itself are close-on-exec, and stay. self is a descriptor of /proc/self/fd.
 func LetGoInherited(self int) {
 	LetGo(unix.Stdin, unix.Stdout)
 	dir, err := Openat(self, ".", unix.O_RDONLY|unix.O_DIRECTORY)
@@ -136,8 +135,8 @@ func LetGoInherited(self int) {
 	}
 }
 
-// OwnDescriptor is the descriptor of this process that the path names, /proc/self/fd/N or
-// /dev/fd/N; not ok for any other path.
+// OwnDescriptor is this process's descriptor that the path names, /proc/self/fd/N or /dev/fd/N; ok
+// is false for any other path.
 func OwnDescriptor(path string) (fd int, ok bool) {
 	number, ok := strings.CutPrefix(path, "/proc/self/fd/")
 	if !ok {
@@ -147,8 +146,8 @@ func OwnDescriptor(path string) (fd int, ok bool) {
 	return fd, ok && err == nil
 }
 
-// Inherit has children inherit the file at the path, if that is a descriptor of ours, and gives
-// the path that it has there: with a number that none of their own files takes.
+// Inherit makes children inherit the file at the path, if the path is a descriptor of ours, and
+// gives the file's path there. Its number is one that none of their own files takes.
 func Inherit(path string) string {
 	const above = 64
 	fd, ok := OwnDescriptor(path)
@@ -162,8 +161,8 @@ func Inherit(path string) string {
 	return "/proc/self/fd/" + strconv.Itoa(lent)
 }
 
-// OpenProc gives a descriptor (O_PATH) of a /proc: the one that is mounted, or, where none is, one
-// that is mounted nowhere (Linux 5.2, with CAP_SYS_ADMIN).
+// OpenProc gives a descriptor (O_PATH) of a /proc: the mounted one, or if there is none, one that
+// is mounted nowhere (Linux 5.2, with CAP_SYS_ADMIN).
 func OpenProc() (int, error) {
 	fd, err := Openat(unix.AT_FDCWD, "/proc", unix.O_PATH|unix.O_DIRECTORY)
 	if err == nil {

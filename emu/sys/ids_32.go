@@ -4,7 +4,7 @@ package sys
 
 import "golang.org/x/sys/unix"
 
-// The calls that take ids of 32 bits; those without the number take 16.
+// These calls take ids of 32 bits; those without the number take 16.
 const (
 	sysSetgroups = unix.SYS_SETGROUPS32
 	sysSetresgid = unix.SYS_SETRESGID32

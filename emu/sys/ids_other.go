@@ -4,7 +4,7 @@ package sys
 
 import "golang.org/x/sys/unix"
 
-// The calls that take ids of 32 bits.
+// These calls take ids of 32 bits.
 const (
 	sysSetgroups = unix.SYS_SETGROUPS
 	sysSetresgid = unix.SYS_SETRESGID

@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Lock opens a file or directory and takes its exclusive lock (flock), waiting for it until the
-// context ends. The lock is held until the file is closed here and in every process that inherited
-// it.
+// Lock opens a file or directory and takes its exclusive lock (flock); it waits for the lock until
+// the context ends. The lock is held until the file is closed here and in every process that
+// inherited it.
 func Lock(ctx context.Context, path string) (*os.File, error) {
 	return lock(ctx, path, os.O_RDONLY)
 }
@@ -32,7 +32,7 @@ func lock(ctx context.Context, path string, flags int) (*os.File, error) {
 			f.Close()
 			return nil, &os.PathError{Op: "lock", Path: path, Err: err}
 		}
-		// One that was removed while we waited keeps nobody else out.
+		// If it was removed while we waited, its lock keeps nobody out.
 		removed, err := isRemoved(f)
 		if !removed && err == nil {
 			return f, nil
@@ -44,7 +44,7 @@ func lock(ctx context.Context, path string, flags int) (*os.File, error) {
 	}
 }
 
-// isRemoved reports whether another file has the name now, or none.
+// isRemoved reports whether the name leads to another file now, or to none.
 func isRemoved(f *os.File) (bool, error) {
 	opened, err := f.Stat()
 	if err != nil {
@@ -57,7 +57,7 @@ func isRemoved(f *os.File) (bool, error) {
 	return err == nil && !os.SameFile(now, opened), err
 }
 
-// await asks for the lock again and again: a wait in the kernel would end with a signal only.
+// await asks for the lock again and again, since only a signal would end a wait in the kernel.
 func await(ctx context.Context, f *os.File) error {
 	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
 		err := Retry(func() error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) })

@@ -15,8 +15,8 @@ import (
 
 var lockers = map[string]func(context.Context, string) (*os.File, error){"Lock": Lock, "LockFile": LockFile}
 
-// Whoever waits for a lock stops with its context, whose reason and the file's name are in the
-// error, and has the lock as soon as it is given back.
+// A wait for a lock ends with its context; the error has the context's reason and the file's name.
+// It gets the lock as soon as the lock is free.
 func TestLockWaits(t *testing.T) {
 	for name, lock := range lockers {
 		t.Run(name, func(t *testing.T) {
@@ -67,7 +67,7 @@ func within(t *testing.T, result chan error) error {
 	}
 }
 
-// A directory can be locked; only LockFile makes what is missing.
+// A directory can be locked. Only LockFile makes a missing file.
 func TestLockOpens(t *testing.T) {
 	dir := t.TempDir()
 	held, err := Lock(t.Context(), dir)
@@ -83,8 +83,7 @@ func TestLockOpens(t *testing.T) {
 	assert.FileExists(t, path)
 }
 
-// A file that was removed while it was waited for keeps nobody out: it is not the one that is
-// locked then.
+// A file that is removed while it is waited for keeps nobody out: its lock is not the one to take.
 func TestLockOfRemovedFile(t *testing.T) {
 	for name, lock := range lockers {
 		t.Run(name, func(t *testing.T) {

@@ -40,15 +40,15 @@ func mountFlags(flags uintptr) string {
 	return strings.Join(names, ",")
 }
 
-// Bind makes what is at source appear at the place, with all that is mounted below it.
+// Bind makes the file or directory at source appear at the place, with all mounts below it.
 func Bind(source, at string) error { return Mount(source, at, "", unix.MS_BIND|unix.MS_REC, "") }
 
-// MakePrivate cuts the mount at the place, and all below it, from every other namespace: no mount
-// or unmount there is seen elsewhere.
+// MakePrivate cuts the mount at the place, and all below it, off from every other namespace:
+// mounts and unmounts there do not appear elsewhere.
 func MakePrivate(at string) error { return Mount("none", at, "", unix.MS_REC|unix.MS_PRIVATE, "") }
 
-// Detach unmounts what is at the place now, and lets go of it when nothing uses it any more
-// (MNT_DETACH). It never follows a link at the end.
+// Detach unmounts the mount at the place, which ends when nothing uses it any more (MNT_DETACH).
+// It never follows a link at the end.
 func Detach(at string) error {
 	err := Retry(func() error { return unix.Unmount(at, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW) })
 	if err != nil {
@@ -58,21 +58,21 @@ func Detach(at string) error {
 }
 
 // PivotHere makes the current directory, which is a mount, the root of this mount namespace, and
-// detaches the old root. With the same directory as new root and as the place for the old one,
-// nothing has to exist in it (pivot_root(2), "pivot_root(".", ".")").
+// detaches the old root. Since new and old root use the same directory, nothing has to exist in it
+// (pivot_root(2), "pivot_root(".", ".")").
 func PivotHere() error {
 	if err := Retry(func() error { return unix.PivotRoot(".", ".") }); err != nil {
 		return &os.SyscallError{Syscall: "pivot_root", Err: err}
 	}
-	// Both are stacked at "/" now, the old one on top.
+	// Both are at "/" now, the old root on top.
 	if err := Detach("."); err != nil {
 		return err
 	}
 	return os.Chdir("/")
 }
 
-// OpenIn opens path below the directory, as if that were the root: links, absolute ones too, and
-// ".." do not leave it (openat2 with RESOLVE_IN_ROOT, Linux 5.6 and later).
+// OpenIn opens path below the directory, as if the directory were the root: neither links,
+// absolute ones too, nor ".." lead out of it (openat2 with RESOLVE_IN_ROOT, Linux 5.6 and later).
 func OpenIn(root *os.File, path string, flags int) (*os.File, error) {
 	var fd int
 	err := Retry(func() (err error) {
@@ -91,12 +91,11 @@ func OpenIn(root *os.File, path string, flags int) (*os.File, error) {
 // FDPath is the path by which this thread names an open file to the kernel.
 func FDPath(f *os.File) string { return fmt.Sprintf("/proc/thread-self/fd/%d", f.Fd()) }
 
-// Memory is a file in memory only, with those contents, that can be executed by way of
-// /proc/self/fd.
+// Memory is a file in memory with those contents, which can be executed through /proc/self/fd.
 func Memory(name string, contents []byte) (*os.File, error) {
 	const flags = unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING
 	fd, err := unix.MemfdCreate(name, flags|unix.MFD_EXEC)
-	// before Linux 6.3, which has no MFD_EXEC and makes every one executable
+	// before Linux 6.3, where there is no MFD_EXEC and every such file is executable
 	if err == unix.EINVAL {
 		fd, err = unix.MemfdCreate(name, flags)
 	}
@@ -111,15 +110,15 @@ func Memory(name string, contents []byte) (*os.File, error) {
 	return f, nil
 }
 
-// Seal keeps everybody from changing the contents of a file that Memory made.
+// Seal prevents any change to the contents of a file that Memory made.
 func Seal(f *os.File) error {
 	const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
 	_, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals)
 	return os.NewSyscallError("fcntl(F_ADD_SEALS)", err)
 }
 
-// OwnMount makes the directory a private mount of its own: what is mounted in it is seen in no
-// other namespace.
+// OwnMount makes the directory a private mount of its own: mounts in it appear in no other
+// namespace.
 func OwnMount(dir string) error {
 	if err := Mount(dir, dir, "", unix.MS_BIND, ""); err != nil {
 		return err

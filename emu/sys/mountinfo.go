@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Unescape undoes what /proc/PID/mountinfo writes for white space and backslashes: "\040" is a
+// Unescape decodes the escapes of /proc/PID/mountinfo for white space and backslashes: "\040" is a
 // space (proc(5)).
 func Unescape(field string) string {
 	var b strings.Builder

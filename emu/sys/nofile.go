@@ -7,11 +7,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// RestoreNofile gives the process back the limit of open files that it was started with. The Go
-// runtime raises the soft limit at start-up and takes that back when it executes a program, but
-// with prlimit64 alone: under a filter that denies prlimit64 (Linux before 2.6.36 has none) the
-// program would keep the raised one. A build without an entry of our own does not know the limit,
-// and leaves it.
+// RestoreNofile restores the limit of open files from the process's start. The Go runtime raises
+// the soft limit at start-up, and restores it when it executes a program, but only by prlimit64.
+// Under a filter that denies prlimit64 (Linux before 2.6.36 has none) the program would keep the
+// raised one. A build without an entry of our own does not know the limit, and leaves it.
 func RestoreNofile() error {
 	if nofile[1] == 0 {
 		return nil

@@ -9,8 +9,8 @@ import (
 // addrNoRandomize is ADDR_NO_RANDOMIZE of linux/personality.h.
 const addrNoRandomize = 0x0040000
 
-// FixAddresses makes the programs that this thread starts from now on run at the same addresses
-// each time (personality(2) with ADDR_NO_RANDOMIZE), until restore is called.
+// FixAddresses makes programs that this thread starts run at the same addresses each time
+// (personality(2) with ADDR_NO_RANDOMIZE), until restore is called.
 func FixAddresses() (restore func(), err error) {
 	const query = 0xffffffff
 	now, _, errno := unix.RawSyscall(unix.SYS_PERSONALITY, query, 0, 0)

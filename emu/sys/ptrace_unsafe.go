@@ -32,13 +32,13 @@ func Blocked(tid int) (mask uint64, err error) {
 	return mask, err
 }
 
-// SetBlocked sets it.
+// SetBlocked sets that set.
 func SetBlocked(tid int, mask uint64) error {
 	return ptrace(unix.PTRACE_SETSIGMASK, tid, sigsetSize, uintptr(unsafe.Pointer(&mask)))
 }
 
 // ReadProcess reads another process's memory in one call (process_vm_readv). It may read less than
-// asked, up to a page that is not there.
+// asked, up to a missing page.
 func ReadProcess(pid int, addr uint64, b []byte) (int, error) {
 	if len(b) == 0 {
 		return 0, nil
@@ -48,7 +48,7 @@ func ReadProcess(pid int, addr uint64, b []byte) (int, error) {
 	return unix.ProcessVMReadv(pid, local, []unix.RemoteIovec{{Base: uintptr(addr), Len: len(b)}}, 0)
 }
 
-// WriteProcess writes it (process_vm_writev).
+// WriteProcess writes another process's memory (process_vm_writev).
 func WriteProcess(pid int, addr uint64, b []byte) (int, error) {
 	if len(b) == 0 {
 		return 0, nil
@@ -58,8 +58,8 @@ func WriteProcess(pid int, addr uint64, b []byte) (int, error) {
 	return unix.ProcessVMWritev(pid, local, []unix.RemoteIovec{{Base: uintptr(addr), Len: len(b)}}, 0)
 }
 
-// Peek reads a stopped tracee's memory word by word, and Poke writes it: slow, but no filter or
-// capability is in their way.
+// Peek reads a stopped tracee's memory word by word, and Poke writes it. They are slow, but no
+// filter or missing capability stops them.
 func Peek(tid int, addr uint64, b []byte) (int, error) {
 	return unix.PtracePeekData(tid, uintptr(addr), b)
 }
@@ -75,8 +75,8 @@ const (
 	SyscallExit  = 2
 )
 
-// SyscallStop is what the kernel says of a stopped tracee (struct ptrace_syscall_info): at an
-// entry Nr and Args, at an exit Result.
+// SyscallStop is the kernel's report on a stopped tracee (struct ptrace_syscall_info): at an entry
+// Nr and Args, at an exit Result.
 type SyscallStop struct {
 	Op     uint8
 	Arch   uint32 // AUDIT_ARCH
@@ -84,7 +84,7 @@ type SyscallStop struct {
 	Result int64
 }
 
-// GetSyscallStop asks in which call a stopped tracee is (PTRACE_GET_SYSCALL_INFO, Linux 5.3).
+// GetSyscallStop asks which call a stopped tracee is in (PTRACE_GET_SYSCALL_INFO, Linux 5.3).
 func GetSyscallStop(pid int) (SyscallStop, error) {
 	var raw struct {
 		op     uint8

@@ -14,7 +14,7 @@ const (
 	RegistersCall    = 0x404 // NT_ARM_SYSTEM_CALL: the number of the call that is about to start
 )
 
-// RegisterSet reads a register set of a stopped tracee, and says how many bytes it has.
+// RegisterSet reads a register set of a stopped tracee, and gives its size in bytes.
 func RegisterSet(tid, set int, words []uint64) (int, error) {
 	v := unix.Iovec{Base: (*byte)(unsafe.Pointer(&words[0])), Len: uint64(8 * len(words))}
 	err := ptrace(unix.PTRACE_GETREGSET, tid, uintptr(set), uintptr(unsafe.Pointer(&v)))

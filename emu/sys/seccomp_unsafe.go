@@ -7,13 +7,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Listen is for InstallFilter: the filter has a listener.
+// Listener is for InstallFilter: the filter gets a listener.
 const Listener = unix.SECCOMP_FILTER_FLAG_NEW_LISTENER
 
 // InstallFilter puts a seccomp filter on the calling thread (lock it to its goroutine first). With
-// flags Listener it gives the listener's descriptor, else 0. The mitigation of speculative store
-// bypass, which kernels before 5.16 turn on with a filter and which slows an emulator much, is
-// left off where the kernel can (4.17).
+// flags Listener it gives the listener's descriptor, else 0. Kernels before 5.16 turn on the
+// mitigation of speculative store bypass with a filter, which slows an emulator much; it stays off
+// where the kernel can do that (4.17).
 func InstallFilter(filter []unix.SockFilter, flags uintptr) (int, error) {
 	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
 	fd, errno := seccomp(unix.SECCOMP_SET_MODE_FILTER, flags|unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW, unsafe.Pointer(&program))
@@ -38,8 +38,8 @@ type Notification struct {
 }
 
 // struct seccomp_notif, seccomp_notif_resp and seccomp_notif_addfd of linux/seccomp.h. A kernel
-// may know longer ones (their size is asked by SECCOMP_GET_NOTIF_SIZES); it has none yet, and the
-// room behind is for it.
+// may have longer ones (SECCOMP_GET_NOTIF_SIZES gives their size); none has yet, and the room
+// after them is for that.
 type seccompNotif struct {
 	id         uint64
 	pid, flags uint32
@@ -63,8 +63,8 @@ type seccompAddFD struct {
 // SECCOMP_IOCTL_NOTIF_ADDFD: _IOW('!', 3, struct seccomp_notif_addfd)
 const ioctlNotifAddFD = 0x40182103
 
-// ReceiveNotification takes one waiting call from the listener. Where there is none it blocks, and
-// lets other goroutines have the processor.
+// ReceiveNotification takes one waiting call from the listener. It blocks until there is one, and
+// gives the processor to other goroutines.
 func ReceiveNotification(listener int) (Notification, error) {
 	var n seccompNotif
 	if _, err := ioctl(listener, unix.SECCOMP_IOCTL_NOTIF_RECV, unsafe.Pointer(&n)); err != nil {
@@ -93,7 +93,7 @@ func GiveDescriptor(listener int, id uint64, fd int, cloexec bool) (int, error) 
 // CanGiveDescriptors reports whether the kernel has GiveDescriptor.
 func CanGiveDescriptors(listener int) bool {
 	_, err := GiveDescriptor(listener, 0, -1, false)
-	return err != unix.EINVAL // a kernel that has it looks at the descriptor first
+	return err != unix.EINVAL // a kernel that has it checks the descriptor first
 }
 
 func ioctl(fd int, request uintptr, arg unsafe.Pointer) (int, error) {

@@ -12,8 +12,8 @@ import (
 // CanTakeSignals reports whether TakeSignals works in this build.
 const CanTakeSignals = true
 
-// relayFD is where relay (in assembly) writes: a signal's number, its si_code and its si_pid, 4
-// bytes each.
+// relayFD is the descriptor that relay (in assembly) writes to: a signal's number, its si_code and
+// its si_pid, 4 bytes each.
 //
 //lint:ignore U1000 relay uses it.
 var relayFD uint64
@@ -22,7 +22,7 @@ var relayFD uint64
 func takeSignal(signal uint64) int64
 
 // TakeSignals takes the signals away from the Go runtime, for the rest of the process, and gives a
-// file to read them from by NextSignal. Unlike os/signal it says who sent one.
+// file from which NextSignal reads them. Unlike os/signal it shows who sent one.
 func TakeSignals(signals []unix.Signal) (*os.File, error) {
 	var pipe [2]int
 	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {

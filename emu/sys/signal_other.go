@@ -15,5 +15,5 @@ const CanTakeSignals = false
 // TakeSignals has no handler here.
 func TakeSignals([]unix.Signal) (*os.File, error) { return nil, errors.ErrUnsupported }
 
-// NextSignal has none to give.
+// NextSignal has no signals here.
 func NextSignal(*os.File) (TakenSignal, error) { return TakenSignal{}, errors.ErrUnsupported }

@@ -6,11 +6,12 @@ import "golang.org/x/sys/unix"
 type TakenSignal struct {
 	Signal unix.Signal
 	Code   int // si_code
-	PID    int // the sender's, where Code says that there is one
+	PID    int // the sender's, if Code says that there is one
 }
 
 // siKernel is SI_KERNEL of asm-generic/siginfo.h.
 const siKernel = 0x80
 
-// FromKernel tells a signal that the terminal or a timer sent from one of a process.
+// FromKernel reports whether the kernel sent the signal, for a terminal or a timer, and not a
+// process.
 func (s TakenSignal) FromKernel() bool { return s.Code >= siKernel }

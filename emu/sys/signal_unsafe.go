@@ -7,16 +7,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// action64 is the kernel's struct sigaction as 64-bit hosts have it
+// action64 is the kernel's struct sigaction on 64-bit hosts
 // (linux/arch/*/include/uapi/asm/signal.h).
 type action64 struct {
 	handler, flags uint64
 	rest           [6]uint64
 }
 
-// TraceQuietly readies the process for a tracer's many waits, for the rest of its life: the kernel
-// sends no SIGCHLD for the stops, and the Go runtime's preemption signal ends a wait (see Wait)
-// instead of letting the kernel restart it.
+// TraceQuietly prepares the process for a tracer's many waits, for the rest of its life. The
+// kernel sends no SIGCHLD for the stops, and the Go runtime's preemption signal ends a wait (see
+// Wait) instead of letting the kernel restart it.
 func TraceQuietly() error {
 	if err := sigaction(unix.SIGCHLD, &action64{}, nil); err != nil {
 		return err

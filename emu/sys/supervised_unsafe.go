@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The question that a supervisor answers: an execveat on no file with flags that no kernel has,
-// which is EINVAL for everybody else. It needs neither /proc nor the environment.
+// A supervisor answers this question: an execveat on no file with flags that no kernel has.
+// Everybody else gets EINVAL. It needs neither /proc nor the environment.
 const (
 	QuestionFlags  = 0x62780000
 	QuestionAnswer = 0x62

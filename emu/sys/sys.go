@@ -1,17 +1,18 @@
 // Package sys makes the system calls that package unix alone does not make right.
 //
-// These are made here, or by the standard library, and nowhere else:
+// Only this package and the standard library make these calls:
 //
-//   - what golang.org/x/sys/unix has no function for: calls by number, with unsafe (in files
-//     named *_unsafe.go) or in assembly;
-//   - what may wait, for a file system, a device, a socket, a child or a lock: any signal that
-//     has a handler interrupts it, and the Go runtime sends itself signals at any time. It is
-//     begun again after EINTR: by a function of this package, by Retry, or by package os;
+//   - calls that golang.org/x/sys/unix has no function for: by number, with unsafe (in files named
+//     *_unsafe.go) or in assembly;
+//   - calls that may wait, for a file system, a device, a socket, a child or a lock. Any signal
+//     with
+//     a handler interrupts them, and the Go runtime sends itself signals at any time. They start
+//     again after EINTR: by a function of this package, by Retry, or by package os;
 //   - mounts, whose errno can mean a dozen things: the error says what, where, with which flags.
 //
 // All other calls (stat, fcntl, ioctl, prctl, ids and the like) answer at once, and their errno
-// says what was wrong: who needs one calls it by package unix. Closing is among them: after EINTR
-// the descriptor is closed, and may be somebody else's by the time of a second try.
+// says what was wrong: code calls them by package unix. Closing is one of them: after EINTR the
+// descriptor is closed, and may be somebody else's by the time of a second try.
 package sys
 
 import (
@@ -24,9 +25,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Exec replaces the process by path, and returns only if that fails. Signals that were ignored
-// when binproxy was started are ignored again, and the standard descriptors that were closed are
-// closed, so that a shim in the middle leaves no trace of itself.
+// Exec replaces the process by path, and returns only if that fails. It ignores again the signals
+// that were ignored at binproxy's start, and closes the standard descriptors that were closed
+// then, so that a shim in the middle leaves no trace.
 func Exec(path string, argv, env []string) error {
 	for fd := range 3 {
 		if WasClosed(fd) {
@@ -41,7 +42,7 @@ func Exec(path string, argv, env []string) error {
 	return nil
 }
 
-// KeepIgnored ignores the signals again that were ignored when the program was started.
+// KeepIgnored ignores again the signals that were ignored at the program's start.
 func KeepIgnored() {
 	for n := 1; n <= 64; n++ {
 		if ignored&(1<<(n-1)) != 0 {
@@ -50,12 +51,12 @@ func KeepIgnored() {
 	}
 }
 
-// WasClosed reports whether the descriptor (0, 1 or 2) was closed when the program was started; it
-// is /dev/null since.
+// WasClosed reports whether the descriptor (0, 1 or 2) was closed at the program's start. It has
+// been /dev/null since.
 func WasClosed(fd int) bool { return closed&(1<<fd) != 0 }
 
-// StartState is what the process inherited and the Go runtime has hidden since: the ignored
-// signals (bit N-1 for signal N) and the closed descriptors (bit N).
+// StartState is the inherited state that the Go runtime has hidden: the ignored signals (bit N-1
+// for signal N) and the closed descriptors (bit N).
 func StartState() (ignoredSignals, closedDescriptors uint64) { return ignored, closed }
 
 // SetStartState makes Exec pass on another process's start state.
@@ -76,7 +77,7 @@ func Uname() (fields [5]string, err error) {
 }
 
 // Exchange swaps the names a and b in one step (renameat2 with RENAME_EXCHANGE). It is
-// errors.ErrUnsupported where the file system or the kernel (before 3.15) cannot.
+// errors.ErrUnsupported if the file system or the kernel (before 3.15) cannot do that.
 func Exchange(a, b string) error {
 	err := Retry(func() error { return unix.Renameat2(unix.AT_FDCWD, a, unix.AT_FDCWD, b, unix.RENAME_EXCHANGE) })
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) {
@@ -88,13 +89,13 @@ func Exchange(a, b string) error {
 	return nil
 }
 
-// Executable is nil where the process may execute the file, by its effective ids; else the errno.
+// Executable is nil if the process may execute the file, by its effective ids; else the errno.
 func Executable(path string) error {
 	return Retry(func() error { return unix.Faccessat(unix.AT_FDCWD, path, unix.X_OK, unix.AT_EACCESS) })
 }
 
-// Writable is nil where the process may change the entries of the directory, by its effective ids
-// and by how it is mounted.
+// Writable is nil if the process may change the entries of the directory, by its effective ids and
+// by the directory's mount.
 func Writable(dir string) error {
 	if err := Retry(func() error { return unix.Faccessat(unix.AT_FDCWD, dir, unix.W_OK|unix.X_OK, unix.AT_EACCESS) }); err != nil {
 		return &os.PathError{Op: "write in", Path: dir, Err: err}
@@ -114,8 +115,8 @@ func Retry(call func() error) error {
 }
 
 // ReadExecutable checks that execve would load the file at path (a regular file that the process
-// may execute) and reads its first n bytes. It never blocks: what is no regular file is refused
-// before it is opened.
+// may execute) and reads its first n bytes. It never blocks: it refuses a file that is not regular
+// before opening it.
 func ReadExecutable(path string, n int) ([]byte, syscall.Errno) {
 	var st unix.Stat_t
 	if err := Retry(func() error { return unix.Stat(path, &st) }); err != nil {
@@ -150,7 +151,7 @@ func ReadExecutable(path string, n int) ([]byte, syscall.Errno) {
 	return head[:got], 0
 }
 
-// Errno is the errno in err, EIO where there is none.
+// Errno is the errno in err, EIO if there is none.
 func Errno(err error) syscall.Errno {
 	var errno syscall.Errno
 	if errors.As(err, &errno) {
@@ -159,7 +160,7 @@ func Errno(err error) syscall.Errno {
 	return syscall.EIO
 }
 
-// SetModTime sets the access and modification time of path itself, also of a symbolic link.
+// SetModTime sets the access and modification time of path itself, even of a symbolic link.
 func SetModTime(path string, t time.Time) error {
 	ts := unix.NsecToTimespec(t.UnixNano())
 	err := Retry(func() error {

@@ -1,8 +1,8 @@
 package sys
 
-// XSaveSize is how many bytes the XSAVE instruction stores of the registers that the running
-// kernel has enabled: what PTRACE_SETREGSET of NT_X86_XSTATE wants whole. 0 where there is no
-// XSAVE.
+// XSaveSize is the number of bytes that the XSAVE instruction stores of the registers that the
+// running kernel has enabled: PTRACE_SETREGSET of NT_X86_XSTATE requires all of them. It is 0
+// without XSAVE.
 func XSaveSize() int {
 	const (
 		features = 1

@@ -41,8 +41,8 @@ func compileFor(t *testing.T, abi *arch.ABI, source string, flags ...string) str
 	return out
 }
 
-// newBundle makes a bundle whose program and emulators all are the program that shows how it was
-// called.
+// newBundle makes a bundle whose program and emulators are all one program, which prints how it
+// was called.
 func newBundle(t *testing.T, dir string, c config.Config) config.Config {
 	t.Helper()
 	c.Dir = dir
@@ -67,8 +67,8 @@ func newBundle(t *testing.T, dir string, c config.Config) config.Config {
 
 func entry(c config.Config, library string) string { return preload.Entry(c.Dir, arch.Host(), library) }
 
-// What is kept in lib/ is what was made of the sources as they are: SHA256SUMS has both. No
-// compiler is needed to find a change.
+// The libraries in lib/ were made of the present sources: SHA256SUMS has the sums of both. It
+// takes no compiler to find a change.
 func TestLibrariesAreFresh(t *testing.T) {
 	root, err := built.Root()
 	require.NoError(t, err)
@@ -97,8 +97,7 @@ func TestLibrariesAreFresh(t *testing.T) {
 	assert.Empty(t, sums, "the libraries are stale, these are gone: make preload")
 }
 
-// The version of the compiler that they were made with makes the same bytes, wherever the sources
-// are.
+// The compiler version that made them makes the same bytes again, wherever the sources are.
 func TestReproducible(t *testing.T) {
 	root, err := built.Root()
 	require.NoError(t, err)
@@ -125,7 +124,7 @@ func TestReproducible(t *testing.T) {
 	}
 }
 
-// maxSize is the libraries' budget in bytes. The code of MIPS and PowerPC is as large as that: see
+// maxSize is the libraries' budget in bytes. The code of MIPS and PowerPC is larger: see
 // docs/preload.md.
 func maxSize(abi *arch.ABI) int {
 	switch abi.Name {
@@ -135,7 +134,8 @@ func maxSize(abi *arch.ABI) int {
 	return 12 << 10
 }
 
-// A library is one for its ABI, needs no other, no symbol of a certain libc version, and is small.
+// A library is for its ABI, needs no other library and no symbol of a certain libc version, and is
+// small.
 func TestLibraries(t *testing.T) {
 	all := preload.Libraries()
 	require.Len(t, all, 20)
@@ -157,8 +157,7 @@ func TestLibraries(t *testing.T) {
 	}
 }
 
-// checkSymbols reads the dynamic section as a loader does: without the section headers, that is
-// what there is.
+// checkSymbols reads the dynamic section as a loader does: there are no section headers.
 func checkSymbols(t *testing.T, library []byte, name string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "library.so")

@@ -27,8 +27,8 @@ import (
 	"binproxy/shim/proxy"
 )
 
-// One set of cases for the two that have to agree: emu/resolve, as shim/proxy uses it, and the
-// exec hook in C.
+// One set of cases tests the two implementations that must agree: emu/resolve, as shim/proxy uses
+// it, and the exec hook in C.
 func TestCases(t *testing.T) {
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	require.NoError(t, err)
@@ -43,7 +43,7 @@ func TestCases(t *testing.T) {
 	text, err := os.ReadFile("testdata/cases.tsv")
 	require.NoError(t, err)
 	driver := compile(t, "gcc", "driver.c")
-	// The program's working directory is the test's, so that relative paths mean the same to both.
+	// The program's working directory is the test's, so relative paths mean the same to both.
 	t.Chdir(dir)
 	for line := range strings.Lines(string(text)) {
 		line = strings.ReplaceAll(expand(strings.TrimRight(line, "\n"), dir), "{entry}", entry(bundle, preload.ExecHook))
@@ -65,7 +65,7 @@ func TestCases(t *testing.T) {
 	t.Run("lengths", func(t *testing.T) { testLengths(t, bundle, driver) })
 }
 
-// testLengths writes `#!` lines that end about where the kernel stops reading.
+// testLengths tests `#!` lines that end near the point where the kernel stops reading.
 func testLengths(t *testing.T, bundle config.Config, driver string) {
 	const i = "bin/arm"
 	upTo := func(n int, line string) string { return line + strings.Repeat("x", n-len(line)) }
@@ -83,7 +83,7 @@ func testLengths(t *testing.T, bundle config.Config, driver string) {
 
 var repeat = regexp.MustCompile(`%(\d+)(.)`)
 
-// expand writes the directory for @, and NUL, tab and newline for what stands for them.
+// expand replaces @ by the directory, and %Nc by N times the character c.
 func expand(line, dir string) string {
 	line = repeat.ReplaceAllStringFunc(line, func(s string) string {
 		m := repeat.FindStringSubmatch(s)
@@ -139,7 +139,7 @@ func header(abi *arch.ABI) []byte {
 	return data
 }
 
-// The hook finds the emulator of each ABI by what binproxy.conf says, resolve by its table.
+// The hook finds each ABI's emulator by binproxy.conf, resolve by its table.
 func TestEveryABI(t *testing.T) {
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	require.NoError(t, err)
@@ -162,12 +162,12 @@ func TestEveryABI(t *testing.T) {
 	}
 }
 
-// forLoaders are variables that a dynamic emulator is to hand over, except for the one that it
-// would split.
+// forLoaders are variables that a dynamic emulator must pass on, except for one that it would
+// split.
 var forLoaders = []string{"LD_UNKNOWN=1", "LD_SPLIT=a,b", "OLD_LD_=1", "GLIBC_TUNABLES=glibc.malloc.check=0"}
 
-// byHook has the driver call execve under the hook. The emulators and the native program all print
-// their argv.
+// byHook makes the driver call execve under the hook. The emulators and the native program all
+// print their argv.
 func byHook(t *testing.T, bundle config.Config, driver, path string, argv []string) string {
 	t.Helper()
 	cmd := exec.Command(driver, append([]string{"execve", path}, argv...)...)
@@ -175,7 +175,7 @@ func byHook(t *testing.T, bundle config.Config, driver, path string, argv []stri
 	return firstLine(cmd)
 }
 
-// byResolve does what the plan says.
+// byResolve acts on the plan.
 func byResolve(t *testing.T, bundle config.Config, path string, argv []string) string {
 	t.Helper()
 	call := farm.Call{Config: bundle, Root: farm.Root{Self: bundle.Self(), Farms: bundle.AllFarms()}}

@@ -23,16 +23,16 @@ import (
 // A world is a libc and an ABI that the driver runs in, and the foreign program that it execs.
 type world struct {
 	bundle config.Config
-	run    []string // what runs the driver: the emulator, for a guest
+	run    []string // runs the driver: the emulator, for a guest
 	env    []string
 	driver string
 	show   string // the foreign program; it prints its argv
-	bare   bool   // and so does what stands in for its emulator: the argv is the emulator's
+	bare   bool   // its emulator's replacement prints too: the argv is the emulator's
 	glibc  bool
 }
 
-// native is the host's own ABI: guests are aarch64 files that no one runs, as the emulator only
-// shows how it was called.
+// native is the host's own ABI. Guests are aarch64 files that nobody runs, since the emulator only
+// prints how it was called.
 func native(t *testing.T, compiler string) world {
 	dir := filepath.Join(t.TempDir(), "b")
 	bundle := newBundle(t, dir, config.Config{Emulators: []emulator.Emulator{{QEMU: "aarch64", Path: "qemu-aarch64"}}})
@@ -50,7 +50,7 @@ func guest(t *testing.T, abi *arch.ABI) world {
 		env: []string{"LD_PRELOAD=" + preload.Entry(bundle.Dir, abi, preload.ExecHook)}}
 }
 
-// call runs the driver, and gives what was printed.
+// call runs the driver, and gives its output.
 func (w world) call(t *testing.T, env []string, args ...string) string {
 	t.Helper()
 	argv := append(append(append([]string{}, w.run...), w.driver), args...)
@@ -61,7 +61,7 @@ func (w world) call(t *testing.T, env []string, args ...string) string {
 	return string(out)
 }
 
-// argv is the line that the foreign program, called by path, prints for its arguments.
+// argv is the line that the foreign program prints for its arguments when it is called by path.
 func (w world) argv(path string, argv ...string) string {
 	if w.bare {
 		argv = append([]string{w.bundle.Dir + "/qemu-aarch64", "-0", argv[0], path}, argv[1:]...)
@@ -69,11 +69,10 @@ func (w world) argv(path string, argv ...string) string {
 	return "argv [" + strings.Join(argv, "] [") + "]\n"
 }
 
-// byFD is argv's line of the program that the driver execs by its first descriptor.
+// byFD is argv's line for the program that the driver execs by its first descriptor.
 func (w world) byFD(argv ...string) string { return w.argv("/dev/fd/3", argv...) }
 
-// usual are the ABIs of the short run: the guests that most people have, and one of the other byte
-// order.
+// usual are the ABIs of the short run: the most frequent guests, and one of the other byte order.
 var usual = []string{"aarch64", "armhf", "s390x"}
 
 func TestHooks(t *testing.T) {
@@ -133,7 +132,7 @@ func testHooks(t *testing.T, w world) {
 	w.testFiles(t)
 }
 
-// testFiles are the ways to a file that are not a path, and what glibc's execvp does with a text.
+// testFiles tests ways to a file other than a path, and what glibc's execvp does with a text.
 func (w world) testFiles(t *testing.T) {
 	dir := t.TempDir()
 	script, text := filepath.Join(dir, "script"), filepath.Join(dir, "text")
@@ -153,8 +152,8 @@ func (w world) testFiles(t *testing.T) {
 	assert.Equal(t, "errno 8\n", w.call(t, nil, "execve", text, "zero", "one"))
 	refused := "errno 8\n"
 	if !w.bare {
-		// QEMU forks where a vfork is asked for, so that glibc does not hear of a failed exec.
-		// What the hook itself refuses is heard of.
+		// QEMU forks where a vfork is asked for, so glibc does not learn of a failed exec. It does
+		// learn of what the hook itself refuses.
 		refused = "status 127\n"
 	}
 	assert.Equal(t, refused, w.call(t, nil, "posix_spawnp", text, "zero", "one"))
@@ -173,7 +172,7 @@ func (w world) testFiles(t *testing.T) {
 		w.call(t, nil, "execveat-nofollow", link, "zero"))
 }
 
-// LD_PRELOAD is put back behind what the program has there.
+// LD_PRELOAD gets our entries back, behind what the program has there.
 func TestLDPreload(t *testing.T) {
 	w := native(t, "gcc")
 	uname, hook := entry(w.bundle, preload.UnameHook), entry(w.bundle, preload.ExecHook)
@@ -201,8 +200,8 @@ func TestLDPreload(t *testing.T) {
 	}
 }
 
-// A guest whose emulator cannot be reached is told of in words: the errno alone would send the
-// user after a missing loader.
+// If a guest's emulator cannot be reached, a message says so: the errno alone would make the user
+// look for a missing loader.
 func TestWithoutEmulator(t *testing.T) {
 	w := native(t, "gcc")
 	require.NoError(t, os.Remove(w.bundle.Dir+"/qemu-aarch64"))
@@ -225,8 +224,8 @@ func names(t *testing.T, path string, run []string, env ...string) string {
 	return string(out)
 }
 
-// The uname hook tells the configured fields wherever the program looks, and the kernel's own
-// where nothing is configured; under every libc and ABI that the kernel runs, and in guests.
+// The uname hook shows the configured fields wherever the program looks, and the kernel's own if
+// nothing is configured: under every libc and ABI that the kernel runs, and in guests.
 func TestNames(t *testing.T) {
 	c := config.Config{Identity: identity.Identity{Release: "4.15.0-112-generic", Nodename: "builder"}}
 	bundle := newBundle(t, filepath.Join(t.TempDir(), "b"), c)
@@ -283,8 +282,7 @@ func compile32(t *testing.T, source string) string {
 	return compileFor(t, i386, source, cross.SelfContained(t, i386)...)
 }
 
-// A build that runs programs of both classes hears nothing of ld.so: each finds a library of its
-// own.
+// A build that runs programs of both classes gets no message of ld.so: each finds its own library.
 func TestBothClasses(t *testing.T) {
 	need.Given(t, arch.Host().Name == "x86_64", "an x86_64 host")
 	bundle := newBundle(t, filepath.Join(t.TempDir(), "b"), config.Config{Identity: identity.Identity{Release: "4.4.0"}})

@@ -1,17 +1,18 @@
 // Package preload is the route through LD_PRELOAD: two small libraries that the guest's own loader
 // puts into each program.
 //
-// exec.so answers for the exec functions of libc, and prefixes a guest's file with its emulator:
-// emu/resolve once more, in C. uname.so answers for uname(2) and for the files of /proc that
-// repeat it. No kernel facility is needed: that is the route for where ptrace is refused and the
-// farm is not enough. What no loader loads (static programs), it cannot reach.
+// exec.so replaces the exec functions of libc, and puts the emulator in front of a guest's file:
+// it is emu/resolve in C. uname.so replaces uname(2) and the files of /proc that repeat it. The
+// route needs no kernel facility, and so serves where ptrace is refused and the farm is not
+// enough. It cannot reach programs without a loader (static ones).
 //
-// The libraries are kept in lib/ beside their sources, c/, of which `make preload` makes them anew
-// after a change (clang and lld of one version: scripts/preload-build); lib/SHA256SUMS says what
-// they were made of. They are embedded, and laid into a bundle by Tree; Environment names them to
-// the loader. The path in LD_PRELOAD has $LIB or $PLATFORM in it, which ld.so expands for each ABI
-// in another way: links of all these names lead to the directory of the ABI, and so every program
-// finds a library of its own class. musl expands nothing, and finds links of those very names.
+// The libraries are in lib/, beside their sources in c/. After a change, `make preload` makes them
+// again (clang and lld of one version: scripts/preload-build); lib/SHA256SUMS records what they
+// were made of. They are embedded, and Tree puts them into a bundle; Environment names them to the
+// loader. The path in LD_PRELOAD contains $LIB or $PLATFORM, which ld.so expands in a different
+// way for each ABI. Links of all these names lead to the directory of the ABI, so every program
+// finds a library of its own class. musl expands nothing, and finds links with those literal
+// names.
 package preload
 
 import (
@@ -44,8 +45,8 @@ const (
 	UnameHook = "uname.so"
 )
 
-// packed has all of lib/*/*.so: `make preload` writes it. They are half as large in it, and a
-// start does not pay for it: only what makes a bundle or a farm unpacks it.
+// packed has all of lib/*/*.so; `make preload` writes it. Packed they are half as large, and a
+// start does not pay for it: only code that makes a bundle or a farm unpacks it.
 //
 //go:embed lib/all.tar.gz
 var packed []byte
@@ -53,7 +54,7 @@ var packed []byte
 // Set holds libraries by their names, ABI/exec.so and ABI/uname.so.
 type Set map[string][]byte
 
-// Libraries are all that there are.
+// Libraries gives all of them.
 func Libraries() Set {
 	all, err := unpack(packed)
 	if err != nil {
@@ -62,10 +63,10 @@ func Libraries() Set {
 	return all
 }
 
-// unpack reads a ustar archive, of plain files with short names only: archive/tar brings os/user,
-// which a shim has no use for.
+// unpack reads a ustar archive of plain files with short names: archive/tar would bring os/user,
+// which a shim does not need.
 func unpack(packed []byte) (Set, error) {
-	const block = 512 // bytes; a header, and what a file is padded to
+	const block = 512 // bytes; a header, and the unit to which files are padded
 	unzipped, err := gzip.NewReader(bytes.NewReader(packed))
 	if err != nil {
 		return nil, err
@@ -91,11 +92,11 @@ func unpack(packed []byte) (Set, error) {
 type File struct {
 	Name string
 	Data []byte
-	Link string // what a link leads to
+	Link string // the target, for a link
 }
 
-// Tree is what a bundle for the guests holds of the libraries: those of the guests, of the host,
-// and of the ABIs that their kernels run beside them, as far as they are there.
+// Tree lists the libraries of a bundle for the guests: those of the guests, of the host, and of
+// the ABIs that their kernels also run, as far as they exist.
 func Tree(libraries Set, host *arch.ABI, guests []*arch.ABI) []File {
 	var files []File
 	var there []*arch.ABI
@@ -117,7 +118,7 @@ func Tree(libraries Set, host *arch.ABI, guests []*arch.ABI) []File {
 	return files
 }
 
-// families are the ABIs whose programs live in one system.
+// families are the ABIs whose programs share a system.
 var families = [...][]string{{"x86_64", "i386"}, {"aarch64", "armhf", "armel"}}
 
 func withFamily(host *arch.ABI, guests []*arch.ABI) []*arch.ABI {
@@ -140,8 +141,8 @@ func withFamily(host *arch.ABI, guests []*arch.ABI) []*arch.ABI {
 	return all
 }
 
-// platforms are the words that glibc has for $PLATFORM on x86: the kernel's (AT_PLATFORM), or its
-// own for some processors.
+// platforms are glibc's words for $PLATFORM on x86: the kernel's (AT_PLATFORM), or its own for
+// some processors.
 func platforms(abi *arch.ABI) []string {
 	switch abi.Name {
 	case "x86_64":
@@ -152,9 +153,9 @@ func platforms(abi *arch.ABI) []string {
 	return nil
 }
 
-// token is the word in the ABI's path that ld.so expands: on x86 $PLATFORM tells 32 from 64 bits
-// in every distribution, which "lib" does not; elsewhere $PLATFORM is not always set, or differs
-// from one processor to the next.
+// token is the word in the ABI's path that ld.so expands. On x86 it is $PLATFORM, which differs
+// between 32 and 64 bits in every distribution, while "lib" does not. Elsewhere $PLATFORM is not
+// always set, or differs from one processor to the next.
 func token(abi *arch.ABI) string {
 	if platforms(abi) != nil {
 		return "$PLATFORM"
@@ -162,8 +163,8 @@ func token(abi *arch.ABI) string {
 	return "$LIB"
 }
 
-// links lead from what the token becomes (lib64, lib/aarch64-linux-gnu, haswell) to the directory
-// of the ABI whose loader says so.
+// links lead from the token's expansions (lib64, lib/aarch64-linux-gnu, haswell) to the directory
+// of the ABI whose loader expands it so.
 func links(abi *arch.ABI, all []*arch.ABI) []File {
 	dir := config.PreloadDir + "/" + abi.Name + "/"
 	files := []File{{Name: dir + token(abi), Link: "."}} // musl's
@@ -177,7 +178,7 @@ func links(abi *arch.ABI, all []*arch.ABI) []File {
 		if other != abi {
 			to = "../" + other.Name
 		}
-		names := []string{other.GNU} // behind lib/
+		names := []string{other.GNU} // after lib/
 		if token(abi) == "$PLATFORM" {
 			names = platforms(other)
 		}
@@ -193,10 +194,10 @@ func Entry(bundle string, abi *arch.ABI, library string) string {
 	return strings.Join([]string{bundle, config.PreloadDir, abi.Name, token(abi), library}, "/")
 }
 
-// Environment is env with the hooks in LD_PRELOAD, for programs of the ABI and those that live
-// beside it: the exec hook, and the uname hook where an identity is configured. They come last, so
-// that what others preload goes on into them. The error says which library the bundle lacks, and
-// where it comes from.
+// Environment is env with the hooks in LD_PRELOAD, for programs of the ABI and those that share
+// its system: the exec hook, and the uname hook if an identity is configured. They come last,
+// since the libraries of others call on into them. The error names the library that the bundle
+// lacks, and where it comes from.
 func Environment(c config.Config, abi *arch.ABI, env []string) ([]string, error) {
 	if strings.ContainsAny(c.Dir, ": \t\n$") {
 		return nil, exit.Errorf(exit.Failed, "preload route: LD_PRELOAD cannot name %q; put the bundle into a directory without spaces, colons and dollar signs", c.Dir)
@@ -216,7 +217,7 @@ func Environment(c config.Config, abi *arch.ABI, env []string) ([]string, error)
 	return env, nil
 }
 
-// remedy is what to do where a bundle has no library for the ABI.
+// remedy is the advice if a bundle has no library for the ABI.
 func remedy(abi *arch.ABI) string {
 	all := Libraries()
 	if all[abi.Name+"/"+ExecHook] != nil {
@@ -240,7 +241,7 @@ func value(env []string, name string) string {
 	return ""
 }
 
-// with adds the entry behind those that are in LD_PRELOAD.
+// with adds the entry after those in LD_PRELOAD.
 func with(env []string, entry string) []string {
 	const key = "LD_PRELOAD="
 	for i, e := range env {
@@ -261,12 +262,12 @@ func with(env []string, entry string) []string {
 	return append(slices.Clip(env), key+entry)
 }
 
-// ErrStatic is why a program is refused.
+// ErrStatic is the reason to refuse a program.
 var ErrStatic = errors.New("a static program, into which nothing can be loaded")
 
 // Exec execs the program at path as proxy.Exec does, with the hooks in it, and returns only with
-// an error. A static guest program is refused: nothing would be loaded into it, and its first exec
-// would fail for a reason that nobody could see.
+// an error. It refuses a static guest program: that would load nothing, and its first exec would
+// fail without a visible reason.
 func Exec(c farm.Call, path string, argv, env []string) error {
 	req := resolve.Request{Path: path, NoArgv: len(argv) == 0}
 	if len(argv) > 0 {
@@ -300,7 +301,7 @@ func isStatic(path string) bool {
 	return err == nil && info.Static()
 }
 
-// Write lays the files into the directory, which is the bundle. What is there already is replaced.
+// Write puts the files into the directory, which is the bundle. It replaces existing ones.
 func Write(dir string, files []File) error {
 	for _, f := range files {
 		path := dir + "/" + f.Name

@@ -113,7 +113,7 @@ func TestThroughSh(t *testing.T) {
 	}
 }
 
-// Nothing can be loaded into a static program: it is refused before it runs.
+// Nothing can be loaded into a static program, so it is refused before it runs.
 func TestStatic(t *testing.T) {
 	bundle := newBundle(t, filepath.Join(t.TempDir(), "b"), config.Config{})
 	call := farm.Call{Config: bundle, Root: farm.Root{Self: bundle.Self()}}

@@ -1,6 +1,5 @@
-// Package proxy stands in a guest command's place: it finds the guest's file and execs the
-// emulator on it, in the same process. So PID, signals, open files and exit status are the guest's
-// own.
+// Package proxy runs in place of a guest command: it finds the guest's file and execs the emulator
+// on it, in the same process. So PID, signals, open files and exit status are the guest's own.
 package proxy
 
 import (
@@ -20,8 +19,8 @@ func Run(c farm.Call, argv, env []string) error {
 	return Exec(c, c.Guest, argv, env)
 }
 
-// Exec execs the program at path as the kernel would, guest programs through their emulator, and
-// returns only with an error: 126 or 127, as a shell has them.
+// Exec execs the program at path as the kernel would, guest programs through their emulator. It
+// returns only with an error: 126 or 127, as in a shell.
 func Exec(c farm.Call, path string, argv, env []string) error {
 	req := resolve.Request{Path: path, NoArgv: len(argv) == 0}
 	if len(argv) > 0 {
@@ -45,12 +44,12 @@ func Exec(c farm.Call, path string, argv, env []string) error {
 	return failed(program, sys.Errno(sys.Exec(program, full, env)))
 }
 
-// Resolver tells guests from natives for the bundle: a guest is what the host's kernel cannot
-// load, or what the bundle has an emulator for.
+// Resolver distinguishes guests from natives for the bundle: a guest is a program that the host's
+// kernel cannot load, or that the bundle has an emulator for.
 func Resolver(c farm.Call) resolve.Resolver { return farm.Resolver(c.Config) }
 
-// Emulated is the emulator's argument vector for the plan, up to the caller's argv[1], and what of
-// the environment is its own.
+// Emulated is the emulator's argument vector for the plan, up to the caller's argv[1], and the
+// emulator's own part of the environment.
 func Emulated(e emulator.Emulator, plan resolve.Plan, release string, env []string) (argv, rest []string) {
 	c := emulator.Call[string]{Argv0: plan.Prefix[0], Release: release, File: plan.File.Path}
 	c.Variables, rest = e.Part(env)
@@ -61,7 +60,7 @@ func failed(path string, err error) error {
 	return exit.Errorf(exit.OfExec(err), "%s: %w", path, err)
 }
 
-// Debug prints a line on stderr when BINPROXY_DEBUG is set. Stdout is the guest's alone.
+// Debug prints a line on stderr if BINPROXY_DEBUG is set. Only the guest writes to stdout.
 func Debug(format string, args ...any) {
 	if os.Getenv("BINPROXY_DEBUG") != "" {
 		fmt.Fprintf(os.Stderr, "binproxy["+fmt.Sprint(os.Getpid())+"]: "+format+"\n", args...)

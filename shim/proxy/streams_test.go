@@ -12,8 +12,8 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// TestClosedStaysClosed: a program behind a shim finds the same descriptors closed as one that is
-// started without; the Go runtime's /dev/null is not handed on.
+// TestClosedStaysClosed: a program behind a shim finds the same descriptors closed as without a
+// shim; it does not get the Go runtime's /dev/null.
 func TestClosedStaysClosed(t *testing.T) {
 	need.Given(t, exists("/proc/self/fd"), "/proc")
 	ls, err := filepath.EvalSymlinks(need.Program(t, "ls", "coreutils"))

@@ -1,6 +1,6 @@
-// Package sh stands in /bin/sh's place: it runs the image's real shell, whichever it is, with the
-// farm first in PATH. The arguments, in every form that sh takes, are the shell's own business and
-// are handed on untouched.
+// Package sh runs in place of /bin/sh: it runs the image's real shell, whichever that is, under a
+// supervisor, or on another route with the farm in PATH. It passes the arguments, in every form
+// that sh takes, to the shell unchanged.
 package sh
 
 import (
@@ -15,11 +15,11 @@ import (
 	"binproxy/shim/proxy"
 )
 
-// shells are where an image's shell is looked for when /bin/sh itself leads to binproxy and no
+// shells are the places to look for an image's shell if /bin/sh itself leads to binproxy and no
 // real file was kept.
 var shells = []string{"/bin/sh", "/usr/bin/sh", "/bin/dash", "/usr/bin/dash", "/bin/bash", "/usr/bin/bash", "/bin/busybox", "/usr/bin/busybox"}
 
-// Run execs the real shell, and returns only with an error: 127 where the image has none.
+// Run execs the real shell, and returns only with an error: 127 if the image has none.
 func Run(c farm.Call, argv, env []string) error {
 	shell := c.Guest
 	if shell == "" {
@@ -40,11 +40,11 @@ func Run(c farm.Call, argv, env []string) error {
 	return supervise(c, shell, argv, env)
 }
 
-// RouteEnv is the variable that says which route a shell and `binproxy run` take; "" is auto.
+// RouteEnv is the variable that names the route of a shell and of `binproxy run`; "" is auto.
 const RouteEnv = "BINPROXY_ROUTE"
 
-// supervise has the shell run by `binproxy run`: every exec from here on is then routed, and where
-// that is refused the farm takes its place.
+// supervise runs the shell by `binproxy run`, which then routes every exec; if that is refused,
+// the preload route or the farm takes its place.
 func supervise(c farm.Call, shell string, argv, env []string) error {
 	if len(argv) == 0 {
 		argv = []string{shell}
@@ -62,7 +62,8 @@ func find(root farm.Root) string {
 	return ""
 }
 
-// isShell tells a real shell from binproxy itself, which an ADD to /bin/sh may have copied there.
+// isShell reports whether a file is a real shell, and not binproxy itself, which an ADD to /bin/sh
+// may have copied there.
 func isShell(path, self string) bool {
 	fi, err := os.Stat(path)
 	if err != nil || !fi.Mode().IsRegular() {
@@ -73,8 +74,8 @@ func isShell(path, self string) bool {
 }
 
 // WithFarm gives the environment with the farm's counterpart of each directory of its PATH in
-// front of that directory. What is there already, or has no counterpart, is not added; an
-// environment without PATH stays without.
+// front of that directory. It adds no directory that is there already or has no counterpart, and
+// no PATH to an environment without one.
 func WithFarm(c farm.Call, env []string) []string {
 	for i, entry := range env {
 		path, ok := strings.CutPrefix(entry, "PATH=")

@@ -13,8 +13,8 @@ const (
 	platform
 	osName
 
-	// all is more than the eight together: of those asked for one by one, the unknown are printed
-	// too.
+	// all is more than the eight together: fields that are asked for one by one are printed even
+	// if they are unknown.
 	all = 1<<9 - 1
 )
 
@@ -24,7 +24,7 @@ const (
 	version = 1 << 17
 )
 
-// options are GNU's in its order, which is that of the candidates in an error. short is 0 where
+// options are GNU's in its order, which is the order of the candidates in an error. short is 0 if
 // there is only a long name.
 var options = [...]struct {
 	long  string
@@ -46,9 +46,9 @@ var options = [...]struct {
 	{"version", 0, version},
 }
 
-// parse reads the arguments in getopt_long's way: options and operands in any order up to a "--",
-// or with POSIXLY_CORRECT up to the first operand. It gives the fields to print, or what to answer
-// at once.
+// parse reads the arguments as getopt_long does: options and operands in any order up to a "--",
+// or with POSIXLY_CORRECT up to the first operand. It gives the fields to print, or an immediate
+// answer.
 func parse(name string, args []string, posixly bool) (fields int, final *answer) {
 	var operands []string
 	for len(args) > 0 && final == nil {
@@ -101,7 +101,7 @@ func byLetter(letter byte) int {
 	return 0
 }
 
-// long reads one long option, whose name may be cut short as long as it means one option. arg has
+// long reads one long option, whose name may be shortened as long as it is unambiguous. arg has
 // its two dashes.
 func long(name, arg string) (value int, final *answer) {
 	word, _, hasArgument := strings.Cut(arg[2:], "=")
@@ -144,8 +144,8 @@ func misused(name, complaint string) *answer {
 	return &answer{stderr: complaint + "\nTry '" + name + " --help' for more information.\n", status: failure}
 }
 
-// quote is gnulib's quote() in the C locale: 'text', with C's escapes for what is not printable
-// ASCII.
+// quote is gnulib's quote() in the C locale: 'text', with C's escapes for bytes that are not
+// printable ASCII.
 func quote(text string) string {
 	const octal = "01234567"
 	q := []byte{'\''}

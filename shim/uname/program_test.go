@@ -57,7 +57,7 @@ func TestProgram(t *testing.T) {
 			if exited := new(exec.ExitError); err != nil && !errors.As(err, &exited) {
 				t.Fatal(err)
 			}
-			// Where a signal ends the last command, bash replaces itself by it, or not.
+			// If a signal ends the last command, bash may or may not have replaced itself by it.
 			status := cmd.ProcessState.ExitCode()
 			if ws := cmd.ProcessState.Sys().(syscall.WaitStatus); ws.Signaled() {
 				status = 128 + int(ws.Signal())
@@ -68,7 +68,7 @@ func TestProgram(t *testing.T) {
 	}
 }
 
-// TestIdentity runs the program with the identity set everywhere that it can be set.
+// TestIdentity runs the program with the identity set in every place.
 func TestIdentity(t *testing.T) {
 	kernel, err := identity.Kernel()
 	require.NoError(t, err)
@@ -108,7 +108,7 @@ func TestIdentity(t *testing.T) {
 	}
 }
 
-// TestNames calls the shim by every way that leads to it.
+// TestNames calls the shim in every way that leads to it.
 func TestNames(t *testing.T) {
 	dir := t.TempDir()
 	link := bundle(t, filepath.Join(dir, "bundle"), "release 4.15.0\nfarm "+dir+"/farm\n")
@@ -133,8 +133,8 @@ func TestNames(t *testing.T) {
 	require.Equal(t, link+": extra operand '"+script+"'\nTry '"+link+" --help' for more information.\n", string(out), "as GNU's uname in a #! line")
 }
 
-// TestMachineOfTheImage: with several emulators, or none named, the image's own programs tell the
-// machine.
+// TestMachineOfTheImage: with several emulators, or none named, the machine is that of the image's
+// own programs.
 func TestMachineOfTheImage(t *testing.T) {
 	need.Given(t, runtime.GOARCH != "arm64" && runtime.GOARCH != "arm", "a host to which arm programs are foreign")
 	kernel, err := identity.Kernel()
@@ -171,8 +171,8 @@ func TestMachineOfTheImage(t *testing.T) {
 	}
 }
 
-// inRoot is a command in a root directory of its own; an ordinary user gets there through a user
-// namespace.
+// inRoot is a command in a root directory of its own; an ordinary user needs a user namespace for
+// it.
 func inRoot(t *testing.T, root string, argv ...string) *exec.Cmd {
 	cmd := &exec.Cmd{Path: argv[0], Args: argv, Dir: "/", Env: []string{}}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: root}
@@ -186,7 +186,7 @@ func inRoot(t *testing.T, root string, argv ...string) *exec.Cmd {
 	return cmd
 }
 
-// TestEmulatedMachines: every emulator that a bundle can have names a machine.
+// TestEmulatedMachines: every emulator that a bundle can have has a machine.
 func TestEmulatedMachines(t *testing.T) {
 	for _, abi := range arch.All() {
 		if abi.QEMU == "" {
@@ -198,7 +198,7 @@ func TestEmulatedMachines(t *testing.T) {
 	}
 }
 
-// TestGuestSeesTheRelease runs an emulated program through a farm: the emulator tells it the same
+// TestGuestSeesTheRelease runs an emulated program through a farm: the emulator shows it the same
 // release.
 func TestGuestSeesTheRelease(t *testing.T) {
 	emulator := need.Emulator(t, "aarch64")

@@ -1,8 +1,8 @@
 package uname
 
 // helpText is what `uname --help` prints after "Usage: " and the name that it was called by;
-// versionText is what `uname --version` prints. Both are GNU's words, to be equal to them:
-// coreutils 9.1 in the C locale.
+// versionText is what `uname --version` prints. Both equal GNU's text: coreutils 9.1 in the C
+// locale.
 const (
 	helpText = ` [OPTION]...
 Print certain system information.  With no OPTION, same as -s.

@@ -1,8 +1,8 @@
-// Package uname stands in uname's place: GNU coreutils' uname, byte for byte, with the identity
-// that is configured.
+// Package uname runs in place of uname: it is GNU coreutils' uname, byte for byte, with the
+// configured identity.
 //
-// The reference is coreutils 9.1 (Debian 12's) in the C locale, its getopt_long and its closing of
-// stdout included. What is printed comes from the environment, the bundle's file or the running
+// The reference is coreutils 9.1 (Debian 12's) in the C locale, including its getopt_long and its
+// closing of stdout. The output comes from the environment, the bundle's file or the running
 // kernel (emu/identity); the machine is the guest's.
 package uname
 
@@ -21,23 +21,23 @@ import (
 	"binproxy/shim/proxy"
 )
 
-// failure is the one status that GNU's uname has for every failure.
+// failure is the only status of GNU's uname for any failure.
 const failure = 1
 
-// unknown is what GNU's uname says of the processor and the hardware platform on Linux;
+// unknown is what GNU's uname prints for the processor and the hardware platform on Linux;
 // operatingSystem is compiled in.
 const (
 	unknown         = "unknown"
 	operatingSystem = "GNU/Linux"
 )
 
-// answer is what a start of uname prints, and its status.
+// answer is the output of a start of uname, and its status.
 type answer struct {
 	stdout, stderr string
 	status         int
 }
 
-// Run prints what the arguments ask for. The error has uname's status; it has a message only where
+// Run prints what the arguments ask for. The error has uname's status; it has a message only if
 // binproxy itself failed.
 func Run(c farm.Call, argv []string) error {
 	_, posixly := os.LookupEnv("POSIXLY_CORRECT")
@@ -50,12 +50,12 @@ func Run(c farm.Call, argv []string) error {
 			a = answer{"", called(argv) + ": write error: " + strerror(err) + "\n", failure}
 		}
 	}
-	// As GNU's, what cannot be said on stderr is not said; the status tells.
+	// If stderr cannot be written to, the message is lost, as GNU's is; the status remains.
 	_, _ = os.Stderr.WriteString(a.stderr)
 	return exit.Silent(a.status)
 }
 
-// respond is uname as a function. system is asked only where its answer is printed.
+// respond is uname as a function. It calls system only if it prints the answer.
 func respond(argv []string, posixly bool, system func() (identity.Identity, error)) (answer, error) {
 	name := called(argv)
 	fields, final := parse(name, argv[min(1, len(argv)):], posixly)
@@ -96,8 +96,8 @@ func identityOf(c farm.Call) (identity.Identity, error) {
 	return i.Over(kernel), i.Check()
 }
 
-// machine is what uname(2) tells the guest; "" for the kernel's own word. With one emulator it is
-// that one's arch, else that of the image's own programs.
+// machine is what uname(2) answers the guest; "" for the kernel's own word. With one emulator it
+// is that emulator's arch, else that of the image's own programs.
 func machine(c farm.Call) string {
 	if len(c.Config.Emulators) == 1 {
 		return emulated(c.Config.Emulators[0])
@@ -135,12 +135,12 @@ func write(text string) error {
 	if sys.WasClosed(1) {
 		return syscall.EBADF
 	}
-	sys.KeepIgnored() // of SIGPIPE: an error then, no death
+	sys.KeepIgnored() // of SIGPIPE: writing then fails instead of ending us
 	_, err := os.Stdout.WriteString(text)
 	return err
 }
 
-// strerror is the C library's text for the errno in err: Go's, with a capital.
+// strerror is the C library's text for the errno in err: Go's, with a capital letter.
 func strerror(err error) string {
 	text := sys.Errno(err).Error()
 	return strings.ToUpper(text[:1]) + text[1:]

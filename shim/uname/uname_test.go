@@ -17,7 +17,7 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// reference is GNU's uname of the release that we are equal to.
+// reference is GNU's uname of the release that ours equals.
 func reference(t testing.TB) string {
 	t.Helper()
 	path := need.Program(t, "uname", "coreutils")
@@ -93,8 +93,8 @@ func longest(letter byte) string {
 	return name
 }
 
-// TestEverySubsetOfAnIdentity does the same with an identity of its own: GNU's uname is told it by
-// a preloaded uname(2).
+// TestEverySubsetOfAnIdentity does the same with an identity, which a preloaded uname(2) shows to
+// GNU's uname.
 func TestEverySubsetOfAnIdentity(t *testing.T) {
 	path := reference(t)
 	fake := identity.Identity{Sysname: "Lin ux", Nodename: "unknown", Release: "4.15.0-112-generic", Version: "#113 SMP  Debian", Machine: "armv7l"}
@@ -140,8 +140,8 @@ func TestAbbreviations(t *testing.T) {
 	}
 }
 
-// TestEveryByte compares an operand and an option of each byte: the quoting of what no terminal
-// should get.
+// TestEveryByte compares an operand and an option of each byte, with the quoting of those that no
+// terminal should get.
 func TestEveryByte(t *testing.T) {
 	path := reference(t)
 	for c := 1; c < 256; c++ {
@@ -174,7 +174,8 @@ func TestArguments(t *testing.T) {
 	}
 }
 
-// TestNoName is for a start without a name (argv[0] empty), where GNU's uname too has none to say.
+// TestNoName starts it without a name (argv[0] empty), so that GNU's uname has none to print
+// either.
 func TestNoName(t *testing.T) {
 	path := reference(t)
 	for _, arg := range []string{"-x", "x", "--help", "--version", "-a"} {
