@@ -1,5 +1,5 @@
 // Package applets is the table of what a user can call: one sorted row for each applet, one room
-// for each row. A room reads its flags, makes one call into emu or shim, and hands the error out.
+// for each row. A room reads its flags, makes one call into emu or shim, and returns the error.
 package applets
 
 import (
@@ -39,7 +39,7 @@ import (
 	"binproxy/emu/sys"
 )
 
-// Table is every applet, sorted by name. The command line is read by it; `binproxy help`, the man
+// Table has every applet, sorted by name. The command line is read by it; `binproxy help`, the man
 // pages and docs/commands.md are made from it.
 var Table = []*applet.Applet{
 	&binfmt.Applet,
@@ -60,7 +60,7 @@ var Table = []*applet.Applet{
 	&version.Applet,
 }
 
-// Main runs the applet that the arguments name: argv[0] where that says one (see called), else
+// Main runs the applet that the arguments name: by argv[0] if that names one (see called), else by
 // argv[1].
 func Main(argv []string) error {
 	if len(argv) == 0 {
@@ -100,8 +100,8 @@ func Main(argv []string) error {
 	return unknown(config.Binary, argv[1])
 }
 
-// renamed reports whether what was started is binproxy's own file, though under another name: a
-// copy. A link, hard or symbolic, is none: it may stand for a command.
+// renamed reports whether the started file is binproxy itself under another name: a copy. A link,
+// hard or symbolic, does not count: it may stand for a command.
 func renamed() bool {
 	started, err := os.Lstat(sys.Execfn())
 	if err != nil || !started.Mode().IsRegular() {
@@ -109,14 +109,14 @@ func renamed() bool {
 	}
 	self, err := os.Stat(entrypoint.Self)
 	if err != nil || !os.SameFile(started, self) {
-		return false // a script, which named a link as its interpreter
+		return false // a script, whose interpreter is a link
 	}
 	stat, ok := started.Sys().(*syscall.Stat_t)
 	return ok && stat.Nlink == 1
 }
 
-// called is the applet that the program was called as: "binproxy-" may stand before its name, and
-// runtimes are called by their own.
+// called is the applet that the program was called as. Its name may begin with "binproxy-", and
+// runtimes have names of their own.
 func called(name string) string {
 	if runtime.IsRuntime(name) {
 		return runtime.Applet.Name
@@ -124,8 +124,8 @@ func called(name string) string {
 	return strings.TrimPrefix(name, config.Binary+"-")
 }
 
-// asEmulator runs the command as the emulator that BuildKit takes the program for: the arguments
-// are the command's alone.
+// asEmulator runs the command as the emulator that BuildKit takes the program for: all arguments
+// are the command's.
 func asEmulator(command []string) error {
 	if !run.IsSingle() {
 		return exit.Errorf(exit.Failed, "called as BuildKit's emulator, but %w: the file was cut short, or is not of `binproxy bundle --buildkit DIR`; make it anew", single.ErrPlain)
@@ -187,7 +187,7 @@ func unknown(caller, name string) error {
 	return exit.Errorf(exit.NotFound, "%s: no such applet; see binproxy help", name)
 }
 
-// nearest is the applet that a name with a third of its letters wrong may mean, "" for none.
+// nearest is the applet that a name may mean with up to a third of its letters wrong, "" for none.
 func nearest(name string) (meant string) {
 	least := (len(name)+2)/3 + 1
 	for _, a := range Table {

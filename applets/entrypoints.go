@@ -13,8 +13,8 @@ import (
 	"binproxy/emu/userns"
 )
 
-// entrypoints is every private mode, and what it runs. It is here since the rooms of emu start the
-// modes, and what the modes run is in those rooms.
+// entrypoints has every private mode, and its function. It is here because rooms of emu start the
+// modes, and the modes run code of those rooms.
 var entrypoints = [...]entrypoint.Row{
 	{Name: entrypoint.Launch, Run: supervise.Launch},
 	{Name: entrypoint.Probe, Run: probe.Entry},

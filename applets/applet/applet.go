@@ -1,9 +1,9 @@
-// Package applet is what the rooms of the applets share: the row of the table, from which the
-// command line is read and every help is made, and how flags are declared.
+// Package applet is what the rooms of the applets share: the row of the table, by which the
+// command line is read and all help is made, and how flags are declared.
 //
-// A row is data without a life of its own: its commands name functions that declare flags. Only
-// when a command starts, or its help is asked for, is a flag set made of them; so a shim, which
-// links the table too, pays nothing for it.
+// A row is only data: its commands name functions that declare flags. A flag set is made of them
+// when a command starts, or when its help is asked for; so a shim, which links the table too, does
+// not pay for it.
 package applet
 
 import (
@@ -13,38 +13,38 @@ import (
 	"binproxy/emu/exit"
 )
 
-// Applet is one row of the table. Text is the paragraphs of its help, parted by empty lines; lines
-// that begin with a space stay as they are.
+// Applet is one row of the table. Text is the paragraphs of its help, separated by empty lines;
+// lines that begin with a space stay as they are.
 type Applet struct {
 	Name, Synopsis, Text string
-	// one without a name; or one for each word that may stand behind the applet's name
+	// one without a name; or one for each word that may follow the applet's name
 	Commands []Command
 }
 
-// Command is something that an applet does.
+// Command is one of the things that an applet does.
 type Command struct {
-	// of one word or two; without a name it is the applet itself, and beside others what is meant
-	// where a flag comes first
+	// one or two words; without a name it is the applet itself, and among others the one that is
+	// meant if a flag comes first
 	Name string
-	Args string // the usage behind the name; a line for each way to call it
+	Args string // the usage after the name; a line for each way to call it
 	Text string // what it does, in the list of commands; one paragraph
-	// the flags end at the first operand, where a COMMAND with arguments of its own begins;
-	// otherwise they may stand before, between and behind the operands
+	// the flags end at the first operand, where a COMMAND with its own arguments begins; otherwise
+	// they may come before, between and after the operands
 	Leads bool
-	// every argument is an operand, whatever it looks like: they are another program's
+	// every argument is an operand, whatever it looks like: they are for another program
 	Raw bool
-	// flags that are not declared here are another program's: they stay among the operands
+	// flags that are not declared here are for another program: they stay among the operands
 	Others bool
-	// Flags declares the flags, and gives what runs with their values. It changes nothing and asks
-	// the machine nothing: it is called for the help, too
+	// Flags declares the flags, and returns what runs with their values. It is called for the
+	// help, too, so it changes nothing and asks the machine nothing
 	Flags func(f Flags) Run
 	Run   Run // what a command without flags does
 }
 
-// Run is a command whose flags have been read.
+// Run runs a command whose flags have been read.
 type Run func(operands []string) error
 
-// Start runs the command that the arguments name. It gives flag.ErrHelp where they ask for help.
+// Start runs the command that the arguments name. It returns flag.ErrHelp if they ask for help.
 func (a *Applet) Start(args []string) error {
 	c, rest, err := a.find(args)
 	if err != nil {
@@ -68,7 +68,7 @@ func (a *Applet) Start(args []string) error {
 	return run(operands)
 }
 
-// Declare makes the flag set of a command, and what runs with it.
+// Declare makes the flag set of a command, and the function that runs with it.
 func (a *Applet) Declare(c *Command) (Flags, Run) {
 	f := NewFlags(strings.TrimSuffix(a.Name+" "+c.Name, " "))
 	if c.Flags == nil {
@@ -77,7 +77,7 @@ func (a *Applet) Declare(c *Command) (Flags, Run) {
 	return f, c.Flags(f)
 }
 
-// find gives the command that the arguments name, and the arguments behind its name.
+// find gives the command that the arguments name, and the arguments after its name.
 func (a *Applet) find(args []string) (*Command, []string, error) {
 	for i := range a.Commands {
 		c := &a.Commands[i]

@@ -10,10 +10,10 @@ import (
 	"binproxy/emu/identity"
 )
 
-// Flags is a flag set that takes flags before, between and behind the operands, up to a "--".
+// Flags is a flag set that takes flags before, between and after the operands, up to a "--".
 //
-// The usage of a flag is the one place that documents it. It begins with the name of the flag's
-// value in backquotes, if it takes one: "`DIR` the guest's root directory".
+// Only the usage of a flag documents it. It begins with the name of the flag's value in
+// backquotes, if it takes one: "`DIR` the guest's root directory".
 type Flags struct {
 	*flag.FlagSet
 }
@@ -25,8 +25,8 @@ func NewFlags(name string) Flags {
 	return Flags{set}
 }
 
-// Parse reads the flags and returns the operands. What it does not know ends with status 125 and a
-// hint.
+// Parse reads the flags and returns the operands. The error for an unknown flag has status 125 and
+// a hint.
 func (f Flags) Parse(args []string) ([]string, error) {
 	var operands []string
 	for {
@@ -44,15 +44,15 @@ func (f Flags) Parse(args []string) ([]string, error) {
 	}
 }
 
-// ParseCommand reads the flags up to the first operand or "--", where a COMMAND with arguments of
-// its own begins.
+// ParseCommand reads the flags up to the first operand or "--", where a COMMAND with its own
+// arguments begins.
 func (f Flags) ParseCommand(args []string) ([]string, error) {
 	err := f.parse(args)
 	return f.Args(), err
 }
 
-// ParseOwn reads the flags that are declared, wherever they stand before a "--", and returns all
-// the rest in order: another program's flags and operands.
+// ParseOwn reads the declared flags, wherever they are before a "--". It returns all the rest in
+// order: another program's flags and operands.
 func (f Flags) ParseOwn(args []string) ([]string, error) {
 	var own, rest []string
 	for i := 0; i < len(args); i++ {
@@ -84,7 +84,7 @@ func isSwitch(declared *flag.Flag) bool {
 	return ok && b.IsBoolFlag()
 }
 
-// parse gives flag.ErrHelp for -h and --help, which whoever called the applet answers.
+// parse returns flag.ErrHelp for -h and --help; the applet's caller prints the help.
 func (f Flags) parse(args []string) error {
 	err := f.FlagSet.Parse(args)
 	if err == nil || errors.Is(err, flag.ErrHelp) {
@@ -96,15 +96,14 @@ func (f Flags) parse(args []string) error {
 
 // Identity adds the flags of the uname identity.
 func (f Flags) Identity(i *identity.Identity) {
-	f.StringVar(&i.Release, "release", "", "`R` the kernel release that programs are told")
-	f.StringVar(&i.Sysname, "sysname", "", "`S` the system name that programs are told")
-	f.StringVar(&i.Nodename, "nodename", "", "`N` the host name that programs are told")
-	f.StringVar(&i.Version, "kernel-version", "", "`V` the kernel version, which uname -v prints, that programs are told")
-	f.StringVar(&i.Machine, "machine", "", "`M` the machine, which uname -m prints, that programs are told")
+	f.StringVar(&i.Release, "release", "", "`R` the kernel release for programs (uname -r)")
+	f.StringVar(&i.Sysname, "sysname", "", "`S` the system name for programs (uname -s)")
+	f.StringVar(&i.Nodename, "nodename", "", "`N` the host name for programs (uname -n)")
+	f.StringVar(&i.Version, "kernel-version", "", "`V` the kernel version for programs (uname -v)")
+	f.StringVar(&i.Machine, "machine", "", "`M` the machine for programs (uname -m)")
 }
 
-// Names adds a flag for a list with commas that may be given several times: what each adds is
-// joined.
+// Names adds a flag for a list with commas that may be given several times: the lists are joined.
 func (f Flags) Names(name, usage string) *string {
 	all := new(string)
 	f.names(all, name, usage)

@@ -18,7 +18,7 @@ func TestParseOwn(t *testing.T) {
 		{"--build-arg release=1 --release 5.4 .", "", "5.4", "--build-arg release=1 ."},
 		{"-f - -- --release", "", "", "-f - -- --release"},
 		{"--release=5.4 --secret id=x,src=--summary", "", "5.4", "--secret id=x,src=--summary"},
-		{"-release 5.4", "", "", "-release 5.4"}, // the other program's
+		{"-release 5.4", "", "", "-release 5.4"}, // for the other program
 	} {
 		f := NewFlags("build")
 		platform, release := f.String("platform", "", ""), f.String("release", "", "")

@@ -7,8 +7,7 @@ import (
 	"strings"
 )
 
-// columns is the width of a terminal that help is made for, and term that of the column with the
-// names.
+// columns is the width of a terminal for the help, and term that of the column with the names.
 const (
 	columns = 80
 	term    = 22
@@ -23,7 +22,7 @@ type Section struct {
 // Item is a command's name, or a flag with its value as on a command line: --root DIR.
 type Item struct{ Name, Text string }
 
-// Usage is the ways to call the applet, a line for each.
+// Usage lists the ways to call the applet, a line for each.
 func (a *Applet) Usage() []string {
 	var lines []string
 	for _, c := range a.Commands {
@@ -34,8 +33,8 @@ func (a *Applet) Usage() []string {
 	return lines
 }
 
-// Sections lists the commands, if they have names, and then the flags; those of several commands
-// once where they are the same.
+// Sections lists the commands, if they have names, and then the flags. Flags that several commands
+// share come once.
 func (a *Applet) Sections() []Section {
 	commands := Section{Heading: "Commands"}
 	var flags []Section
@@ -64,7 +63,7 @@ func (a *Applet) Sections() []Section {
 	return append([]Section{commands}, flags...)
 }
 
-// Help is what `binproxy help NAME` prints.
+// Help is the text that `binproxy help NAME` prints.
 func (a *Applet) Help() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s\n\nUsage: %s\n", a.Name, a.Synopsis, strings.Join(a.Usage(), "\n       "))
@@ -86,8 +85,8 @@ func (a *Applet) Help() string {
 	return b.String()
 }
 
-// Paragraphs parts a text at its empty lines. One whose lines begin with a space stays as it is;
-// the lines of any other are joined.
+// Paragraphs splits a text at its empty lines. A paragraph whose lines begin with a space stays as
+// it is; the lines of any other are joined.
 func Paragraphs(text string) []string {
 	var all []string
 	for p := range strings.SplitSeq(strings.Trim(text, "\n"), "\n\n") {
@@ -102,7 +101,7 @@ func Paragraphs(text string) []string {
 	return all
 }
 
-// wrap prints a paragraph that begins at the column indent, where its further lines begin, too.
+// wrap prints a paragraph in the column indent, where its further lines begin, too.
 func wrap(b *strings.Builder, indent int, paragraph string) {
 	if strings.HasPrefix(paragraph, " ") {
 		b.WriteString(paragraph + "\n")
@@ -132,8 +131,8 @@ func (f Flags) items() []Item {
 	return list
 }
 
-// item documents a flag: a switch that is on by default as what turns it off, and the default of
-// any other where it has one.
+// item documents a flag: a switch that is on by default, by the form that turns it off; any other,
+// with its default if it has one.
 func item(f *flag.Flag) Item {
 	i := Item{"--" + f.Name, f.Usage}
 	if len(f.Name) == 1 {

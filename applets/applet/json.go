@@ -7,8 +7,8 @@ import (
 	"binproxy/emu/exit"
 )
 
-// JSONUsage is the usage of --json where it asks for the same in another form. docs/json.md has
-// the shapes.
+// JSONUsage is the usage of a --json that prints the same in another form. docs/json.md has the
+// shapes.
 const JSONUsage = "print one JSON object instead"
 
 // WriteJSON prints a value, indented.

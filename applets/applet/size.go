@@ -2,7 +2,7 @@ package applet
 
 import "fmt"
 
-// Size is a number of bytes for people; 0 is not worth a word.
+// Size is a number of bytes for people; "" for 0.
 func Size(n int64) string {
 	switch {
 	case n == 0:

@@ -2,11 +2,11 @@ package applet
 
 import "runtime/debug"
 
-// linked is the version that the linker set (see scripts/build); a plain `go install` leaves Go's
-// build info to tell it.
+// linked is the version that the linker set (see scripts/build); a plain `go install` leaves it to
+// Go's build info.
 var linked string
 
-// Version is which binproxy this is: the linker's word, else the module's, else "devel".
+// Version is the version of this binproxy: the linker's, else the module's, else "devel".
 func Version() string {
 	if linked != "" {
 		return linked

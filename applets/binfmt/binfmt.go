@@ -18,23 +18,23 @@ import (
 // Applet is the row of the table.
 var Applet = applet.Applet{
 	Name:     "binfmt",
-	Synopsis: "show, make and prove binfmt_misc entries",
+	Synopsis: "show, make and test binfmt_misc entries",
 	Commands: []applet.Command{
-		{Name: "list", Args: "[--json]", Text: "every architecture: the entries that take its programs, and the emulator that is at hand", Flags: listFlags},
-		{Name: "show", Args: "[--json] NAME...", Text: "entries, by their names or by an architecture's", Flags: showFlags},
+		{Name: "list", Args: "[--json]", Text: "list every architecture: the entries that take its programs, and the emulator at hand", Flags: listFlags},
+		{Name: "show", Args: "[--json] NAME...", Text: "show entries, by name or by architecture", Flags: showFlags},
 		{Name: "status", Args: "[--json] [ARCH...]", Flags: statusFlags,
-			Text: "run a tiny program of each architecture that has an entry, whoever made it; say by which emulator, with which flags, and what does not work because of them. Fails where one does not run"},
-		{Name: "register", Args: "[FLAG...] ARCH...|--all", Flags: registerFlags, Text: "make entries, until the next boot. An entry that exists is never replaced"},
+			Text: "run a tiny program of each architecture that has an entry; print its emulator, its flags, and what does not work because of them. Fails if one does not run"},
+		{Name: "register", Args: "[FLAG...] ARCH...|--all", Flags: registerFlags, Text: "make entries, until the next boot; never replace an existing one"},
 		{Name: "conf", Args: "[FLAG...] ARCH...|--all", Flags: confFlags, Text: "print the same as lines for /etc/binfmt.d, which systemd registers at boot"},
 		{Name: "unregister", Args: "NAME...", Text: "remove the entries of these names, and no others", Run: unregister},
 		{Args: "--userns [--root] [--arch ARCH[,ARCH...]] -- COMMAND [ARGUMENT...]", Leads: true, Flags: namespaceFlags},
 	},
 }
 
-// listed is what list tells of an architecture.
+// listed is list's row for an architecture.
 type listed struct {
 	Arch     string   `json:"arch"`
-	Platform string   `json:"platform,omitempty"` // where OCI has a name for it
+	Platform string   `json:"platform,omitempty"` // if OCI has a name for it
 	Native   bool     `json:"native"`             // the kernel runs its programs itself
 	Entries  []string `json:"entries"`
 	Emulator string   `json:"emulator,omitempty"`

@@ -6,8 +6,8 @@ import (
 	"binproxy/emu/binfmt"
 )
 
-// entryJSON is an entry in --json. It has either an extension, or an offset, a magic and, where
-// not every bit counts, a mask, both in hexadecimal.
+// entryJSON is an entry in --json. It has either an extension, or an offset, a magic and, unless
+// every bit counts, a mask, both in hexadecimal.
 type entryJSON struct {
 	Name        string   `json:"name"`
 	Enabled     bool     `json:"enabled"`
@@ -20,7 +20,7 @@ type entryJSON struct {
 	Takes       []string `json:"takes"` // the names of architectures
 
 	// of status
-	Emulator string   `json:"emulator,omitempty"` // what it says to --version
+	Emulator string   `json:"emulator,omitempty"` // what it prints for --version
 	Limits   []string `json:"limits,omitempty"`
 }
 

@@ -14,9 +14,9 @@ import (
 	"binproxy/emu/userns"
 )
 
-const emulatorUsage = "`[ARCH=]FILE` this emulator, a static one, instead of searching beside binproxy and in PATH"
+const emulatorUsage = "`[ARCH=]FILE` a static emulator, instead of searching beside binproxy and in PATH"
 
-// wanted is the flags of register and conf.
+// wanted are the flags of register and conf.
 type wanted struct {
 	verb                         string
 	all, fix, argv0, credentials bool
@@ -27,8 +27,8 @@ func want(verb string, f applet.Flags) *wanted {
 	w := &wanted{verb: verb}
 	f.BoolVar(&w.credentials, "credentials", false, "with C: setuid programs get their rights. The emulator then runs with those rights: whoever can make it misbehave is root. Only for emulators and roots that you trust")
 	f.BoolVar(&w.fix, "fix", true, "without F: the emulator is looked up at each exec, also in a chroot")
-	f.BoolVar(&w.argv0, "preserve-argv0", true, "without P: programs do not see what they were called by")
-	f.BoolVar(&w.all, "all", false, "every architecture that there is an emulator for")
+	f.BoolVar(&w.argv0, "preserve-argv0", true, "without P: programs do not see the name that they were called by")
+	f.BoolVar(&w.all, "all", false, "every architecture that has an emulator here")
 	f.Var(&w.emulators, "emulator", emulatorUsage)
 	return w
 }
@@ -65,7 +65,7 @@ func letters(argv0, credentials, fix bool) string {
 	return b.String()
 }
 
-// available is what there is an emulator for.
+// available lists the ABIs that have an emulator here.
 func available() ([]*arch.ABI, error) {
 	var abis []*arch.ABI
 	var last error
@@ -141,7 +141,7 @@ func conf(w *wanted, names []string) error {
 	return nil
 }
 
-// namespace is the flags of --userns.
+// namespace are the flags of --userns.
 type namespace struct {
 	asked, root bool
 	archs       *string
@@ -151,8 +151,8 @@ type namespace struct {
 func namespaceFlags(f applet.Flags) applet.Run {
 	var n namespace
 	f.BoolVar(&n.asked, "userns", false, "run COMMAND in a user namespace with entries of its own; nothing outside is changed and no privilege is needed (Linux 6.7 and later)")
-	f.BoolVar(&n.root, "root", false, "COMMAND is root in there, with your subordinate ids (/etc/subuid)")
-	n.archs = f.Archs("arch", "`ARCH[,ARCH...]` entries for these only; otherwise for all that there is an emulator for")
+	f.BoolVar(&n.root, "root", false, "COMMAND is root in it, with your subordinate ids (/etc/subuid)")
+	n.archs = f.Archs("arch", "`ARCH[,ARCH...]` entries for these only (default: all that have an emulator here)")
 	f.Var(&n.emulators, "emulator", emulatorUsage)
 	return n.run
 }
@@ -178,7 +178,7 @@ func (n *namespace) run(argv []string) error {
 	return userns.Run(c)
 }
 
-// ids: root with what subordinate ids there are, else alone; or the caller as himself.
+// ids are root, with subordinate ids if there are any, else alone; or the caller as himself.
 func ids(root bool) (userns.IDs, *userns.IDs, error) {
 	if !root {
 		return userns.Self()

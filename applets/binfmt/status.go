@@ -66,11 +66,11 @@ func served(entries []binfmt.Entry) []*arch.ABI {
 	return abis
 }
 
-// verdict is what status tells of an architecture.
+// verdict is status's row for an architecture.
 type verdict struct {
 	Arch    string      `json:"arch"`
 	Runs    bool        `json:"runs"`
-	Why     string      `json:"why,omitempty"` // it does not
+	Why     string      `json:"why,omitempty"` // the reason if it does not run
 	Entries []entryJSON `json:"entries"`
 
 	labels []string // the entries, with their flags

@@ -22,7 +22,7 @@ user namespace: nothing is registered with the host, and no privilege is needed 
 
 BACKEND is debootstrap, mmdebstrap, dnf, zypper or apk; or
 
-  oci:DIR[:REF]  an OCI image layout, with several images the one of that name
+  oci:DIR[:REF]  an OCI image layout; REF names one of several images
   tar:FILE       what docker save, docker export or tar has written; may be
                  packed with gzip or zstd
 
@@ -40,17 +40,17 @@ type options struct {
 
 func flags(f applet.Flags) applet.Run {
 	var o options
-	f.Arch(&o.abi, "`ARCH` arm64, armhf, linux/riscv64 ... (default: what TARGETPLATFORM says, else DOCKER_DEFAULT_PLATFORM)")
+	f.Arch(&o.abi, "`ARCH` arm64, armhf, linux/riscv64 ... (default: TARGETPLATFORM, else DOCKER_DEFAULT_PLATFORM)")
 	f.StringVar(&o.From, "from", "debootstrap", "`BACKEND` what makes the root")
 	f.StringVar(&o.Suite, "suite", "", "`S` the release: bookworm, 42 ... (Debian's default: stable)")
 	f.StringVar(&o.Mirror, "mirror", "", "`URL` where the packages are; dnf, zypper and apk have no default")
 	f.StringVar(&o.Variant, "variant", "", "`V` debootstrap's and mmdebstrap's variant (default: minbase); custom: only what --include names")
-	f.StringVar(&o.include, "include", "", "`P[,P...]` packages to install besides")
-	f.StringVar(&o.Keyring, "keyring", "", "`FILE` the keys that sign (apk: a directory of them); what is not signed by them ends the run")
+	f.StringVar(&o.include, "include", "", "`P[,P...]` further packages to install")
+	f.StringVar(&o.Keyring, "keyring", "", "`FILE` the signing keys (apk: a directory of them); what they do not sign ends the run")
 	f.StringVar(&o.Emulator, "emulator", "", "`FILE` a static emulator, instead of searching beside binproxy and in PATH")
 	f.StringVar(&o.Route, "route", "", "`R` how programs of the root reach the emulator: userns, by the kernel (Linux 6.7 and later), or supervise, by a supervisor (default: the first that works)")
 	f.BoolVar(&o.Restart, "restart", false, "remove what an interrupted run for DIR left, and begin anew")
-	f.BoolVar(&o.remove, "remove", false, "only remove that")
+	f.BoolVar(&o.remove, "remove", false, "only remove what an interrupted run for DIR left")
 	return func(operands []string) error { return run(operands, o) }
 }
 

@@ -1,4 +1,4 @@
-// Package build is the applet that has a builder build an unmodified Dockerfile for another
+// Package build is the applet by which a builder builds an unmodified Dockerfile for another
 // architecture.
 package build
 
@@ -21,12 +21,12 @@ import (
 // Applet is the row of the table.
 var Applet = applet.Applet{
 	Name:     "build",
-	Synopsis: "build a Dockerfile as it is for another architecture, with the builder that is here",
+	Synopsis: "build an unmodified Dockerfile for another architecture, with this machine's builder",
 	Text: `
-Finds a builder (docker, buildctl, podman, buildah), chooses the way in which it gets to run the
-image's programs, and becomes the builder's command: its output and its exit status are the
-builder's own. What is no flag of binproxy's (-t, -f, --target, --build-arg, --secret, --progress,
---push, -o, the context) is handed on as it is; buildctl gets it in its own words.
+Finds a builder (docker, buildctl, podman, buildah), chooses a way for it to run the image's
+programs, and becomes the builder's command: output and exit status are the builder's own. All other
+arguments (-t, -f, --target, --build-arg, --secret, --progress, --push, -o, the context) go to the
+builder unchanged, and to buildctl translated.
 
   binproxy build --platform linux/arm64 -t image .
 
@@ -48,9 +48,9 @@ type options struct {
 func flags(f applet.Flags) applet.Run {
 	o := new(options)
 	o.archs = f.Names("platform", "`P[,P...]` the image's platforms, as linux/arm64 (default: DOCKER_DEFAULT_PLATFORM, else the builder's own)")
-	f.StringVar(&o.request.Builder, "builder", "", "`NAME` docker, buildctl, podman or buildah; any other name is that of a builder of docker's buildx (default: the first that takes a plug)")
+	f.StringVar(&o.request.Builder, "builder", "", "`NAME` docker, buildctl, podman or buildah; any other name is a builder of docker's buildx (default: the first that takes a plug)")
 	f.StringVar(&o.plug, "plug", "", "`PLUG` itself (what was set up at the builder), runtime (an OCI runtime of ours) or run (the supervisor around the builder) (default: the best that the builder takes)")
-	f.StringVar(&o.request.Options.Release, "release", "", "`R` the kernel release that the image's programs are told; never the builder")
+	f.StringVar(&o.request.Options.Release, "release", "", "`R` the kernel release for the image's programs, not for the builder")
 	f.StringVar(&o.request.Options.Twins, "twins", "", "`auto|DIR|off` native programs that stand in for the image's (see binproxy help twin): auto packs the host's (default: off)")
 	f.BoolVar(&o.request.Options.Summary, "summary", false, "print the costliest commands at the end of each RUN line")
 	f.BoolVar(&o.dryRun, "dry-run", false, "print the command that would run, and run nothing")
@@ -88,7 +88,7 @@ func (o *options) run(rest []string) error {
 	return exit.Errorf(exit.CannotRun, "build: %s: %w", c.Path, err)
 }
 
-// own names the bundle of the plugs that need one.
+// own gives the bundle for the plugs that need one.
 func (o *options) own() (builder.Own, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -101,7 +101,7 @@ func (o *options) own() (builder.Own, error) {
 	return builder.NewOwn(o.request, self, extra)
 }
 
-// read takes the request from the flags and the environment.
+// read reads the request from the flags and the environment.
 func (o *options) read(getenv func(string) string) error {
 	r := &o.request
 	switch r.Plug = builder.Plug(o.plug); r.Plug {
@@ -122,7 +122,7 @@ func (o *options) read(getenv func(string) string) error {
 	}
 	for name := range strings.SplitSeq(names, ",") {
 		if abi, err := arch.Parse(name); err == nil && !strings.HasPrefix(name, "linux/") {
-			name = abi.Platform() // the builders know no others
+			name = abi.Platform() // the builders know no other names
 		}
 		r.Platforms = append(r.Platforms, name)
 	}

@@ -28,7 +28,7 @@ var Applet = applet.Applet{
 Makes DIR with binproxy itself, an emulator for each ARCH, the links sh and uname, and
 binproxy.conf. A Dockerfile then says: ADD bundle /binproxy
 
-A dynamically linked emulator is brought along with its loader and libraries.
+A dynamically linked emulator comes with its loader and libraries.
 `,
 	Commands: []applet.Command{{Args: "--arch ARCH[,ARCH...] [--release R] [--emulator [ARCH=]FILE] [--twins] [-o DIR | --single FILE | --buildkit DIR] [FLAG...]", Flags: flags}},
 }
@@ -46,13 +46,13 @@ type options struct {
 
 func flags(f applet.Flags) applet.Run {
 	var o options
-	o.archs = f.Archs("arch", "`ARCH[,ARCH...]` guest architectures: linux/arm64, arm/v7, armhf, aarch64, riscv64-linux-gnu ... (default: what TARGETPLATFORM says, else DOCKER_DEFAULT_PLATFORM)")
-	f.StringVar(&o.out, "o", "bundle", "`DIR` where to; an earlier bundle there is replaced")
-	f.StringVar(&o.single, "single", "", "`FILE` make one file instead, which is binproxy, the emulators and binproxy.conf: FILE run -- COMMAND works wherever it is copied to. It has no libraries and no twins: its route is supervise")
-	f.StringVar(&o.buildKit, "buildkit", "", "`DIR` make such a file for each ARCH, under the name that BuildKit looks up in the PATH of its daemon: DIR/buildkit-qemu-aarch64 ... (default: for each ARCH that a static emulator is found for)")
+	o.archs = f.Archs("arch", "`ARCH[,ARCH...]` guest architectures: linux/arm64, arm/v7, armhf, aarch64, riscv64-linux-gnu ... (default: TARGETPLATFORM, else DOCKER_DEFAULT_PLATFORM)")
+	f.StringVar(&o.out, "o", "bundle", "`DIR` the directory to make; replaces an earlier bundle there")
+	f.StringVar(&o.single, "single", "", "`FILE` make one file instead, with binproxy, the emulators and binproxy.conf: FILE run -- COMMAND works wherever it is copied to. It has no libraries and no twins: its route is supervise")
+	f.StringVar(&o.buildKit, "buildkit", "", "`DIR` make a file like that of --single for each ARCH, under the name that BuildKit looks up in the PATH of its daemon: DIR/buildkit-qemu-aarch64 ... (default: each ARCH that has a static emulator here)")
 	f.Var(&o.emulators, "emulator", "`[ARCH=]FILE` take this emulator (ARCH=FILE where several are made, unless it is called qemu-ARCH) instead of searching for qemu-ARCH-static and qemu-ARCH next to binproxy and in PATH")
 	f.Identity(&o.identity)
-	f.StringVar(&o.proc, "proc", "", "`HOW` how /proc/version and its like tell it: see binproxy help run")
+	f.StringVar(&o.proc, "proc", "", "`HOW` how /proc/version and similar files show it: see binproxy help run")
 	f.BoolVar(&o.twins, "twins", false, "pack the host's programs that may stand in for the guest's, too: see binproxy help twin")
 	o.twinSet = f.Names("twin-set", "`SET[,SET...]` only these sets or programs of them")
 	f.BoolVar(&o.json, "json", false, applet.JSONUsage)
@@ -109,8 +109,8 @@ func run(operands []string, asked options) (err error) {
 	return asked.tell(report{Dir: asked.out}, files, err)
 }
 
-// warnOfRelease says on standard error which calls a release promises that the running
-// kernel lacks.
+// warnOfRelease prints on standard error which calls a release promises that the running kernel
+// lacks.
 func warnOfRelease(release string, abis []*arch.ABI) {
 	var u unix.Utsname
 	if release == "" || unix.Uname(&u) != nil {
@@ -133,7 +133,7 @@ type report struct {
 	Files []file `json:"files"`
 }
 
-// file has either Link, where it leads, or Size and, for a copy, From.
+// file has either Link, its target, or Size and, for a copy, From.
 type file struct {
 	Name string `json:"name"`
 	Size int64  `json:"size"`
@@ -152,7 +152,7 @@ func (r *report) add(files []bundle.File) {
 	}
 }
 
-// tell prints what was made, which r names, unless that failed.
+// tell prints what was made, which r lists, unless that failed.
 func (o options) tell(r report, files []bundle.File, err error) error {
 	if err != nil {
 		return err

@@ -1,4 +1,4 @@
-// Package clean is the applet that takes everything away that install made, and the bundle itself
+// Package clean is the applet that removes everything that install made, and the bundle itself
 // last.
 package clean
 
@@ -14,12 +14,12 @@ import (
 // Applet is the row of the table.
 var Applet = applet.Applet{
 	Name:     "clean",
-	Synopsis: "take everything away that install made, and binproxy itself",
+	Synopsis: "remove everything that install made, and binproxy itself",
 	Text: `
 Puts the real files back in their places, removes the farm, and then the bundle: its program,
-emulators, libraries, links and configuration. What it finds replaced by a newer file stays the
-newer file; what else lies in the bundle's directory stays, and is named. A program that lies in no
-bundle is not removed.
+emulators, libraries, links and configuration. A command that a newer file has
+replaced stays the newer file; other files in the bundle's directory stay, and are named. A program
+outside a bundle is not removed.
 `,
 	Commands: []applet.Command{{Run: run}},
 }

@@ -17,22 +17,22 @@ import (
 // Applet is the row of the table.
 var Applet = applet.Applet{
 	Name:     "container",
-	Synopsis: "live in a root of another architecture, home directory in place",
+	Synopsis: "live in a root of another architecture, with your home directory",
 	Text: `
 A container is a mount namespace: DIR is its root, and the host's /proc, /sys, /dev, /home, /var/tmp
 and /etc/resolv.conf are in it. Processes, users and the network are the host's.
 `,
 	Commands: []applet.Command{
 		{Name: "create", Args: "--arch ARCH --location DIR [FLAG...]", Flags: createFlags,
-			Text: "make one. As root it is pinned at /run/build-container/N, and nsenter --mount= works on it, too; as an ordinary user a process of yours holds it, until remove or the end of the machine"},
+			Text: "make a container. Root's is pinned at /run/build-container/N, where nsenter --mount= works, too; an ordinary user's is held by a process, until remove or shutdown"},
 		{Name: "enter", Args: "N [FLAG...] [-- COMMAND [ARGUMENT...]]", Leads: true, Flags: enterFlags,
-			Text: "run COMMAND, or your login shell, in it: as yourself, in your home, in the same directory. An identity that a flag names is for this once"},
-		{Name: "list", Args: "[--json]", Text: "what there is, and what runs in it", Flags: listFlags},
-		{Name: "remove", Args: "N", Text: "let go of it. Refused while something runs in it. DIR stays, and all that was mounted", Run: remove},
+			Text: "run COMMAND, or your login shell, in it: as yourself, in the same directory. An identity set by flags is for this visit only"},
+		{Name: "list", Args: "[--json]", Text: "list the containers, and what runs in them", Flags: listFlags},
+		{Name: "remove", Args: "N", Text: "remove it, unless something runs in it. DIR stays, and all that was mounted", Run: remove},
 	},
 }
 
-// creation is the flags of create.
+// creation are the flags of create.
 type creation struct {
 	container.Options
 	abi   string
@@ -41,12 +41,12 @@ type creation struct {
 
 func createFlags(f applet.Flags) applet.Run {
 	var c creation
-	f.Arch(&c.abi, "`ARCH` the architecture of the root (default: what TARGETPLATFORM says, else DOCKER_DEFAULT_PLATFORM)")
+	f.Arch(&c.abi, "`ARCH` the architecture of the root (default: TARGETPLATFORM, else DOCKER_DEFAULT_PLATFORM)")
 	f.StringVar(&c.Location, "location", "", "`DIR` the root")
-	f.StringVar(&c.Name, "name", "", "`N` what to call it (default: the architecture)")
-	f.Var(&c.binds, "bind", "`SRC[:DST]` mount something else of the host in it, too, at DST or the same place")
+	f.StringVar(&c.Name, "name", "", "`N` its name (default: the architecture)")
+	f.Var(&c.binds, "bind", "`SRC[:DST]` also mount SRC of the host, at DST or the same place")
 	f.BoolVar(&c.NoHome, "no-home", false, "without /home")
-	f.StringVar(&c.Route, "route", "", "`R` kernel: by an entry of the host, which must have flag F (binproxy binfmt register makes one); userns: by one in a user namespace of the container's own (Linux 6.7 and later); or supervise: by a supervisor that enter starts (default: for root the host's, where there is one with F, else userns, else what is left)")
+	f.StringVar(&c.Route, "route", "", "`R` kernel: by an entry of the host, which must have flag F (binproxy binfmt register makes one); userns: by one in a user namespace of the container's own (Linux 6.7 and later); or supervise: by a supervisor that enter starts (default: the first that works: for root in this order, else userns, kernel, supervise)")
 	f.StringVar(&c.Emulator, "emulator", "", "`FILE` a static emulator, instead of searching beside binproxy and in PATH")
 	f.Identity(&c.Identity)
 	return c.run
@@ -80,7 +80,7 @@ func (asked *creation) run(operands []string) (err error) {
 
 func enterFlags(f applet.Flags) applet.Run {
 	v := new(container.Visit)
-	f.StringVar(&v.User, "user", "", "`U` enter as this user of the container (default: you; behind sudo, the one who called it)")
+	f.StringVar(&v.User, "user", "", "`U` enter as this user of the container (default: you; under sudo, its caller)")
 	f.Identity(&v.Identity)
 	return func(before []string) error { return enter(before, f, v) }
 }
@@ -89,7 +89,7 @@ func enter(before []string, f applet.Flags, v *container.Visit) (err error) {
 	if len(before) == 0 {
 		return exit.Errorf(exit.Failed, "container enter: name the container; binproxy container list has them")
 	}
-	// Flags may come behind the name, too; what is behind "--" is the command's.
+	// Flags may follow the name, too; what follows "--" is the command.
 	if v.Argv, err = f.ParseCommand(before[1:]); err != nil {
 		return err
 	}
@@ -100,7 +100,7 @@ func enter(before []string, f applet.Flags, v *container.Visit) (err error) {
 	return container.Enter(before[0], *v)
 }
 
-// complete finishes the identity that the flags set, and warns of a release that promises calls
+// complete completes the identity that the flags set, and warns of a release that promises calls
 // which the kernel lacks.
 func complete(set identity.Identity, guest *arch.ABI) (identity.Identity, error) {
 	i := identity.Chosen(set)

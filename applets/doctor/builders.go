@@ -32,8 +32,8 @@ type plugsOfOne struct {
 	Plugs []probe.Result `json:"plugs"`
 }
 
-// tryBuilders tries them. Local builders get a storage of their own, which is removed with the
-// bundle that their plugs work with.
+// tryBuilders tries them. Local builders get a storage of their own, which is removed together
+// with the bundle for their plugs.
 func tryBuilders(ctx context.Context, guests []*arch.ABI) (*builders, error) {
 	abi := builtFor(guests)
 	dir, err := os.MkdirTemp("", "binproxy-doctor-")
@@ -59,8 +59,8 @@ func tryBuilders(ctx context.Context, guests []*arch.ABI) (*builders, error) {
 	return b, nil
 }
 
-// builtFor is the first guest that there are images for; without one, a common platform that is
-// not the host's.
+// builtFor is the first guest that images exist for; without one, a common platform that is not
+// the host's.
 func builtFor(guests []*arch.ABI) *arch.ABI {
 	common := []*arch.ABI{arch.Get("aarch64"), arch.Get("x86_64")}
 	for _, abi := range slices.Concat(guests, common) {
@@ -81,7 +81,7 @@ func bundleIn(dir string, abi *arch.ABI) (builder.Own, error) {
 	return own, err
 }
 
-// plugsOf tries each plug that the builder could take: of a daemon only what was set up there.
+// plugsOf tries each plug that the builder could take: of a daemon, only what was set up there.
 func plugsOf(ctx context.Context, b builder.Builder, abi *arch.ABI, own builder.Own) []probe.Result {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()

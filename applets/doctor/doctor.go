@@ -1,4 +1,4 @@
-// Package doctor is the applet that says which routes work on this machine, and why others do
+// Package doctor is the applet that shows which routes work on this machine, and why others do
 // not.
 package doctor
 
@@ -26,13 +26,13 @@ var Applet = applet.Applet{
 	Name:     "doctor",
 	Synopsis: "find out which routes work on this machine, by trying each",
 	Text: `
-Tries each thing that a route needs, and each route with the smallest program of each architecture.
+Tries everything that a route needs, and each route with the smallest program of each architecture.
 An answer is yes, no (with the reason, and what would change it) or could not tell. Then it says
 which route auto takes, and why. Nothing is left behind.
 
 With --builders it also finds out by which plugs (see binproxy help build) the builders of this
-machine build for the first of the architectures: it has each of them build the smallest image. Some
-seconds a builder, a minute at most.
+machine build for the first of the architectures: each of them builds the smallest image, in some
+seconds, a minute at most.
 
 The exit status is 1 if no route is left for one of the architectures.
 `,
@@ -42,7 +42,7 @@ The exit status is 1 if no route is left for one of the architectures.
 func flags(f applet.Flags) applet.Run {
 	archs := f.Archs("arch", "`ARCH[,ARCH...]` these architectures (default: those of the bundle, else all that an emulator is found for)")
 	asJSON := f.Bool("json", false, applet.JSONUsage)
-	tried := f.Bool("builders", false, "have each builder build the smallest image, by each plug")
+	tried := f.Bool("builders", false, "try each plug of each builder with the smallest image")
 	return func(operands []string) error { return run(operands, *archs, *tried, *asJSON) }
 }
 

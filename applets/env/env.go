@@ -1,5 +1,5 @@
-// Package env prints the line that puts the farm first in a shell's PATH: for shells that no shim
-// started, such as a login shell in a container that shares its home directory with the host.
+// Package env prints the line that puts the farm first in a shell's PATH. It is for shells that no
+// shim started, such as a login shell in a container that shares its home directory with the host.
 package env
 
 import (
@@ -19,7 +19,7 @@ import (
 // Applet is the row of the table.
 var Applet = applet.Applet{
 	Name:     "env",
-	Synopsis: "print what puts the farm first in PATH, in containers only",
+	Synopsis: "print the command that puts the farm first in PATH, in containers only",
 	Text: `
   eval "$(binproxy env)"                 sh, dash, bash, zsh, busybox
   eval "` + "`binproxy env --shell csh`" + `"       csh, tcsh
@@ -71,8 +71,8 @@ func run(operands []string, shell string) error {
 }
 
 // Path is PATH with the farms' counterpart of each directory in front of it, or with the directory
-// of a uname in a home directory first. An empty PATH stays empty: what a shell then takes for it
-// is the shell's own affair.
+// of a uname in a home directory first. An empty PATH stays empty: what a shell uses then is its
+// own choice.
 func Path(c farm.Call, path string) (string, error) {
 	if path == "" {
 		return "", nil
@@ -96,7 +96,7 @@ func Path(c farm.Call, path string) (string, error) {
 	return c.Config.Dir + string(filepath.ListSeparator) + path, nil
 }
 
-// without is path without the directories, and what is in them.
+// without is path without the directories, and those below them.
 func without(path string, dirs []string) string {
 	var kept []string
 next:

@@ -54,8 +54,8 @@ func TestPath(t *testing.T) {
 	require.ErrorContains(t, err, "colon")
 }
 
-// TestShells lets every shell read the line for a PATH with everything that a shell could trip
-// over.
+// TestShells makes every shell read the line for a PATH with everything that could mislead a
+// shell.
 func TestShells(t *testing.T) {
 	nasty := `/a b/'q'/"d"/$HOME/` + "`id`" + `/\n/*?[x]/~/!!/#/;&|<>(){}/é:/bin:/usr/bin:` + "/tab\tend"
 	tests := []struct {

@@ -22,11 +22,10 @@ var Applet = applet.Applet{
 	Synopsis: "route the image's commands to binproxy",
 	Text: `
 Makes the farm: a tree with a link for each guest program, and each #! script with a guest
-interpreter, in the directories of PATH; and puts a link in the place of /bin/sh, which puts the
-farm first in the PATH of what it runs. For a PATH named (a file, or a directory: its entries, not
-those of directories in it) the links stand in the commands' own place too, so that calls by
-absolute path are routed. Run again, it takes in what is new. binproxy status says what is routed,
-binproxy clean takes it all away.
+interpreter, in the directories of PATH; and puts a link in place of /bin/sh, which routes what
+it runs. For a named PATH (a file, or the entries of a directory, but not those of directories in
+it) links also replace the commands themselves, so that calls by absolute path are routed. A second
+run adds what is new. binproxy status shows what is routed, binproxy clean removes it all.
 `,
 	Commands: []applet.Command{{Args: "[--farm DIR] [--no-sh] [--record-release] [PATH...]\n--uname-only [--farm DIR] [--release R]", Flags: flags}},
 }
@@ -41,9 +40,9 @@ func flags(f applet.Flags) applet.Run {
 	var o options
 	f.StringVar(&o.farm, "farm", "", "`DIR` make the farm at DIR, instead of BUNDLE/farm; the directory that holds it must be there")
 	f.BoolVar(&o.noShell, "no-sh", false, "leave /bin/sh alone")
-	f.BoolVar(&o.record, "record-release", false, "keep the running kernel's release and version in the configuration, if no release is set, for uname to tell")
+	f.BoolVar(&o.record, "record-release", false, "keep the running kernel's release and version in the configuration, if no release is set, for uname to print")
 	f.BoolVar(&o.unameOnly, "uname-only", false, "make only a uname with an identity of its own, in ~/.local/fakeuname or DIR, for a home directory that containers share with their host: see docs/uname.md")
-	f.StringVar(&o.release, "release", "", "`R` with --uname-only: the release that it tells, instead of the running kernel's")
+	f.StringVar(&o.release, "release", "", "`R` with --uname-only: the release that it prints, instead of the running kernel's")
 	return func(paths []string) error { return run(paths, o) }
 }
 
@@ -58,7 +57,7 @@ func run(paths []string, o options) error {
 	case o.release != "":
 		return exit.Errorf(exit.Failed, "install: --release goes with --uname-only; for an image it is told to binproxy bundle")
 	}
-	syscall.Umask(0o022) // what is made here is for every user of the image
+	syscall.Umask(0o022) // all users of the image need what is made here
 	cfg, err := farm.Bundle(os.Args)
 	if err == nil {
 		err = farm.NeedBundle(cfg)
@@ -98,7 +97,7 @@ func makeFarm(cfg config.Config, dir string, noShell bool, paths []string) error
 	return nil
 }
 
-// recordRelease keeps what this machine's kernel says, where nothing is configured yet.
+// recordRelease records this machine's kernel release, unless one is configured already.
 func recordRelease(cfg config.Config) (config.Config, error) {
 	if cfg.Identity.Release != "" {
 		return cfg, nil

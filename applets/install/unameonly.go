@@ -14,13 +14,13 @@ import (
 	"binproxy/emu/identity"
 )
 
-// unameName is the one command that the directory offers besides binproxy itself.
+// unameName is the only command that the directory has besides binproxy itself.
 const unameName = "uname"
 
-// UnameOnly makes dir the directory of a uname with an identity of its own: a copy of the running
-// binproxy, the link uname, and the configuration. It tells the release in containers and the
-// truth outside, and so may lie in a home directory that both share. An empty dir is
-// ~/.local/fakeuname; an empty release keeps the running kernel's release and version.
+// UnameOnly makes dir the directory of a uname with its own identity: a copy of the running
+// binproxy, the link uname, and the configuration. It shows the release in containers and the
+// truth outside, and so may be in a home directory that both share. An empty dir is
+// ~/.local/fakeuname; an empty release records the running kernel's release and version.
 func UnameOnly(dir, release string) error {
 	self, err := os.Executable()
 	if err != nil {
@@ -44,8 +44,8 @@ func unameOnly(self, dir, release string) error {
 	if err := foreign(self, cfg.Dir); err != nil {
 		return exit.Errorf(exit.Failed, "install: %w", err)
 	}
-	// uname comes last: a directory that an interrupted start left has no command in it that could
-	// answer wrongly.
+	// uname comes last: a directory of an interrupted start has no command that could answer
+	// wrongly.
 	for _, step := range []func() error{
 		func() error { return os.MkdirAll(cfg.Dir, 0o755) },
 		cfg.Save,
@@ -80,8 +80,8 @@ func unameConfig(dir, release string) (config.Config, error) {
 	return cfg, cfg.Check()
 }
 
-// foreign refuses a directory that has other people's files under our names: nothing of theirs is
-// overwritten.
+// foreign refuses a directory that has other people's files under our names, so that none of
+// theirs is overwritten.
 func foreign(self, dir string) error {
 	cfg, err := config.Load(dir)
 	if err != nil {
@@ -112,7 +112,8 @@ func same(a, b string) bool {
 	return err == nil && os.SameFile(fa, fb)
 }
 
-// copyProgram copies a program in one step for who starts it meanwhile.
+// copyProgram copies a program in one step: whoever starts it meanwhile gets the old or the new
+// one.
 func copyProgram(from, to string) (err error) {
 	if same(from, to) {
 		return nil
@@ -138,7 +139,7 @@ func copyProgram(from, to string) (err error) {
 	return os.Rename(out.Name(), to)
 }
 
-// link makes the symbolic link at path, over one that is there.
+// link makes the symbolic link at path, replacing an existing one.
 func link(to, path string) error {
 	if old, err := os.Readlink(path); err == nil && old == to {
 		return nil

@@ -20,7 +20,7 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// TestUnameOnlyScripts runs the scripts as the user that runs the tests. Their command uname-only
+// TestUnameOnlyScripts runs the scripts as the user who runs the tests. Their command uname-only
 // DIR [RELEASE] is `binproxy install --uname-only --farm DIR --release RELEASE` on the real
 // program.
 func TestUnameOnlyScripts(t *testing.T) {
@@ -47,8 +47,7 @@ func TestUnameOnlyScripts(t *testing.T) {
 	})
 }
 
-// TestSharedHome moves a home directory with a uname of its own between roots: containers, and a
-// host.
+// TestSharedHome moves a home directory with its own uname between roots: containers, and a host.
 func TestSharedHome(t *testing.T) {
 	kernel, err := identity.Kernel()
 	require.NoError(t, err)

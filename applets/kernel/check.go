@@ -13,11 +13,11 @@ import (
 	"binproxy/emu/kernel/check"
 )
 
-// couldNotTell is the exit status of a check that has no answer, also where a path could not be
+// couldNotTell is the exit status of a check without an answer, also for a path that cannot be
 // read.
 const couldNotTell = 2
 
-// checking is the flags of check.
+// checking are the flags of check.
 type checking struct {
 	against, libc string
 	json, sarif   bool
@@ -69,8 +69,8 @@ func (c checking) run(w io.Writer, paths []string) error {
 	return exit.Silent(report.Verdict())
 }
 
-// kernelToCheck is a release's promise; for "host", what a probe of the running kernel found goes
-// before it.
+// kernelToCheck is a release's promise; for "host", a probe of the running kernel takes precedence
+// over it.
 func kernelToCheck(text string) (check.Kernel, error) {
 	r, err := release(text)
 	if err != nil {

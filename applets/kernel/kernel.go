@@ -1,4 +1,4 @@
-// Package kernel says what a kernel release has, what the running kernel answers, and what a
+// Package kernel shows what a kernel release has, what the running kernel answers, and what a
 // program needs of either. Each sub-command is a file: flags in, one call into emu/kernel, a table
 // or JSON out.
 package kernel
@@ -21,29 +21,29 @@ import (
 // Applet is the row of the table.
 var Applet = applet.Applet{
 	Name:     "kernel",
-	Synopsis: "say what a kernel release has, and what a program needs of it",
+	Synopsis: "show what a kernel release has, and what a program needs of it",
 	Text: `
 A RELEASE is written as people write it: 3.10, 3.10.0-1160.71.1.el7.x86_64, el7, rhel8.4,
 ubuntu-22.04, debian-12, or host for the running kernel. What a vendor carried back to an older
 kernel counts.
 `,
 	Commands: []applet.Command{
-		{Name: "table", Args: "[FLAG...]\n--diff RELEASE RELEASE [--abi ABI] [--json]", Flags: tableFlags, Text: "which release has which system call"},
+		{Name: "table", Args: "[FLAG...]\n--diff RELEASE RELEASE [--abi ABI] [--json]", Flags: tableFlags, Text: "show which release has which system call"},
 		{Name: "probe", Args: "[--json]", Flags: probeFlags,
-			Text: "what the running kernel really answers, call by call, and where that differs from what its release promises"},
+			Text: "show what the running kernel answers, call by call, and where that differs from what its release promises"},
 		{Name: "run", Args: "--as RELEASE [--force] [--] COMMAND [ARGUMENT...]", Leads: true, Flags: runFlags,
-			Text: "run COMMAND under an older kernel: ENOSYS from each call that RELEASE does not have"},
+			Text: "run COMMAND as under an older kernel: each call that RELEASE lacks answers ENOSYS"},
 		{Name: "record", Args: "[--once] [--json] [--output FILE] [--] COMMAND [ARGUMENT...]", Leads: true, Flags: recordFlags,
-			Text: "run COMMAND and say which calls it used, and so the oldest kernel that has them; run it again to find out which of them it can do without"},
+			Text: "run COMMAND and report which calls it used, and the oldest kernel that has them; run it again to find out which of them it needs"},
 		{Name: "check", Args: "[--kernel RELEASE] [--libc NAME-VERSION] [--json|--sarif] PATH...", Flags: checkFlags,
-			Text: "tell without running anything whether a program, a root directory, an OCI layout or a docker save archive fits a kernel: exit status 0 where it does, 1 where it does not, 2 where that cannot be told"},
+			Text: "check, without running anything, whether a program, a root directory, an OCI layout or a docker save archive fits a kernel: exit status 0 if it does, 1 if it does not, 2 if that is unknown"},
 	},
 }
 
 // failed gives an error the status of a failure of binproxy itself.
 func failed(err error) error { return exit.With(exit.Failed, err) }
 
-// release understands what was written for a release; "host" is the running kernel.
+// release parses what the user wrote for a release; "host" is the running kernel.
 func release(text string) (facts.Release, error) {
 	if text == "host" {
 		u, err := uname()

@@ -21,8 +21,8 @@ type recordJSON struct {
 	Command []string   `json:"command"`
 	Status  int        `json:"status"`
 	Needs   []needJSON `json:"needs"`
-	Oldest  string     `json:"oldest"` // the oldest release that has all calls
-	// the oldest release that has the calls it cannot do without; "" where that is not known
+	Oldest  string     `json:"oldest"` // the oldest release with all calls
+	// the oldest release with the calls that the command needs; "" if that is unknown
 	Without string `json:"oldest_hard"`
 }
 
@@ -39,7 +39,7 @@ type needJSON struct {
 	first facts.Version
 }
 
-// recording is the flags of record.
+// recording are the flags of record.
 type recording struct {
 	once, json bool
 	output     string
@@ -47,7 +47,7 @@ type recording struct {
 
 func recordFlags(f applet.Flags) applet.Run {
 	var r recording
-	f.BoolVar(&r.once, "once", false, "run it once only, and do not find out what it can do without")
+	f.BoolVar(&r.once, "once", false, "run COMMAND only once, without finding out which calls it needs")
 	f.BoolVar(&r.json, "json", false, applet.JSONUsage)
 	f.StringVar(&r.output, "output", "", "`FILE` print to FILE, not to standard error")
 	return func(argv []string) error { return r.run(argv) }
@@ -79,13 +79,13 @@ func (r recording) run(argv []string) error {
 	return exit.Silent(doc.Status)
 }
 
-// needs lists the calls that were used and answered, the newest first.
+// needs lists the calls that the kernel has and the command used, the newest first.
 func needs(uses map[record.Key]*record.Use) []needJSON {
 	list := []needJSON{}
 	for key, use := range uses {
 		c, ok := callOf(key)
 		if !ok || use.Absent == use.Count {
-			continue // the command has gone on without it, or failed, already
+			continue // the command has already gone on without it, or failed
 		}
 		list = append(list, needJSON{ABI: c.ABI.Name, Nr: c.Nr, Name: c.Name, Count: use.Count, Since: c.Since(), Source: c.Source(), key: key, first: c.First()})
 	}
@@ -95,8 +95,7 @@ func needs(uses map[record.Key]*record.Use) []needJSON {
 	return list
 }
 
-// callOf finds the call of a number in the tables of this host: of several with that number, the
-// newest.
+// callOf finds the call of a number in this host's tables: the newest one with that number.
 func callOf(key record.Key) (facts.Call, bool) {
 	const x32Bit = 0x40000000
 	nr := key.Nr
@@ -115,7 +114,7 @@ func callOf(key record.Key) (facts.Call, bool) {
 	return facts.Call{}, false
 }
 
-// findKinds runs the command again for each call that not every kernel has.
+// findKinds runs the command again for each call that some kernels lack.
 func (doc *recordJSON) findKinds(c command, limit time.Duration) error {
 	again := record.Again{Path: c.path, Argv: c.argv, Env: os.Environ(), Wanted: doc.Status, Limit: limit}
 	stable, err := again.Stable()
@@ -125,7 +124,7 @@ func (doc *recordJSON) findKinds(c command, limit time.Duration) error {
 	for i := range doc.Needs {
 		n := &doc.Needs[i]
 		if n.first == 0 {
-			break // sorted: the rest is in every kernel
+			break // sorted: every kernel has the rest
 		}
 		kind := record.Unknown
 		if stable {
@@ -156,7 +155,7 @@ func (doc *recordJSON) findOldest() {
 	}
 }
 
-// writeRecord prints to a file, or to standard error: standard output is the command's.
+// writeRecord prints to a file, or to standard error, since standard output is the command's.
 func writeRecord(path string, doc recordJSON, asJSON bool) error {
 	var w io.Writer = os.Stderr
 	if path != "" {

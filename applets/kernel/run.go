@@ -26,20 +26,20 @@ import (
 	"binproxy/emu/sys"
 )
 
-// x32Name is the table whose numbers lie in those of x86_64, told apart by a bit.
+// x32Name is the table whose numbers are among those of x86_64, with a bit set.
 const x32Name = "x32"
 
-// asOlder is the flags of run.
+// asOlder are the flags of run.
 type asOlder struct {
 	as    string
 	force bool
-	rerun bool // a supervisor of ours tells the release already
+	rerun bool // a supervisor of ours shows the release already
 }
 
 func runFlags(f applet.Flags) applet.Run {
 	var o asOlder
 	f.StringVar(&o.as, "as", "", "`RELEASE` the kernel to run under")
-	f.BoolVar(&o.force, "force", false, "where RELEASE is newer than the running kernel, which cannot give what it lacks: tell COMMAND the release, and nothing more")
+	f.BoolVar(&o.force, "force", false, "if RELEASE is newer than the running kernel: show COMMAND the release, and change nothing else")
 	return func(argv []string) error { return o.run(argv) }
 }
 
@@ -55,7 +55,7 @@ func (r *rerun) Fields(w *entrypoint.Words) {
 	w.Strings(&r.argv)
 }
 
-// Rerun is that run, an entrypoint.
+// Rerun does that run; it is an entrypoint.
 func Rerun(words []string) error {
 	r := rerun{asOlder: asOlder{rerun: true}}
 	if err := entrypoint.Read(words, &r); err != nil {
@@ -100,7 +100,7 @@ func (o asOlder) run(argv []string) error {
 	return c.startAs(r)
 }
 
-// warnOfRelease says on standard error which calls a release promises to the command that the
+// warnOfRelease prints on standard error which calls a release promises to the command that the
 // running kernel lacks.
 func (c command) warnOfRelease(r facts.Release, running string) {
 	tables := facts.Family(arch.Host())
@@ -114,9 +114,9 @@ func (c command) warnOfRelease(r facts.Release, running string) {
 
 var errNoSupervisor = errors.New("no supervisor")
 
-// startAgain runs `kernel run` once more, under a supervisor that tells the release to every
-// program; the filter stops nothing for it. It gives errNoSupervisor, and a line on stderr, where
-// the machine allows no supervisor or another one is there already.
+// startAgain runs `kernel run` once more, under a supervisor that shows the release to every
+// program; the filter stops nothing for it. It returns errNoSupervisor, and prints a line on
+// stderr, if the machine allows no supervisor or another one is there already.
 func (o asOlder) startAgain(r facts.Release, argv []string) error {
 	again, err := entrypoint.Argv(entrypoint.Rerun, &rerun{o, argv})
 	if err != nil {
@@ -144,8 +144,9 @@ func (o asOlder) startAgain(r facts.Release, argv []string) error {
 	return errNoSupervisor
 }
 
-// command is what is to be run. Guest is the table of a guest's ABI where an emulator runs it,
-// else nil. Emulator is the one to run path in; nil for the kernel, path being an emulator or not.
+// command is the command to run. Guest is the table of a guest's ABI if an emulator runs it, else
+// nil. Emulator is the emulator for path; it is nil if the kernel runs path, which may itself be
+// an emulator.
 type command struct {
 	path     string
 	argv     []string
@@ -154,7 +155,7 @@ type command struct {
 }
 
 // findCommand looks a command up in PATH as a shell does, and finds the emulator of a guest's
-// program as every exec of the bundle's does.
+// program as every exec of the bundle does.
 func findCommand(argv []string) (command, error) {
 	path, err := exec.LookPath(argv[0])
 	if errors.Is(err, exec.ErrDot) {
@@ -175,13 +176,13 @@ func findCommand(argv []string) (command, error) {
 	}
 	info, err := elfinfo.Header(head)
 	if err != nil || info.ABI() == nil || info.ABI().Native(arch.Host()) {
-		// a script, or a program of the host's; or the kernel says better what is wrong with it
+		// a script, or a program of the host's; or the kernel has the better error for it
 		return c, nil
 	}
 	return c.underEmulator(info.ABI())
 }
 
-// lookupErrno is what execve would say of a command that LookPath does not find.
+// lookupErrno is execve's errno for a command that LookPath does not find.
 func lookupErrno(err error) syscall.Errno {
 	var errno syscall.Errno
 	switch {
@@ -236,7 +237,7 @@ func (c command) startAs(r facts.Release) error {
 	return execAs(r, c, filter)
 }
 
-// newerThanHost is the running kernel's release where r is newer than that, else "".
+// newerThanHost is the running kernel's release if r is newer, else "".
 func newerThanHost(r facts.Release) (string, error) {
 	host, err := release("host")
 	if err != nil || r.Base <= host.Base && !(r.Newer && !host.Newer) {
@@ -245,13 +246,13 @@ func newerThanHost(r facts.Release) (string, error) {
 	return host.Text, nil
 }
 
-// Filter is the seccomp filter that gives ENOSYS to every call that a release does not have, on
-// this host. With a guest's table it judges the calls that an emulator makes for a guest, by name.
+// Filter is the seccomp filter that answers ENOSYS to every call that a release lacks, on this
+// host. With a guest's table it judges, by name, the calls that an emulator makes for a guest.
 func Filter(r facts.Release, guest *facts.ABI) ([]unix.SockFilter, error) {
 	var denials []seccomp.Denial
 	for _, abi := range facts.Family(arch.Host()) {
 		if abi.Name == x32Name {
-			continue // part of the numbers of x86_64
+			continue // it is part of the numbers of x86_64
 		}
 		gaps := r.Absent(abi)
 		if guest != nil {
@@ -276,8 +277,8 @@ func auditOf(a *facts.ABI) uint32 {
 	panic("binproxy: no row of emu/arch for the table of " + a.Name)
 }
 
-// execAs becomes the command, under the filter (none where nil). An emulator is told the release;
-// a native program's uname is the business of tell.
+// execAs becomes the command, under the filter (nil for none). An emulator gets the release as an
+// option; for a native program, tell deals with uname.
 func execAs(r facts.Release, c command, filter []unix.SockFilter) error {
 	env := os.Environ()
 	if e := c.emulator; e != nil {

@@ -28,7 +28,7 @@ type gateJSON struct {
 	Why   string `json:"why"`
 }
 
-// lookingUp is the flags of table.
+// lookingUp are the flags of table.
 type lookingUp struct {
 	abi, call, since, until string
 	diff, json              bool
@@ -43,7 +43,7 @@ func tableFlags(f applet.Flags) applet.Run {
 func (l *lookingUp) declare(f applet.Flags) {
 	f.StringVar(&l.abi, "abi", "", "`ABI` the calls of this ABI (default: the host's; with --syscall, every one)")
 	f.StringVar(&l.call, "syscall", "", "`NAME` this call only; also by its number")
-	f.StringVar(&l.since, "since", "", "`RELEASE` what came with it or later")
+	f.StringVar(&l.since, "since", "", "`RELEASE` what came with this release or later")
 	f.StringVar(&l.until, "until", "", "`RELEASE` what this release has")
 	f.BoolVar(&l.diff, "diff", false, "print what came and went between two releases")
 	f.BoolVar(&l.json, "json", false, "print JSON instead")
@@ -67,7 +67,8 @@ func (l lookingUp) table(w io.Writer, operands []string) error {
 	return nil
 }
 
-// selectCalls gives the calls that the flags ask for. A call alone is looked up in every ABI.
+// selectCalls gives the calls that the flags select. A call without an ABI is looked up in every
+// ABI.
 func selectCalls(abi, call, since, until string) ([]facts.Call, error) {
 	keep, err := interval(since, until)
 	if err != nil {
@@ -102,8 +103,8 @@ func lookup(a *facts.ABI, call string) []facts.Call {
 	return a.ByName(call)
 }
 
-// interval says which calls lie between two releases: until is what the release has, since what
-// came with it or later (for a vendor's release: what its mainline base lacks).
+// interval selects the calls between two releases: until selects those that the release has, since
+// those that came with it or later (for a vendor's release: those that its mainline base lacks).
 func interval(since, until string) (func(facts.Call) bool, error) {
 	var from, to facts.Release
 	var err error
@@ -219,8 +220,8 @@ func changesBetween(a *facts.ABI, sides [2]facts.Release) []change {
 	return changes
 }
 
-// cell says since when a release has a call: the mainline release, or the vendor's that carried it
-// back.
+// cell shows since when a release has a call: the mainline release, or the vendor's that carried
+// it back.
 func cell(c facts.Call, a facts.Answer) string {
 	switch {
 	case !a.Has && a.Profile != "":

@@ -65,7 +65,7 @@ func TestTableGolden(t *testing.T) {
 	}
 }
 
-// The golden tables hold every row of the facts: what differs is how a row is written.
+// The golden tables have every row of the facts; only the form of a row differs.
 func TestTableHoldsTheFacts(t *testing.T) {
 	facts, err := os.ReadFile("../../scripts/kernel-facts/calls.tsv")
 	require.NoError(t, err)

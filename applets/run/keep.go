@@ -14,17 +14,16 @@ import (
 	"binproxy/emu/sys"
 )
 
-// A command that keeps its process is run by two processes, both of them this program, started
-// anew with the same arguments: the one that was there becomes the command, the other its
-// supervisor.
+// Two processes run a command that keeps its process. Both are this program, started again with
+// the same arguments: the original one becomes the command, and the other one its supervisor.
 
-// half says which of the two this process is; nil for none.
+// half says which of the two this process is; nil for neither.
 var half *halfOf
 
 type halfOf struct {
 	pair       supervise.Pair
 	supervisor int   // 0 for itself
-	refused    error // why there is no other process
+	refused    error // the reason if there is no other process
 }
 
 // keepable refuses what --keep-pid cannot do.
@@ -36,7 +35,7 @@ func (f *flagsOf) keepable() error {
 	return nil
 }
 
-// split starts anew as two processes.
+// split starts the program again as two processes.
 func split() error {
 	pair, err := supervise.NewPair()
 	if err != nil {
@@ -68,7 +67,7 @@ func Split(argv []string) ([]string, error) {
 	return argv[2:], nil
 }
 
-// halved is start for each of the two processes.
+// halved does start's work in each of the two processes.
 func (f *flagsOf) halved(c supervise.Config) error {
 	c.Pair = &half.pair
 	if half.refused == nil && half.supervisor == 0 {
@@ -90,13 +89,13 @@ func (f *flagsOf) halved(c supervise.Config) error {
 	return f.orElse(err, ask, c)
 }
 
-// stand supervises the other process. What the terminal and the command's group are sent is not
+// stand supervises the other process. Signals of the terminal and for the command's group are not
 // meant for it.
 func (f *flagsOf) stand(c supervise.Config) error {
 	_, _ = unix.Setsid()
 	_, err := f.report.supervised(c)
 	if errors.As(err, new(*supervise.Refused)) {
-		return exit.Silent(exit.Failed) // the other one says why
+		return exit.Silent(exit.Failed) // the other one reports the reason
 	}
 	return err
 }

@@ -12,7 +12,7 @@ import (
 	"binproxy/emu/trouble"
 )
 
-// report is what --trace and --summary ask for.
+// report holds what --trace and --summary ask for.
 type report struct {
 	trace   string
 	summary bool
@@ -20,7 +20,7 @@ type report struct {
 
 func (r report) asked() bool { return r.trace != "" || r.summary }
 
-// supervised runs the command under supervision, with the reports that are asked for.
+// supervised runs the command under supervision, with the requested reports.
 func (r report) supervised(c supervise.Config) (unix.WaitStatus, error) {
 	var watch trouble.Watch
 	c.Died = watch.Died

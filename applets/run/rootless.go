@@ -11,19 +11,19 @@ import (
 	"binproxy/emu/userns"
 )
 
-// builders are commands that, for an ordinary user, make a user namespace with his subordinate ids
-// before anything else. newuidmap(1), a setuid program, does that for them, and it cannot under a
-// supervisor, whose filter takes no_new_privs from an ordinary user.
+// builders are commands that, for an ordinary user, first make a user namespace with his
+// subordinate ids. newuidmap(1), a setuid program, does that for them. It cannot under a
+// supervisor, whose filter requires no_new_privs for an ordinary user.
 var builders = []string{"buildah", "podman", "rootlesskit"}
 
-// needsNamespace reports whether the command needs its user namespace to be entered first.
+// needsNamespace reports whether binproxy has to enter the command's user namespace first.
 func (f *flagsOf) needsNamespace(name string) bool {
 	return os.Geteuid() != 0 && f.root == "" && (f.route == "auto" || f.route == "supervise") && slices.Contains(builders, filepath.Base(name))
 }
 
 // enterNamespace runs this program once more, with the same arguments, as root of the namespace
-// that the builder would have made, and gives its end. ok is false for a user without subordinate
-// ids, with whom the builder deals in its own way.
+// that the builder would have made, and returns that run's end. ok is false for a user without
+// subordinate ids; the builder then acts in its own way.
 func enterNamespace(name string) (ok bool, err error) {
 	ids, ok, err := userns.Builder()
 	if !ok || err != nil {

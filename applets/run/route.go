@@ -24,7 +24,7 @@ import (
 	"binproxy/shim/sh"
 )
 
-// start runs the command by the route that was asked for, or by the one that serves best.
+// start runs the command by the requested route, or by the one that serves best.
 func (f *flagsOf) start(c supervise.Config) error {
 	ask, err := f.ask(c)
 	if err != nil {
@@ -46,7 +46,7 @@ func (f *flagsOf) start(c supervise.Config) error {
 	return f.orElse(f.by(choice, c), ask, c)
 }
 
-// orElse takes another route where the one taken is refused.
+// orElse takes another route if the chosen one is refused.
 func (f *flagsOf) orElse(err error, ask route.Ask, c supervise.Config) error {
 	var refused *supervise.Refused
 	if !errors.As(err, &refused) {
@@ -66,7 +66,7 @@ func (f *flagsOf) orElse(err error, ask route.Ask, c supervise.Config) error {
 	return err
 }
 
-// beyond are the options that a route has no way to serve, "" for none.
+// beyond names the options that a route cannot serve, "" for none.
 func (f *flagsOf) beyond(r route.Route) string {
 	var options []string
 	unless := func(given bool, option string, able ...route.Route) {
@@ -98,8 +98,8 @@ func (f *flagsOf) by(choice route.Choice, c supervise.Config) error {
 	return ended(f.report.supervised(c))
 }
 
-// inNamespace runs the command with every emulator that there is registered in a namespace of its
-// own.
+// inNamespace runs the command in a namespace of its own, where every emulator that exists here is
+// registered.
 func inNamespace(c supervise.Config) error {
 	u := userns.Command{Command: c.Bare()}
 	for _, abi := range arch.All() {
@@ -125,8 +125,8 @@ func inNamespace(c supervise.Config) error {
 	return userns.Run(u)
 }
 
-// unregistered says of a guest program that the kernel did not take what it would have needed.
-// abi is the command's, found before its root was entered.
+// unregistered adds to the error of a guest program that the kernel refused what it would have
+// needed. abi is the command's, found before its root was entered.
 func unregistered(err error, abi *arch.ABI) error {
 	if !errors.Is(err, unix.ENOEXEC) || abi == nil || abi.Native(arch.Host()) {
 		return err
@@ -134,7 +134,7 @@ func unregistered(err error, abi *arch.ABI) error {
 	return fmt.Errorf("%w: --route kernel needs an entry of the host for %s; `binproxy binfmt list` shows what there is", err, abi.Name)
 }
 
-// ended is the error for a command's end: the exit status is the command's.
+// ended is the error for a command's end; its exit status is the command's.
 func ended(status unix.WaitStatus, err error) error {
 	if err != nil {
 		return err
@@ -156,7 +156,7 @@ func (f *flagsOf) guests() ([]*arch.ABI, error) {
 	return list, nil
 }
 
-// commandABI is the ABI of the command's own file; nil where that is none of an ELF, or not there.
+// commandABI is the ABI of the command's own file; nil if the file is missing or not ELF.
 func commandABI(c supervise.Config) *arch.ABI {
 	info, err := elfinfo.Header(supervise.Head(c))
 	if err != nil {
@@ -165,7 +165,7 @@ func commandABI(c supervise.Config) *arch.ABI {
 	return info.ABI()
 }
 
-// ask says what the choice depends on.
+// ask gives what the choice depends on.
 func (f *flagsOf) ask(c supervise.Config) (a route.Ask, err error) {
 	a.Root, a.Single = f.root, f.bundle.Inside != nil
 	if a.Route, err = route.Parse(f.route); err != nil {
@@ -186,7 +186,7 @@ func (f *flagsOf) ask(c supervise.Config) (a route.Ask, err error) {
 	a.Hooks = f.root == "" && (own != nil && f.bundle.Preloads(own) || own == nil && slices.ContainsFunc(a.ABIs, f.bundle.Preloads))
 	var needs []string
 	if !f.identity.IsZero() {
-		// one of a bundle's may hold in part
+		// a route may show the bundle's identity in part, but not this one
 		needs = append(needs, "an identity asked for by an option")
 	}
 	if f.report.trace != "" {
@@ -202,8 +202,8 @@ func (f *flagsOf) ask(c supervise.Config) (a route.Ask, err error) {
 	return a, nil
 }
 
-// farm becomes the command by way of the farm, as a shim does; become is what execs it, with or
-// without the preload libraries.
+// farm becomes the command by way of the farm, as a shim does. become execs it, with or without
+// the preload libraries.
 func (f *flagsOf) farm(c supervise.Config, become func(farm.Call, string, []string, []string) error) error {
 	if c.Root != "" {
 		return exit.Errorf(exit.Failed, "run: --root %s: the farm's links and the preload libraries lead to a binproxy and an emulator in the root itself; put a bundle there and chroot", c.Root)

@@ -20,7 +20,7 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// TestCommandABI finds the command as its exec would, in another root by that root's links.
+// TestCommandABI finds the command as its exec would: in another root, by that root's links.
 func TestCommandABI(t *testing.T) {
 	root := t.TempDir()
 	for _, dir := range []string{"usr/bin", "etc/alternatives", "opt"} {
@@ -49,14 +49,14 @@ func TestCommandABI(t *testing.T) {
 		{supervise.Config{Root: root, Command: "none", Env: path}, nil},
 		{supervise.Config{Command: root + "/opt/outside"}, guest},
 		{supervise.Config{Command: "./outside", Dir: root + "/opt"}, guest},
-		// its link means the machine's own root
+		// its link leads into the machine's own root
 		{supervise.Config{Command: root + "/usr/bin/tool"}, nil},
 	} {
 		assert.Equal(t, c.want, commandABI(c.config), "%+v", c.config)
 	}
 }
 
-// TestUnregistered: only a guest's program that the kernel did not take is a matter of entries.
+// TestUnregistered: only for a guest's program that the kernel refused are entries the matter.
 func TestUnregistered(t *testing.T) {
 	guest := arch.Get("s390x")
 	refused := exit.With(exit.CannotRun, unix.ENOEXEC)
@@ -70,7 +70,7 @@ func TestUnregistered(t *testing.T) {
 	assert.Equal(t, unix.EACCES, unregistered(unix.EACCES, guest))
 }
 
-// envRun has the test's program be `run` with the arguments that it is given.
+// envRun makes the test's program be `run` with its arguments.
 const envRun = "RUN_TEST_RUN"
 
 func TestMain(m *testing.M) {
@@ -82,8 +82,8 @@ func TestMain(m *testing.M) {
 	os.Exit(exit.Code(err))
 }
 
-// TestUnregisteredInRoot: what the kernel did not take is known when the command's root has been
-// entered, too, and behind the links of that root.
+// TestUnregisteredInRoot: the reason for the kernel's refusal is known even after the command's
+// root has been entered, and through the links of that root.
 func TestUnregisteredInRoot(t *testing.T) {
 	need.Root(t)
 	guest := arch.Get("m68k")

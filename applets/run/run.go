@@ -31,8 +31,8 @@ var Applet = applet.Applet{
 	Name:     "run",
 	Synopsis: "run a command of another architecture, and all that it starts",
 	Text: `
-Runs COMMAND. Each program of another architecture that it or any process of its starts goes to that
-architecture's emulator; host-native programs run as they are. The exit status is the command's,
+Runs COMMAND. Each program of another architecture that it, or a process that it starts, executes
+goes to that architecture's emulator; host-native programs run as they are. The exit status is the command's,
 128+N if signal N ended it.
 
 BINPROXY_ROUTE sets the default of --route, BINPROXY_TWINS that of --twins, also for a /bin/sh that
@@ -49,7 +49,7 @@ type flagsOf struct {
 	identity                     identity.Identity
 	emulators, env               applet.List
 	bundle                       config.Config
-	own                          *arch.ABI // the command's; nil where it is not known
+	own                          *arch.ABI // the command's; nil if it is unknown
 	report                       report
 	twins                        string
 	noTwin                       applet.List
@@ -70,16 +70,16 @@ func flags(set applet.Flags) applet.Run {
 	set.StringVar(&f.cwd, "cwd", "", "`DIR` run it in this working directory, within the root")
 	set.StringVar(&f.route, "route", cmp.Or(os.Getenv(sh.RouteEnv), "auto"), "`ROUTE` auto, kernel, userns, supervise, preload or farm")
 	set.StringVar(&f.argv0, "argv0", "", "`NAME` the command's argv[0], if not COMMAND")
-	set.StringVar(&f.proc, "proc", "", "`HOW` how /proc/version and its like tell the identity: auto (mounts where allowed, else trace), trace (by looking at every open: slower) or no (default: auto)")
+	set.StringVar(&f.proc, "proc", "", "`HOW` how /proc/version and similar files show the identity: auto (mounts where allowed, else trace), trace (by looking at every open: slower) or no (default: auto)")
 	set.Identity(&f.identity)
-	set.BoolVar(&f.guestsOnly, "guests-only", false, "tell the release to guest programs only: for a COMMAND such as an image builder, which has to know its real kernel")
+	set.BoolVar(&f.guestsOnly, "guests-only", false, "show the release only to guest programs: for a COMMAND such as an image builder, which has to know its real kernel")
 	set.StringVar(&f.report.trace, "trace", "", "`FILE` write what ran, when, how long and at what cost, as Chrome trace events (Perfetto, chrome://tracing, speedscope)")
 	set.BoolVar(&f.report.summary, "summary", false, "print the costliest commands on stderr at the end")
 	set.Var(&f.emulators, "emulator", "`[ARCH=]FILE` take this emulator (ARCH=FILE if neither its name, qemu-ARCH, nor --arch says whose it is)")
 	set.Var(&f.env, "env", "`K=V` set a variable of the command's environment")
 	set.StringVar(&f.twins, "twins", os.Getenv(TwinsEnv), "`DIR` let the twins of this directory (see binproxy help twin) stand in for the guest's programs of the same version (default: the directory twins of the bundle, if there is one); off for none")
-	set.Var(&f.noTwin, "no-twin", "`NAME` none for this program, this set of them, or what this compiler (gcc) starts")
-	set.BoolVar(&f.keep, "keep-pid", false, "the command is this very process, PID 1 in a container, and its supervisor another one, which wait(2) does not show to it; not with --root, --trace, --summary")
+	set.Var(&f.noTwin, "no-twin", "`NAME` no twin for this program, this set of programs, or what this compiler (gcc) starts")
+	set.BoolVar(&f.keep, "keep-pid", false, "the command keeps this process, PID 1 in a container; its supervisor is another process, which wait(2) does not show it; not with --root, --trace, --summary")
 	return f.run
 }
 
@@ -111,7 +111,7 @@ func (f *flagsOf) run(command []string) error {
 	return f.start(c)
 }
 
-// config is what to run and how.
+// config gives the command and its settings.
 func (f *flagsOf) config(command []string) (supervise.Config, error) {
 	c := supervise.Config{Command: command[0], Argv: append([]string{cmp.Or(f.argv0, command[0])}, command[1:]...), Env: environment(f.env), Root: f.root, Dir: f.cwd, Debug: os.Getenv("BINPROXY_DEBUG") != ""}
 	cfg, err := single.Config(self())
@@ -143,8 +143,8 @@ func (f *flagsOf) config(command []string) (supervise.Config, error) {
 	return c, err
 }
 
-// spoof sets the identity that the command is told. What the command line says goes before the
-// environment, and that before the bundle's file.
+// spoof sets the identity for the command. The command line takes precedence over the environment,
+// and that over the bundle's file.
 func (f *flagsOf) spoof(c *supervise.Config, cfg config.Config) error {
 	if cfg.Truthful(os.Getenv) {
 		c.Identity = identity.Chosen(f.identity)
@@ -166,13 +166,13 @@ func (f *flagsOf) spoof(c *supervise.Config, cfg config.Config) error {
 		return nil
 	}
 	if half != nil {
-		return nil // it has been said
+		return nil // the warning has been printed
 	}
 	return f.warnOfRelease(release)
 }
 
-// warnOfRelease says on standard error which calls the release promises, to native programs
-// and to guests, that the running kernel lacks.
+// warnOfRelease prints on standard error which calls the release promises, to native programs and
+// to guests, that the running kernel lacks.
 func (f *flagsOf) warnOfRelease(release string) error {
 	running, err := identity.Kernel()
 	if err != nil {
@@ -193,7 +193,7 @@ func (f *flagsOf) warnOfRelease(release string) error {
 }
 
 // behind is the path of the file that a link to binproxy stands for, by the names that farms give.
-// A uname stays what it is.
+// It leaves a uname as it is.
 func behind(cfg config.Config, path string) string {
 	if filepath.Base(path) == "uname" {
 		return ""
@@ -218,14 +218,14 @@ func (f *flagsOf) chosen(only []*arch.ABI) ([]emulator.Emulator, error) {
 			return nil, err
 		}
 		if fd, ok := sys.OwnDescriptor(file); ok {
-			unix.CloseOnExec(fd) // it is for us, and not for the command
+			unix.CloseOnExec(fd) // it is for us, not for the command
 		}
 		list = append(list, emulator.Emulator{QEMU: qemu, Path: file})
 	}
 	return list, nil
 }
 
-// environment is ours with the variables of --env.
+// environment is ours, with the variables of --env.
 func environment(set []string) []string {
 	env := os.Environ()
 	for _, entry := range set {

@@ -11,14 +11,14 @@ import (
 	"binproxy/shim/farm"
 )
 
-// TwinsEnv is the variable that says what --twins is; "" is the bundle's own.
+// TwinsEnv is the variable with the default of --twins; "" is the bundle's own.
 const TwinsEnv = "BINPROXY_TWINS"
 
 // noTwins is the value of --twins for none.
 const noTwins = "off"
 
-// twinsOf are the twins for a run, nil for none. Where a report is asked for, what could have had
-// a twin is found out all the same.
+// twinsOf gives the twins for a run, nil for none. If a report is asked for, it still finds out
+// which programs could have had a twin.
 func (f *flagsOf) twinsOf(cfg config.Config) (*supervise.Twins, error) {
 	dir := f.twins
 	if dir == "" {
@@ -47,7 +47,7 @@ func (f *flagsOf) twinsOf(cfg config.Config) (*supervise.Twins, error) {
 	return t, nil
 }
 
-// original is the name of a file before a farm put it aside.
+// original is a file's name before a farm moved it aside.
 func original(path string) string {
 	if name, ok := farm.Original(path); ok {
 		return name

@@ -17,12 +17,12 @@ var Applet = applet.Applet{
 	Name:     "runtime",
 	Synopsis: "be an OCI runtime that runs containers of another architecture by runc or crun",
 	Text: `
-Engines call it in runc's place, best by a link of the name binproxy-runtime that leads to the
+Engines call it in place of runc, best by a link of the name binproxy-runtime that leads to the
 binproxy of a bundle. A container whose program is of another architecture gets the bundle mounted,
 read-only, and its program run by it; then the real runtime is executed with the same arguments.
-All else is handed on as it is.
+All else reaches the real runtime unchanged.
 
-Annotations of a container choose what binproxy run is told in it: binproxy.release,
+Annotations of a container set options of binproxy run in it: binproxy.release,
 binproxy.route, binproxy.twins.
 `,
 	Commands: []applet.Command{{Args: "[--runtime FILE] [RUNTIME-ARGUMENT...]", Raw: true, Flags: flags}},
@@ -34,7 +34,7 @@ const summaryEnv = "BINPROXY_SUMMARY"
 // realEnv names the real runtime.
 const realEnv = "BINPROXY_RUNTIME"
 
-// flags declares the one flag that is ours. The others are the real runtime's, and so run reads.
+// flags declares our only flag. The others are the real runtime's, and run reads them.
 func flags(f applet.Flags) applet.Run {
 	f.String("runtime", "", "`FILE` the real runtime (default: BINPROXY_RUNTIME, else runc, else crun); it has to be the first argument")
 	return run
@@ -62,7 +62,7 @@ func run(args []string) error {
 	return exit.With(exit.Failed, wrapped(err))
 }
 
-// IsRuntime reports whether a name is that of a runtime in whose place the applet may be called.
+// IsRuntime reports whether a name is that of a runtime whose place the applet may take.
 func IsRuntime(name string) bool { return name == "runc" || name == "crun" }
 
 func wrapped(err error) error {

@@ -20,7 +20,7 @@ var Applet = applet.Applet{
 	Text: `
 Looks at the directories of PATH, and at those that install changed, and changes nothing. The first
 line sums up; then come the names that are not routed, with the reason, and those that do not work
-as natively. Names with bytes that do not show are quoted.
+as they do natively. Names with bytes that do not show are quoted.
 `,
 	Commands: []applet.Command{{Args: "[--all] [--json]", Flags: flags}},
 }

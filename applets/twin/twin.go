@@ -24,14 +24,14 @@ says when. A SET is one of compilers, compressors, text, packages, apt and git.
 `,
 	Commands: []applet.Command{
 		{Name: "pack", Args: "[FLAG...] [PROGRAM...]", Flags: packFlags,
-			Text: "take programs of this host with their loader and libraries into a directory: those of the sets and programs that are named, everything that a rule allows where none is; gcc stands for what it starts"},
+			Text: "copy programs of this host, with their loader and libraries, into a directory: the named sets and programs, or everything that a rule allows; gcc stands for what it starts"},
 		{Name: "verify", Args: "[--root DIR] [--twins DIR] [PROGRAM|SET...]", Flags: verifyFlags,
-			Text: "compare each file of the twins with its checksum, and then run each twin and its guest original on the same inputs, in a directory that it makes in the guest's /tmp: output, exit status and files have to be the same bytes. Ends with status 1 where they are not"},
+			Text: "compare each file of the twins with its checksum, and then run each twin and its guest original on the same inputs, in a directory that it makes in the guest's /tmp: output, exit status and files have to be the same bytes. Exit status 1 if they are not"},
 		{Name: "list", Args: "[--json]", Flags: listFlags, Text: "print the rules: which programs may have a twin, which never, and why"},
 	},
 }
 
-// packing is the flags of pack.
+// packing are the flags of pack.
 type packing struct {
 	archs, sets *string
 	root, out   string
@@ -42,7 +42,7 @@ func packFlags(f applet.Flags) applet.Run {
 	p.archs = f.Archs("for", "`ARCH[,ARCH...]` the guest architectures, for compilers (default: all that this host has cross compilers for)")
 	p.sets = f.Names("set", "`SET[,SET...]` the programs of these sets")
 	f.StringVar(&p.root, "root", "", "`DIR` a guest's root directory: leave out what does not match the versions of its programs")
-	f.StringVar(&p.out, "o", twin.DirName, "`DIR` where to; twins that are there already are replaced")
+	f.StringVar(&p.out, "o", twin.DirName, "`DIR` the directory to make; replaces twins that are there")
 	return p.run
 }
 

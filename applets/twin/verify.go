@@ -12,7 +12,7 @@ import (
 )
 
 func verifyFlags(f applet.Flags) applet.Run {
-	root := f.String("root", "/", "`DIR` the guest's root directory: that of a container is /")
+	root := f.String("root", "/", "`DIR` the guest's root directory; / inside a container")
 	dir := f.String("twins", twin.DirName, "`DIR` the twins")
 	return func(names []string) error { return runVerify(names, *root, *dir) }
 }
@@ -41,7 +41,7 @@ func runVerify(names []string, root, dir string) (err error) {
 	return print(outcomes)
 }
 
-// print prints what became of each twin; the error has the status for twins that differ.
+// print prints the result for each twin; the error has the status for twins that differ.
 func print(outcomes []verify.Outcome) error {
 	var same, differ, idle int
 	for _, o := range outcomes {

@@ -26,7 +26,7 @@ var Applet = applet.Applet{
 			Text: "make a kernel from Debian's package linux-source-V, or from the source in FILE, and keep it in the cache directory. It needs gcc, make, flex, bison, bc and xz"},
 		{Name: "kernel fetch", Run: fetch,
 			Text: "keep in the cache directory the kernel that Debian's next release has as the package user-mode-linux, with the loader and libraries that it runs by"},
-		{Name: "kernel list", Text: "show the kernels that there are, and what each can do", Run: list},
+		{Name: "kernel list", Text: "list the kernels here, and what each can do", Run: list},
 	},
 }
 
@@ -36,7 +36,7 @@ func usage(format string, args ...any) error {
 
 func runFlags(f applet.Flags) applet.Run {
 	var o uml.Options
-	f.StringVar(&o.Kernel, "kernel", "", "`FILE` the kernel; or the release of one that kernel list shows")
+	f.StringVar(&o.Kernel, "kernel", "", "`FILE` the kernel's file, or a release that kernel list shows")
 	f.StringVar(&o.Root, "root", "", "`DIR` the root directory (default: the host's)")
 	f.StringVar(&o.Upper, "upper", "", "`DIR` keep the layer of --overlay in DIR/layer, a tree of files, and begin with the one that is there")
 	f.StringVar(&o.Emulator, "emulator", "", "`FILE` the static emulator for --arch")
@@ -56,7 +56,7 @@ func runFlags(f applet.Flags) applet.Run {
 	f.BoolFunc("net", "`[=vector|slirp]` a network with DNS, TCP and UDP out; the host is 10.0.2.2", func(s string) (err error) { o.Net, err = transport(s); return })
 	f.Func("mem", "`SIZE` the guest's memory (default: 64M)", func(s string) (err error) { o.Mem, err = mebibytes(s); return })
 	f.Func("bind", "`SRC:DST[:ro]` show a directory or file of the host in the guest", func(s string) error { return add(&o.Binds, s, bind) })
-	f.Func("publish", "`[ADDR:]HOST:GUEST[/udp]` a port of the host (of 127.0.0.1 unless ADDR says otherwise) that leads to one of the guest", func(s string) error { return add(&o.Publish, s, publish) })
+	f.Func("publish", "`[ADDR:]HOST:GUEST[/udp]` forward a port of the host (of 127.0.0.1 without ADDR) to one of the guest", func(s string) error { return add(&o.Publish, s, publish) })
 	guest := func(s string) (err error) { o.Arch, err = arch.Parse(s); return }
 	f.Func("arch", "`ARCH` run ARCH's programs too, by a static emulator", guest)
 	f.Func("platform", "`PLATFORM` the same as --arch", guest)
@@ -86,7 +86,7 @@ func transport(s string) (uml.Transport, error) {
 	return uml.None, fmt.Errorf("%q is neither vector nor slirp", s)
 }
 
-// mebibytes reads a size: a number with K, M or G behind it.
+// mebibytes reads a size: a number followed by K, M or G.
 func mebibytes(s string) (int, error) {
 	number, unit := s, byte('M')
 	if s != "" && strings.IndexByte("KMGkmg", s[len(s)-1]) >= 0 {

@@ -1,4 +1,4 @@
-// Package version says which binproxy this is.
+// Package version prints which binproxy this is.
 package version
 
 import (
@@ -13,7 +13,7 @@ import (
 // Applet is the row of the table.
 var Applet = applet.Applet{
 	Name:     "version",
-	Synopsis: "say which binproxy this is",
+	Synopsis: "print the version",
 	Text:     "Prints the version, the Go release that built it, and the platform that it runs on.",
 	Commands: []applet.Command{{Args: "[--json]", Flags: flags}},
 }
