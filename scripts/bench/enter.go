@@ -8,15 +8,15 @@ import (
 	"path/filepath"
 )
 
-// enter is the smallest program through `binproxy container enter`, against the same under the
-// emulator: what is between the two is entering.
+// enter is the smallest program through `binproxy container enter`, against the same program under
+// the emulator: the difference is the cost of entering.
 func enter(ctx context.Context, dir string) (command, command, error) {
 	emulator, err := findEmulator()
 	if err != nil {
 		return command{}, command{}, err
 	}
 	root := filepath.Join(dir, "root")
-	guest := filepath.Join(root, "bin/sh") // what create looks at
+	guest := filepath.Join(root, "bin/sh") // create looks at it
 	if err := writeGuest(guest); err != nil {
 		return command{}, command{}, err
 	}

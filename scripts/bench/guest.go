@@ -12,12 +12,12 @@ import (
 	"binproxy/test/lib/lab"
 )
 
-// job is what a guest does in an arm64 Debian root of its own: a command, and what is done to the
-// root before it.
+// job is a guest's work in an arm64 Debian root of its own: a command, and the preparation of the
+// root.
 type job struct {
-	first bool   // the root is one that debootstrap's second stage has not configured
-	fresh bool   // each run has a root of its own; so it has with first
-	again string // or it is brought back by this
+	first bool   // the root is one before debootstrap's second stage
+	fresh bool   // each run has a root of its own, as with first
+	again string // or this restores it
 	argv  []string
 }
 
@@ -32,7 +32,7 @@ func perlLoop(times string) job {
 	return job{argv: []string{"/usr/bin/perl", "-e", `for (1 .. ` + times + `) { system("/usr/bin/true") == 0 or die }`}}
 }
 
-// prepareRoot is what makes a configured root one that the jobs can work in.
+// prepareRoot makes a configured root one that the jobs can work in.
 const prepareRoot = `set -e
 export DEBIAN_FRONTEND=noninteractive
 sed -n 's/^deb /deb-src /p' /etc/apt/sources.list >/etc/apt/sources.list.d/source.list
@@ -45,8 +45,8 @@ apt-get source -qq --download-only lua5.4
 tar -xf lua5.4_*.orig.tar.*
 `
 
-// againstKernel and againstPRoot are a job by the supervised route against the same by the
-// kernel's binfmt_misc, that of a user namespace, and under PRoot's QEMU.
+// againstKernel and againstPRoot run a job by the supervised route, against the same job by a user
+// namespace's binfmt_misc, and under PRoot's QEMU.
 
 func (j job) againstKernel(ctx context.Context, dir string) (command, command, error) {
 	return j.against(ctx, dir, func(binproxy, root string) (command, error) {
@@ -69,8 +69,8 @@ func (j job) againstPRoot(ctx context.Context, dir string) (command, command, er
 	})
 }
 
-// guestEnv says to debootstrap that it makes no devices, which nobody may in a user namespace; in
-// all that are compared alike.
+// guestEnv makes debootstrap make no devices, which nobody may do in a user namespace; it is the
+// same in all that are compared.
 var guestEnv = []string{"container=lxc", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C"}
 
 func (j job) against(ctx context.Context, dir string, reference func(binproxy, root string) (command, error)) (command, command, error) {
@@ -98,7 +98,7 @@ func (j job) against(ctx context.Context, dir string, reference func(binproxy, r
 	return ours, theirs, nil
 }
 
-// before brings the root to where the job begins. It is not measured.
+// before brings the root to the state in which the job begins. It is not measured.
 func (j job) before(ctx context.Context, binproxy, archive, root string) error {
 	if j.first || j.fresh {
 		if err := os.RemoveAll(root); err != nil {
@@ -112,8 +112,8 @@ func (j job) before(ctx context.Context, binproxy, archive, root string) error {
 	return inGuest(ctx, binproxy, root, j.again)
 }
 
-// guestRoot is the archive of a root: the first stage of debootstrap, or one made from it that is
-// whole, once for all rows.
+// guestRoot is the archive of a root: debootstrap's first stage, or a complete root made from it,
+// once for all rows.
 func guestRoot(ctx context.Context, shared, binproxy string, first bool) (string, error) {
 	unpacked, err := lab.MakeFirstStage(ctx, "arm64", os.Stderr)
 	if err != nil || first {
@@ -143,7 +143,7 @@ func unpack(ctx context.Context, archive, root string) error {
 	return quiet(exec.CommandContext(ctx, "tar", "-C", root, "--numeric-owner", "-xpf", archive))
 }
 
-// inGuest runs a shell's script in the root, with this machine's resolv.conf as its input.
+// inGuest runs a shell script in the root, with this machine's resolv.conf as its input.
 func inGuest(ctx context.Context, binproxy, root, script string) error {
 	cmd := exec.CommandContext(ctx, binproxy, "run", "--root", root, "--", "/bin/sh", "-c", script)
 	text, err := os.ReadFile("/etc/resolv.conf")

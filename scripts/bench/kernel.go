@@ -15,9 +15,9 @@ import (
 	"binproxy/emu/kernel/record"
 )
 
-// The filter of `kernel run --as` on programs that live from system calls. Every filter, whatever
-// it says, costs each call some tens of nanoseconds in the kernel's entry: filterFloor sets ours
-// against one of a single rule.
+// The filter of `kernel run --as` on programs that mostly make system calls. Any filter costs each
+// call some tens of nanoseconds in the kernel's entry, so filterFloor compares ours with one of a
+// single rule.
 
 // filterWalk is find, which asks for each file's size, under an older kernel, against the same
 // without.
@@ -58,7 +58,7 @@ func underRelease(ctx context.Context, dir string, argv []string) (command, comm
 	return command{path: filepath.Join(dir, "binproxy"), args: args}, command{path: argv[0], args: argv[1:]}, nil
 }
 
-// cheapest makes nothing but the cheapest calls.
+// cheapest makes only the cheapest calls.
 const cheapest = `#include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>

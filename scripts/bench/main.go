@@ -1,8 +1,8 @@
-// Command bench is `make bench`: it measures ratios, each of two programs that run in turn (A B A
-// B ...) in the same minute on the same machine, and shows the ratio of their medians beside the
-// budget. Nothing asserts on it: a busy machine is no failure.
+// Command bench is `make bench`. It measures ratios, each of two programs that run in turn (A B A
+// B ...) in the same minute on the same machine, and prints the ratio of their medians beside the
+// budget. It asserts nothing, since a busy machine is no failure.
 //
-// A row is added to the table of rows.go.
+// To add a row, add it to the table of rows.go.
 package main
 
 import (
@@ -19,8 +19,7 @@ import (
 	"time"
 )
 
-// A row compares two commands. prepare makes them in dir; why says what is missing where they
-// cannot be made.
+// A row compares two commands. prepare makes them in dir; why says what is missing if it cannot.
 type row struct {
 	name    string
 	budget  float64 // of the ratio; 0 for a figure that has none
@@ -28,15 +27,15 @@ type row struct {
 	prepare func(ctx context.Context, dir string) (measured, reference command, why error)
 }
 
-// A command is started once for each measurement, after what has to be done before it, which is
-// not measured. It must exit with status 0.
+// A command is started once for each measurement, after its preparation, which is not measured. It
+// must exit with status 0.
 type command struct {
 	path   string
 	args   []string // argv[1:]
 	env    []string
 	dir    string
 	before func(context.Context) error
-	note   func(stderr string) string // what to print of the last run; nil for nothing
+	note   func(stderr string) string // the text to print of the last run; nil for none
 }
 
 func main() {
@@ -50,7 +49,7 @@ func main() {
 	}
 }
 
-// ends are what has to be undone when all is measured.
+// ends undo what was set up, when all is measured.
 var ends []func() error
 
 func atEnd(f func() error) { ends = append(ends, f) }
@@ -89,7 +88,7 @@ func bench(ctx context.Context, only string) error {
 			continue
 		}
 		if err := measure(ctx, r, measured, reference); err != nil {
-			// what a rival cannot do is a result, too
+			// a rival's failure is a result, too
 			fmt.Printf("%-62s failed: %v\n", r.name, err)
 		}
 	}
@@ -104,15 +103,15 @@ func bench(ctx context.Context, only string) error {
 	return ctx.Err()
 }
 
-// cost is what one run took, in seconds: of the clock, and of the processor, its own and the
-// kernel's for it.
+// cost is what one run took, in seconds: of the clock, and of the processor, in its own code and in
+// the kernel.
 type cost struct{ wall, cpu float64 }
 
 func wall(c cost) float64 { return c.wall }
 func cpu(c cost) float64  { return c.cpu }
 
-// minutes is the number of rounds of a row each of whose runs takes minutes: no cache that a first
-// round would fill matters there.
+// minutes is the number of rounds of a row whose runs take minutes: there is no cache that a first
+// round has to fill.
 const minutes = 3
 
 func measure(ctx context.Context, r row, measured, reference command) error {
@@ -177,7 +176,7 @@ func median(costs []cost, of func(cost) float64) float64 {
 	return quantile(values, 0.5)
 }
 
-// quantile is the value below which the share q of the values lies.
+// quantile is the value below which the share q of the values is.
 func quantile(values []float64, q float64) float64 {
 	sorted := slices.Sorted(slices.Values(values))
 	return sorted[int(q*float64(len(sorted)-1)+0.5)]

@@ -9,7 +9,7 @@ import (
 )
 
 // supervisorMemory is the peak memory of the supervisor after few execs of a guest program and
-// after many: it is to stay where it is.
+// after many: it should not grow.
 func supervisorMemory(ctx context.Context, dir string) (string, error) {
 	if err := buildProgram(ctx, dir); err != nil {
 		return "", err

@@ -9,11 +9,11 @@ import (
 	"strings"
 )
 
-// execs is a shell that executes a program by its absolute path, again and again.
+// execs is a shell that executes a program by its absolute path again and again.
 const execs = `i=0; while [ $i -lt 300 ]; do /bin/true; i=$((i+1)); done`
 
-// preloadExecs is that in an arm64 root with a bundle in it, by the preload route against the
-// supervised one.
+// preloadExecs runs it in an arm64 root with a bundle, by the preload route against the supervised
+// one.
 func preloadExecs(ctx context.Context, dir string) (command, command, error) {
 	if os.Geteuid() != 0 {
 		return command{}, command{}, errors.New("needs root: a Debian root has other users' files")

@@ -76,7 +76,7 @@ func farmExec(ctx context.Context, dir string) (command, command, error) {
 	if out, err := make.CombinedOutput(); err != nil {
 		return command{}, command{}, fmt.Errorf("%w\n%s", err, out)
 	}
-	// The link that install makes, without install, which would look through this machine's own
+	// The link that install makes, but without install, which would search this machine's own
 	// PATH.
 	link := filepath.Join(bundle, "farm", guest)
 	if err := os.MkdirAll(filepath.Dir(link), 0o755); err != nil {
@@ -85,7 +85,7 @@ func farmExec(ctx context.Context, dir string) (command, command, error) {
 	return command{path: link}, command{path: filepath.Join(bundle, "qemu-aarch64"), args: []string{guest}}, os.Symlink(filepath.Join(bundle, "binproxy"), link)
 }
 
-// findEmulator finds the emulator that arm64 guests run by.
+// findEmulator finds the emulator for arm64 guests.
 func findEmulator() (string, error) {
 	path, err := exec.LookPath("qemu-aarch64-static")
 	if err != nil {
@@ -125,7 +125,7 @@ func writeGuest(path string) error {
 	return os.WriteFile(path, b.Bytes(), 0o755)
 }
 
-// compile makes a static program at path of a Go source, for the host unless env says otherwise.
+// compile makes a static program at path from a Go source, for the host unless env says otherwise.
 func compile(ctx context.Context, path, source string, env ...string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
@@ -138,7 +138,7 @@ func compile(ctx context.Context, path, source string, env ...string) error {
 	return quiet(cmd)
 }
 
-// quiet runs the command; what it says is shown only if it fails.
+// quiet runs the command, and shows its output only if it fails.
 func quiet(cmd *exec.Cmd) error {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w\n%s", cmd, err, out)

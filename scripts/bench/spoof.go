@@ -10,11 +10,10 @@ import (
 	"strings"
 )
 
-// release is the release that programs are told; it is below every kernel's that PRoot and we run
-// on.
+// release is the release that programs see; it is below every kernel's on which PRoot and we run.
 const release = "4.15.0-112-generic"
 
-// opener opens a file again and again: what a spoof costs most.
+// opener opens a file again and again: a spoof costs most there.
 const opener = `#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -34,8 +33,8 @@ int main(int argc, char **argv)
 }
 `
 
-// spoofLoop and spoofCompile run a command by binproxy run with the files told as proc says, or
-// under PRoot -k, against the command alone.
+// spoofLoop and spoofCompile run a command by binproxy run with the files as proc says, or under
+// PRoot -k, against the command alone.
 
 func spoofLoop(proc, times string) func(context.Context, string) (command, command, error) {
 	return func(ctx context.Context, dir string) (command, command, error) {
@@ -65,7 +64,7 @@ func spoofCompile(proc string) func(context.Context, string) (command, command, 
 	}
 }
 
-// unit is a C source of the size that people write, with the headers that they name.
+// unit is a C source of a usual size, with the usual headers.
 func unit() string {
 	var b strings.Builder
 	for _, header := range []string{"ctype", "errno", "fcntl", "math", "pthread", "signal", "stdio", "stdlib", "string", "time", "unistd"} {
@@ -89,7 +88,7 @@ int f%d(char *s, size_t n)
 	return b.String()
 }
 
-// spoofing gives the command told and alone.
+// spoofing gives the command with the spoof, and alone.
 func spoofing(ctx context.Context, dir, proc, path string, args ...string) (command, command, error) {
 	alone := command{path: path, args: args}
 	argv := append([]string{path}, args...)

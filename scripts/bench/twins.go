@@ -11,9 +11,9 @@ import (
 	"binproxy/test/lib/lab"
 )
 
-// A job with twins runs by the supervised route with twins of this host, or of a Debian root of
-// the host's architecture and the guest's release, as a build stage would have them, against the
-// kernel's binfmt_misc alone.
+// A job with twins runs by the supervised route against the kernel's binfmt_misc alone. The twins
+// are this host's, or those of a Debian root of the host's architecture and the guest's release,
+// as a build stage would have them.
 
 var (
 	makeLua  = job{again: "make -s -C /srv/lua-* clean", argv: []string{"/bin/sh", "-c", "cd /srv/lua-* && make -s -j2 posix"}}
@@ -23,7 +23,7 @@ var (
 	}
 )
 
-// withTwins is the row of a job with the twins of the sets and programs in names, all where there
+// withTwins is the row of a job with the twins of the sets and programs in names, or all if there
 // are none.
 func (j job) withTwins(names ...string) func(context.Context, string) (command, command, error) {
 	return func(ctx context.Context, dir string) (command, command, error) {
@@ -41,7 +41,7 @@ func (j job) withTwins(names ...string) func(context.Context, string) (command, 
 	}
 }
 
-// shares is the first line of a summary: how much was emulated, and what ran as twin.
+// shares is the first line of a summary: how much was emulated, and how much ran as twins.
 func shares(said string) string {
 	for line := range strings.Lines(said) {
 		if strings.Contains(line, " of wall time and ") {
@@ -51,8 +51,8 @@ func shares(said string) string {
 	return ""
 }
 
-// packTwins packs the programs of this host; those that have to be of the guest's own release,
-// from a root of the host's architecture.
+// packTwins packs the programs of this host. Those that have to be of the guest's own release it
+// takes from a root of the host's architecture.
 func packTwins(ctx context.Context, dir, binproxy string, names []string) (string, error) {
 	twins := filepath.Join(dir, "twins")
 	if len(names) == 0 {

@@ -33,8 +33,8 @@ func main() {
 }
 `
 
-// umlOnHost is the probe, boot and power-off included, under the kernel that `binproxy uml run`
-// takes, against the same on the host.
+// umlOnHost is the probe, with boot and power-off, under the kernel that `binproxy uml run` takes,
+// against the same on the host.
 func umlOnHost(what string) func(context.Context, string) (command, command, error) {
 	return func(ctx context.Context, dir string) (command, command, error) {
 		probe, measured, err := umlProbed(ctx, dir, what)
@@ -42,8 +42,8 @@ func umlOnHost(what string) func(context.Context, string) (command, command, err
 	}
 }
 
-// umlEmulated is the same against an arm64 build of the probe under `binproxy run`, supervised, as
-// in an emulated container.
+// umlEmulated compares it with an arm64 build of the probe under `binproxy run`, supervised, as in
+// an emulated container.
 func umlEmulated(what string) func(context.Context, string) (command, command, error) {
 	return func(ctx context.Context, dir string) (command, command, error) {
 		if _, err := findEmulator(); err != nil {
@@ -59,8 +59,7 @@ func umlEmulated(what string) func(context.Context, string) (command, command, e
 	}
 }
 
-// umlProbed makes the probe in a root of its own, and gives its path on the host and the run of
-// it.
+// umlProbed makes the probe in a root of its own, and gives its path on the host and its run.
 func umlProbed(ctx context.Context, dir, what string) (probe string, run command, err error) {
 	kernel, err := uml.Find("")
 	if err != nil {

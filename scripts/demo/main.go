@@ -1,6 +1,6 @@
-// Command demo is `make demo`: the main job from end to end. An arm64 Debian is made by
-// debootstrap, and Dockerfile.example, in which nothing is about binproxy, is built on it by
-// buildah. binproxy is all that makes its RUN lines run, and nothing of it is in the image.
+// Command demo is `make demo`, the main job from end to end. debootstrap makes an arm64 Debian,
+// and buildah builds Dockerfile.example on it, which has nothing about binproxy in it. binproxy
+// alone makes its RUN lines run, and nothing of it is in the image.
 package main
 
 import (
@@ -20,7 +20,7 @@ import (
 
 const (
 	port  = "arm64"
-	base  = "docker.io/library/debian:bookworm" // what buildah takes debian:bookworm for
+	base  = "docker.io/library/debian:bookworm" // buildah takes it for debian:bookworm
 	image = "image"
 )
 
@@ -61,11 +61,11 @@ func demo(ctx context.Context) error {
 	return b.build(ctx, root)
 }
 
-// buildah is one with a storage and a build context below dir.
+// buildah is a buildah with a storage and a build context below dir.
 type buildah struct{ dir string }
 
-// command is one that buildah takes part in. It starts RUN lines without an OCI runtime, which
-// asks least of the machine.
+// command is a command of buildah. It starts RUN lines without an OCI runtime, which needs least
+// of the machine.
 func (b buildah) command(ctx context.Context, words ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
 	cmd.Env = append(os.Environ(), "CONTAINERS_STORAGE_CONF="+b.dir+"/storage.conf", "BUILDAH_ISOLATION=chroot")
@@ -133,7 +133,7 @@ func (b buildah) build(ctx context.Context, root string) error {
 	return nil
 }
 
-// remove removes all of it; an ordinary user's buildah has files of his subordinate ids.
+// remove removes all of it; an ordinary user's buildah has files of the user's subordinate ids.
 func (b buildah) remove() {
 	if os.Geteuid() != 0 {
 		_ = exec.Command("buildah", "unshare", "rm", "-rf", b.dir).Run()
@@ -141,8 +141,8 @@ func (b buildah) remove() {
 	os.RemoveAll(b.dir)
 }
 
-// registered reports whether the host's binfmt_misc has an entry that would run the guest's
-// programs by itself.
+// registered reports whether the host's binfmt_misc has an entry that would itself run the guest's
+// programs.
 func registered() string {
 	const dir = "/proc/sys/fs/binfmt_misc"
 	entries, err := os.ReadDir(dir)
@@ -160,7 +160,7 @@ func registered() string {
 
 func step(what string) { fmt.Printf("\n==> %s\n", what) }
 
-// show runs the command with its output to the reader.
+// show runs the command and shows its output to the reader.
 func show(cmd *exec.Cmd) error {
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stdout
 	if err := cmd.Run(); err != nil {

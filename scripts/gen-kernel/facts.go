@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// facts is what the TSV files say, checked.
+// facts are the contents of the TSV files, checked.
 type facts struct {
 	releases []release
 	calls    []call

@@ -162,8 +162,7 @@ func indexes(list []int) string {
 	return strings.Trim(fmt.Sprint(list), "[]")
 }
 
-// build is the number behind the dash of a release prefix such as 3.10.0-1160; 0 where there is
-// none.
+// build is the number after the dash of a release prefix such as 3.10.0-1160; 0 if there is none.
 func build(prefix string) int {
 	_, digits, _ := strings.Cut(prefix, "-")
 	n, _ := strconv.Atoi(digits)

@@ -17,8 +17,7 @@ import (
 
 const root = "../.."
 
-// The tables in the tree are the ones that the facts give. Another release of Go may pack them in
-// other bytes.
+// The tables in the tree are those that the facts give.
 func TestTablesAreFresh(t *testing.T) {
 	want, err := generate(os.DirFS(filepath.Join(root, factsDir)))
 	require.NoError(t, err)
@@ -40,7 +39,7 @@ func readFile(t *testing.T, path string) []byte {
 	return data
 }
 
-// A fact without a source, and every other damage to the facts, stops the generator and names the
+// A fact without a source, or any other damage to the facts, stops the generator, which names the
 // place.
 func TestDamagedFacts(t *testing.T) {
 	good := copyFacts(t)

@@ -3,8 +3,8 @@
 //
 //	go run ./scripts/gen-kernel
 //
-// The tables are text, packed with gzip: the binary is in images, and most of what runs it never
-// asks for them.
+// The tables are arrays of small integers and constant strings, so that they are data of the
+// binary and cost nothing at start-up.
 package main
 
 import (

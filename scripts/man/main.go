@@ -1,5 +1,5 @@
-// Command man writes what tells of the applets, from their table: into a directory the manual
-// pages, binproxy(1) and one for each row; without one, on standard output, docs/commands.md.
+// Command man documents the applets from their table. With a directory it writes the manual pages
+// there, binproxy(1) and one for each row; without one, it prints docs/commands.md.
 package main
 
 import (
@@ -28,7 +28,7 @@ func main() {
 	}
 }
 
-// write makes dir anew, so that no page of an applet that is gone is left in it.
+// write makes dir anew, so that it has no page of an applet that no longer exists.
 func write(dir string) error {
 	if err := os.RemoveAll(dir); err != nil {
 		return err
@@ -55,7 +55,7 @@ func markdown() string {
 	return b.String()
 }
 
-// pages are the pages by file name.
+// pages gives the pages by file name.
 func pages() map[string]string {
 	all := map[string]string{"binproxy.1": overview()}
 	for _, a := range applets.Table {
@@ -124,7 +124,7 @@ func header(name, synopsis string) string {
 	return fmt.Sprintf(".TH %s 1 \"\" binproxy\n.nh\n.ad l\n.SH NAME\n%s \\- %s\n", strings.ToUpper(name), escape(name), escape(synopsis))
 }
 
-// escape makes roff print the text as it is.
+// escape makes roff print the text unchanged.
 func escape(text string) string {
 	text = strings.NewReplacer(`\`, `\e`, "-", `\-`, "'", `\(aq`, "`", `\(ga`).Replace(text)
 	lines := strings.Split(text, "\n")

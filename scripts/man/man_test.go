@@ -16,7 +16,7 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// Each page says, when it is shown, what `binproxy help` says.
+// Each page shows what `binproxy help` prints.
 func TestPagesRead(t *testing.T) {
 	groff := need.Program(t, "groff", "groff-base")
 	dir := filepath.Join(t.TempDir(), "man")
@@ -50,7 +50,7 @@ func TestMarkdownIsCurrent(t *testing.T) {
 	assert.True(t, string(page) == markdown(), "stale: go run ./scripts/man >docs/commands.md")
 }
 
-// show is what a reader sees, with all space made equal. A page with errors fails the test.
+// show is what a reader sees, with all white space made equal. A page with errors fails the test.
 func show(t *testing.T, groff, path string) string {
 	t.Helper()
 	cmd := exec.Command(groff, "-man", "-Tutf8", "-ww", "-rLL=200n", "-P-c", path)

@@ -14,11 +14,11 @@ import (
 	"binproxy/emu/apt"
 )
 
-// machine is what packages are installed on. APT_CONFIG and DPKG_ROOT can make it another than
-// the system.
+// machine is where packages are installed. APT_CONFIG and DPKG_ROOT can make it another than the
+// system.
 type machine struct {
 	log                 io.Writer
-	asking, downloading apt.Patience // before anybody knows whether there is a network, and after
+	asking, downloading apt.Patience // before it is known whether there is a network, and after
 }
 
 func usual(log io.Writer) machine {
@@ -28,7 +28,7 @@ func usual(log io.Writer) machine {
 	return m
 }
 
-// bring installs packages that are missing, and returns why it could not, by package.
+// bring installs missing packages, and returns the reasons for failures, by package.
 func (m machine) bring(packages []string) map[string]string {
 	if _, err := exec.LookPath("apt-get"); err != nil {
 		return all(packages, "there is no apt-get")
@@ -38,8 +38,8 @@ func (m machine) bring(packages []string) map[string]string {
 	}
 	fmt.Fprintln(m.log, "packages: installing", strings.Join(packages, " "))
 	s := &sieve{machine: m, lacking: map[string]string{}}
-	// A source that is down is no reason to end: it may be somebody else's, and what is needed
-	// come from another.
+	// A source that is down does not end the run: it may be somebody else's, and another may have
+	// what is needed.
 	said, err := s.get(m.asking, "update")
 	if err != nil && !apt.Answered(said) {
 		// All of them may have been downloaded before.
@@ -70,18 +70,18 @@ func install(flags ...string) []string {
 	return append([]string{"install", "--no-install-recommends", "--no-remove"}, flags...)
 }
 
-// sieve finds out what cannot be installed, by halves: apt-get does nothing for a list in which
-// one cannot be had. Its --fix-missing would install the others, but also without what they
-// depend on.
+// sieve finds what cannot be installed, by halves: apt-get does nothing for a list with one
+// package that cannot be had. Its --fix-missing would install the others, but also without their
+// dependencies.
 type sieve struct {
 	machine
-	lacking  map[string]string // why, by package
-	obstacle string            // why apt-get can do nothing for any package
+	lacking  map[string]string // the reason, by package
+	obstacle string            // the reason why apt-get can do nothing for any package
 	mended   bool              // dpkg --configure -a was called
 }
 
-// pass has apt-get install packages, or do with them what flags say, and returns those for which
-// it did.
+// pass makes apt-get install packages, or do with them what flags say, and returns those for which
+// it worked.
 func (s *sieve) pass(packages []string, flags ...string) []string {
 	if len(packages) == 0 {
 		return nil
@@ -94,7 +94,7 @@ func (s *sieve) pass(packages []string, flags ...string) []string {
 	if failed == nil {
 		return packages
 	}
-	left, err := absent(packages) // where only some failed, the others are installed
+	left, err := absent(packages) // if only some failed, the others are installed
 	if err != nil {
 		failed, left = err, packages
 	}
@@ -113,7 +113,7 @@ func (s *sieve) pass(packages []string, flags ...string) []string {
 
 func (s *sieve) lack(packages []string, reason string) { maps.Copy(s.lacking, all(packages, reason)) }
 
-// get calls apt-get; what an interrupted dpkg has left is configured first.
+// get calls apt-get. It first configures what an interrupted dpkg has left.
 func (s *sieve) get(patience apt.Patience, args ...string) (string, error) {
 	get := apt.Get{Patience: patience, Echo: s.log}
 	said, err := get.Run(context.Background(), args...)
@@ -124,7 +124,7 @@ func (s *sieve) get(patience apt.Patience, args ...string) (string, error) {
 	fmt.Fprintln(s.log, "packages: dpkg was interrupted in what it did last; it goes on with that: dpkg --configure -a")
 	cmd := exec.Command("dpkg", "--force-confdef", "--force-confold", "--configure", "-a")
 	cmd.Env, cmd.Stdout, cmd.Stderr = apt.Environ(), s.log, s.log
-	// Where that fails apt-get may be able to go on all the same, or says why not.
+	// If that fails, apt-get may still be able to go on, or says why not.
 	if err := cmd.Run(); err != nil {
 		fmt.Fprintln(s.log, "packages: dpkg --configure -a:", err)
 	}

@@ -1,13 +1,12 @@
-// Command packages installs the Debian packages of a list that are missing, when it may: as root,
-// with apt-get.
+// Command packages installs the missing Debian packages of a list, as root, with apt-get.
 //
 //	go run ./scripts/packages [--required] LIST
 //
-// A line of LIST is a package, then what for; # starts a comment. apt's lists are read again
-// first, since they may be months old, and that reports whether there is a network. A package that
-// cannot be had does not keep the others from coming. It is named with the reason, which the tests
-// that need it say when they skip (package test/lib/need); with --required it is an error. An
-// ordinary user gets the one line to run.
+// A line of LIST is a package and its purpose; # starts a comment. It reads apt's lists again
+// first, since they may be months old; that also shows whether there is a network. A package that
+// cannot be had does not stop the others. It is named with the reason, which the tests that need
+// it give when they skip (package test/lib/need); with --required it is an error. An ordinary user
+// gets the one line to run.
 package main
 
 import (
@@ -38,8 +37,8 @@ func main() {
 	}
 }
 
-// run brings the packages of a list. The error, for required ones, is what is missing, why, and
-// what to do.
+// run brings the packages of a list. If required ones are missing, the error names them, with the
+// reasons and the remedy.
 func run(m machine, required bool, list string) error {
 	text, err := os.ReadFile(list)
 	if err != nil {
@@ -65,7 +64,7 @@ func run(m machine, required bool, list string) error {
 	return need.NoteLacking(lacking)
 }
 
-// names are the packages of a list's text.
+// names lists the packages in a list's text.
 func names(text string) []string {
 	var names []string
 	for line := range strings.Lines(text) {
@@ -76,15 +75,14 @@ func names(text string) []string {
 	return names
 }
 
-// absent are those of the packages that dpkg has not installed: all of them where there is no
-// dpkg.
+// absent lists the packages that dpkg has not installed: all of them if there is no dpkg.
 func absent(packages []string) ([]string, error) {
 	var stderr bytes.Buffer
 	cmd := exec.Command("dpkg-query", append([]string{"-W", "-f", "${Package} ${db:Status-Status}\n"}, packages...)...)
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	var status *exec.ExitError
-	// It ends with 1 where it does not know one of them, and says that of each.
+	// It ends with 1 if it does not know one of them, and says so for each.
 	if err != nil && !errors.Is(err, exec.ErrNotFound) && !(errors.As(err, &status) && status.ExitCode() == 1) {
 		return nil, fmt.Errorf("dpkg-query: %w: %s", err, stderr.String())
 	}
@@ -92,7 +90,7 @@ func absent(packages []string) ([]string, error) {
 	return slices.DeleteFunc(slices.Clone(packages), func(name string) bool { return slices.Contains(installed, name+" installed") }), nil
 }
 
-// why says in one line why packages are lacking; which, where not all have the same reason.
+// why gives in one line why packages are missing, and which, if not all have the same reason.
 func why(lacking map[string]string) string {
 	by := map[string][]string{}
 	for name, reason := range lacking {

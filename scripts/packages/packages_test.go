@@ -18,14 +18,14 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// result is what a run of the program came to.
+// result is the result of a run of the program.
 type result struct {
-	said  string // on the log, apt-get's words among them
+	said  string // the log, with apt-get's words
 	err   error
 	noted string // for the tests
 }
 
-// patience is little; a mirror that hiccups needs a retry.
+// patience is short; a mirror that fails in passing needs a retry.
 var patience = apt.Patience{Answer: time.Second, Lock: time.Second}
 
 // bring runs the program for a list of names, on a machine that is a directory, with little
@@ -57,7 +57,7 @@ func has(t *testing.T, root, name, version string) bool {
 	return err == nil && string(text) == version+"\n" && len(left) == 0
 }
 
-// fleet is an archive of packages 1 to 8, of which 5 needs 8; the lists of apt are those of these
+// fleet is an archive of packages 1 to 8, of which 5 needs 8; apt's lists are those of these
 // versions.
 func fleet(t *testing.T) (*archive.Archive, string) {
 	t.Helper()
@@ -79,7 +79,7 @@ func fleet(t *testing.T) (*archive.Archive, string) {
 
 const all8 = "p1 p2 p3 p4 p5 p6 p7 p8"
 
-// Everything comes, and nothing is done when it is there.
+// Every package comes, and a second run does nothing.
 func TestInstalls(t *testing.T) {
 	a, root := fleet(t)
 	r := bring(t, true, "p1", "p5")
@@ -92,7 +92,7 @@ func TestInstalls(t *testing.T) {
 	assert.Equal(t, before, a.Asked(""))
 }
 
-// The lists name a version that the archive has no longer.
+// The lists name a version that the archive no longer has.
 func TestStaleLists(t *testing.T) {
 	a, root := fleet(t)
 	a.Remove("p3", "1")
@@ -104,11 +104,11 @@ func TestStaleLists(t *testing.T) {
 	assert.True(t, has(t, root, "p4", "1"))
 }
 
-// What is gone for good, whether or not the lists still name it, keeps nothing else from coming;
-// neither does what depends on it.
+// A package that is gone for good, whether or not the lists still name it, stops no other; neither
+// does one that depends on it.
 func TestGone(t *testing.T) {
 	a, root := fleet(t)
-	a.Remove("p8", "1") // but the index has it: p5 cannot come either
+	a.Remove("p8", "1") // but the index has it, so p5 cannot come either
 	names := append(strings.Fields(all8), "never")
 	r := bring(t, false, names...)
 	require.NoError(t, r.err, r.said)
@@ -156,8 +156,8 @@ func TestHiccup(t *testing.T) {
 	}
 }
 
-// Without a network it is over soon: apt's own patience for each index, not for each package.
-// What was downloaded before is installed.
+// Without a network the run ends soon: it takes apt's own patience for each index, not for each
+// package. It installs what was downloaded before.
 func TestNoNetwork(t *testing.T) {
 	for name, address := range map[string]func(testing.TB) string{"nobody listens": archive.Nobody, "nobody answers": archive.Silent} {
 		t.Run(name, func(t *testing.T) {
@@ -185,7 +185,7 @@ func TestNoNetwork(t *testing.T) {
 	})
 }
 
-// aptSources replaces what the test's apt-get has as its archives; its lists stay.
+// aptSources replaces the archives of the test's apt-get; its lists stay.
 func aptSources(t *testing.T, urls ...string) {
 	t.Helper()
 	path := filepath.Join(filepath.Dir(os.Getenv("APT_CONFIG")), "etc/sources.list")
@@ -196,7 +196,7 @@ func aptSources(t *testing.T, urls ...string) {
 	require.NoError(t, os.WriteFile(path, []byte(text), 0o644))
 }
 
-// Somebody else's source that is down, or refuses, is not needed.
+// A source of somebody else's that is down, or refuses, is not needed.
 func TestAnotherSourceIsDown(t *testing.T) {
 	refusing := archive.New(t)
 	refusing.Fail("Release", -1, archive.Busy)
@@ -211,7 +211,7 @@ func TestAnotherSourceIsDown(t *testing.T) {
 	}
 }
 
-// A dpkg that was killed while it configured a package has the next apt-get refuse everything.
+// After a dpkg was killed while it configured a package, the next apt-get refuses everything.
 func TestInterruptedDpkg(t *testing.T) {
 	a, root := fleet(t)
 	killer := map[string]string{"postinst": "#!/bin/sh\n[ -e " + root + "/second ] || { : >" + root + "/second; kill -9 $PPID; }\n"}
@@ -231,7 +231,7 @@ func TestInterruptedDpkg(t *testing.T) {
 	assert.True(t, has(t, root, "killer", "1"))
 }
 
-// A package whose script fails is named with dpkg's reason, and is alone.
+// A package whose script fails is named with dpkg's reason, and stops no other.
 func TestBrokenPackage(t *testing.T) {
 	a, root := fleet(t)
 	a.Add("broken", "1", map[string]string{"postinst": "#!/bin/sh\nexit 3\n"})
@@ -245,7 +245,7 @@ func TestBrokenPackage(t *testing.T) {
 		"installed broken package post-installation script subprocess returned error exit status 3\n", r.noted)
 }
 
-// What two packages disagree about costs one of them.
+// A conflict between two packages costs one of them.
 func TestConflict(t *testing.T) {
 	a, root := fleet(t)
 	a.Add("foe", "1", nil, "Conflicts: p2")
@@ -258,8 +258,8 @@ func TestConflict(t *testing.T) {
 	assert.Equal(t, "foe\tapt-get install: Packages need to be removed but remove is disabled.\n", r.noted)
 }
 
-// A system that apt-get refuses to work on is said once, with what apt-get advises; not for each
-// package.
+// A system on which apt-get refuses to work is reported once, with apt-get's advice, and not for
+// each package.
 func TestBrokenSystem(t *testing.T) {
 	_, root := fleet(t)
 	status := "Package: half\nStatus: install ok installed\nVersion: 1\nArchitecture: all\nMaintainer: A <a@example.invalid>\nDepends: missing\nDescription: x\n\n"
@@ -270,7 +270,7 @@ func TestBrokenSystem(t *testing.T) {
 	assert.Equal(t, 1, strings.Count(r.said, "E: Unmet dependencies. Try"), r.said)
 }
 
-// Another apt or dpkg is waited for, and not for ever.
+// A run waits for another apt or dpkg, but not for ever.
 func TestLocked(t *testing.T) {
 	for _, lock := range []string{"root/var/lib/dpkg/lock-frontend", "state/lists/lock"} {
 		t.Run(filepath.Base(filepath.Dir(lock)), func(t *testing.T) {
@@ -291,7 +291,7 @@ func TestLocked(t *testing.T) {
 	}
 }
 
-// hold locks a file as dpkg does, by a process of its own: the lock is one against other
+// hold locks a file as dpkg does, by a process of its own: such a lock works only against other
 // processes.
 func hold(t *testing.T, path string) (release func()) {
 	t.Helper()
@@ -302,8 +302,8 @@ func hold(t *testing.T, path string) (release func()) {
 	return func() { f.Close() }
 }
 
-// An ordinary user, and a machine that has no apt-get, get the line to run. Only a required list
-// is an error.
+// An ordinary user, and a machine without apt-get, get the line to run. Only a required list is an
+// error.
 func TestNotPossible(t *testing.T) {
 	program := filepath.Join(t.TempDir(), "packages")
 	out, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput()

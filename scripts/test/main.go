@@ -3,12 +3,12 @@
 //
 //	go run ./scripts/test [-short] [ARGUMENT OF GO TEST...]
 //
-// Without arguments it runs everything. The Debian packages are installed while the tests compile,
-// and the roots are made while the fast tests run.
+// Without arguments it runs everything. It installs the Debian packages while the tests compile,
+// and makes the roots while the fast tests run.
 //
 // The tests run in a process group of their own, with a TMPDIR of their own. Ctrl-C and SIGTERM go
-// to the whole group once; whatever is mounted or left under that TMPDIR afterwards is taken away,
-// so that a killed test leaves the machine as it was.
+// to the whole group once. Afterwards it removes all mounts and files under that TMPDIR, so that a
+// killed test leaves the machine as it was.
 package main
 
 import (
@@ -36,7 +36,7 @@ const (
 	slowPrefix = "binproxy/test/"
 	timeout    = "40m"               // of one test binary
 	grace      = 60 * time.Second    // from the signal to the kill
-	unused     = 30 * 24 * time.Hour // after which a fixture goes
+	unused     = 30 * 24 * time.Hour // a fixture without use is removed after it
 	makerMode  = "-fixtures"         // the first argument of the process that makes fixtures
 )
 
@@ -50,7 +50,7 @@ type runner struct {
 }
 
 func main() {
-	// Not by package flag, for the rest are go test's own.
+	// Not by package flag, since the rest are go test's own.
 	args := os.Args[1:]
 	fixtures := len(args) > 0 && args[0] == makerMode
 	if fixtures {
@@ -67,7 +67,7 @@ func main() {
 		return
 	}
 	r := &runner{report: newReport(os.Stdout), short: short}
-	// Whatever the tests leave running becomes our child, so that it can be waited for.
+	// Processes that the tests leave behind become our children, so that we can wait for them.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		r.report.fail(err.Error())
 	}
@@ -81,13 +81,13 @@ func main() {
 	}
 }
 
-// all runs everything, or what args (arguments of go test) ask for.
+// all runs everything, or what args (arguments of go test) select.
 func (r *runner) all(ctx context.Context, args []string) error {
 	var err error
 	if r.tmp, err = os.MkdirTemp("", "binproxy-test-"); err != nil {
 		return err
 	}
-	// Some tests become an ordinary user, who has to get there.
+	// Some tests become an ordinary user, who has to reach it.
 	if err := os.Chmod(r.tmp, 0o711); err != nil {
 		return err
 	}
@@ -96,7 +96,7 @@ func (r *runner) all(ctx context.Context, args []string) error {
 			r.report.fail("left behind: " + err.Error())
 		}
 	}()
-	// Without cgo, so that it is the same whether there is a C compiler yet.
+	// Without cgo, so that a C compiler makes no difference.
 	r.env = append(os.Environ(), "TMPDIR="+r.tmp, "CGO_ENABLED=0")
 	if len(args) > 0 {
 		return r.goTest(ctx, args)
@@ -120,7 +120,7 @@ func (r *runner) all(ctx context.Context, args []string) error {
 		}
 	}()
 	r.report.title("packages")
-	// Several of them wait most of their time.
+	// Several of them mostly wait.
 	if err := r.goTest(ctx, append([]string{"-p=4"}, fast...)); err != nil {
 		return err
 	}
@@ -153,7 +153,7 @@ func withStderr(err error) error {
 	return err
 }
 
-// goTest runs go test and reports its events. The error is one of the run, not of a test.
+// goTest runs go test and reports its events. The error is the run's, not a test's.
 func (r *runner) goTest(ctx context.Context, args []string) error {
 	flags := []string{"test", "-json", "-vet=off", "-timeout", timeout, "-short=" + strconv.FormatBool(r.short)}
 	cmd := exec.CommandContext(ctx, "go", append(flags, args...)...)
@@ -183,7 +183,8 @@ func (r *runner) goTest(ctx context.Context, args []string) error {
 }
 
 // awaitChildren waits for the processes that go test has left, which are ours then: tests that are
-// ending, engines that are stopped. What runs on after the grace is killed, and an error.
+// ending, engines that are stopped. It kills those that run longer than the grace, which is an
+// error.
 func (r *runner) awaitChildren() error {
 	left := r.children()
 	for end := time.Now().Add(grace); len(left) > 0 && time.Now().Before(end); left = r.children() {
@@ -204,7 +205,7 @@ func (r *runner) awaitChildren() error {
 	return fmt.Errorf("left running, and killed: %s", strings.Join(names, "; "))
 }
 
-// children lists our children except for the maker of fixtures.
+// children lists our children, without the maker of fixtures.
 func (r *runner) children() []int {
 	var found []int
 	lists, _ := filepath.Glob("/proc/self/task/*/children")
@@ -219,7 +220,7 @@ func (r *runner) children() []int {
 	return found
 }
 
-// remove deletes the directory, after it has unmounted whatever is mounted under it.
+// remove unmounts everything under the directory, and then deletes it.
 func remove(dir string) error {
 	mounts, err := os.ReadFile("/proc/self/mounts")
 	if err != nil {
@@ -251,8 +252,8 @@ type event struct {
 	FailedBuild string
 }
 
-// events decodes a stream of events; what is no event (go's own complaints) is handed on as output
-// of no package.
+// events decodes a stream of events. Other lines (go's own complaints) become output of no
+// package.
 func events(r io.Reader, each func(event)) {
 	for line := range lines(r) {
 		var e event

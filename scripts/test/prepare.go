@@ -19,7 +19,8 @@ import (
 )
 
 // prepare installs the Debian packages that tests need, and meanwhile builds the program and
-// compiles the tests. A package that cannot be had is no failure: the tests that need it say so.
+// compiles the tests. A package that cannot be had is no failure: the tests that need it report
+// it.
 func (r *runner) prepare(ctx context.Context) error {
 	r.report.title("what the tests need")
 	program := filepath.Join(r.tmp, "binproxy")
@@ -29,21 +30,21 @@ func (r *runner) prepare(ctx context.Context) error {
 	wait.Go(func() {
 		compiled = r.timed(ctx, "compile", nil, "scripts/build", program)
 		if compiled == nil {
-			// The export data of all packages and their tests is what go test links.
+			// go test links the export data of all packages and their tests.
 			compiled = r.timed(ctx, "compile the tests", nil, "go", "list", "-export", "-test", "-deps", "./...")
 		}
 	})
-	// It says itself what is wrong.
+	// It reports its own errors.
 	_ = r.timed(ctx, "packages", os.Stderr, "go", "run", "./scripts/packages", "scripts/packages-test")
 	wait.Wait()
 	if ctx.Err() != nil {
-		_ = r.awaitChildren() // apt-get lets dpkg end what it is at
+		_ = r.awaitChildren() // apt-get lets dpkg finish
 		return errors.New("interrupted")
 	}
 	return compiled
 }
 
-// timed runs a command and says how long it took. Its output goes to w, or into the error.
+// timed runs a command and prints how long it took. Its output goes to w, or into the error.
 func (r *runner) timed(ctx context.Context, what string, w io.Writer, argv ...string) error {
 	began := time.Now()
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
@@ -61,7 +62,7 @@ func (r *runner) timed(ctx context.Context, what string, w io.Writer, argv ...st
 	return nil
 }
 
-// endGroup gives a command a process group of its own, all of which gets the signal when the
+// endGroup gives a command a process group of its own. All of the group gets the signal when the
 // context ends.
 func endGroup(cmd *exec.Cmd, signal syscall.Signal) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -69,8 +70,8 @@ func endGroup(cmd *exec.Cmd, signal syscall.Signal) {
 	cmd.WaitDelay = grace
 }
 
-// removeUnused removes the fixtures that no run has used for a month. What cannot be removed is
-// said, and is no reason to test nothing.
+// removeUnused removes the fixtures that no run has used for a month. It reports a fixture that it
+// cannot remove, but that does not stop the tests.
 func (r *runner) removeUnused() {
 	removed, err := fixture.RemoveUnused(unused)
 	for _, name := range removed {
@@ -81,8 +82,8 @@ func (r *runner) removeUnused() {
 	}
 }
 
-// startMaker has another process make the fixtures while tests run; who needs one that is not
-// there yet waits for it. stop ends it.
+// startMaker starts another process that makes the fixtures while tests run; a test that needs a
+// missing one waits for it. stop ends the process.
 func (r *runner) startMaker(ctx context.Context) (stop func(), err error) {
 	args := []string{makerMode}
 	if r.short {
@@ -106,8 +107,8 @@ func (r *runner) startMaker(ctx context.Context) (stop func(), err error) {
 	}, nil
 }
 
-// makeFixtures makes what takes time, most wanted first. What fails here fails again, and says
-// why, in the tests that need it.
+// makeFixtures makes what takes time, the most wanted first. What fails here fails again, with the
+// reason, in the tests that need it.
 func makeFixtures(ctx context.Context, program string, short bool) {
 	for _, f := range lab.Fixtures(short) {
 		if ctx.Err() != nil {
@@ -119,7 +120,7 @@ func makeFixtures(ctx context.Context, program string, short bool) {
 		}
 	}
 	if !short {
-		// With as many compilers as there are processors, behind the tests.
+		// It uses as many compilers as there are processors, at a lower priority than the tests.
 		cmd := exec.CommandContext(ctx, "nice", "-n", "10", program, "uml", "kernel", "build")
 		cmd.Stderr = io.Discard
 		// It ends its compilers.

@@ -14,8 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// When the run is interrupted, so are the commands that it has started, and what these have
-// started.
+// An interrupted run also interrupts the commands that it has started, and their children.
 func TestInterruptedEndsTheGroup(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "pid")
 	ctx, cancel := context.WithCancel(t.Context())
@@ -43,15 +42,14 @@ func TestInterruptedEndsTheGroup(t *testing.T) {
 	require.Eventually(t, func() bool { return syscall.Kill(sleeper, 0) == syscall.ESRCH }, 20*time.Second, 10*time.Millisecond)
 }
 
-// What is not the command's own flag is go test's.
+// A flag that is not the command's own is go test's.
 func TestArguments(t *testing.T) {
 	r := &runner{report: newReport(io.Discard), env: os.Environ(), short: true}
 	require.NoError(t, r.goTest(t.Context(), []string{"-run", "TestReason", "."}))
 	require.Equal(t, 1, r.report.passed)
 }
 
-// A run says which fixtures it removes since none has used them for long, and goes on where one
-// cannot be removed.
+// A run reports which unused fixtures it removes, and continues if one cannot be removed.
 func TestRemovesUnused(t *testing.T) {
 	cache := t.TempDir()
 	t.Setenv("XDG_CACHE_HOME", cache)

@@ -16,15 +16,14 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// heartbeat is how often a long run says what it is at.
+// heartbeat is how often a long run reports what it is doing.
 const heartbeat = 30 * time.Second
 
-// progress is how lines begin that package test/lib/lab writes while something slow goes on.
+// progress begins the lines that package test/lib/lab writes during slow work.
 const progress = "lab: "
 
-// A report turns test events into lines for a reader, and counts. A test with subtests counts only
-// for what it adds: its subtests are counted one by one, and it itself if it failed without one of
-// them failing.
+// A report turns test events into lines for a reader, and counts. Subtests count one by one; a
+// test with subtests counts itself only if it failed although none of them failed.
 type report struct {
 	mu      sync.Mutex
 	w       io.Writer
@@ -63,14 +62,14 @@ func newReport(w io.Writer) *report {
 	return &report{w: w, tests: map[key]*test{}, skips: map[string]int{}, long: map[string]int{}, started: time.Now()}
 }
 
-// made says how long something took that is no test.
+// made reports how long something other than a test took.
 func (r *report) made(what string, took time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	fmt.Fprintf(r.w, "made  %s (%.0f s)\n", what, took.Seconds())
 }
 
-// say writes a line about something that is no test.
+// say writes a line about something other than a test.
 func (r *report) say(line string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -104,7 +103,7 @@ func (r *report) event(e event) {
 		}
 	case "output", "build-output":
 		t.output.WriteString(e.Output)
-		// Progress is for now, not for when something has failed.
+		// Progress matters now, and not when something has failed.
 		if pkg == "" || strings.HasPrefix(e.Output, progress) {
 			fmt.Fprint(r.w, e.Output)
 		}
@@ -126,7 +125,7 @@ func (r *report) test(pkg, name string) *test {
 	return r.tests[k]
 }
 
-// parent is the test that the subtest belongs to, nil for no subtest. A subtest's own name may
+// parent is the test that a subtest belongs to, nil for another test. A subtest's own name may
 // have slashes.
 func (r *report) parent(pkg, name string) *test {
 	for {
@@ -169,7 +168,7 @@ func (r *report) testEnded(pkg string, t *test, e event) {
 	}
 }
 
-// skip counts a test that was skipped. What is left to the long run is told apart.
+// skip counts a skipped test. It counts separately what is left to the long run.
 func (r *report) skip(pkg string, whole *test, why string) {
 	r.skipped++
 	whole.skipped++
@@ -204,15 +203,15 @@ func (r *report) packageEnded(pkg string, t *test, e event) {
 	fmt.Fprintf(r.w, "%-4s  %-24s %s (%.1f s)\n", verdict, short(pkg), counts(t.passed, t.failed, t.skipped), e.Elapsed)
 }
 
-// neverEnded fails the tests that still ran when their package's program ended: by a panic, a
-// timeout or a kill.
+// neverEnded fails the tests that were still running when their package's program ended: by a
+// panic, a timeout or a kill.
 func (r *report) neverEnded(pkg string, whole *test) {
 	running := slices.DeleteFunc(r.running(), func(k key) bool { return k.pkg != pkg })
 	for i, k := range running {
 		t := r.tests[k]
 		delete(r.tests, k)
 		if i+1 < len(running) && strings.HasPrefix(running[i+1].test, k.test+"/") {
-			continue // it is the subtest that did not end
+			continue // its subtest did not end
 		}
 		r.failed++
 		whole.failed++
@@ -221,7 +220,7 @@ func (r *report) neverEnded(pkg string, whole *test) {
 	}
 }
 
-// fail counts a failure that is no test's.
+// fail counts a failure that is not a test's.
 func (r *report) fail(message string) {
 	r.failed++
 	r.fails = append(r.fails, message)
@@ -260,7 +259,7 @@ func (r *report) printSlowest() {
 	}
 }
 
-// printLong says what a short run has left out.
+// printLong prints what a short run has left out.
 func (r *report) printLong() {
 	if len(r.long) == 0 {
 		return
@@ -274,7 +273,7 @@ func (r *report) printLong() {
 	fmt.Fprintf(r.w, "== make test-all runs %d more: %s\n", total, strings.Join(parts, ", "))
 }
 
-// beat says now and then what is running, so that a long silence can be told from a hang.
+// beat prints now and then what is running, so that a long silence does not look like a hang.
 func (r *report) beat() (stop func()) {
 	ticker, done := time.NewTicker(heartbeat), make(chan struct{})
 	go func() {
@@ -296,7 +295,7 @@ func (r *report) beat() (stop func()) {
 	return func() { ticker.Stop(); close(done) }
 }
 
-// running lists the tests that have begun and not ended.
+// running lists the tests that have begun but not ended.
 func (r *report) running() []key {
 	var keys []key
 	for k, t := range r.tests {
@@ -308,9 +307,9 @@ func (r *report) running() []key {
 	return keys
 }
 
-// reason is what a skipped test said: the line that starts with "needs ", else the last one.
+// reason is the reason of a skipped test: the line that starts with "needs ", else the last one.
 func reason(output string) string {
-	// What t.Log and t.Skip write.
+	// The lines of t.Log and t.Skip.
 	logged := regexp.MustCompile(`(?m)^ *\S+\.go:\d+: (.*)$`)
 	found := "no reason given"
 	for _, m := range logged.FindAllStringSubmatch(output, -1) {

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A module with a test of each fate is run for real.
+// A module with a test of each outcome, which is run for real.
 const (
 	fates = `package fates
 

@@ -2,9 +2,9 @@
 //
 //	go run ./scripts/trace-svg TITLE=FILE... >docs/twins.svg
 //
-// A program is a bar, dark where it ran emulated, light where it ran as twin; the programs that a
-// process ran one after another are in one row, and rows are shared by processes that did not run
-// at the same time.
+// A program is a bar, dark if it ran emulated, light if it ran as twin. The programs that a
+// process ran one after another are in one row; processes that did not run at the same time share
+// rows.
 package main
 
 import (
@@ -89,7 +89,7 @@ func read(title, file string) (panel, error) {
 	return p, nil
 }
 
-// place gives each bar a row: that of its process, which is the first one free at its begin.
+// place gives each bar its process's row, the first one that is free when the process begins.
 func (p *panel) place() {
 	slices.SortStableFunc(p.bars, func(a, b bar) int { return int(a.begin - b.begin) })
 	last := map[int]int64{} // when a process ends
@@ -144,7 +144,7 @@ func (p panel) draw(w io.Writer, y int, scale float64) {
 	for _, b := range p.bars {
 		x, long := float64(left)+float64(b.begin)*scale, float64(b.end-b.begin)*scale
 		if long < 0.05 {
-			continue // not to be seen
+			continue // too small to be seen
 		}
 		top := y + head + b.row*rowHeight
 		fmt.Fprintf(w, "<rect x=\"%.1f\" y=\"%d\" width=\"%.1f\" height=\"%d\" fill=\"%s\" stroke=\"#fff\" stroke-width=\"0.3\"/>\n", x, top, long, rowHeight-2, colour(b.arch))
