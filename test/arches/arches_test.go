@@ -18,8 +18,7 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// archs are Debian 12's release architectures except for amd64, and the one that Debian 13 has
-// more.
+// archs are Debian 12's release architectures except for amd64, and the one that Debian 13 adds.
 var archs = []struct{ suite, arch string }{
 	{"bookworm", "arm64"}, {"bookworm", "armhf"}, {"bookworm", "armel"}, {"bookworm", "i386"}, {"bookworm", "mips64el"},
 	{"bookworm", "mipsel"}, {"bookworm", "ppc64el"}, {"bookworm", "s390x"}, {"trixie", "riscv64"},
@@ -48,7 +47,7 @@ func TestEveryArchitecture(t *testing.T) {
 	program := built.Binproxy(t)
 	for _, a := range archs {
 		t.Run(a.arch, func(t *testing.T) {
-			// of either size, and either order
+			// one of each size, and of each byte order
 			if !slices.Contains([]string{"arm64", "armhf", "s390x"}, a.arch) {
 				need.Long(t)
 			}
@@ -59,7 +58,7 @@ func TestEveryArchitecture(t *testing.T) {
 			dir := writable(t, root(t, a.suite, a.arch))
 			isOf(t, abi, dir)
 			run := func(args ...string) (string, string, int) {
-				// i386 is run by an emulator because it is asked for: the host could run it
+				// i386 runs in an emulator because the test asks for it: the host could run it
 				// itself.
 				return output(t, program, append([]string{"run", "--root", dir, "--arch", a.arch, "--emulator", emulator, "--route", "supervise"}, args...)...)
 			}
@@ -83,12 +82,13 @@ func TestEveryArchitecture(t *testing.T) {
 	}
 }
 
-// writable is the root with what the tests put in; its large files are links to the shared ones.
+// writable is the root together with the tests' files; its large files are links to the shared
+// ones.
 func writable(t *testing.T, shared string) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "root")
 	if out, err := exec.Command("cp", "-al", shared, dir).CombinedOutput(); err != nil {
-		t.Logf("cp -al: %s", out) // the temporary directory lies on another file system
+		t.Logf("cp -al: %s", out) // the temporary directory is on another file system
 		require.NoError(t, os.RemoveAll(dir))
 		require.NoError(t, exec.Command("cp", "-a", shared, dir).Run())
 	}
@@ -97,7 +97,7 @@ func writable(t *testing.T, shared string) string {
 	return dir
 }
 
-// isOf makes sure that the files are of the architecture, one static and one dynamic.
+// isOf checks that the files are of the architecture, one static and one dynamic.
 func isOf(t *testing.T, abi *arch.ABI, dir string) {
 	t.Helper()
 	for name, static := range map[string]bool{"busybox": true, "dash": false} {
@@ -111,7 +111,7 @@ func isOf(t *testing.T, abi *arch.ABI, dir string) {
 	}
 }
 
-// machine is what the emulator tells a program, run without us.
+// machine is what the emulator shows a program that runs without us.
 func machine(t *testing.T, abi *arch.ABI, emulator string) string {
 	t.Helper()
 	if abi.Name == "i386" {

@@ -15,18 +15,19 @@ import (
 	"binproxy/test/lib/fixture"
 )
 
-// packages are what a root has: a static program that is many, a shell, and that shell's loader
-// and library.
+// packages are the contents of a root: a static program with many names, a shell, and that shell's
+// loader and library.
 var packages = []string{"busybox-static", "dash", "libc6"}
 
-// merged are the links from / to /usr that bookworm's packages of both kinds can be unpacked over.
+// merged are the links from / to /usr over which bookworm's packages of both kinds can be
+// unpacked.
 var merged = []string{"bin", "sbin", "lib", "lib32", "lib64"}
 
-// unpack has tar keep the links to /usr where the package, $1, has directories.
+// unpack makes tar keep the links to /usr where the package, $1, has directories.
 const unpack = `dpkg-deb --fsys-tarfile "$1" | tar --keep-directory-symlink --no-same-owner -C "$2" -xf -`
 
 // root is a small root of the architecture (Debian's name): the packages' files, nothing
-// configured, no /proc. It is shared: tests do not change it.
+// configured, no /proc. Tests share it, and do not change it.
 func root(t testing.TB, suite, arch string) string {
 	t.Helper()
 	p := debs.Of(suite, arch, packages...)

@@ -15,9 +15,9 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// What `ADD FILE /bin/sh` does to an image in which /bin/sh is a link: Docker's two builders write
-// through it and so replace the shell itself, Alpine's whole busybox at that; buildah replaces the
-// link. docs/farm.md says so, and nothing of binproxy depends on it.
+// The effect of `ADD FILE /bin/sh` on an image in which /bin/sh is a link. Docker's two builders
+// write through the link and so replace the shell itself, in Alpine the whole busybox; buildah
+// replaces the link. docs/farm.md says so, and nothing of binproxy depends on it.
 func TestAddBinSh(t *testing.T) {
 	for _, tt := range []struct {
 		name, bin, sh, shell string
@@ -78,7 +78,7 @@ func linkedShell(t *testing.T, bin, sh, shell string) []byte {
 	return b.Bytes()
 }
 
-// content is the sum that a Tree shows for a file with the text.
+// content is the sum that a Tree has for a file with the text.
 func content(t *testing.T, text string) string {
 	t.Helper()
 	var b bytes.Buffer

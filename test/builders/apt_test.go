@@ -17,11 +17,11 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// TestApt does what a farm cannot: debootstrap's second stage inside `binproxy run --root`, then,
-// in the image of that root, apt-get install of a package and of a compiler, with every program
-// that apt, dpkg and gcc start by paths of their own. The first builder of each architecture also
-// has Python's subprocess and a Go program that executes itself. In the short run the root is one
-// that was configured natively, and BuildKit installs the small package.
+// TestApt does what a farm cannot do: debootstrap's second stage inside `binproxy run --root`, and
+// then, in the image of that root, apt-get install of a package and of a compiler, with every
+// program that apt, dpkg and gcc start by their own paths. The first builder of each architecture
+// also runs Python's subprocess and a Go program that executes itself. In the short run the root
+// was configured natively, and BuildKit installs the small package.
 func TestApt(t *testing.T) {
 	need.Root(t)
 	debs.Network(t)

@@ -24,8 +24,8 @@ type buildCase struct {
 	plug        string
 }
 
-// TestBuild has `binproxy build` build for arm64, by each plug that it chooses: guests are told
-// the release, the builder's machine is not, a RUN line that fails gives the builder's own status,
+// TestBuild makes `binproxy build` build for arm64, by each plug that it chooses. Guests see the
+// release and the builder's machine does not, a failing RUN line gives the builder's own status,
 // and the image has nothing of binproxy.
 func TestBuild(t *testing.T) {
 	need.Root(t)
@@ -76,7 +76,7 @@ func status(t *testing.T, err error) int {
 	return failed.ExitCode()
 }
 
-// assertClean looks for what binproxy could have left: files, history, configuration.
+// assertClean looks for everything that binproxy could have left: files, history, configuration.
 func assertClean(t *testing.T, image registry.Image) {
 	t.Helper()
 	for _, layer := range image.Layers {
@@ -91,8 +91,8 @@ func assertClean(t *testing.T, image registry.Image) {
 	assert.NotContains(t, strings.Join(image.Config.Cmd, " ")+strings.Join(image.Config.Entrypoint, " "), "binproxy")
 }
 
-// A Docker engine without a plug is said so, with the reason and the page; with one it is used as
-// it is. What builds nothing leaves nothing behind.
+// For a Docker engine without a plug, the error has the reason and names the page; with a plug,
+// the engine is used as it is. A build that fails leaves nothing behind.
 func TestBuildByDocker(t *testing.T) {
 	need.Root(t)
 	need.Program(t, "dockerd", "docker.io")

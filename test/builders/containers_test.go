@@ -1,5 +1,5 @@
 // Package builders builds images of other architectures with the builders that people use, and
-// compares what each line of their Dockerfiles says with what a native image says.
+// compares the output of each line of their Dockerfiles with that of a native image.
 package builders
 
 import (

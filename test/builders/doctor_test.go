@@ -18,7 +18,7 @@ import (
 // answers are the answers of `binproxy doctor --builders` by "BUILDER PLUG", with their reasons.
 type answers map[string]struct{ Answer, Reason, Change string }
 
-// doctor reads what the command says, and gives the answers for the kernel's route besides.
+// doctor parses the command's output, and also gives the answers for the kernel's route.
 func doctor(t *testing.T, out []byte) (found answers, kernel string) {
 	t.Helper()
 	type result struct{ Name, Answer, Reason, Change string }
@@ -46,7 +46,8 @@ func doctor(t *testing.T, out []byte) (found answers, kernel string) {
 	return found, r.Guests[0].Routes[0].Answer
 }
 
-// doctor says of buildah and podman what they do then; and what they tried with is gone.
+// doctor reports what buildah and podman then do; and everything that it used for the trial is
+// gone.
 func TestDoctor(t *testing.T) {
 	need.Root(t)
 	need.Emulator(t, "aarch64")
@@ -87,8 +88,8 @@ func TestDoctor(t *testing.T) {
 	}
 }
 
-// names are those of all files below a directory, but for the empty directories and locks of the
-// network and of the runtime that a builder makes itself.
+// names lists all files below a directory, except for the empty directories and locks of the
+// network and of the runtime, which a builder makes itself.
 func names(t *testing.T, dir string) (list []string) {
 	t.Helper()
 	require.NoError(t, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
@@ -107,7 +108,7 @@ func names(t *testing.T, dir string) (list []string) {
 	return list
 }
 
-// Of a daemon doctor says what its builds do: with BuildKit's plug in its PATH, and without.
+// doctor reports of a daemon what its builds do: with BuildKit's plug in its PATH, and without.
 func TestDoctorOfDocker(t *testing.T) {
 	need.Root(t)
 	need.Emulator(t, "aarch64")

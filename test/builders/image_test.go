@@ -29,7 +29,7 @@ func build(t *testing.T, b lab.Builder, context, dockerfile string) lab.Build {
 	return lab.Build{Context: context, Dockerfile: dockerfile, Args: map[string]string{"BASE": b.Base(t, "arm64")}}
 }
 
-// Without binproxy the same lines do not run: what the other tests show is binproxy's doing.
+// Without binproxy the same lines do not run, so the other tests show what binproxy does.
 func TestNothingRegistered(t *testing.T) {
 	entries, _ := filepath.Glob("/proc/sys/fs/binfmt_misc/qemu-*")
 	for _, entry := range entries {
@@ -43,7 +43,7 @@ func TestNothingRegistered(t *testing.T) {
 	assert.Contains(t, r.Log, "exec format error")
 }
 
-// A line that fails fails the build, with the line's status.
+// A failing line fails the build, with the line's status.
 func TestFailingLines(t *testing.T) {
 	lab.Builders(t, func(t *testing.T, b lab.Builder) {
 		context := buildContext(t)
@@ -85,8 +85,8 @@ func TestFinishedImage(t *testing.T) {
 	})
 }
 
-// binproxy is the container's first process: it runs whatever CMD says, reaps what is left behind,
-// and hands on the signal of `docker stop`.
+// binproxy is the container's first process: it runs any CMD, reaps orphans, and passes on the
+// signal of `docker stop`.
 func TestEntrypoint(t *testing.T) {
 	b, engine := lab.Classic(t), lab.SharedEngine(t)
 	image := lab.MustBuild(t, b, build(t, b, buildContext(t), from+add+"ENTRYPOINT [\"/binproxy/binproxy\", \"run\", \"--\"]\nCMD [\"/bin/uname\", \"-rm\"]\n")).Image
@@ -116,7 +116,7 @@ func TestEntrypoint(t *testing.T) {
 	do("rm", id)
 }
 
-// After clean the image's files are those of its base, to the last mode, owner and time.
+// After clean the image's files are those of its base, down to each mode, owner and time.
 func TestClean(t *testing.T) {
 	lab.Builders(t, func(t *testing.T, b lab.Builder) {
 		dockerfile := from + add + installThere + "RUN date && perl -e1\n" + clean
@@ -128,8 +128,8 @@ func TestClean(t *testing.T) {
 }
 
 // The README's first example: Dockerfile.example, which it shows, and the command, on a machine
-// whose one builder is buildah. The README shows what came of it, with the point release of a day
-// of its own.
+// whose only builder is buildah. The README shows the output of some day, with that day's point
+// release.
 func TestExample(t *testing.T) {
 	example, err := os.ReadFile("../../Dockerfile.example")
 	require.NoError(t, err)
@@ -164,7 +164,7 @@ func TestExample(t *testing.T) {
 	}
 }
 
-// The README's Dockerfile that has binproxy in it builds with every builder.
+// The README's Dockerfile with binproxy in it builds with every builder.
 func TestInReadme(t *testing.T) {
 	text, err := os.ReadFile("../../README.md")
 	require.NoError(t, err)
@@ -189,7 +189,7 @@ func debianImage(t *testing.T, dir string) string {
 	return f.Name()
 }
 
-// readmeExample is the README's first example: the Dockerfile, the command and what that says.
+// readmeExample is the README's first example: the Dockerfile, the command and its output.
 func readmeExample(t *testing.T) (dockerfile, command, said string) {
 	t.Helper()
 	text, err := os.ReadFile("../../README.md")
@@ -203,7 +203,7 @@ func readmeExample(t *testing.T) (dockerfile, command, said string) {
 	return dockerfile, command, said
 }
 
-// With BuildKit and buildah the bundle can be mounted for the lines that need it: no layer has
+// With BuildKit and buildah the bundle can be mounted for the lines that need it. No layer has
 // anything of it but the empty directory that it was mounted on, with Docker 20.10 and buildah.
 func TestMount(t *testing.T) {
 	t.Run("buildkit", func(t *testing.T) { mounted(t, lab.BuildKit(t)) })

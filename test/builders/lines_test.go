@@ -16,9 +16,9 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// A line is a RUN line. Those that call a program by an absolute path from within a guest program,
-// or through a `#!` line, need its link in the program's own place; a farm in PATH does for the
-// others.
+// A line is a RUN line. Lines that call a program by an absolute path from inside a guest program,
+// or through a `#!` line, need a link in the program's own place; for the others a farm in PATH is
+// enough.
 type line struct {
 	text    string
 	inPlace bool
@@ -52,7 +52,7 @@ var scripts = map[string]string{
 
 const release = "4.15.0-112-generic"
 
-// ways are how binproxy gets into the image, and which lines work then.
+// ways are the ways to get binproxy into the image, and the lines that then work.
 var ways = []struct {
 	name, install string
 	works         func(line) bool
@@ -63,14 +63,14 @@ var ways = []struct {
 	{"SHELL", "SHELL [\"/binproxy/sh\", \"-c\"]\nRUN /binproxy/binproxy install --no-sh", func(l line) bool { return strings.HasPrefix(l.text, "uname") }, guests[:1]},
 }
 
-// Each line says what it says in a native image that the same builder built.
+// Each line prints what it prints in a native image that the same builder built.
 func TestLines(t *testing.T) {
 	lab.Builders(t, func(t *testing.T, b lab.Builder) {
 		context := buildContext(t)
 		native := steady(b, func() map[string]string { return nativeOutputs(t, b, context) })
 		for _, way := range ways {
 			if b.Name() == "buildah-oci" && way.name != "farm" {
-				continue // the format has no SHELL, and in all else is as buildah-docker
+				continue // the format has no SHELL, and otherwise equals buildah-docker
 			}
 			for _, guest := range way.guests {
 				t.Run(guest+" "+way.name, func(t *testing.T) {
@@ -91,7 +91,8 @@ func TestLines(t *testing.T) {
 	})
 }
 
-// steady are the outputs of a build: with buildah, of two that say the same (see lab's Run).
+// steady are the outputs of a build: with buildah, of two builds with the same output (see lab's
+// Run).
 func steady(b lab.Builder, said func() map[string]string) map[string]string {
 	if !strings.HasPrefix(b.Name(), "buildah") {
 		return said()
@@ -113,7 +114,7 @@ func compare(t *testing.T, guest string, works func(line) bool, native, said map
 	}
 }
 
-// nativeOutputs are what the lines say in an image of the host's own architecture, without
+// nativeOutputs are the outputs of the lines in an image of the host's own architecture, without
 // binproxy.
 func nativeOutputs(t *testing.T, b lab.Builder, context string) map[string]string {
 	t.Helper()
@@ -133,7 +134,7 @@ func runLines(works func(line) bool) string {
 	return b.String()
 }
 
-// outputs gives the outputs by RUN line, what differs from one call to the next made equal.
+// outputs gives the outputs by RUN line, without what differs from one call to the next.
 func outputs(r lab.Result) map[string]string {
 	date := regexp.MustCompile(`(?m)^[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d UTC \d{4}$`)
 	said := map[string]string{}
@@ -144,7 +145,7 @@ func outputs(r lab.Result) map[string]string {
 	return said
 }
 
-// asGuest turns a native uname's output into what the guest is to be told.
+// asGuest turns a native uname's output into the output that the guest should see.
 func asGuest(t *testing.T, native, guest string) string {
 	t.Helper()
 	abi, err := arch.Parse(guest)

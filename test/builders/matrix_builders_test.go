@@ -18,14 +18,14 @@ type matrixBuilder struct {
 	user     bool // an ordinary user runs it
 	plain    bool // it knows no RUN --mount
 	heredocs bool // it knows RUN <<EOF
-	// Its layers also name files that are as in the layer below, and not the same ones in a user
-	// namespace, where overlays tell less: what layers come to is compared, not what they name.
+	// Its layers also name unchanged files, and other ones in a user namespace, where overlays
+	// tell less. So the results of the layers are compared, not the names in them.
 	loose bool
 	build func(t *testing.T, j job)
 }
 
-// A job is one build: where, by a builder started how, of which context, and the name under which
-// the image is pushed.
+// A job is one build: the place, the way the builder is started, the context, and the name under
+// which the image is pushed.
 type job struct {
 	*project
 	place   *lab.Place
@@ -71,8 +71,8 @@ func podmanBuild(t *testing.T, j job) {
 	j.buildAndPush(t, "podman", j.runtime(t), "build")
 }
 
-// buildAndPush is what buildah and podman have in common: their flags. The runtime is runc unless
-// the start names one: Debian's crun refuses a host that has control groups of both versions.
+// buildAndPush has what buildah and podman share: their flags. The runtime is runc unless the
+// start names one, since Debian's crun refuses a host that has control groups of both versions.
 func (j job) buildAndPush(t *testing.T, build ...string) {
 	t.Helper()
 	lab.Do(t, j.start.Command(t.Context(), j.place, slices.Concat(build, []string{"--network=host", "--format=docker", "--tls-verify=false",
@@ -92,8 +92,8 @@ func dockerd(t *testing.T, j job) {
 }
 
 // classic is a Docker engine with its classic builder. In a user namespace the engine loses the
-// machine's network, a thread at a time, once it has started a container; so it pulls before that,
-// and its image comes out as an archive.
+// machine's network, one thread after the other, once it has started a container. So it pulls
+// before that, and its image comes out as an archive.
 func classic(t *testing.T, j job) {
 	engine := lab.StartEngineIn(t, j.place, j.start)
 	native := registry.Platform(t, arch.Host().Debian).String()

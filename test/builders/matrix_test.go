@@ -24,16 +24,16 @@ import (
 	"binproxy/test/lib/registry"
 )
 
-// A plug is a way in which binproxy gets to the RUN lines of an unmodified Dockerfile: not by the
-// image, but by its builder.
+// A plug is a way in which binproxy gets to the RUN lines of an unmodified Dockerfile: through the
+// builder, not through the image.
 type plug struct {
 	name string
-	// start gives what the builder is started with, in the place where it will run.
+	// start gives the settings with which the builder starts, in the place where it will run.
 	start func(t *testing.T, p *lab.Place) lab.Start
-	// often are the builders of every long run, so that each is in it with one plug; the other
-	// cells are run on request (need.Everything), since each takes a minute or two.
+	// often are the builders of every long run, chosen so that it has each builder with one plug.
+	// The other cells take a minute or two each, and run on request (need.Everything).
 	often []string
-	// without are the builders that have no such plug, and why.
+	// without are the builders without such a plug, and the reasons.
 	without map[string]string
 }
 
@@ -64,8 +64,8 @@ func buildKitEmulator(t *testing.T, p *lab.Place) lab.Start {
 	return lab.Start{Path: dir}
 }
 
-// wrapped is `binproxy runtime` as the builder's runtime. The BuildKit in dockerd takes whatever
-// is called runc in its PATH.
+// wrapped is `binproxy runtime` as the builder's runtime. The BuildKit in dockerd takes any
+// program that is called runc in its PATH.
 func wrapped(t *testing.T, p *lab.Place) lab.Start {
 	bundle := filepath.Join(p.Dir, "bundle")
 	need.Emulator(t, "aarch64")
@@ -90,8 +90,8 @@ func installed(t *testing.T, p *lab.Place) string {
 }
 
 // TestMatrix builds one Dockerfile for arm64 with each builder, by each plug, and compares the
-// image with what the same builder makes where the kernel runs arm64's programs by itself:
-// whatever the builder and the plug, nothing may differ.
+// image with the same builder's where the kernel itself runs arm64's programs: nothing may differ,
+// for any builder and plug.
 func TestMatrix(t *testing.T) {
 	need.Root(t)
 	project := newProject(t)
@@ -114,7 +114,7 @@ func TestMatrix(t *testing.T) {
 	}
 }
 
-// A reference is what a builder makes where the kernel runs arm64's programs, made once for all
+// A reference is a builder's result where the kernel runs arm64's programs, made once for all
 // plugs.
 type reference struct {
 	project *project
@@ -134,7 +134,7 @@ func (r *reference) get(t *testing.T) registry.Image {
 	return *r.image
 }
 
-// Two builds of the reference differ in what noise names, and in nothing else.
+// Two builds of the reference differ only in what noise names.
 func TestReferenceNoise(t *testing.T) {
 	need.Long(t)
 	need.Root(t)
@@ -150,7 +150,7 @@ func TestReferenceNoise(t *testing.T) {
 	}
 }
 
-// noise are the files that differ between any two builds, and why.
+// noise are the files that differ between any two builds, and the reasons.
 var noise = map[string]string{
 	"/var/cache/ldconfig/aux-cache": "it has inode numbers and times of libraries",
 	"/var/log/alternatives.log":     "it has the time",
@@ -159,9 +159,9 @@ var noise = map[string]string{
 	"/var/log/dpkg.log":             "it has the time",
 }
 
-// same compares all that a user of the image gets, except for the times at which files changed,
+// same compares all that a user of the image gets. It leaves out the times at which files changed,
 // the name that buildah gave the container in which it built, and the identity of the image before
-// the last instruction, which the classic builder notes.
+// the last instruction, which the classic builder records.
 func same(t *testing.T, b matrixBuilder, want, got registry.Image) {
 	t.Helper()
 	assert.Equal(t, want.Platform, got.Platform)
@@ -173,8 +173,8 @@ func same(t *testing.T, b matrixBuilder, want, got registry.Image) {
 	layer := func(layer, below lab.Tree) lab.Tree {
 		layer = layer.Lasting().Without(slices.Collect(maps.Keys(noise))...)
 		if b.loose {
-			// A copy with its original's time, and the size of what was there before: Docker's
-			// comparison without an overlay's help takes it for unchanged.
+			// A copy with its original's time and size: without an overlay's help, Docker's
+			// comparison takes it for unchanged.
 			return layer.Without("/etc/group-").Over(below)
 		}
 		return layer
@@ -187,7 +187,7 @@ func same(t *testing.T, b matrixBuilder, want, got registry.Image) {
 }
 
 // lasting is the history without times, and without the identities of the images between two
-// instructions, which podman notes.
+// instructions, which podman records.
 func lasting(history []v1.History) []v1.History {
 	between := regexp.MustCompile(`^FROM [0-9a-f]{12}$`)
 	var lines []v1.History
@@ -198,8 +198,8 @@ func lasting(history []v1.History) []v1.History {
 	return lines
 }
 
-// A project is what is built: a context, and the registry and the Debian archive that its builds
-// use. It ends with the test.
+// A project is a thing to build: a context, and the registry and the Debian archive that its
+// builds use. It ends with the test.
 type project struct {
 	registry        registry.Registry
 	context         string
@@ -230,7 +230,7 @@ func newProject(t *testing.T) *project {
 	return p
 }
 
-// build has the builder build and push the project's image, and reads it.
+// build makes the builder build and push the project's image, and reads it.
 func (p *project) build(t *testing.T, b matrixBuilder, place *lab.Place, s lab.Start, tag string) registry.Image {
 	t.Helper()
 	dir := filepath.Join(place.Dir, "context")

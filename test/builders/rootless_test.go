@@ -18,8 +18,9 @@ import (
 )
 
 // An ordinary user's builder makes a user namespace, which it could not do under a supervisor.
-// `binproxy run -- BUILDER` enters one like it first: the builder's commands find themselves, the
-// files of its user and a guest's program as where the kernel runs that program.
+// `binproxy run -- BUILDER` first enters a namespace like it. There the builder's commands see
+// themselves, the user's files and a guest's program as they do where the kernel runs that
+// program.
 func TestRootlessBuilders(t *testing.T) {
 	need.Root(t)
 	abi, err := arch.Parse(registry.Guest)
@@ -28,7 +29,7 @@ func TestRootlessBuilders(t *testing.T) {
 	for _, tt := range []struct {
 		builder string
 		command func(t *testing.T, p *lab.Place) []string
-		more    string // that is to be the same, too
+		more    string // a further thing that has to be the same
 	}{
 		{"buildah", func(t *testing.T, _ *lab.Place) []string {
 			return []string{need.Program(t, "buildah", "buildah"), "unshare"}

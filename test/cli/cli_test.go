@@ -1,4 +1,4 @@
-// Package cli runs the command line's behaviours, one txtar script each, on the real program.
+// Package cli tests the command line, one txtar script for each behaviour, on the real program.
 package cli
 
 import (
@@ -58,8 +58,8 @@ func emulator(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(args[1], need.Emulator(tb(ts), args[0]))
 }
 
-// dynamic QEMU VAR: sets VAR to a dynamically linked emulator's path, or skips the script where
-// the distribution has only static ones.
+// dynamic QEMU VAR: sets VAR to a dynamically linked emulator's path, or skips the script if the
+// distribution has only static ones.
 func dynamic(ts *testscript.TestScript, neg bool, args []string) {
 	path := need.Program(tb(ts), "qemu-"+args[0], "qemu-user")
 	f, err := os.Open(path)
@@ -76,8 +76,8 @@ func guest(ts *testscript.TestScript, neg bool, args []string) {
 	built.Guest(tb(ts), args[0], ts.MkAbs(args[1]), ts.MkAbs(args[2]))
 }
 
-// status N COMMAND...: runs the command, checks its exit status, and leaves its output for stdout
-// and stderr to look at.
+// status N COMMAND...: runs the command, checks its exit status, and keeps its output for stdout
+// and stderr.
 func status(ts *testscript.TestScript, neg bool, args []string) {
 	err := ts.Exec(args[1], args[2:]...)
 	got := "0"
@@ -89,8 +89,8 @@ func status(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// keys PATH KEY...: what the last command printed is one JSON object, and the object at PATH in it
-// (names and indices with dots between, or a single dot) has these keys and no others.
+// keys PATH KEY...: the last command's output is one JSON object, and the object at PATH in it
+// (names and indices with dots between, or a single dot) has exactly these keys.
 func keys(ts *testscript.TestScript, neg bool, args []string) {
 	var at any
 	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &at))
@@ -110,11 +110,11 @@ func keys(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// tb makes a testing.TB of a running script: what it fails or skips is the script.
+// tb makes a testing.TB of a running script: it fails or skips the script.
 func tb(ts *testscript.TestScript) testing.TB { return scriptTB{ts: ts} }
 
 type scriptTB struct {
-	testing.TB // nil: only what need and built call is there
+	testing.TB // nil: only methods that need and built call exist
 	ts         *testscript.TestScript
 }
 
@@ -130,7 +130,7 @@ type key struct{}
 // theT is the key of the script's testscript.T.
 var theT key
 
-// goCache keeps the guests that scripts compile, though a script has a HOME of its own.
+// goCache keeps the guests that scripts compile, although a script has its own HOME.
 var goCache = func() string {
 	out, _ := exec.Command("go", "env", "GOCACHE").Output()
 	return strings.TrimSpace(string(out))

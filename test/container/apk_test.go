@@ -25,15 +25,15 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// apk finds Alpine's package manager, which no Debian release has: the test runs where somebody
-// has put it into PATH.
+// apk finds Alpine's package manager, which no Debian release has: the test runs only if it is in
+// PATH.
 func apk(t *testing.T) string {
 	path, err := exec.LookPath("apk")
 	need.Given(t, err == nil, "apk in PATH, of Alpine's apk-tools; no Debian package has it")
 	return path
 }
 
-// apkKey signs as abuild-sign does; keys is the directory that apk is to find the public part in.
+// apkKey signs as abuild-sign does. keys is the directory where apk finds the public part.
 type apkKey struct {
 	private *rsa.PrivateKey
 	keys    string
@@ -49,8 +49,8 @@ func newAPKKey(t *testing.T, dir string) apkKey {
 	return apkKey{key, dir + "/keys"}
 }
 
-// signed is the data with its signature before it: a tar of its own, packed by itself, that does
-// not end.
+// signed is the data after its signature, a tar of its own that is packed separately and has no
+// end.
 func (k apkKey) signed(t *testing.T, data []byte) []byte {
 	sum := sha256.Sum256(data)
 	signature, err := rsa.SignPKCS1v15(rand.Reader, k.private, crypto.SHA256, sum[:])
@@ -58,14 +58,15 @@ func (k apkKey) signed(t *testing.T, data []byte) []byte {
 	return append(segment(t, false, apkFile{".SIGN.RSA256.test.rsa.pub", 0o644, "", string(signature)}), data...)
 }
 
-// apkFile is a file of a package; with link a symbolic link, with a slash at its end a directory.
+// apkFile is a file of a package; with a link it is a symbolic link, with a slash at its end a
+// directory.
 type apkFile struct {
 	name       string
 	mode       int64
 	link, text string
 }
 
-// segment is one of the packed tars that a package consists of. Only the last one has a tar's end.
+// segment is one of the packed tars that make a package. Only the last one has a tar's end.
 func segment(t *testing.T, last bool, files ...apkFile) []byte {
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)
@@ -78,7 +79,7 @@ func segment(t *testing.T, last bool, files ...apkFile) []byte {
 		case strings.HasSuffix(f.name, "/"):
 			h.Typeflag = tar.TypeDir
 		}
-		if h.Typeflag != tar.TypeDir { // what apk takes note of
+		if h.Typeflag != tar.TypeDir { // apk records it
 			h.PAXRecords = map[string]string{"APK-TOOLS.checksum.SHA1": fmt.Sprintf("%x", sha1.Sum([]byte(f.text+f.link)))}
 		}
 		require.NoError(t, w.WriteHeader(h))
@@ -93,8 +94,8 @@ func segment(t *testing.T, last bool, files ...apkFile) []byte {
 	return b.Bytes()
 }
 
-// apks makes a repository of aarch64 packages: busybox as the shell, and one whose script says
-// which machine it runs on. They are signed, and so is the index, which apk makes.
+// apks makes a repository of aarch64 packages: busybox as the shell, and one whose script prints
+// the machine it runs on. They are signed, and so is the index, which apk makes.
 func apks(t *testing.T, k apkKey, dir, busybox string) (mirror string) {
 	shell, err := os.ReadFile(busybox)
 	require.NoError(t, err)
@@ -121,8 +122,8 @@ func apks(t *testing.T, k apkKey, dir, busybox string) (mirror string) {
 	return mirror
 }
 
-// Alpine's apk makes a root of a small repository of aarch64 packages, one of which has a script
-// that runs in the root, by either route; a signature by another key ends it.
+// Alpine's apk makes a root from a small repository of aarch64 packages, one of which has a script
+// that runs in the root, by either route. A signature by another key ends it.
 func TestAPK(t *testing.T) {
 	w := root(t)
 	apk(t)

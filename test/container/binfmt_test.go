@@ -24,8 +24,8 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// crossPackages are Debian's C libraries of other architectures, for all of them from the same
-// mirror: their loader is a program that runs by itself.
+// crossPackages are Debian's C libraries of other architectures, all from the same mirror: their
+// loader is a program that runs by itself.
 var crossPackages = map[string]string{
 	"aarch64": "libc6-arm64-cross", "alpha": "libc6.1-alpha-cross", "armhf": "libc6-armhf-cross", "armel": "libc6-armel-cross", "hppa": "libc6-hppa-cross",
 	"m68k": "libc6-m68k-cross", "mips": "libc6-mips-cross", "mipsel": "libc6-mipsel-cross", "mips64": "libc6-mips64-cross", "mips64el": "libc6-mips64el-cross",
@@ -33,8 +33,8 @@ var crossPackages = map[string]string{
 	"ppc64le": "libc6-ppc64el-cross", "riscv64": "libc6-riscv64-cross", "s390x": "libc6-s390x-cross", "sh4": "libc6-sh4-cross", "sparc64": "libc6-sparc64-cross",
 }
 
-// Entries as conf prints them are taken by the kernel and recognise Debian's programs of their
-// architecture, and not the others'.
+// The kernel takes entries as conf prints them. They recognise Debian's programs of their
+// architecture, and not those of others.
 func TestEntriesRecogniseDebiansPrograms(t *testing.T) {
 	need.Long(t) // it fetches a C library for each of nineteen ABIs
 	w := root(t)
@@ -52,8 +52,8 @@ func TestEntriesRecogniseDebiansPrograms(t *testing.T) {
 			cmd := exec.Command(program, "--version")
 			err := cmd.Run()
 			if arch.Get(other).QEMU == abi.QEMU {
-				// QEMU 7.2 now and then loses an sh4 loader to a segmentation fault; the kernel
-				// has then recognised it all the same.
+				// QEMU 7.2 sometimes loses an sh4 loader to a segmentation fault; the kernel has
+				// still recognised it.
 				assert.NotNil(t, cmd.ProcessState, "%s with the entry of %s: %v", program, name, err)
 			} else {
 				assert.ErrorIs(t, err, syscall.ENOEXEC, "%s with the entry of %s", program, name)
@@ -63,7 +63,7 @@ func TestEntriesRecogniseDebiansPrograms(t *testing.T) {
 	}
 }
 
-// loader finds the program of that ABI in the package.
+// loader finds the ABI's program in the package.
 func loader(t *testing.T, abi, dir string) string {
 	t.Helper()
 	var found string
@@ -115,7 +115,7 @@ func TestRegister(t *testing.T) {
 	w.refuses("runs x86_64 programs itself", "binfmt", "register", "amd64")
 }
 
-// WSL's entry stays, also when it is named.
+// WSL's entry stays, even when it is named.
 func TestWSLInteropStays(t *testing.T) {
 	w := root(t)
 	registry := binfmt.Registry{Dir: binfmt.Dir}
@@ -126,7 +126,7 @@ func TestWSLInteropStays(t *testing.T) {
 	require.NoError(t, registry.Unregister("WSLInterop"))
 }
 
-// Status runs a program through entries that others made, and says what they are good for.
+// status runs a program through entries that others made, and reports their limits.
 func TestStatus(t *testing.T) {
 	w := root(t)
 	registry := binfmt.Registry{Dir: binfmt.Dir}
@@ -175,8 +175,8 @@ func parsed(t *testing.T, text string) (object map[string]any) {
 	return object
 }
 
-// A program of another architecture runs in a user namespace; the host's entries are the same
-// afterwards, and without it the program does not run.
+// A program of another architecture runs in a user namespace. Afterwards the host's entries are
+// the same, and without the namespace the program does not run.
 func TestUserns(t *testing.T) {
 	for name, w := range map[string]who{"root": root(t), "user": user(t)} {
 		t.Run(name, func(t *testing.T) {
@@ -202,7 +202,7 @@ func TestUserns(t *testing.T) {
 			out := w.does("binfmt", "--userns", "--root", "--arch", "arm64", "--", "sh", "-c", "id -u; touch f && chown 33:33 f && stat -c %u f; rm f")
 			assert.Equal(t, "0\n33\n", strings.TrimPrefix(out, ""), "root of the namespace, with other ids")
 			missing := w.cmd("binfmt", "--userns", "--arch", "arm64", "--", "no-such-command")
-			// of directories that he may search: else execvp(3) says EACCES
+			// with directories that the caller may search: else execvp(3) answers EACCES
 			missing.Env = append(missing.Env, "PATH=/usr/bin:/bin")
 			assert.Equal(t, 127, run(missing).status)
 			assert.Equal(t, 128+9, run(w.cmd("binfmt", "--userns", "--arch", "arm64", "--", "sh", "-c", "kill -9 $$")).status)

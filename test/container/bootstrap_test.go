@@ -38,18 +38,18 @@ func assertMade(t *testing.T, dir string) {
 	assert.Empty(t, left)
 }
 
-// mmSmall is what mmdebstrap, which can make less than debootstrap, makes: enough to be in, with
+// mmSmall is for mmdebstrap, which can make less than debootstrap: enough to enter, with
 // maintainer scripts that run in it.
 var mmSmall = []string{"base-files", "base-passwd", "coreutils", "dash", "diffutils", "grep", "libc-bin", "mawk", "sed", "tar"}
 
-// debianRoot is one that a bootstrapper makes.
+// debianRoot is a root that a bootstrapper makes.
 type debianRoot struct {
 	from, arch string
-	route      string // "" for the one that binproxy takes
-	whole      bool   // all of minbase, out of Debian's own packages as they are
+	route      string // "" for binproxy's choice
+	whole      bool   // all of minbase, from Debian's unchanged packages
 }
 
-// make makes it in DIR/root, and makes sure that every package's script ran.
+// make makes it in DIR/root, and checks that every package's script ran.
 func (d debianRoot) make(t *testing.T, w who, dir string) {
 	t.Helper()
 	need.Program(t, d.from, d.from)
@@ -62,10 +62,10 @@ func (d debianRoot) make(t *testing.T, w who, dir string) {
 	assert.NotRegexp(t, "Status: install ok (unpacked|half|triggers)", string(status), "a package whose script did not run")
 }
 
-// source are the options that say where the packages come from, and which.
+// source are the options for the origin and the choice of the packages.
 func (d debianRoot) source(t *testing.T, dir string) []string {
 	if d.whole && d.from == "mmdebstrap" {
-		// It installs usrmerge, and all the Perl behind that, which debootstrap's root has not:
+		// It installs usrmerge and all the Perl that this needs, which debootstrap's root lacks:
 		// they come from Debian's mirror.
 		debs.Network(t)
 		mirror, err := apt.Mirror(t.Context())
@@ -82,7 +82,7 @@ func (d debianRoot) source(t *testing.T, dir string) []string {
 }
 
 // Debian by either bootstrapper, of both architectures, as root and as an ordinary user, by the
-// kernel and by a supervisor; nothing is registered with the host. Each is a root to live in.
+// kernel and by a supervisor. Nothing is registered with the host, and each root can be lived in.
 func TestDebian(t *testing.T) {
 	machines := map[string]string{"arm64": "aarch64", "armhf": "armv7l"}
 	routes := []string{"", bootstrap.RouteSupervise}
@@ -119,18 +119,18 @@ func TestDebian(t *testing.T) {
 	}
 }
 
-// copied is the mirror in the form that apt copies packages from: what mmdebstrap wants of one
-// that the root does not see.
+// copied is the mirror in the form from which apt copies packages: mmdebstrap needs it for a
+// mirror that the root does not see.
 func copied(mirror string) string { return "copy" + strings.TrimPrefix(mirror, "file") }
 
-// in makes the command run in the caller's home; root's is that of everybody.
+// in makes the command run in the caller's home; root uses everybody's.
 func in(w who, cmd *exec.Cmd) *exec.Cmd {
 	cmd.Dir = cmp.Or(w.home, "/")
 	return cmd
 }
 
-// A signature that does not verify ends the run, with every bootstrapper; what is left says what
-// it is, and can be removed.
+// A signature that does not verify ends the run, with every bootstrapper. The remains are marked,
+// and can be removed.
 func TestUnsignedEndsIt(t *testing.T) {
 	w := root(t)
 	dir := w.dir()
@@ -186,8 +186,8 @@ func TestRPM(t *testing.T) {
 	}
 }
 
-// What buildah writes, as an OCI layout and as docker save does: a layer on another one, with
-// whiteouts.
+// Images as buildah writes them, as an OCI layout and in docker save's form: a layer on another
+// one, with whiteouts.
 func TestImages(t *testing.T) {
 	both(t, func(t *testing.T, w who) {
 		dir := w.dir()
@@ -208,7 +208,7 @@ func TestImages(t *testing.T) {
 			w.does("container", "remove", "aarch64")
 		}
 		w.refuses("has nothing for riscv64; it has: linux/arm64", "bootstrap", "--arch", "riscv64", "--from", "oci:"+dir+"/layout", dir+"/riscv")
-		// A blob that is not what its digest says.
+		// A blob that does not match its digest.
 		blobs, err := filepath.Glob(dir + "/layout/blobs/sha256/*")
 		require.NoError(t, err)
 		for _, blob := range blobs {
@@ -256,7 +256,7 @@ chmod -R a+rX "$DIR/layout" "$DIR/saved.tar"
 	require.NoError(t, err, "%s", out)
 }
 
-// A run that is interrupted leaves no root and no process, and says what it left.
+// An interrupted run leaves no root and no process, and names what it left.
 func TestInterrupted(t *testing.T) {
 	w := user(t)
 	need.Program(t, "mmdebstrap", "mmdebstrap")
@@ -322,8 +322,8 @@ func TestBootstrapRefusals(t *testing.T) {
 	assert.Empty(t, left)
 }
 
-// Where the kernel cannot be told of the emulator (here, since its path is too long for an entry),
-// a supervisor takes its place, unless that was not asked for.
+// If the kernel cannot take the emulator (here because its path is too long for an entry), a
+// supervisor takes its place, unless the user asked for another route.
 func TestSupervisorTakesThePlace(t *testing.T) {
 	w := user(t)
 	dir := w.dir()
@@ -346,7 +346,7 @@ func TestSupervisorTakesThePlace(t *testing.T) {
 	require.NoError(t, err, "the package's script")
 	assert.Equal(t, "aarch64\n", string(machine))
 
-	// It hands on what ends it, and nothing is left running.
+	// It passes on the signal that ends it, and leaves nothing running.
 	cmd := w.cmd(append(args, dir+"/other")...)
 	require.NoError(t, cmd.Start())
 	require.Eventually(t, func() bool { _, err := os.Stat(dir + "/.other.bootstrap/root"); return err == nil }, time.Minute, time.Millisecond)

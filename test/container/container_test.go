@@ -28,7 +28,7 @@ import (
 	"binproxy/test/lib/snapshot"
 )
 
-// smallRoot is a root of busybox, all of the one who asks, without his name in its passwd.
+// smallRoot is a root of busybox that belongs to the caller, whose name is not in its passwd.
 func (w who) smallRoot() string {
 	dir := w.dir() + "/root"
 	for _, sub := range []string{"bin", "etc", "tmp", "usr/bin"} {
@@ -50,8 +50,8 @@ func (w who) smallRoot() string {
 	return dir
 }
 
-// The container is lived in: as oneself, in one's own directory, with the login shell of that
-// root; what is wanted besides is bound.
+// A container is for living in: as oneself, in one's own directory, with the login shell of that
+// root, and with further directories bound.
 func TestEnter(t *testing.T) {
 	both(t, func(t *testing.T, w who) {
 		dir := w.smallRoot()
@@ -94,7 +94,7 @@ func TestEnter(t *testing.T) {
 		w.refuses("container arm exists", "container", "create", "--arch", "arm64", "--location", dir, "--name", "arm")
 		w.refuses("there is no container leg", "container", "enter", "leg")
 
-		// Nothing inside can break the emulator, nor change the host's entries.
+		// Nothing inside can break the emulator, or change the host's entries.
 		r = run(w.cmd("container", "enter", "--user", "root", "arm", "--", "sh", "-c", "echo -1 >/proc/sys/fs/binfmt_misc/qemu-aarch64; rm -rf /usr/bin; uname -m"))
 		assert.Equal(t, "aarch64\n", r.out, r)
 		assert.Contains(t, r.err, "Read-only file system")
@@ -108,8 +108,8 @@ func TestEnter(t *testing.T) {
 	})
 }
 
-// staysWhileInUse shows that a container is not removed while something runs in it; the list then
-// has the state.
+// staysWhileInUse shows that a container is not removed while something runs in it; the list shows
+// the state.
 func staysWhileInUse(t *testing.T, w who, name, state string) {
 	t.Helper()
 	listed := func(state string) {
@@ -124,8 +124,8 @@ func staysWhileInUse(t *testing.T, w who, name, state string) {
 	listed("idle")
 }
 
-// What an ordinary user does changes nothing outside DIR and XDG_RUNTIME_DIR, and there nothing
-// stays of it but the places for mounts.
+// What an ordinary user does changes nothing outside DIR and XDG_RUNTIME_DIR, and leaves only the
+// mount points there.
 func TestUserChangesNothingElse(t *testing.T) {
 	w := user(t)
 	dir := w.smallRoot()
@@ -140,7 +140,7 @@ func TestUserChangesNothingElse(t *testing.T) {
 		}
 		return seen
 	}
-	// whatever a first start of the program makes is there
+	// now everything exists that a first start of the program makes
 	w.does("binfmt", "--userns", "--", "true")
 	before := all()
 	w.does("container", "create", "--arch", "arm64", "--location", dir, "--release", "4.15.0")
@@ -160,8 +160,8 @@ func TestUserChangesNothingElse(t *testing.T) {
 	assert.Empty(t, left)
 }
 
-// An ordinary user's container can go by the host's entry, too: before Linux 6.7 there is nothing
-// else. So does one of the host's own architecture.
+// An ordinary user's container can use the host's entry, too: before Linux 6.7 there is nothing
+// else. So can a container of the host's own architecture.
 func TestUserByHostsEntry(t *testing.T) {
 	w := user(t)
 	dir := w.smallRoot()
@@ -184,7 +184,7 @@ func TestUserByHostsEntry(t *testing.T) {
 	w.does("container", "remove", native)
 }
 
-// Without subordinate ids an ordinary user is alone in there.
+// Without subordinate ids an ordinary user is alone inside.
 func TestWithoutSubordinateIDs(t *testing.T) {
 	w := user(t)
 	dir := w.smallRoot()
@@ -217,7 +217,7 @@ func TestWithoutSubordinateIDs(t *testing.T) {
 	assert.Contains(t, run(cmd).err, "XDG_RUNTIME_DIR is not set")
 }
 
-// A create that is killed at any moment leaves nothing that keeps the next one from working.
+// A create that is killed at any moment does not keep the next one from working.
 func TestKilledCreate(t *testing.T) {
 	both(t, func(t *testing.T, w who) {
 		dir := w.smallRoot()
@@ -238,8 +238,8 @@ func TestKilledCreate(t *testing.T) {
 	})
 }
 
-// bootstrapped is a Debian root of arm64 that `binproxy bootstrap` made by debootstrap, fresh for
-// the test; it is made once, and kept in the cache.
+// bootstrapped is a Debian root of arm64 that `binproxy bootstrap` made by debootstrap, a new copy
+// for the test. It is made once, and kept in the cache.
 func bootstrapped(t *testing.T, w who) string {
 	t.Helper()
 	made := debianRoot{from: "debootstrap", arch: "arm64", whole: true}
@@ -269,9 +269,9 @@ func bootstrapped(t *testing.T, w who) string {
 	return dir
 }
 
-// The post's walk, with our commands: a root by debootstrap, a container with it, by the host's
-// entry, or for an ordinary user by one of his own; a program built inside; a package that brings
-// the emulator's own path; and on.
+// The post's walk, with our commands: a root by debootstrap; a container with it, by the host's
+// entry or an ordinary user's own; a program built inside; a package that brings the emulator's
+// own path.
 func TestWalk(t *testing.T) {
 	need.Long(t)
 	need.Program(t, "debootstrap", "debootstrap")
@@ -310,8 +310,8 @@ func walk(t *testing.T, w who, route, nsenter string) {
 	require.NoError(t, os.WriteFile(at+"/tmp/hello.c", []byte("#include <stdio.h>\nint main(void) { puts(\"built inside\"); return 0; }\n"), 0o644))
 	assert.Equal(t, "built inside\n", inside("tcc -o /tmp/hello /tmp/hello.c; /tmp/hello"))
 
-	// The post's case: Debian's package that has an emulator of that very path, and scripts which
-	// would register it.
+	// The post's case: Debian's package has an emulator at that very path, and scripts that would
+	// register it.
 	own, err := os.ReadFile(need.Emulator(t, "aarch64"))
 	require.NoError(t, err)
 	require.NoError(t, exec.Command("cp", qemuUserStatic(t), at+"/tmp/qemu.deb").Run())
@@ -325,8 +325,8 @@ func walk(t *testing.T, w who, route, nsenter string) {
 	assert.Equal(t, "built inside\n", inside("dpkg --purge qemu-user-static >/dev/null; /tmp/hello"))
 }
 
-// qemuUserStatic is Debian's package of arm64 with its scripts as they are, but with the one
-// emulator only that a container of arm64 has.
+// qemuUserStatic is Debian's package of arm64 with its original scripts, but with only the one
+// emulator that an arm64 container needs.
 func qemuUserStatic(t *testing.T) string {
 	deb := filepath.Join(t.TempDir(), "qemu.deb")
 	script := `set -e

@@ -1,6 +1,6 @@
 // Package container tests architecture emulation containers with the whole program: binfmt_misc
 // entries, bootstrapped roots, containers to live in. All of it happens in a host of its own
-// (test/lib/host); the machine stays as it is.
+// (test/lib/host); the machine does not change.
 package container
 
 import (
@@ -56,7 +56,7 @@ func (w who) cmd(args ...string) *exec.Cmd {
 	return w.program(binproxy(w.t), args...)
 }
 
-// binproxy is the program where everybody can execute it: the cache is in root's home.
+// binproxy is the program in a place where everybody can execute it: the cache is in root's home.
 func binproxy(t testing.TB) string {
 	const path = "/run/binproxy-under-test"
 	if _, err := os.Stat(path); err != nil {
@@ -77,8 +77,8 @@ func (w who) program(name string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// dir is a fresh directory of the one who runs, on a file system with room. It is removed in the
-// end, whoever then owns what is in it.
+// dir is a fresh directory of the user, on a file system with room. It is removed at the end,
+// whoever then owns its contents.
 func (w who) dir() string {
 	dir, err := os.MkdirTemp("", "container-")
 	require.NoError(w.t, err)
@@ -110,7 +110,7 @@ func (w who) does(args ...string) string {
 	return r.out
 }
 
-// refuses runs binproxy, which has to fail with 125 and say so.
+// refuses runs binproxy, which has to fail with 125 and this message.
 func (w who) refuses(says string, args ...string) {
 	w.t.Helper()
 	r := run(w.cmd(args...))

@@ -16,8 +16,8 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// lifeOfAContainer runs in the guest, whose /run is its own: a container is made, lived in and
-// removed, and no mount is left of it.
+// lifeOfAContainer runs in the guest, which has its own /run: it makes, uses and removes a
+// container, and checks that no mount of it is left.
 const lifeOfAContainer = `set -e
 cp -a /mnt/root /mnt/binproxy /run
 mkdir -m 700 /run/home
@@ -33,7 +33,7 @@ mine remove old
 cmp /run/before /proc/self/mountinfo
 `
 
-// Before Linux 6.7 no namespace has a binfmt_misc of its own, and a supervisor takes its place.
+// Before Linux 6.7 no namespace has its own binfmt_misc, and a supervisor takes its place.
 // Debian's User Mode Linux is such a kernel.
 func TestOldKernel(t *testing.T) {
 	kernel := need.Program(t, "linux.uml", "user-mode-linux")

@@ -12,8 +12,8 @@ import (
 	"binproxy/test/lib/host"
 )
 
-// A container tells the release that it was made with, by every way of asking, to whoever enters;
-// setuid programs keep their rights.
+// A container shows the release that it was made with to whoever enters, in every way of asking.
+// Setuid programs keep their rights.
 func TestRelease(t *testing.T) {
 	both(t, func(t *testing.T, w who) {
 		dir := w.smallRoot()

@@ -21,7 +21,7 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// A signer has a key of its own, and its public part in the forms that bootstrappers want.
+// A signer has a key of its own, and its public part in the forms that bootstrappers need.
 type signer struct {
 	home            string
 	keyring, armour string // files
@@ -45,18 +45,17 @@ func (s signer) gpg(t testing.TB, args ...string) {
 	require.NoError(t, err, "gpg %v: %s", args, out)
 }
 
-// suite is the release that the test's Debian repositories have.
+// suite is the release of the test's Debian repositories.
 const suite = lab.Suite
 
-// small is what a root has at least that debootstrap can make; dependencies come besides.
+// small is the least that a root made by debootstrap can have, without dependencies.
 var small = []string{"apt", "base-files", "base-passwd", "coreutils", "dash", "debianutils", "diffutils", "dpkg", "findutils", "grep", "gzip", "libc-bin", "mawk",
 	"perl-base", "sed", "tar", "usr-is-merged"}
 
-// debian makes a Debian repository of one architecture in the directory, under an index that this
-// makes and signs: the packages of minbase as they are, or, for whole false, Debian's own contents
-// and scripts packed anew for speed: not compressed, since it is the emulated dpkg that unpacks,
-// without manuals and translations, and with nothing required but small. It is kept in the cache,
-// unsigned.
+// debian makes a Debian repository of one architecture in the directory, and makes and signs its
+// index. It has the packages of minbase unchanged, or, if whole is false, Debian's own contents
+// and scripts packed again for speed: uncompressed, since the emulated dpkg unpacks them, without
+// manuals and translations, and with only small required. The cache keeps it, unsigned.
 func debian(t testing.TB, arch string, s signer, whole bool) (mirror string) {
 	t.Helper()
 	repo := repository(t, arch, whole).For(t)
@@ -79,10 +78,10 @@ func debian(t testing.TB, arch string, s signer, whole bool) (mirror string) {
 	return "file://" + mirror
 }
 
-// minbase is what debootstrap takes for that variant.
+// minbase is what debootstrap's variant of that name takes.
 var minbase = []string{"apt", "usr-is-merged", "?essential", "?priority(required)"}
 
-// repository is what debian signs: pool and index.
+// repository is the part that debian signs: pool and index.
 func repository(t testing.TB, arch string, whole bool) *fixture.Fixture {
 	set, names, script := "small", small, repackScript
 	if whole {
@@ -101,7 +100,7 @@ func repository(t testing.TB, arch string, whole bool) *fixture.Fixture {
 	}
 }
 
-// makeDebian puts packages, by a script packed anew, into a pool, and makes the index.
+// makeDebian puts packages, packed again by a script, into a pool, and makes the index.
 func makeDebian(t testing.TB, arch string, debs []string, repo, script string, held *os.File) {
 	require.NoError(t, os.MkdirAll(repo+"/pool", 0o755))
 	var index bytes.Buffer
@@ -134,7 +133,7 @@ func stanza(t testing.TB, path string) string {
 	return fmt.Sprintf("%sFilename: pool/%s\nSize: %d\nSHA256: %x\n\n", control, filepath.Base(path), len(text), sha256.Sum256(text))
 }
 
-// repackScript packs a package anew for debian's small repositories.
+// repackScript packs a package again for debian's small repositories.
 const repackScript = `set -e
 dpkg-deb -R "$DEB" "$DEB.d"
 rm -rf "$DEB.d/usr/share/doc" "$DEB.d/usr/share/man" "$DEB.d/usr/share/locale" "$DEB.d/usr/share/info"
@@ -156,8 +155,8 @@ func repack(t testing.TB, script, path string, held *os.File) {
 	require.NoError(t, err, "%s", out)
 }
 
-// rpms makes a repository of aarch64 packages: busybox as the shell, and one whose script says
-// which machine it runs on. They are signed, and so is the index.
+// rpms makes a repository of aarch64 packages: busybox as the shell, and one whose script prints
+// the machine it runs on. They are signed, and so is the index.
 func rpms(t testing.TB, s signer, dir, busybox string) (url string) {
 	t.Helper()
 	rpmbuild := need.Program(t, "rpmbuild", "rpm")

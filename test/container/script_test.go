@@ -11,8 +11,8 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// The command lines of the three applets, one script each, and one after the other: they have one
-// host. $ROOT is a small root of aarch64, $EMULATOR a static emulator for it.
+// The command lines of the three applets, one script each, one after the other, since they share
+// one host. $ROOT is a small root of aarch64, $EMULATOR a static emulator for it.
 func TestScripts(t *testing.T) {
 	scripts, err := filepath.Glob("testdata/script/*.txtar")
 	require.NoError(t, err)

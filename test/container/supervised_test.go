@@ -17,8 +17,8 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// A container whose programs a supervisor routes: nothing is registered, in no namespace, and the
-// emulator is kept where no rm on the host reaches it.
+// A container whose programs a supervisor routes: nothing is registered in any namespace, and the
+// emulator is kept where no rm on the host can reach it.
 func TestSupervisedContainer(t *testing.T) {
 	both(t, func(t *testing.T, w who) {
 		dir, own := w.smallRoot(), w.dir()
@@ -69,8 +69,9 @@ func TestSupervisedContainer(t *testing.T) {
 	})
 }
 
-// Where the kernel takes no entry of the container's own (here: one whose emulator has too long a
-// name) a supervisor takes its place, unless the route was asked for, or the host has an entry.
+// If the kernel takes no entry of the container's own (here because the emulator's name is too
+// long), a supervisor takes its place, unless the user asked for another route, or the host has an
+// entry.
 func TestContainerWithoutBinfmt(t *testing.T) {
 	both(t, func(t *testing.T, w who) {
 		dir := w.smallRoot()

@@ -20,7 +20,7 @@ func (w who) inNamespace(args ...string) result {
 	return run(w.program(unshare, append([]string{"-Urm", binproxy(w.t)}, args...)...))
 }
 
-// The route userns, where the caller may be root of a user namespace that has nobody else.
+// The route userns, for a caller who may be root of a user namespace without other ids.
 func TestRouteUserns(t *testing.T) {
 	for name, w := range map[string]who{"root": root(t), "user": user(t)} {
 		t.Run(name, func(t *testing.T) {
@@ -40,8 +40,8 @@ func TestRouteUserns(t *testing.T) {
 	}
 }
 
-// What a command gets and inherits: arguments of any bytes, the caller's ids, descriptors,
-// ignored signals and closed descriptors.
+// A command gets and inherits arguments of any bytes, the caller's ids, descriptors, ignored
+// signals and closed descriptors.
 func TestRouteUsernsInherits(t *testing.T) {
 	for name, w := range map[string]who{"root": root(t), "user": user(t)} {
 		t.Run(name, func(t *testing.T) {
@@ -62,7 +62,7 @@ func TestRouteUsernsInherits(t *testing.T) {
 	}
 }
 
-// A root of an ordinary user's: he is root there, alone, and has the host's /proc.
+// In an ordinary user's root the user is root, alone, and has the host's /proc.
 func TestRunRoot(t *testing.T) {
 	w := user(t)
 	dir := w.dir()

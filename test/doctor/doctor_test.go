@@ -1,5 +1,5 @@
-// Package doctor checks on restricted machines what `binproxy doctor` says, and that
-// `binproxy run` does what it says.
+// Package doctor checks `binproxy doctor` on restricted machines, and that `binproxy run` does
+// what doctor says.
 package doctor
 
 import (
@@ -37,8 +37,7 @@ type report struct {
 	}
 }
 
-// bench is a bundle without an emulator in it, that any user may read, and a program of the
-// guest's.
+// bench is a bundle that any user may read, with no emulator in it, and a guest program.
 type bench struct {
 	t                         *testing.T
 	binproxy, restrict, guest string
@@ -60,7 +59,7 @@ func newBench(t *testing.T) bench {
 	return b
 }
 
-// run runs binproxy with the restrictions and gives what it said, and its status.
+// run runs binproxy with the restrictions and gives its output and its status.
 func (b bench) run(restrictions, env []string, args ...string) (stdout, stderr string, status int) {
 	b.t.Helper()
 	cmd := exec.Command(b.restrict, append(append(restrictions, b.binproxy), args...)...)
@@ -102,7 +101,7 @@ func TestRestrictions(t *testing.T) {
 		restrictions []string
 		env          []string
 		root         bool
-		machine      map[string]string // what is not yes, and the start of its reason
+		machine      map[string]string // all that is not yes, and the start of its reason
 		supervise    string            // the answer for the route
 		auto         string
 		warning      string // of run
@@ -140,7 +139,7 @@ func TestRestrictions(t *testing.T) {
 					assert.Equal(t, "no", m.Answer, m.Name)
 					assert.Contains(t, m.Reason, reason)
 					assert.NotEmpty(t, m.Change, m.Name)
-				} else if m.Name != "user namespaces" { // which a machine may lack by itself
+				} else if m.Name != "user namespaces" { // a machine may lack them anyway
 					assert.Equal(t, "yes", m.Answer, "%v", m)
 				}
 			}
@@ -163,7 +162,7 @@ func TestRestrictions(t *testing.T) {
 	}
 }
 
-// What needs the supervisor, or asked for it, does not go by the farm.
+// What needs the supervisor, or asks for it, does not take the farm.
 func TestNoWayAroundTheSupervisor(t *testing.T) {
 	need.Emulator(t, "aarch64")
 	b := newBench(t)
@@ -172,7 +171,7 @@ func TestNoWayAroundTheSupervisor(t *testing.T) {
 		assert.Equal(t, 125, status, "%v %s", flags, stdout)
 		assert.Contains(t, stderr, "the route supervise is refused", "%v", flags)
 	}
-	// An identity that the environment or a bundle brings holds as far as the farm can tell it.
+	// An identity of the environment or of a bundle is shown as far as the farm can.
 	_, stderr, status := b.run([]string{"-deny", "ptrace"}, []string{"BINPROXY_RELEASE=4.15.0"}, "run", "--", b.guest)
 	assert.Equal(t, tiny.Status, status, stderr)
 	assert.Contains(t, stderr, "only they and uname are told the identity")
@@ -199,8 +198,8 @@ func TestAutoTakesTheKernel(t *testing.T) {
 	}
 }
 
-// Inside of a supervised tree there is nothing to set up, and doctor says why there can be no
-// second supervisor.
+// Inside a supervised tree there is nothing to set up, and doctor says why there can be no second
+// supervisor.
 func TestInsideASupervisor(t *testing.T) {
 	need.Emulator(t, "aarch64")
 	b := newBench(t)
@@ -214,8 +213,8 @@ func TestInsideASupervisor(t *testing.T) {
 	assert.Contains(t, stdout, "auto takes supervise: a supervisor already routes every exec of this process")
 }
 
-// An entry in binfmt_misc is the kernel's route: here that of a user namespace, which stands for a
-// host's.
+// An entry in binfmt_misc is the kernel's route: here the entry is in a user namespace's, which
+// stands for a host's.
 func TestAutoTakesAnEntry(t *testing.T) {
 	emulator := need.Emulator(t, "aarch64")
 	unshare := need.Program(t, "unshare", "util-linux")
@@ -252,7 +251,7 @@ func escape(b []byte) string {
 	return s.String()
 }
 
-// A release of one's own keeps auto from the kernel's route, in doctor's answer too.
+// With a release of one's own, auto does not take the kernel's route, and doctor says so.
 func TestReleaseNeedsTheSupervisor(t *testing.T) {
 	need.Emulator(t, "i386")
 	b := newBench(t)
@@ -266,7 +265,7 @@ func TestReleaseNeedsTheSupervisor(t *testing.T) {
 	}
 }
 
-// Nothing of what is tried is left behind.
+// doctor leaves nothing of its trials behind.
 func TestLeavesNothingBehind(t *testing.T) {
 	need.Emulator(t, "aarch64")
 	b := newBench(t)
@@ -277,7 +276,8 @@ func TestLeavesNothingBehind(t *testing.T) {
 	assert.Equal(t, before, snapshot(t))
 }
 
-// snapshot is what a probe could leave: mounts, binfmt_misc entries, processes of the program's.
+// snapshot is everything that a probe could leave: mounts, binfmt_misc entries, processes of the
+// program's.
 func snapshot(t *testing.T) []string {
 	t.Helper()
 	entries, _ := filepath.Glob("/proc/sys/fs/binfmt_misc/*")

@@ -14,8 +14,8 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// TestSingle: a single file has the route supervise, also where that has no listener, and one line
-// for a machine that refuses it; the doctor says the same.
+// TestSingle: a single file has the route supervise, even where that has no listener, and one line
+// for a machine that refuses it. doctor says the same.
 func TestSingle(t *testing.T) {
 	emulator := need.Emulator(t, "aarch64")
 	need.Given(t, !sys.Supervised(), "a machine that is not supervised already")
@@ -29,7 +29,7 @@ func TestSingle(t *testing.T) {
 		restrictions []string
 		root         bool
 		auto         string
-		want         string // a part of what run says; "" for nothing
+		want         string // a part of run's output; "" for none
 		status       int    // of run
 	}{
 		{name: "none", auto: "supervise", status: tiny.Status},

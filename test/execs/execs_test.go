@@ -1,5 +1,5 @@
-// Package execs compares every way to exec a guest program under supervision with the same under
-// the kernel's own binfmt_misc, which a user namespace of its own gives without touching the host
+// Package execs compares every way to exec a guest program under supervision with the same exec
+// under the kernel's own binfmt_misc, which a user namespace provides without touching the host
 // (Linux 6.7).
 package execs
 
@@ -37,7 +37,7 @@ var kinds = []kind{
 	{"arm dynamic", "arm", "arm-linux-gnueabihf-gcc", "gcc-arm-linux-gnueabihf", nil, "/usr/arm-linux-gnueabihf"},
 }
 
-// referenceEnv makes the test binary the reference: it mounts a binfmt_misc of its user namespace,
+// referenceEnv makes the test binary the reference: it mounts its user namespace's binfmt_misc,
 // registers the emulators that its arguments name up to "--", and execs the rest.
 const referenceEnv = "BINPROXY_TEST_REFERENCE"
 
@@ -83,7 +83,7 @@ func runIn(t *testing.T, dir string, env []string, attr *syscall.SysProcAttr, ar
 	cmd.Dir, cmd.Env, cmd.SysProcAttr = dir, env, attr
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
-	// Something inherited: a file at an offset, and the place after it.
+	// Something to inherit: a file at an offset, as two descriptors.
 	inherited, err := os.Open("/etc/passwd")
 	require.NoError(t, err)
 	defer inherited.Close()
@@ -102,8 +102,8 @@ func runIn(t *testing.T, dir string, env []string, attr *syscall.SysProcAttr, ar
 	return outcome{code, strings.Split(strings.TrimSpace(out.String()), "\n")}
 }
 
-// namespace is a user namespace with the ids that we may give it: an ordinary user is root there,
-// or could not register anything.
+// namespace is a user namespace with the ids that we may give it. An ordinary user is root there,
+// since only root can register anything.
 func namespace() *syscall.SysProcAttr {
 	size := 1
 	if os.Geteuid() == 0 {
@@ -204,7 +204,7 @@ func compile(t *testing.T, k kind, out string) {
 	require.NoError(t, err, "%s", text)
 }
 
-// fill adds what is to be executed besides the probe, and what is not to be.
+// fill adds the files to execute besides the probe, and those that cannot be executed.
 func (b *bench) fill(t *testing.T) {
 	t.Helper()
 	write := func(name, text string, mode os.FileMode) {
@@ -265,7 +265,7 @@ func (b *bench) fillRoot(t *testing.T, probe []byte) {
 	require.NoError(t, os.Symlink("/bin/probe", filepath.Join(root, "link")))
 	require.NoError(t, os.Symlink("../../../../bin/probe", filepath.Join(root, "bin", "climbs")))
 	if b.kind.prefix != "" {
-		// The loader and the libraries, where the emulator's prefix looks for them.
+		// The loader and the libraries, where the emulator looks for them by its prefix.
 		dst := root + b.kind.prefix
 		require.NoError(t, os.MkdirAll(filepath.Dir(dst), 0o755))
 		text, err := exec.Command("cp", "-a", b.kind.prefix, dst).CombinedOutput()

@@ -31,7 +31,7 @@ func keeper(t *testing.T) string {
 	return out
 }
 
-// keep runs a command of `run --keep-pid`, and gives its process and what it said on both streams.
+// keep runs a command by `run --keep-pid`, and gives its process and its output on both streams.
 func keep(t *testing.T, argv ...string) (*os.ProcessState, string) {
 	t.Helper()
 	cmd := exec.Command(built.Binproxy(t), append([]string{"run", "--keep-pid", "--"}, argv...)...)
@@ -44,8 +44,8 @@ func keep(t *testing.T, argv ...string) (*os.ProcessState, string) {
 	return cmd.ProcessState, said.String()
 }
 
-// The process that was started becomes the command: it has its PID and its end, and no child that
-// it did not make.
+// The process that was started becomes the command: it has the command's PID and end, and no child
+// that the command did not make.
 func TestKeepPID(t *testing.T) {
 	k := keeper(t)
 	for _, c := range []struct {
@@ -65,7 +65,7 @@ func TestKeepPID(t *testing.T) {
 }
 
 // As the first process of a PID namespace the command has number 1. Its supervisor is a child that
-// wait does not show to it, and shows no arguments to whoever looks for the command by them.
+// wait does not show, and that has no arguments by which a search for the command could find it.
 func TestKeepPIDOne(t *testing.T) {
 	k := keeper(t)
 	argv := []string{"--pid", "--fork", "--mount-proc", built.Binproxy(t), "run", "--keep-pid", "--"}
@@ -87,7 +87,8 @@ func TestKeepPIDOne(t *testing.T) {
 	assert.Equal(t, "binproxy-command", strings.TrimRight(lines[1], " "))
 }
 
-// What the command leaves behind lives on, supervised; nobody holds the command's streams for it.
+// Processes that the command leaves behind live on, supervised; nobody holds the command's streams
+// for them.
 func TestKeepPIDLeaves(t *testing.T) {
 	k := keeper(t)
 	file := filepath.Join(t.TempDir(), "file")
@@ -100,7 +101,7 @@ func TestKeepPIDLeaves(t *testing.T) {
 	gone(t, k)
 }
 
-// A signal to the command's group is the command's, and not the supervisor's.
+// A signal to the command's group is for the command, and not for the supervisor.
 func TestKeepPIDSignals(t *testing.T) {
 	a := actor(t)
 	cmd := exec.Command(built.Binproxy(t), "run", "--keep-pid", "--", a, "waits")

@@ -13,7 +13,7 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// As many bytes of arguments fit as for a native program: the supervisor takes nothing of the
+// As many bytes of arguments fit as for a native program: the supervisor uses nothing of the
 // kernel's limit.
 func TestLimit(t *testing.T) {
 	b := newBench(t, kinds[0])
@@ -23,12 +23,11 @@ func TestLimit(t *testing.T) {
 		require.NoError(t, err, "%v", o)
 		return n
 	}
-	// What is between them is the name of the file, which the kernel counts.
+	// The difference is the name of the file, which the kernel counts.
 	require.InDelta(t, limit("@/native"), limit("@/probe"), 64)
 }
 
-// A 32-bit native program, with system calls and registers of its own, executes guests as others
-// do.
+// A 32-bit native program, with its own system calls and registers, executes guests as others do.
 func TestCompat(t *testing.T) {
 	b := newBench(t, kinds[0])
 	object, program := filepath.Join(b.dir, "compat.o"), filepath.Join(b.dir, "compat")

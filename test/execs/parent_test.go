@@ -21,7 +21,7 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// patience is after how long a test that waits for something gives up.
+// patience is how long a test waits for something before it gives up.
 const patience = time.Minute
 
 // actor compiles the actor for aarch64.
@@ -67,7 +67,7 @@ func (r running) status(t *testing.T) int {
 	return r.ProcessState.ExitCode()
 }
 
-// A signal that is sent to the supervisor is the command's.
+// A signal that is sent to the supervisor is for the command.
 func TestForward(t *testing.T) {
 	a := actor(t)
 	for _, s := range []unix.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM, unix.SIGTSTP, unix.SIGWINCH} {
@@ -118,7 +118,7 @@ func withArgument(t *testing.T, argument string) (pids []int) {
 	return pids
 }
 
-// If the supervisor dies, nothing runs on unrouted.
+// If the supervisor dies, nothing runs unrouted.
 func TestKilledSupervisor(t *testing.T) {
 	a := actor(t)
 	r := start(t, a, "waits")
@@ -128,7 +128,7 @@ func TestKilledSupervisor(t *testing.T) {
 	gone(t, a)
 }
 
-// What the command leaves behind ends with it, as in a container.
+// Processes that the command leaves behind end with it, as in a container.
 func TestLeftBehind(t *testing.T) {
 	a := actor(t)
 	r := start(t, a, "leaves")
@@ -176,7 +176,7 @@ func TestManyShort(t *testing.T) {
 	fmt.Fprintln(in)
 	require.Equal(t, "bad 0", r.line(t))
 	require.Equal(t, "bad 0", r.line(t))
-	// Who said so ends a moment later, and so does what is kept of it.
+	// The writer of that line ends a moment later, and so does what is kept of it.
 	require.Eventually(t, func() bool { _, now := memory(t, cmd.Process.Pid); return now <= files }, 10*time.Second, 10*time.Millisecond)
 	kib, _ := memory(t, cmd.Process.Pid)
 	require.Less(t, kib, 16<<10)
@@ -201,7 +201,7 @@ func TestThreads(t *testing.T) {
 	require.Equal(t, 0, r.status(t))
 }
 
-// A fork bomb under a limit of processes burns out, and the supervisor is there to see it.
+// A fork bomb under a limit of processes burns out, and the supervisor survives it.
 func TestForkBomb(t *testing.T) {
 	need.Root(t)
 	group := filepath.Join("/sys/fs/cgroup/pids", fmt.Sprintf("binproxy-test-%d", os.Getpid()))
@@ -219,16 +219,16 @@ func TestForkBomb(t *testing.T) {
 	err := os.WriteFile(filepath.Join(group, "pids.max"), []byte("100"), 0o644)
 	need.Given(t, err == nil, "the pids controller")
 	a := actor(t)
-	// The limit is on the command alone: the supervisor has threads of its own.
+	// The limit is on the command only, since the supervisor has threads of its own.
 	script := fmt.Sprintf("echo $$ > %s/cgroup.procs; exec %s bomb 4", group, a)
 	r := start(t, "sh", "-c", script)
-	for r.line(t) != "over" { // an emulator that gets no thread has a word to say, too
+	for r.line(t) != "over" { // an emulator that gets no thread also prints a line
 	}
 	require.Equal(t, 0, r.status(t))
 }
 
-// Processes are killed at every moment of an exec; the others go on, and nothing is left in the
-// supervisor.
+// Processes are killed at every moment of an exec. The others go on, and the supervisor keeps
+// nothing of them.
 func TestKilledTracees(t *testing.T) {
 	a := actor(t)
 	r := start(t, "sh", "-c", fmt.Sprintf("while :; do %[1]s spawns 30 %[1]s exits; done", a))
@@ -244,7 +244,8 @@ func TestKilledTracees(t *testing.T) {
 	}
 	require.Nil(t, r.ProcessState)
 	require.Greater(t, killed, 50, "within the minute")
-	// A descriptor is held for each guest that lives, and how many do is chance at any one moment.
+	// It holds a descriptor for each living guest, and the number of these is random at any
+	// moment.
 	after := 0
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		if _, after = memory(t, r.Process.Pid); after <= files+12 {

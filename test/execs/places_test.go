@@ -13,14 +13,14 @@ import (
 	"binproxy/emu/sys"
 )
 
-// placeEnv makes the test binary one of the places that a supervisor may find itself in, and exec
-// its arguments there.
+// placeEnv makes the test binary one of the places where a supervisor may run, and exec its
+// arguments there.
 const placeEnv = "BINPROXY_TEST_PLACE"
 
 // The places.
 const (
-	// root as in Docker's builds: without CAP_SYS_PTRACE and CAP_SYS_ADMIN, process_vm_readv and
-	// its sibling refused
+	// root as in Docker's builds: without CAP_SYS_PTRACE and CAP_SYS_ADMIN, with process_vm_readv
+	// and its sibling refused
 	container = "container"
 	old       = "old"      // a kernel, or a filter, without openat2 and faccessat2
 	listener  = "listener" // under a filter that has a listener already
@@ -85,6 +85,6 @@ func listen() error {
 	if err != nil {
 		return err
 	}
-	// It counts for as long as somebody has it open: out of the probe's sight.
+	// It counts while somebody has it open: out of the probe's sight.
 	return unix.Dup2(fd, 900)
 }

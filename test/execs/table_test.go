@@ -20,14 +20,13 @@ type execCase struct {
 	root bool     // needs root
 	not  []string // places where it cannot be the same: see docs/supervise.md
 
-	// native means that the reference is what the kernel does with the native probe in place of
-	// the guest's, for the reason given: there the kernel's binfmt_misc, or the emulator with it,
-	// is further from the real architecture than we are.
+	// native, a reason, makes the native probe under the kernel the reference: there the kernel's
+	// binfmt_misc, or the emulator with it, is further from the real architecture than we are.
 	native string
 
-	// differs lists the fields that are not the reference's on purpose. docs/supervise.md says
-	// why: "execfn", because the emulator has one path for AT_EXECFN and for /proc/self/exe, and
-	// the latter is the one that programs use; "exe", because it can only be answered by a path.
+	// differs lists the fields that differ from the reference's on purpose. docs/supervise.md
+	// gives the reasons: "execfn", because the emulator has one path for AT_EXECFN and for
+	// /proc/self/exe, and programs use the latter; "exe", because only a path can answer it.
 	differs []string
 }
 
@@ -179,7 +178,7 @@ func (b *bench) reference(t *testing.T, c execCase) outcome {
 	return o
 }
 
-// Every field of every exec's outcome is the kernel's.
+// Every field of every exec's outcome is the same as the kernel's.
 func TestReference(t *testing.T) {
 	for _, k := range kinds {
 		t.Run(k.name, func(t *testing.T) {
@@ -204,7 +203,7 @@ func TestReference(t *testing.T) {
 	}
 }
 
-// Nor does the place of the supervisor matter.
+// The supervisor's place makes no difference either.
 func TestPlaces(t *testing.T) {
 	need.Root(t)
 	b := newBench(t, kinds[0])

@@ -62,7 +62,7 @@ func (term *terminal) expect(t *testing.T, text string) {
 	require.True(t, term.comes(text, patience), "waiting for %q, have seen %q", text, term.seen)
 }
 
-// comes reports whether the text comes within the time; what came up to it is then read.
+// comes reports whether the text comes within the time; it reads all up to the text.
 func (term *terminal) comes(text string, within time.Duration) bool {
 	end := time.After(within)
 	for {
@@ -88,8 +88,8 @@ func (term *terminal) send(t *testing.T, text string) {
 	require.NoError(t, err)
 }
 
-// Keys, a window's size and a shell's job control reach the command as if it had been started by
-// the shell itself.
+// Keys, a window's size and a shell's job control reach the command as if the shell itself had
+// started it.
 func TestTerminal(t *testing.T) {
 	a := actor(t)
 	term := newTerminal(t)
@@ -102,7 +102,7 @@ func TestTerminal(t *testing.T) {
 	}
 	report("int 0 quit 0 winch 0 cont 0 size 0x0 foreground 1")
 	term.send(t, "\x03")
-	time.Sleep(300 * time.Millisecond) // in which a second one would come
+	time.Sleep(300 * time.Millisecond) // time for a second one to come
 	report("int 1 quit 0 winch 0 cont 0 size 0x0 foreground 1")
 	term.send(t, "\x1c")
 	time.Sleep(300 * time.Millisecond)
@@ -124,7 +124,7 @@ func TestTerminal(t *testing.T) {
 	term.expect(t, "status=3")
 }
 
-// A job in the background that reads the terminal is stopped, and goes on in the foreground.
+// A background job that reads the terminal is stopped, and continues in the foreground.
 func TestBackground(t *testing.T) {
 	a := actor(t)
 	term := newTerminal(t)
@@ -132,7 +132,7 @@ func TestBackground(t *testing.T) {
 	term.expect(t, "<ready>")
 	stopped := false
 	for end := time.Now().Add(patience); !stopped && time.Now().Before(end); {
-		term.send(t, "\n") // a shell tells of its jobs before it prompts
+		term.send(t, "\n") // a shell reports on its jobs before it prompts
 		stopped = term.comes("Stopped", 200*time.Millisecond)
 	}
 	require.True(t, stopped, "%q", term.seen)

@@ -7,7 +7,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A signal that a program ignores does not end its waits, though its tracer is told of it.
+// A signal that a program ignores does not end its waits, although its tracer is told of the
+// signal.
 func TestWaits(t *testing.T) {
 	if runtime.GOARCH != "amd64" {
 		t.Skip("needs an amd64 host: see docs/supervise.md")

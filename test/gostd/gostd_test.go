@@ -1,6 +1,6 @@
 // Package gostd runs the Go standard library's own tests of execs, files, system calls and
-// signals, built for arm64, under the supervised route and under the kernel's binfmt_misc (a user
-// namespace's), and compares which of them pass.
+// signals, built for arm64, by the supervised route and by a user namespace's binfmt_misc, and
+// compares which of them pass.
 package gostd
 
 import (
@@ -45,7 +45,7 @@ func TestStandardLibrary(t *testing.T) {
 			if len(differ) == 0 {
 				return
 			}
-			// Some of them go by the clock. Each of these gets a second chance, under both.
+			// Some of them depend on the clock, so each of these gets a second chance, under both.
 			pattern := "^(" + strings.Join(differ, "|") + ")$"
 			reference, ours = s.outcomes(t, "userns", pattern), s.outcomes(t, "supervise", pattern)
 			for _, test := range differing(reference, ours) {
@@ -69,7 +69,8 @@ func (s suite) build(t *testing.T, name string) {
 	require.NoError(t, err, string(said))
 }
 
-// outcomes runs the tests that a pattern names, or all, by a route: name to PASS, FAIL or SKIP.
+// outcomes runs the tests that match a pattern, or all, by a route. It maps names to PASS, FAIL or
+// SKIP.
 func (s suite) outcomes(t *testing.T, route string, pattern ...string) map[string]string {
 	t.Helper()
 	args := append(slices.Clone(s.run[1:]), "--route", route, "--", s.test, "-test.v", "-test.short", "-test.timeout=10m")
@@ -95,9 +96,9 @@ func (s suite) outcomes(t *testing.T, route string, pattern ...string) map[strin
 // a test's, without its subtests
 var result = regexp.MustCompile(`--- (PASS|FAIL|SKIP): ([^\s/]+) \(`)
 
-// differing are the tests whose outcome is not the reference's. What the reference skips, it
-// cannot say: a user namespace forbids some. Nor can an ordinary user's run say what it skips: in
-// the reference's namespace that user is root.
+// differing are the tests whose outcome differs from the reference's. It ignores tests that the
+// reference skips, since a user namespace forbids some, and tests that an ordinary user's run
+// skips, since in the reference's namespace that user is root.
 func differing(reference, ours map[string]string) []string {
 	var names []string
 	for name, outcome := range ours {

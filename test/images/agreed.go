@@ -12,11 +12,11 @@ import (
 	"binproxy/emu/elfinfo/tiny"
 )
 
-// Agreed is an image on which all that read images have to agree.
+// Agreed is an image that every reader of images has to treat alike.
 type Agreed struct {
 	Name  string
 	Image []byte // an archive, of an image for arm64
-	Says  string // how it is refused; "" where it has the program bin/p and nothing else
+	Says  string // the error; "" if it has the program bin/p and nothing else
 }
 
 // AllAgreed lists them.
@@ -66,7 +66,7 @@ func AllAgreed(t testing.TB) []Agreed {
 	}
 }
 
-// huge is an archive that says that it has a file of so many GiB, and ends.
+// huge is an archive that claims a file of that many GiB, and ends.
 func huge(t testing.TB, size int64) []byte {
 	t.Helper()
 	var b bytes.Buffer

@@ -6,13 +6,13 @@ import (
 	"strings"
 )
 
-// A fuzzer that mutates an archive's bytes gets past no header's checksum, and spends a minute on
-// making each find of a few KiB smaller. It is given these instead: a few bytes, from which an
-// archive is made, and what is then damaged in it.
+// A fuzzer that changes an archive's bytes gets past no header's checksum, and spends a minute on
+// making each find of a few KiB smaller. So it gets these: a few bytes from which an archive is
+// made, and changes to damage it with.
 
 // Lines reads the entries of an archive, one a line: a name that ends in "/" is a directory, "a ->
-// b" a symbolic link, "a => b" a hard link; others are files that hold their own name. What no
-// archive can say is left out.
+// b" a symbolic link, "a => b" a hard link; others are files that contain their own name. It
+// leaves out what no archive can express.
 func Lines(text string) (entries []Entry) {
 	for line := range strings.Lines(strings.ReplaceAll(text, "\x00", "")) {
 		if line = strings.TrimSuffix(line, "\n"); line != "" {
@@ -36,8 +36,8 @@ func Line(line string) Entry {
 	return Entry{Name: line, Body: []byte(line)}
 }
 
-// Damaged gives an archive other bytes at some places: two bytes of each change are the place, the
-// third is the new byte. The headers' checksums are made good again.
+// Damaged changes bytes of an archive. The first two bytes of each change are the place, the third
+// is the new byte. It then corrects the headers' checksums.
 func Damaged(archive, changes []byte) []byte {
 	archive = bytes.Clone(archive)
 	for ; len(changes) >= 3 && len(archive) > 0; changes = changes[3:] {

@@ -1,5 +1,5 @@
-// Package images makes container images for tests: layouts, archives of docker save, and those on
-// which all that read images have to agree.
+// Package images makes container images for tests: layouts, archives of docker save, and images
+// that every reader has to treat alike.
 package images
 
 import (
@@ -22,14 +22,14 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// Entry is one entry of an archive: a directory where the name ends in "/", a link where one of
-// the two is set, else a file.
+// Entry is one entry of an archive: a directory if the name ends in "/", a link if one of the two
+// is set, else a file.
 type Entry struct {
 	Name, HardLink, SymLink string
 	Body                    []byte
 }
 
-// Tar is an archive of entries that belong to whoever runs the test.
+// Tar is an archive of entries that belong to the user who runs the test.
 func Tar(t testing.TB, entries ...Entry) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -65,7 +65,7 @@ func Gzip(t testing.TB, b []byte) []byte {
 	return out.Bytes()
 }
 
-// Zstd is what zstd(1) makes of bytes.
+// Zstd packs bytes by zstd(1).
 func Zstd(t testing.TB, b []byte) []byte {
 	t.Helper()
 	cmd := exec.Command(need.Program(t, "zstd", "zstd"), "-c", "-q")
@@ -134,7 +134,7 @@ func (l Layout) Tar(t testing.TB) []byte {
 	return Tar(t, entries...)
 }
 
-// Saved is an image for arm64 as docker save once wrote it, of layers from the lowest up.
+// Saved is an image for arm64 in docker save's old form, with layers from the lowest up.
 func Saved(t testing.TB, layers ...[]byte) []byte {
 	t.Helper()
 	var entries []Entry
@@ -146,7 +146,7 @@ func Saved(t testing.TB, layers ...[]byte) []byte {
 	return Tar(t, append(entries, manifest(names...)...)...)
 }
 
-// manifest is what names the layers of a saved image.
+// manifest names the layers of a saved image.
 func manifest(layers ...string) []Entry {
 	list := strings.Join(layers, `","`)
 	return []Entry{

@@ -28,7 +28,7 @@ func check(t testing.TB, args ...string) (checked, int) {
 	return c, status
 }
 
-// one finds the finding on a file that rests on what is named.
+// one finds the finding on a file with this basis.
 func (c checked) one(t testing.TB, file, sure string) (kind, need string) {
 	t.Helper()
 	for _, f := range c.Findings {
@@ -43,7 +43,7 @@ func (c checked) one(t testing.TB, file, sure string) (kind, need string) {
 
 const multiarch = "usr/lib/x86_64-linux-gnu"
 
-// Bookworm's Qt under an older glibc, which looks at the note, and under its own, which does not.
+// Bookworm's Qt under an older glibc, which reads the note, and under its own, which does not.
 func TestCheckQt(t *testing.T) {
 	qt := filepath.Join(debs.Unpacked(t, "bookworm", "libqt5core5a"), multiarch, "libQt5Core.so.5")
 	bullseye := filepath.Join(debs.Unpacked(t, "bullseye", "libc6"), "lib/x86_64-linux-gnu/libc.so.6")
@@ -54,7 +54,7 @@ func TestCheckQt(t *testing.T) {
 	require.Equal(t, "hard", kind)
 	require.Equal(t, "Linux 3.17.0 by its .note.ABI-tag", text)
 
-	// el7 carries getrandom back, but the loader compares versions only.
+	// el7 carries getrandom back, but the loader compares only versions.
 	c, status = check(t, "--kernel", "3.10.0-1160.71.1.el7.x86_64", "--libc", "glibc-2.31", qt)
 	require.Equal(t, 1, status)
 	kind, _ = c.one(t, "libQt5Core.so.5", "note")
@@ -116,8 +116,8 @@ func TestCheckPython(t *testing.T) {
 	require.Zero(t, status)
 }
 
-// musl says its version in no sentence; it is found all the same, by the file alone, in a root
-// directory and as the name of the loader.
+// musl prints its version in no sentence. The check still finds it, by the file alone, in a root
+// directory and under the name of the loader.
 func TestCheckMusl(t *testing.T) {
 	dir := debs.Unpacked(t, "bookworm", "musl")
 	c, status := check(t, "--kernel", "3.10", dir)
@@ -127,7 +127,7 @@ func TestCheckMusl(t *testing.T) {
 	require.Equal(t, "musl 1.2.3", c.Libc)
 }
 
-// A root directory, against the running kernel: what a probe found counts.
+// A root directory, against the running kernel: the probe's findings count.
 func TestCheckHost(t *testing.T) {
 	dir := debs.Unpacked(t, "bookworm", "libc6")
 	c, status := check(t, "--kernel", "host", dir)
@@ -187,7 +187,7 @@ func record(t testing.TB, argv ...string) recorded {
 	return r
 }
 
-// What a program can do without is found by denying it.
+// Denying a call shows whether a program needs it.
 func TestRecordKinds(t *testing.T) {
 	need.Given(t, here(t, "5.3"), "PTRACE_GET_SYSCALL_INFO (Linux 5.3 or later)")
 	program := compiled(t, "needs")
@@ -210,8 +210,8 @@ func TestRecordKinds(t *testing.T) {
 	}
 }
 
-// What a command recorded is what it needs: it runs under the oldest kernel that has all of it,
-// and its children count.
+// A recording is complete, with the children's calls: the command runs under the oldest kernel
+// that has all of it.
 func TestRecordThenRun(t *testing.T) {
 	need.Given(t, here(t, "5.3"), "PTRACE_GET_SYSCALL_INFO (Linux 5.3 or later)")
 	program := compiled(t, "needs")

@@ -58,7 +58,7 @@ func runAs(t testing.TB, release, stdin string, argv ...string) (string, int) {
 	return run(t, stdin, append([]string{built.Binproxy(t), "kernel", "run", "--as", release, "--"}, argv...)...)
 }
 
-// here reports whether the running kernel's release is at least one.
+// here reports whether the running kernel's release is at least this one.
 func here(t testing.TB, release string) bool {
 	t.Helper()
 	name, err := os.ReadFile("/proc/sys/kernel/osrelease")
@@ -70,7 +70,7 @@ func here(t testing.TB, release string) bool {
 	return host >= wanted
 }
 
-// releaseOf is the mainline release of a release.
+// releaseOf is the mainline release of a release's text.
 func releaseOf(text string) (kernel.Version, error) {
 	r, err := kernel.Parse(text)
 	return r.Base, err
@@ -113,7 +113,7 @@ func TestArticlePrograms(t *testing.T) {
 	}
 }
 
-// The release is told in every place where a program can read it.
+// Every place where a program can read the release shows it.
 func TestReleaseEverywhere(t *testing.T) {
 	const release = "3.10.0-1160.71.1.el7.x86_64"
 	python := need.Program(t, "python3", "python3")
@@ -131,7 +131,7 @@ func TestPythonOnCentOS7(t *testing.T) {
 	require.Zero(t, status)
 }
 
-// abis are the ABIs of the host as the program ask calls them.
+// abis are the host's ABIs by the names of the program ask.
 func abis() map[string]string {
 	if arch.Host().Name == "x86_64" {
 		return map[string]string{"64": "x86_64", "x32": "x32", "i386": "i386"}
@@ -139,8 +139,8 @@ func abis() map[string]string {
 	return map[string]string{"64": arch.Host().Name}
 }
 
-// Live, for every ABI of the host: each number that a release lacks answers ENOSYS, and a number
-// above the newest does too.
+// On the running kernel, for every ABI of the host: each number that a release lacks answers
+// ENOSYS, and so does a number above the newest.
 func TestEveryLackingNumber(t *testing.T) {
 	ask := compiled(t, "ask")
 	for _, release := range []string{"3.10", "el7", "4.4", "rhel8.4", "5.10"} {
@@ -163,7 +163,7 @@ func TestEveryLackingNumber(t *testing.T) {
 	}
 }
 
-// unfiltered tells the calls that no filter can deny.
+// unfiltered reports whether no filter can deny a call.
 func unfiltered(a *kernel.ABI, nr uint32) bool {
 	for _, c := range a.ByNumber(nr) {
 		if a.Name == "x86_64" && slices.Contains(kernel.Unfiltered[:], c.Name) {
@@ -201,7 +201,8 @@ func probe(t testing.TB, argv ...string) probed {
 	return p
 }
 
-// Under an older kernel a probe finds what the running one has of it: no call more, no call less.
+// Under an older kernel, a probe finds exactly the calls of the running one that the older one
+// has.
 func TestProbeUnderOlderKernel(t *testing.T) {
 	native := map[string]string{}
 	for _, c := range probe(t).Calls {
@@ -216,7 +217,8 @@ func TestProbeUnderOlderKernel(t *testing.T) {
 				want = "absent"
 			}
 			if c.By == "filter or kernel" {
-				// the kernel's EPERM, which a process with a filter cannot tell from the filter's
+				// the kernel's own EPERM, which a process with a filter cannot tell from the
+				// filter's
 				c.State = "present"
 			}
 			require.Equal(t, want, c.State, "%s %s %s", release, c.ABI, c.Name)
@@ -225,13 +227,13 @@ func TestProbeUnderOlderKernel(t *testing.T) {
 }
 
 // hazards are calls that do something with arguments of -1, or answer ENOSYS to them although they
-// are there. The peer leaves them out, except for those with arguments of their own.
+// exist. The peer leaves them out, except for those with arguments here.
 var hazards = map[string]string{"futex": "0 1 0 0 0 0", "futex_time64": "0 1 0 0 0 0", "modify_ldt": "0 0 0 0 0 0", "msgget": "1 0 0 0 0 0", "semget": "1 0 0 0 0 0", "shmget": "1 0 0 0 0 0",
 	"kill": "0x40000000 0 0 0 0 0", "ipc": "1 -1 -1 -1 -1 -1", "exit": "", "pause": "", "sigsuspend": "", "sync": "", "vfork": "", "fork": "", "rt_sigreturn": "",
 	"sigreturn": "", "exit_group": "", "uretprobe": ""}
 
-// The probe's answers against a direct call of every syscall in the tables, from C, in every ABI
-// that the kernel serves.
+// The probe's answers equal those of a direct call of every syscall in the tables, from C, in
+// every ABI that the kernel serves.
 func TestProbeAgainstDirectCalls(t *testing.T) {
 	ask := compiled(t, "ask")
 	var questions strings.Builder
@@ -267,7 +269,7 @@ func TestProbeAgainstDirectCalls(t *testing.T) {
 	}
 }
 
-// util-linux's enosys denies calls by name; ours gives a program the same answers.
+// util-linux's enosys denies calls by name; our filter gives a program the same answers.
 func TestAgainstEnosys(t *testing.T) {
 	need.Given(t, arch.Host().Name == "x86_64", "an amd64 host")
 	tool := filepath.Join(debs.Unpacked(t, "trixie", "util-linux-extra"), "usr/bin/enosys")
@@ -292,7 +294,7 @@ func TestAgainstEnosys(t *testing.T) {
 	}
 }
 
-// A guest's calls are judged, the emulator's own go on, and the release is the guest's.
+// The filter judges a guest's calls, the emulator's own go on, and the guest sees the release.
 func TestGuest(t *testing.T) {
 	need.Given(t, here(t, "5.14"), "a kernel with pidfd_open (5.3 or later)")
 	need.Emulator(t, "aarch64")

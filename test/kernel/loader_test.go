@@ -14,8 +14,8 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// A library with the note of libQt5Core, under the loaders themselves: qemu-user tells them the
-// release. The check says before what they say then.
+// A library with libQt5Core's note, under the loaders themselves, to which qemu-user shows the
+// release. The check predicts what they print.
 func TestCheckAgainstTheLoader(t *testing.T) {
 	need.Given(t, arch.Host().Name == "x86_64", "an amd64 host")
 	qemu := need.Emulator(t, "x86_64")
@@ -30,7 +30,7 @@ func TestCheckAgainstTheLoader(t *testing.T) {
 	}
 	for _, argv := range [][]string{
 		{"-nostdlib", "-shared", "-Wl,-soname,libnoted.so.5", "-o", library, filepath.Join(dir, "noted.s")},
-		// Old symbol versions only, so that bullseye's glibc has them.
+		// Only old symbol versions, so that bullseye's glibc has them.
 		{"-nostdlib", "-Wl,-e,main", "-o", program, filepath.Join(dir, "program.c"), library, "-Wl,--no-as-needed", "-lc"},
 	} {
 		out, err := exec.Command(gcc, argv...).CombinedOutput()

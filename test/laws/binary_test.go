@@ -47,7 +47,7 @@ func TestBinaryIsStatic(t *testing.T) {
 	}
 }
 
-// The same source gives the same bytes, in whatever directory it lies.
+// The same source gives the same bytes, in any directory.
 func TestBinaryIsReproducible(t *testing.T) {
 	elsewhere := filepath.Join(t.TempDir(), "another checkout")
 	copyTree(t, elsewhere)
@@ -55,13 +55,14 @@ func TestBinaryIsReproducible(t *testing.T) {
 	here, err := os.ReadFile(buildIn(t, top, env...))
 	require.NoError(t, err)
 	// A build cache of its own would take a minute; -a for this module's packages is what matters,
-	// and another directory is just that.
+	// and another directory has the same effect.
 	there, err := os.ReadFile(buildIn(t, elsewhere, env...))
 	require.NoError(t, err)
 	assert.True(t, string(here) == string(there), "two checkouts, two programs")
 	checkout, err := filepath.Abs(top)
 	require.NoError(t, err)
-	// By a folder of its own: the checkout may be one that other texts name, such as /src.
+	// Look for one of its folders: the checkout may have a path that other texts contain, such as
+	// /src.
 	assert.False(t, strings.Contains(string(here), filepath.Join(checkout, "emu")), "not trimmed")
 }
 

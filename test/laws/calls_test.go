@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// forSys are the functions of the packages unix and syscall that only emu/sys calls. Its package
-// comment has the rule.
+// forSys are the functions of the packages unix and syscall that only emu/sys may call. Its
+// package comment has the rule.
 var forSys = [...]struct {
 	names []string
 	why   string
@@ -26,8 +26,8 @@ var forSys = [...]struct {
 		"may be interrupted by a signal, and is not in a sys.Retry"},
 }
 
-// callsForSys lists what a file calls that is for emu/sys. What may be interrupted may stand in
-// the function that sys.Retry is given.
+// callsForSys lists a file's calls that belong in emu/sys. A call that may be interrupted is
+// allowed in a function for sys.Retry.
 func callsForSys(file *ast.File) (offences []string) {
 	var within func(retried bool) func(ast.Node) bool
 	within = func(retried bool) func(ast.Node) bool {
@@ -56,7 +56,7 @@ func callsForSys(file *ast.File) (offences []string) {
 	return offences
 }
 
-// Tests, and what is built for them, call what they like.
+// Tests, and programs that are built for them, may call anything.
 func TestCallsGoThroughSys(t *testing.T) {
 	for _, f := range goFiles(t) {
 		if within(f.name, "emu/sys") || within(f.name, "test") || strings.HasSuffix(f.name, "_test.go") {
@@ -83,7 +83,7 @@ func TestCallsForSys(t *testing.T) {
 	}
 }
 
-// selected takes X.Y apart, where X is a name.
+// selected splits X.Y, where X is a name.
 func selected(e ast.Expr) (of, name string) {
 	if s, ok := e.(*ast.SelectorExpr); ok {
 		if x, ok := s.X.(*ast.Ident); ok {

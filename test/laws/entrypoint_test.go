@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The private modes: each name is in emu/entrypoint, and in the table once; nobody else has words
-// of that kind, nor the path by which this program starts itself.
+// Each name of a private mode is in emu/entrypoint, and once in the table. No other code has such
+// words, or the path by which this program starts itself.
 func TestEntrypoints(t *testing.T) {
 	const home, table = "emu/entrypoint", "applets/entrypoints.go"
 	names, rows := map[string]string{}, map[string]int{} // the names by their constants

@@ -17,7 +17,7 @@ import (
 	"binproxy/applets/applet"
 )
 
-// eachFlag calls with every flag of every applet's commands.
+// eachFlag calls each with every flag of every applet's commands.
 func eachFlag(each func(a *applet.Applet, c *applet.Command, f *flag.Flag)) {
 	for _, a := range applets.Table {
 		for i := range a.Commands {
@@ -40,8 +40,8 @@ func shows(text, name string) bool {
 	return regexp.MustCompile(`(^|[^\w-])` + dashed(name) + `($|[^\w-])`).MatchString(text)
 }
 
-// Each flag says what it does, and one that takes a value what that is called; its applet's man
-// page and section of docs/commands.md have it.
+// Each flag has a usage, and a name for its value if it takes one. The applet's man page and its
+// section of docs/commands.md have the flag.
 func TestFlagsAreDocumented(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "man")
 	cmd := exec.Command("go", "run", "./scripts/man", dir)
@@ -74,9 +74,9 @@ func TestFlagsAreDocumented(t *testing.T) {
 	assert.Greater(t, seen, 80)
 }
 
-// takes reports whether a command has the flag; without a command's name, whether any one of the
-// applet has it, and without an applet's, any at all. A command that hands on what it does not
-// know takes every flag.
+// takes reports whether a command has the flag; without a command's name, whether any command of
+// the applet has it, and without an applet's, any command at all. A command that passes on what it
+// does not know takes every flag.
 func takes(appletName, command, name string) bool {
 	found := name == "help" || name == "h"
 	eachFlag(func(a *applet.Applet, c *applet.Command, f *flag.Flag) {
@@ -86,8 +86,8 @@ func takes(appletName, command, name string) bool {
 	return found
 }
 
-// commandOf gives the applet and its command that words begin with, "" for one without a name, and
-// the words behind; no applet where they begin with none.
+// commandOf gives the applet and the command at the start of words ("" for one without a name) and
+// the words after them; no applet if words do not begin with one.
 func commandOf(words []string) (a *applet.Applet, command string, rest []string) {
 	if len(words) == 0 {
 		return nil, "", nil
@@ -105,8 +105,8 @@ func commandOf(words []string) (a *applet.Applet, command string, rest []string)
 	return a, "", words[1:]
 }
 
-// flagsIn are the flags among words, up to where a command's own arguments or another program
-// begin.
+// flagsIn gives the flags in words, up to the point where a command's own arguments or another
+// program begin.
 func flagsIn(words []string) []string {
 	var names []string
 	for _, w := range words {
@@ -121,9 +121,9 @@ func flagsIn(words []string) []string {
 	return names
 }
 
-// A flag that the README or a page of docs gives to a command of ours, or names alone, exists.
+// Every flag that the README or a page of docs names, with a command of ours or alone, exists.
 func TestNamedFlagsExist(t *testing.T) {
-	// Named alone, and other programs'.
+	// Flags of other programs that are named alone.
 	others := []string{"version", "security-opt", "seccomp-profile", "squash", "uname-2.6"}
 	code := regexp.MustCompile("`([^`\n]+)`")
 	calls := regexp.MustCompile(`(?:^|[\s"/(])binproxy"?,? +(.*)$`)
@@ -158,7 +158,7 @@ func TestNamedFlagsExist(t *testing.T) {
 				words := strings.Fields(m[1])
 				if c := calls.FindStringSubmatch(m[1]); c != nil {
 					check(page, strings.Fields(c[1]))
-				} else if words[0] != "env" { // that is coreutils'
+				} else if words[0] != "env" { // env is coreutils'
 					check(page, words)
 				}
 				if strings.HasPrefix(m[1], "--") {

@@ -1,5 +1,5 @@
-// Package laws checks what the whole repository must hold to: which room may import which, what an
-// exec may cost, and what the program's file is.
+// Package laws checks rules for the whole repository: which room may import which, what an exec
+// may cost, and properties of the program's file.
 package laws
 
 import (
@@ -21,7 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// pkg is what `go list -json` tells of a package.
+// pkg is the output of `go list -json` for a package.
 type pkg struct {
 	ImportPath, Dir, Doc, Name string
 	GoFiles, IgnoredGoFiles    []string
@@ -54,8 +54,8 @@ func list(t *testing.T, patterns ...string) map[string]pkg {
 	}
 }
 
-// room is the part of an import path that the laws are about: emu/arch, shim, applets; "" for a
-// package that is not ours.
+// room is the part of an import path that the laws use: emu/arch, shim, applets; "" for a package
+// that is not ours.
 func room(path string) string {
 	room, _ := strings.CutPrefix(path, "binproxy/")
 	if room == path {
@@ -66,7 +66,7 @@ func room(path string) string {
 
 func within(room, house string) bool { return room == house || strings.HasPrefix(room, house+"/") }
 
-// A law says what the rooms in from must not import. The reason is shown with the offence.
+// A law names the packages that the rooms in from must not import. A failure shows the reason.
 type law struct {
 	from   string
 	forbid func(imported string) bool
@@ -116,7 +116,7 @@ var importLaws = []law{
 	{"emu/exit", notOnly(), "the statuses are everybody's"},
 }
 
-// shimForbidden are what costs an exec start-up time or is not to be in a shim.
+// shimForbidden are packages that cost an exec start-up time or do not belong in a shim.
 var shimForbidden = []string{"flag", "net", "net/http", "regexp", "text/template", "encoding/json", "os/user", "log/slog"}
 
 func TestImports(t *testing.T) {
@@ -145,7 +145,7 @@ func TestImports(t *testing.T) {
 	}
 }
 
-// The rooms of the supervisor have one door.
+// No other room imports the rooms inside emu/supervise.
 func TestSupervisorHasOneDoor(t *testing.T) {
 	const house = "emu/supervise"
 	for _, p := range modulePackages(t) {
@@ -157,8 +157,8 @@ func TestSupervisorHasOneDoor(t *testing.T) {
 	}
 }
 
-// Of the supervisor's rooms only tracee knows ptrace: what the package unix and emu/sys have of
-// it. Waiting for a child is not ptrace's alone.
+// Of the supervisor's rooms only tracee uses ptrace: the functions of unix and emu/sys for it.
+// Waiting for a child is not only for ptrace.
 func TestOneRoomKnowsPtrace(t *testing.T) {
 	ptrace := map[string]bool{}
 	for _, f := range goFiles(t) {
@@ -188,14 +188,14 @@ func TestOneRoomKnowsPtrace(t *testing.T) {
 	}
 }
 
-// Of the program only emu/emulator has the words of QEMU's dialect, the names of its files and
-// variables, and which variables a loader obeys. Prose may have them, the hook in C has to.
+// Only emu/emulator contains the words of QEMU's dialect, the names of its files and variables,
+// and the list of variables that a loader obeys. Prose may contain them, and the hook in C has to.
 func TestOneRoomKnowsTheEmulator(t *testing.T) {
 	const house = "emu/emulator"
 	dialect := map[string]bool{"-L": true, "-U": true, "qemu-": true}
 	elsewhere := map[string]bool{
 		"emu/binfmt/entry.go qemu-":  true, // an entry's name, as Debian has it
-		"emu/packages/version.go -r": true, // a revision in a version of Alpine's
+		"emu/packages/version.go -r": true, // a revision in one of Alpine's versions
 	}
 	texts := func(f file, each func(text string)) {
 		ast.Inspect(f.syntax, func(n ast.Node) bool {
@@ -237,7 +237,7 @@ func TestOneRoomKnowsTheEmulator(t *testing.T) {
 	}
 }
 
-// An applet's room imports none of another's.
+// An applet's room does not import another applet's.
 func TestAppletsAreRoomsOfTheirOwn(t *testing.T) {
 	for _, p := range modulePackages(t) {
 		own, inApplets := strings.CutPrefix(room(p.ImportPath), "applets/")
@@ -252,7 +252,7 @@ func TestAppletsAreRoomsOfTheirOwn(t *testing.T) {
 	}
 }
 
-// What a shim brings along in the end, through whatever it imports.
+// These are the packages that a shim links in the end, through all its imports.
 func TestShimsAreLight(t *testing.T) {
 	for path, p := range modulePackages(t) {
 		if !within(room(path), "shim") || within(room(path), "shim/preload") {
@@ -269,7 +269,7 @@ func TestShimsAreLight(t *testing.T) {
 	}
 }
 
-// unsafe is in files of emu/sys that are named for it, in tests too.
+// Only files of emu/sys that are named for it use unsafe, tests included.
 func TestUnsafeFiles(t *testing.T) {
 	for _, f := range goFiles(t) {
 		for _, spec := range f.syntax.Imports {

@@ -13,8 +13,8 @@ import (
 	"binproxy/applets"
 )
 
-// In a checkout of its own: make lists what there is, install puts the program and every page
-// under DESTDIR, clean leaves nothing of it.
+// In a checkout of its own, make lists its targets, install puts the program and every page under
+// DESTDIR, and clean leaves nothing of them.
 func TestMakeInstallAndClean(t *testing.T) {
 	checkout := filepath.Join(t.TempDir(), "checkout")
 	copyTree(t, checkout)
@@ -43,7 +43,7 @@ func makeIn(t *testing.T, dir string, args ...string) string {
 	cmd := exec.Command("make", args...)
 	cmd.Dir = dir
 	for _, entry := range os.Environ() {
-		// those of a make that runs us
+		// those of the make that runs us
 		if !strings.HasPrefix(entry, "MAKE") && !strings.HasPrefix(entry, "MFLAGS=") {
 			cmd.Env = append(cmd.Env, entry)
 		}
@@ -67,7 +67,7 @@ func names(t *testing.T, dir string) []string {
 	return found
 }
 
-// The README or a page of docs tells of each applet.
+// The README or a page of docs mentions each applet.
 func TestAppletsAreDocumented(t *testing.T) {
 	var text strings.Builder
 	walk(t, func(name string, page []byte) {

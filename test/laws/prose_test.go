@@ -14,11 +14,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// column is where a line of prose has ended; a tab is four of them.
+// column is where a line of prose must have ended; a tab counts as four.
 const column = 100
 
 // A comment and a line of the documents end before column 100, except for what cannot be broken:
-// one long word, a table, a block of code. Generated files and test data are as they are.
+// one long word, a table, a block of code. Generated files and test data are exempt.
 func TestProseIsNarrow(t *testing.T) {
 	walk(t, func(name string, text []byte) {
 		var wide []int
@@ -39,7 +39,7 @@ func TestProseIsNarrow(t *testing.T) {
 	})
 }
 
-// wideGo gives the numbers of the lines on which a // comment ends too far to the right.
+// wideGo gives the numbers of the lines whose // comment is too wide.
 func wideGo(t *testing.T, name string, text []byte) []int {
 	files := token.NewFileSet()
 	syntax, err := parser.ParseFile(files, name, text, parser.ParseComments|parser.SkipObjectResolution)
@@ -70,7 +70,7 @@ func wideLines(text, mark string) []int {
 	return wide
 }
 
-// verbatim are lines of Markdown that stay as they are: rows of tables, and code by its indent.
+// verbatim matches lines of Markdown that stay as they are: rows of tables, and indented code.
 var verbatim = regexp.MustCompile(`^(\s*\||\s*<|    )`)
 
 func wideMarkdown(text string) []int {
@@ -87,7 +87,7 @@ func wideMarkdown(text string) []int {
 	return wide
 }
 
-// isWide reports whether a line goes beyond the column, and not because of one long word.
+// isWide reports whether a line goes beyond the column for another reason than one long word.
 func isWide(line, prose string) bool {
 	if utf8.RuneCountInString(strings.ReplaceAll(line, "\t", "    ")) < column {
 		return false

@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Each package of emu, shim and scripts has its row in docs/architecture.md, and what tests share
-// has one in docs/testing.md.
+// Each package of emu, shim and scripts has a row in docs/architecture.md, and each of test/lib
+// one in docs/testing.md.
 func TestRoomsAreDescribed(t *testing.T) {
 	page := func(name string) string {
 		text, err := os.ReadFile(filepath.Join(top, name))
@@ -33,7 +33,7 @@ func TestRoomsAreDescribed(t *testing.T) {
 	}
 }
 
-// A path of this repository that a comment or a page names is there. Words in capitals stand for
+// Every path of this repository that a comment or a page names exists. Words in capitals stand for
 // any name.
 func TestNamedPathsExist(t *testing.T) {
 	for _, f := range goFiles(t) {
@@ -52,7 +52,7 @@ func TestNamedPathsExist(t *testing.T) {
 	})
 }
 
-// paths are those below the directories that this repository has.
+// paths matches paths below the directories of this repository.
 var paths, placeholder = regexp.MustCompile(`(?:^|[^\w/.$~<-])((?:emu|shim|applets|scripts|test|docs)/[\w./*-]*[\w*])`),
 	regexp.MustCompile(`(^|/)[A-Z]+($|[/.])`)
 

@@ -27,7 +27,7 @@ type file struct {
 	syntax *ast.File
 }
 
-// walk calls each with every file of the checkout that is the project's own.
+// walk calls each with every file of the checkout that belongs to the project.
 func walk(t *testing.T, each func(name string, text []byte)) {
 	t.Helper()
 	err := fs.WalkDir(os.DirFS(top), ".", func(name string, d fs.DirEntry, err error) error {
@@ -61,7 +61,7 @@ func goFiles(t *testing.T) []file {
 	return files
 }
 
-// Each package says what it is, once.
+// Each package has one package comment.
 func TestOnePackageComment(t *testing.T) {
 	comments := map[string][]string{}
 	for _, f := range goFiles(t) {
@@ -103,7 +103,7 @@ func TestNoRegexpAtPackageLevel(t *testing.T) {
 			}
 			ast.Inspect(vars, func(n ast.Node) bool {
 				if _, ok := n.(*ast.FuncLit); ok {
-					return false // runs when it is called
+					return false // it runs only when called
 				}
 				if call, ok := n.(*ast.SelectorExpr); ok && strings.HasSuffix(call.Sel.Name, "Compile") {
 					t.Errorf("%s: a package-level variable calls %s", f.name, call.Sel.Name)
@@ -114,7 +114,7 @@ func TestNoRegexpAtPackageLevel(t *testing.T) {
 	}
 }
 
-// Nothing names the machine that it was written on, nor the host of a mirror or a registry.
+// Nothing names the machine that it was written on, or the host of a mirror or a registry.
 func TestNoPlacesNamed(t *testing.T) {
 	forbidden := regexp.MustCompile(`(?i)\b(` + strings.Join([]string{
 		`deb\.debian\.` + `org`, `(archive|ports|security)\.ubuntu\.` + `com`, `proxy\.golang\.` + `org`, `snapshot\.debian\.` + `org`,

@@ -14,17 +14,16 @@ import (
 )
 
 // Every exec through a farm runs the init functions and package-level variables of everything in
-// the program. What comes with any Go program that uses os and fmt is about 2.5 KiB; debug/elf,
-// which `binproxy bundle` needs, brings debug/dwarf and compress/flate, 11 KiB; the readers of
-// image archives bring archive/tar, hash/crc32 and crypto, 17 allocations. A package that builds
-// tables or compiles expressions at start is far above the rest. Our own packages allocate
-// nothing.
+// the program. Any Go program that uses os and fmt has about 2.5 KiB of them. debug/elf, which
+// `binproxy bundle` needs, brings debug/dwarf and compress/flate, 11 KiB; the readers of image
+// archives bring archive/tar, hash/crc32 and crypto, 17 allocations. A package that builds tables
+// or compiles expressions at start is far above the rest. Our own packages allocate nothing.
 const (
 	mostInitBytes  = 20 << 10
 	mostInitAllocs = 90
 )
 
-// Asserted on bytes and allocations, which are the same in each run, not on the clock.
+// It checks bytes and allocations, which are the same in each run, and not the clock.
 func TestInitIsLight(t *testing.T) {
 	dir := t.TempDir()
 	program := buildIn(t, top)

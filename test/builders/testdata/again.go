@@ -1,4 +1,4 @@
-// Again executes itself by the path that Go knows of it, and says what it was called with.
+// Again executes itself by the path that Go knows of it, and prints what it was called with.
 package main
 
 import (

@@ -1,4 +1,4 @@
-// Command whoami tells the effective user and the release.
+// Command whoami prints the effective user and the release.
 package main
 
 import (

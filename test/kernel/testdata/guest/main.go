@@ -1,4 +1,4 @@
-// Guest makes calls of several ages with good arguments, and prints what each answers.
+// Guest makes calls of several ages with valid arguments, and prints each answer.
 package main
 
 import (
