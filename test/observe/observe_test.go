@@ -71,8 +71,8 @@ func smallest(t *testing.T) string {
 	return path
 }
 
-// shape is what of a trace is the same in every run: process ids in the order of their appearance,
-// no times.
+// shape is the part of a trace that is the same in every run: process ids in the order of their
+// appearance, no times.
 func shape(rows []row) string {
 	var b strings.Builder
 	number := map[int]int{0: 0}
@@ -119,8 +119,8 @@ func TestTraceOfRealPrograms(t *testing.T) {
 	assert.Regexp(t, regexp.MustCompile(`(?m)^ +\S+ s +\S+ s +2  tiny \(aarch64\)$`), stderr)
 }
 
-// The program of each process, and its parent, are what the processes say themselves; threads are
-// no rows.
+// The trace has the program and the parent of each process as the process itself reports them;
+// threads are not rows.
 func TestParents(t *testing.T) {
 	need.Emulator(t, "aarch64")
 	guest := filepath.Join(t.TempDir(), "family")
@@ -149,7 +149,7 @@ func TestParents(t *testing.T) {
 	assert.Contains(t, parents, shell)
 }
 
-// A loop's CPU time is that of the program that looped, not of who waited for it.
+// A loop's CPU time belongs to the program that looped, not to the one that waited for it.
 func TestCPUTimeIsTheProgramsOwn(t *testing.T) {
 	rows, _, _ := observed(t, `sh -c 'i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; exit 0'; exit 0`)
 	var inner, outer int64
@@ -184,7 +184,7 @@ func TestTraceAfterKill(t *testing.T) {
 	assert.Greater(t, len(parse(t, append(text, ']'))), 10)
 }
 
-// A trace that cannot be written is told before anything runs.
+// A trace that cannot be written is reported before anything runs.
 func TestTraceFileThatCannotBe(t *testing.T) {
 	out, err := exec.Command(built.Binproxy(t), "run", "--trace", filepath.Join(t.TempDir(), "no/such"), "--", "/bin/echo", "ran").CombinedOutput()
 	var status *exec.ExitError

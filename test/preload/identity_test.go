@@ -16,7 +16,7 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// TestIdentity holds the preload route's column of the table in docs/uname.md against what
+// TestIdentity compares the preload route's column of the table in docs/uname.md with what
 // programs see.
 func TestIdentity(t *testing.T) {
 	root, err := built.Root()
@@ -71,7 +71,7 @@ func TestIdentity(t *testing.T) {
 	}
 }
 
-// doctor says what the route cannot reach.
+// doctor reports what the route cannot reach.
 func TestDoctor(t *testing.T) {
 	context := t.TempDir()
 	makeContext(t, context, arch.Get("aarch64"))
@@ -79,7 +79,7 @@ func TestDoctor(t *testing.T) {
 	assert.Regexp(t, `route preload +yes: \S+/bundle has the libraries; static and set-user-id programs take none`, string(out))
 }
 
-// cellOf is the last column of the row whose first begins so.
+// cellOf is the last column of the row whose first column begins with source.
 func cellOf(t *testing.T, root, source string) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(root, "docs/uname.md"))
@@ -93,7 +93,7 @@ func cellOf(t *testing.T, root, source string) string {
 	return ""
 }
 
-// output is what a command prints; it is to say nothing on stderr.
+// output is a command's output; it must print nothing on stderr.
 func output(t *testing.T, command ...string) string {
 	t.Helper()
 	var stderr strings.Builder

@@ -17,14 +17,14 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// applets are what busybox is to have, and features of it: awk's system is one.
+// applets are the applets that busybox needs, and their features: awk's system is one.
 var applets = []string{
 	"ASH", "SH_IS_ASH", "AWK", "CAT", "CP", "DATE", "ECHO", "ENV", "FEATURE_ALLOW_EXEC", "FEATURE_FIND_EXEC", "FIND", "GREP", "KILL", "LONG_OPTS", "PIE", "SORT",
 	"UNAME", "XARGS",
 }
 
-// muslRoot is the archive of a root as Alpine's are: musl, and a busybox that its loader loads,
-// both of Debian's sources. (Debian's own busybox goes with glibc, or is static.)
+// muslRoot is the archive of a root like Alpine's: musl, and a busybox that its loader loads, both
+// from Debian's sources. (Debian's own busybox uses glibc, or is static.)
 func muslRoot(t *testing.T) string {
 	t.Helper()
 	need.Program(t, "make", "make")
@@ -61,13 +61,13 @@ func muslRoot(t *testing.T) string {
 	return f.For(t)
 }
 
-// maker runs the commands that make a fixture, whose lock goes with them.
+// maker runs the commands that make a fixture; they inherit its lock.
 type maker struct {
 	ctx  context.Context
 	held *os.File
 }
 
-// kernelHeaders is a directory with the kernel's headers alone, of which busybox includes some.
+// kernelHeaders is a directory with only the kernel's headers, some of which busybox includes.
 func kernelHeaders(work string) (string, error) {
 	headers := filepath.Join(work, "headers")
 	if err := os.Mkdir(headers, 0o755); err != nil {
@@ -81,7 +81,7 @@ func kernelHeaders(work string) (string, error) {
 	return headers, nil
 }
 
-// buildBusybox builds it outside its source, which is shared, and installs it into root.
+// buildBusybox builds it outside its source, which tests share, and installs it into root.
 func (m maker) buildBusybox(source, build, compiler, root string) error {
 	if err := os.Mkdir(build, 0o755); err != nil {
 		return err
@@ -104,7 +104,7 @@ func (m maker) buildBusybox(source, build, compiler, root string) error {
 	if err := os.WriteFile(config, []byte(chosen), 0o644); err != nil {
 		return err
 	}
-	// An empty answer to each question is what is the default.
+	// An empty answer to a question takes its default.
 	if err := m.command("sh", "-c", `yes "" | make -s -C "$1" O="$2" oldconfig`, "sh", source, build); err != nil {
 		return err
 	}

@@ -24,25 +24,25 @@ import (
 
 func TestMain(m *testing.M) { lab.Main(m) }
 
-// profile is what an engine may be told to refuse.
+// profile has the calls that an engine may refuse.
 const profile = `{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
 	{"names": ["ptrace", "process_vm_readv", "process_vm_writev"], "action": "SCMP_ACT_ERRNO"}]}`
 
-// On Linux `docker build` takes no --security-opt: the image is built with one that runs nothing,
-// and the lines are run.
+// On Linux `docker build` takes no --security-opt: so the Dockerfile runs nothing, and the tests
+// run the lines in the image.
 const dockerfile = `ARG BASE
 FROM $BASE
 ADD bundle refused script /binproxy/
 ENTRYPOINT ["/binproxy/sh", "-ec"]
 `
 
-// A line is run by the image's shell in a container of its own.
+// A line runs in the image's shell, in a container of its own.
 type line struct {
 	text, want string
 	status     int
 }
 
-// common are the lines that hold for every image.
+// common are the lines for every image.
 var common = []line{
 	{"/binproxy/refused", "ptrace: operation not permitted\n", 0},
 	{"/bin/date -u -d @0 +%F", "1970-01-01\n", 0},
@@ -54,7 +54,7 @@ var common = []line{
 	{"/bin/gone", "sh: /bin/gone: not found\n", 127},
 	{"/binproxy/binproxy.conf", "sh: /binproxy/binproxy.conf: Permission denied\n", 126},
 	{"exec /bin/sh -c 'exit 7'", "", 7},
-	// not as the container's first process, which such a signal spares
+	// not as the container's first process, which survives such a signal
 	{"/bin/sh -c 'kill -9 $$' || exit $?", "Killed\n", 137},
 }
 
@@ -62,7 +62,7 @@ var debianLines = append([]line{
 	{`/usr/bin/perl -MPOSIX -e '$| = 1; system("/bin/echo system"); print qx(/bin/echo read); exec "/binproxy/script", (uname)[2]'`,
 		"system\nread\n/binproxy/script 4.15.0-112-generic\n", 0},
 	{"cd /tmp; /bin/cp /bin/echo mine; ./mine mine; PATH=.:$PATH mine found", "mine\nfound\n", 0},
-	// A setuid program runs, is hooked, and has no rights by it.
+	// A setuid program runs, is hooked, and gains no rights.
 	{"cp /usr/bin/env /usr/bin/id /tmp; chmod 4755 /tmp/env /tmp/id; /usr/bin/setpriv --reuid 65534 --clear-groups /tmp/env /tmp/id -u", "65534\n", 0},
 }, common...)
 
@@ -79,9 +79,9 @@ func TestPtraceRefused(t *testing.T) {
 	for _, g := range []struct {
 		name  string
 		abi   *arch.ABI
-		route string // for one of them auto is to take it
+		route string // auto has to take it for one of them
 		base  func(*testing.T) string
-		shell string // what its complaints begin with
+		shell string // the start of its complaints
 		lines []line
 	}{
 		{"arm64", arch.Get("aarch64"), "preload", debianBase("arm64"), "sh: 1: ", debianLines},
@@ -96,7 +96,7 @@ func TestPtraceRefused(t *testing.T) {
 			makeContext(t, context, g.abi)
 			image := lab.MustBuild(t, lab.Classic(t), lab.Build{Context: context, Dockerfile: dockerfile, Args: map[string]string{"BASE": g.base(t)}}).Image
 			if g.route == "auto" && testing.Short() {
-				// asked for, it is taken without a word
+				// if asked for, it is taken without a message
 				said, status := runLine(t, context, image, g.abi, "preload", "none", g.lines[0].text)
 				assert.Equal(t, g.lines[0].want, said)
 				assert.Equal(t, g.lines[0].status, status)
@@ -117,7 +117,7 @@ func TestPtraceRefused(t *testing.T) {
 }
 
 // TestApt finishes a root and installs a package in it, with every program that debootstrap, apt
-// and dpkg start by paths of their own.
+// and dpkg start by their own paths.
 func TestApt(t *testing.T) {
 	debs.Network(t)
 	for _, abi := range []*arch.ABI{arch.Get("aarch64"), arch.Get("armhf")} {
@@ -137,8 +137,8 @@ func TestApt(t *testing.T) {
 	}
 }
 
-// makeContext is what the images get: the bundle of a plain build, a program that calls ptrace, a
-// script; and the profile.
+// makeContext makes the contents of the images: the bundle of a plain build, a program that calls
+// ptrace, a script; and the profile.
 func makeContext(t *testing.T, context string, abi *arch.ABI) {
 	t.Helper()
 	bundle := filepath.Join(context, "bundle")

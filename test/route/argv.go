@@ -1,6 +1,6 @@
 //go:build ignore
 
-// Argv is a guest program of the tests: it says how it was started, as one line.
+// Argv is a guest program for the tests: it prints how it was started, as one line.
 package main
 
 import (

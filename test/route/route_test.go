@@ -117,8 +117,7 @@ func inImages(t *testing.T, do func(i image, p port)) {
 	}
 }
 
-// debian gives the unpacked root of the port, made from what the tests keep in their cache, once
-// for all tests.
+// debian gives the port's unpacked root, made from the tests' cache once for all tests.
 func debian(t *testing.T, name string) string {
 	archive := lab.Root(t, name)
 	dir := filepath.Join(unpacked, name)
@@ -161,7 +160,7 @@ func (i image) argv(r result) string {
 	return got
 }
 
-// TestLines are the lines of a Dockerfile; first the very first RUN, before anything is installed
+// TestLines runs the lines of a Dockerfile; first its very first RUN, before anything is installed
 // in place.
 func TestLines(t *testing.T) {
 	inImages(t, func(i image, p port) {
@@ -208,14 +207,14 @@ func TestLines(t *testing.T) {
 	})
 }
 
-// TestStart: what the guest sees of its start is what it would see natively.
+// TestStart: the guest sees the same start as natively.
 func TestStart(t *testing.T) {
 	inImages(t, func(i image, p port) {
 		i.add(p)
 		built.Guest(t, p.goarch, "argv.go", filepath.Join(i.root, "usr/local/bin/argv"))
 		i.write("/usr/local/bin/one", "#!/usr/local/bin/argv  one two \n")
 		i.write("/usr/local/bin/two", "#!/usr/local/bin/one")
-		// nothing is installed yet
+		// now nothing is installed yet
 		first := i.start("", "/binproxy/sh", []string{"sh", "-c", "echo first"})
 		assert.Equal(t, "first\n", first.stdout, first.stderr)
 		i.must("/binproxy/binproxy", "install", "/usr/bin", "/usr/local/bin")
@@ -251,7 +250,7 @@ func TestStart(t *testing.T) {
 	})
 }
 
-// TestShell: every form that sh takes is the real shell's own business.
+// TestShell: the real shell handles every form that sh takes.
 func TestShell(t *testing.T) {
 	inImages(t, func(i image, p port) {
 		i.add(p)
@@ -291,7 +290,7 @@ func TestShell(t *testing.T) {
 	})
 }
 
-// TestNames: a name that is neither an applet nor a link of ours.
+// TestNames: the name is neither an applet nor a link of ours.
 func TestNames(t *testing.T) {
 	inImages(t, func(i image, p port) {
 		i.add(p)
@@ -310,7 +309,7 @@ func TestNames(t *testing.T) {
 	})
 }
 
-// TestClean: the image is what it was, to the nanosecond, except for the time of /, which ADD
+// TestClean: the image is as it was, to the nanosecond, except for the time of /, which ADD
 // changed.
 func TestClean(t *testing.T) {
 	inImages(t, func(i image, p port) {

@@ -6,8 +6,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// A shell that is binproxy has everything supervised: what no link leads to, too. Links of an
-// installed farm lead to the guest's files without binproxy in the middle.
+// A shell that is binproxy has everything supervised, even programs that no link leads to. Links
+// of an installed farm lead to the guest's files without binproxy in between.
 func TestSupervised(t *testing.T) {
 	inImages(t, func(i image, p port) {
 		i.add(p)

@@ -21,8 +21,7 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// containerdConfig has a class of runtimes called binproxy, as a node with that RuntimeClass has
-// it.
+// containerdConfig has a class of runtimes called binproxy, as on a node with that RuntimeClass.
 const containerdConfig = `version = 2
 root = "DIR/root"
 state = "DIR/state"
@@ -46,11 +45,11 @@ state = "DIR/state"
   BinaryName = "LINK"
 `
 
-// pause is what holds a pod: it waits.
+// pause holds a pod: it waits.
 const pause = "package main\n\nimport \"time\"\n\nfunc main() { time.Sleep(1 << 62) }\n"
 
-// containerd starts a containerd of the test's own, in namespaces that end it and all its shims.
-// It gives its directory.
+// containerd starts a containerd of the test's own, in namespaces that end it and all its shims,
+// and gives its directory.
 func containerd(t *testing.T, link string) string {
 	t.Helper()
 	program := need.Program(t, "containerd", "containerd")
@@ -90,7 +89,7 @@ func containerd(t *testing.T, link string) string {
 	return ""
 }
 
-// groups are the control groups that containerd keeps its containers' in.
+// groups are the control groups of containerd's containers.
 func groups(t testing.TB) []string {
 	t.Helper()
 	var list []string
@@ -98,7 +97,7 @@ func groups(t testing.TB) []string {
 		if err == nil && d.IsDir() && d.Name() == "k8s.io" {
 			list = append(list, path)
 		}
-		return nil // what has gone meanwhile is none
+		return nil // one that has gone meanwhile does not count
 	}))
 	return list
 }
@@ -115,7 +114,7 @@ func imported(t *testing.T, ctr engine, port, root, ref string) {
 	ctr.must("images", "import", "--all-platforms", "--snapshotter", "native", path)
 }
 
-// containerd runs containers by ctr and by its CRI, as Kubernetes does it, with a RuntimeClass.
+// containerd runs containers by ctr, and by its CRI with a RuntimeClass, as Kubernetes does.
 func TestContainerd(t *testing.T) {
 	need.Root(t)
 	need.Long(t)
@@ -126,7 +125,7 @@ func TestContainerd(t *testing.T) {
 	waits := t.TempDir()
 	require.NoError(t, os.WriteFile(waits+"/pause.go", []byte(pause), 0o644))
 	require.NoError(t, os.MkdirAll(waits+"/root/bin", 0o755))
-	// what images of WriteImage run
+	// images of WriteImage run it
 	built.Guest(t, arch.Host().GOARCH, waits+"/pause.go", waits+"/root/bin/bash")
 	imported(t, ctr, arch.Host().Debian, image(t, waits+"/root"), "binproxy.test/pause:1")
 
@@ -149,7 +148,7 @@ func cri(t *testing.T, dir string) {
 		require.NoError(t, os.WriteFile(path, text, 0o644))
 		return path
 	}
-	// The network of the node, and processes of its own, as Kubernetes asks for them by default.
+	// By default Kubernetes asks for the node's network and for a PID namespace.
 	namespaces := config{"security_context": config{"namespace_options": config{"network": 2, "pid": 1}}}
 	pod := file("pod.json", config{
 		"metadata": config{"name": "pod", "namespace": "default", "uid": "1", "attempt": 1}, "log_directory": dir, "linux": namespaces,

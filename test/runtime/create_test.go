@@ -12,12 +12,12 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// script prints what a container's shell says of itself: PID 1 of the image's architecture.
+// script prints what a container's shell sees of itself: PID 1 of the image's architecture.
 const script = `echo pid $$; id -u; uname -mr; /bin/true && echo true; exit 7`
 
 const shown = "pid 1\n0\n" + release + " aarch64\ntrue\n"
 
-// refusing is a seccomp profile that refuses some calls.
+// refusing is a seccomp profile that refuses these calls.
 func refusing(names ...string) config {
 	return config{"defaultAction": "SCMP_ACT_ALLOW", "architectures": []string{"SCMP_ARCH_X86_64", "SCMP_ARCH_AARCH64"},
 		"syscalls": []config{{"names": names, "action": "SCMP_ACT_ERRNO"}}}
@@ -33,8 +33,8 @@ func withoutDev(c config) {
 	c["mounts"] = append(kept, config{"destination": "/dev", "type": "bind", "source": "/dev", "options": []string{"rbind"}})
 }
 
-// containers are what people make of a container, and what the shell in it says where that is not
-// as shown. Warns is in what is said on stderr.
+// containers are common containers, and the output of the shell in them where it differs from the
+// usual one. stderr contains warns.
 var containers = []struct {
 	name        string
 	edit        func(c config)
@@ -103,7 +103,8 @@ func names(t testing.TB, root string) []string {
 	return list
 }
 
-// Whoever cannot be helped gets a line on why, on stderr and in the log that engines read.
+// A container that cannot run gets a line with the reason, on stderr and in the log that engines
+// read.
 func TestErrors(t *testing.T) {
 	need.Root(t)
 	need.Long(t)
@@ -145,11 +146,11 @@ func TestErrors(t *testing.T) {
 			assert.Contains(t, string(log), c.says)
 		})
 	}
-	// What is not there the real runtime says best.
+	// The real runtime has the best error for a missing program.
 	b := newBundle(t, link, dir, r, func(c config) { c.args("nonexistent") })
 	_, diagnostics, _ := b.do("run", b.id)
 	assert.Contains(t, diagnostics, "executable file not found in $PATH")
-	// So it does of what is none of a container's business.
+	// It also handles what has nothing to do with a container.
 	out, _, status := b.do("--version")
 	assert.Zero(t, status)
 	assert.Contains(t, out, "runc version")

@@ -37,7 +37,7 @@ func TestDocker(t *testing.T) {
 	assert.Equal(t, shown, out)
 	assert.Equal(t, 7, status)
 
-	// tini, a program of the host's, is PID 1, and starts the guest's.
+	// tini, a program of the host's, is PID 1, and starts the guest's program.
 	out, _ = e.do(append(run, "--rm", "--init", "--env", "BINPROXY_RELEASE=5.6.7", "guest:1", "sh", "-c", "cat /proc/1/comm; uname -mr")...)
 	assert.Equal(t, "docker-init\n5.6.7 aarch64\n", out)
 
@@ -48,7 +48,7 @@ func TestDocker(t *testing.T) {
 	out, status = e.do("exec", "--env", "A=b", "--workdir", "/usr", "waits", "sh", "-c", "echo $A $PWD; uname -mr; exit 6")
 	assert.Equal(t, "b /usr\n"+release+" aarch64\n", out)
 	assert.Equal(t, 6, status)
-	// A daemon that it leaves behind lives on, and does not keep the caller.
+	// A daemon that it leaves behind lives on, and does not block the caller.
 	e.must("exec", "waits", "sh", "-c", "setsid sh -c 'sleep 1; exec sleep 999' </dev/null >/dev/null 2>&1 &")
 	require.Eventually(t, func() bool { return strings.Contains(e.must("exec", "waits", "ps"), "sleep 999") }, patience, 100*time.Millisecond)
 	e.must("rm", "--force", "waits")

@@ -18,8 +18,8 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// dockerfile is nothing that knows of binproxy. Its lines say what a native build's would, except
-// for the architecture and the release.
+// dockerfile knows nothing of binproxy. Its lines print what a native build's would, except for
+// the architecture and the release.
 const dockerfile = `FROM base
 RUN echo pid $$ && uname -mr && true >/made
 USER 1000
@@ -45,7 +45,7 @@ func buildContext(t testing.TB) string {
 	return dir
 }
 
-// engine is a command line that engines are called by.
+// engine is a command line by which an engine is called.
 type engine struct {
 	t     testing.TB
 	words []string
@@ -54,8 +54,8 @@ type engine struct {
 	user  *syscall.Credential
 }
 
-// do runs a command of the engine, and gives its standard output and status. What it says is in
-// the test's log.
+// do runs a command of the engine, and gives its standard output and status. The test's log has
+// its stderr.
 func (e engine) do(args ...string) (string, int) {
 	e.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
@@ -71,7 +71,7 @@ func (e engine) do(args ...string) (string, int) {
 	return out.String(), cmd.ProcessState.ExitCode()
 }
 
-// must is do for what has to succeed.
+// must is do for a command that has to succeed.
 func (e engine) must(args ...string) string {
 	e.t.Helper()
 	out, status := e.do(args...)
@@ -105,7 +105,7 @@ func podman(t testing.TB, link string, user *syscall.Credential) engine {
 	return e
 }
 
-// unmount takes away what an engine has left mounted in its directory.
+// unmount removes what an engine has left mounted in its directory.
 func unmount(t testing.TB, dir string) {
 	t.Helper()
 	out, err := exec.Command("sh", "-c", `awk -v dir="$0/" 'index($2, dir) == 1 { print $2 }' /proc/self/mounts | sort -r | xargs -r umount -l`, dir).CombinedOutput()
@@ -126,7 +126,7 @@ func TestPodman(t *testing.T) {
 	need.Root(t)
 	need.Long(t)
 	link, archive := runtimeLink(t), image(t, root(t))
-	// podman's own limits are more than some machines allow.
+	// podman's own limits exceed what some machines allow.
 	run := []string{"run", "--network", "none", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096"}
 	for _, c := range []struct {
 		name string
@@ -167,7 +167,7 @@ func TestPodman(t *testing.T) {
 	}
 }
 
-// assertLines asserts that lines are in a text, in their order.
+// assertLines asserts that a text contains the lines, in their order.
 func assertLines(t testing.TB, want []string, text string) {
 	t.Helper()
 	var found []string

@@ -18,7 +18,7 @@ import (
 // running makes a container whose command waits.
 func running(t *testing.T, link, root string, r real) bundleDir {
 	t.Helper()
-	// As an engine's shim does, we take what runc leaves: whoever else would may not.
+	// We adopt what runc leaves, as an engine's shim does; otherwise it is unknown who would.
 	require.NoError(t, unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
 	b := newBundle(t, link, root, r, func(c config) { c.args("sleep", "1000") })
 	cmd := b.command("run", "--detach", b.id)
@@ -37,7 +37,7 @@ func running(t *testing.T, link, root string, r real) bundleDir {
 	return b
 }
 
-// reap takes the orphans that have ended. No command of ours runs meanwhile.
+// reap reaps the orphans that have ended. No command of ours runs meanwhile.
 func reap() {
 	for {
 		if pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil); pid <= 0 || err != nil {
@@ -46,7 +46,8 @@ func reap() {
 	}
 }
 
-// What joins a container is routed as the container's own command is, and leaves no process in it.
+// A process that joins a container is routed as the container's own command is, and leaves no
+// process in it.
 func TestExec(t *testing.T) {
 	need.Root(t)
 	link, dir := runtimeLink(t), root(t)
@@ -76,8 +77,8 @@ func TestExec(t *testing.T) {
 			assert.NotZero(t, status)
 			assert.Contains(t, diagnostics, "nonexistent")
 
-			// The supervisors that live are the container's own and this one's. One that has ended
-			// may wait for the machine's first process.
+			// The living supervisors are the container's own and this one's. An ended one may
+			// still wait for the machine's first process.
 			var names []string
 			for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 				reap()
@@ -92,8 +93,8 @@ func TestExec(t *testing.T) {
 	}
 }
 
-// living are the names of the processes of which there are lines of /proc/PID/stat, but for
-// zombies and the program that read them.
+// living are the names of the processes in the lines of /proc/PID/stat, without zombies and the
+// program that read them.
 func living(stats string) []string {
 	var names []string
 	for line := range strings.Lines(stats) {

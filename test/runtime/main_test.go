@@ -25,13 +25,13 @@ import (
 
 func TestMain(m *testing.M) { lab.Main(m) }
 
-// release is what the bundles of these tests tell.
+// release is the release that the bundles of these tests show.
 const release = "4.15.0-112-generic"
 
-// patience is after how long a test that waits for something gives up.
+// patience is how long a test waits for something before it gives up.
 const patience = time.Minute
 
-// files is a root of arm64: a static program that is many, and a dynamic shell.
+// files is a root of arm64: a static program with many names, and a dynamic shell.
 func files() *fixture.Fixture {
 	packages := debs.Of(lab.Suite, "arm64", "busybox-static", "dash", "libc6")
 	return &fixture.Fixture{
@@ -67,7 +67,7 @@ func runtimeLink(t testing.TB) string {
 	dir := t.TempDir()
 	out, err := exec.Command(built.Binproxy(t), "bundle", "--arch", "arm64", "--release", release, "-o", dir+"/bundle").CombinedOutput()
 	require.NoError(t, err, "%s", out)
-	// A container's users, and an engine in a user namespace, come here too.
+	// A container's users, and an engine in a user namespace, need access, too.
 	for path := dir; path != os.TempDir() && path != "/"; path = filepath.Dir(path) {
 		require.NoError(t, os.Chmod(path, 0o755))
 	}
@@ -76,13 +76,13 @@ func runtimeLink(t testing.TB) string {
 	return link
 }
 
-// real is a runtime that is wrapped.
+// real is a runtime to wrap.
 type real struct {
 	name, path string
-	before     []string // words that the command line begins with
+	before     []string // words at the start of the command line
 }
 
-// reals are the runtimes that are here.
+// reals are the runtimes of this machine.
 func reals(t testing.TB) []real {
 	t.Helper()
 	list := []real{{"runc", need.Program(t, "runc", "runc"), nil}, {"crun", need.Program(t, "crun", "crun"), nil}}
@@ -103,7 +103,7 @@ type bundleDir struct {
 
 var made atomic.Int32
 
-// newBundle makes a container's bundle of the root, for which edit changes runc's example.
+// newBundle makes a container's bundle of the root; edit changes runc's example of a config.json.
 func newBundle(t testing.TB, link, root string, r real, edit func(c config)) bundleDir {
 	t.Helper()
 	dir := t.TempDir()
@@ -150,7 +150,7 @@ func (b bundleDir) command(args ...string) *exec.Cmd {
 	return cmd
 }
 
-// do runs a command line, and gives what it said on either stream and its status.
+// do runs a command line, and gives its output on either stream and its status.
 func (b bundleDir) do(args ...string) (out, diagnostics string, status int) {
 	b.t.Helper()
 	cmd := b.command(args...)

@@ -21,8 +21,7 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// other is the identity that the programs are to see. 4.15 is below every kernel that can run the
-// tests.
+// other is the identity for the programs. 4.15 is below every kernel that can run the tests.
 var other = identity.Identity{
 	Sysname: "Minux", Nodename: "node.example", Release: "4.15.0-112-generic",
 	Version: "#113-Ubuntu SMP Thu Jul 9 23:41:39 UTC 2020", Machine: "armv7l",
@@ -65,8 +64,9 @@ func public(t *testing.T) (dir, binproxy string) {
 	return dir, binproxy
 }
 
-// check compares what a program read when it was told with what it read when it was not: the same
-// sources, and everywhere the identity. emulated is a guest's: its machine is the emulator's.
+// check compares a program's output with the identity to its output without: it has to have the
+// same sources, and the identity everywhere. emulated is for a guest, whose machine is the
+// emulator's.
 func check(t *testing.T, truth, got string, emulated bool) {
 	t.Helper()
 	kernel, err := identity.Kernel()
@@ -125,12 +125,12 @@ func lines(text string) [][3]string {
 	return list
 }
 
-// program is something that reads sources. A guest's needs its emulator.
+// program is a program that reads sources. A guest's needs its emulator.
 type program struct {
 	name string
 	path string
 	qemu string // QEMU's name of a guest's architecture
-	min  int    // how many sources it has to read, at least
+	min  int    // how many sources it must read at least
 }
 
 func programs(t *testing.T, dir string) []program {
@@ -181,7 +181,7 @@ func TestSources(t *testing.T) {
 			if p.qemu != "" {
 				arch := p.qemu
 				if arch == "arm" {
-					arch = "armhf,armel" // Go's programs do not say which
+					arch = "armhf,armel" // Go's programs do not show which
 				}
 				guest = []string{"--arch", arch, "--emulator", p.qemu + "=" + need.Emulator(t, p.qemu)}
 			}
@@ -208,7 +208,7 @@ func concat(lists ...[]string) []string {
 	return all
 }
 
-// Everyday programs, which have their own ways.
+// Everyday programs read the identity in their own ways.
 func TestPrograms(t *testing.T) {
 	_, binproxy := public(t)
 	python := need.Program(t, "python3", "python3-minimal")
@@ -241,8 +241,8 @@ func TestPrograms(t *testing.T) {
 	}
 }
 
-// A process that changed its ids cannot be read by a tracer without CAP_SYS_PTRACE, and is told
-// all the same. It is as it was afterwards.
+// A tracer without CAP_SYS_PTRACE cannot read a process that changed its ids. The process still
+// sees the identity, and is as it was afterwards.
 func TestUndumpable(t *testing.T) {
 	need.Root(t)
 	_, binproxy := public(t)
@@ -259,7 +259,7 @@ print(os.uname().release, before, dumpable())
 	require.Equal(t, other.Release+" 0 0\n", got)
 }
 
-// Its opens are looked at as well: of a file that is told, of others, and of what is not there.
+// Its opens are looked at as well: of a file with the identity, of others, and of missing ones.
 func TestUndumpableOpens(t *testing.T) {
 	need.Root(t)
 	_, binproxy := public(t)
@@ -283,8 +283,8 @@ except FileNotFoundError: print(*told, *kept, missing, open("/etc/hostname").rea
 	}
 }
 
-// Without the privilege to mount, the files are traced, unless they are to tell the truth; the
-// rest is told.
+// Without the privilege to mount, the files are traced, unless they should tell the truth; all
+// else shows the identity.
 func TestNoPrivilege(t *testing.T) {
 	var user *syscall.Credential
 	if os.Geteuid() == 0 {
@@ -299,7 +299,7 @@ func TestNoPrivilege(t *testing.T) {
 	}
 }
 
-// What mounts do is seen by the command alone, and nothing of it stays.
+// Only the command sees the mounts, and nothing of them stays.
 func TestMountsStayInside(t *testing.T) {
 	need.Root(t)
 	_, binproxy := public(t)
@@ -321,7 +321,7 @@ func TestReadOnly(t *testing.T) {
 	}
 }
 
-// A release above the kernel's is told, with one word of warning.
+// A release above the kernel's is shown, with one warning.
 func TestAbove(t *testing.T) {
 	_, binproxy := public(t)
 	kernel, err := identity.Kernel()
@@ -335,7 +335,7 @@ func TestAbove(t *testing.T) {
 	require.Regexp(t, "^binproxy: run: release 99.1 (promises calls that|is above) the running kernel('s)? .*"+regexp.QuoteMeta("("+kernel.Release+")")+".*\n$", errs.String())
 }
 
-// Where a field is set counts: the command line, then the environment, then the bundle.
+// The place where a field is set counts: the command line, then the environment, then the bundle.
 func TestPlaces(t *testing.T) {
 	dir, binproxy := public(t)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "binproxy.conf"), []byte("release 4.14.0\nversion #4 SMP\nnodename conf\n"), 0o644))

@@ -1,5 +1,5 @@
-// Package trouble causes what trouble of emulators can be caused, and checks that `binproxy run`
-// names it.
+// Package trouble causes those troubles of emulators that can be caused, and checks that
+// `binproxy run` names them.
 package trouble
 
 import (
@@ -37,7 +37,7 @@ func TestTrouble(t *testing.T) {
 		limit                      string   // in KiB, of the address space
 		restrictions               []string // of all
 		status                     int
-		want                       string // in the one line of stderr that is ours; "" for none
+		want                       string // in the only line of ours on stderr; "" for none
 	}{
 		{name: "heap", goarch: "arm64", program: "ldconfig", how: "segv", status: 128 + 11, want: "ldconfig died of a segmentation fault"},
 		{name: "heap, with status 1", goarch: "arm64", program: "ldconfig", how: "1", status: 1},
@@ -80,8 +80,8 @@ func TestTrouble(t *testing.T) {
 	}
 }
 
-// TestLoader runs a dynamic program outside of a root of its architecture, and one that ends as
-// QEMU does then, in such a root.
+// TestLoader runs a dynamic program outside of a root of its architecture, and, in such a root,
+// one that ends as QEMU does in that case.
 func TestLoader(t *testing.T) {
 	need.Emulator(t, "arm")
 	gcc := need.Program(t, "arm-linux-gnueabihf-gcc", "gcc-arm-linux-gnueabihf")
@@ -105,8 +105,8 @@ func TestLoader(t *testing.T) {
 	assert.Empty(t, said("--env", "QEMU_LD_PREFIX=/usr/arm-linux-gnueabihf"), "it is the program's own status")
 }
 
-// TestNoPipe has a program end as one without its loader does, where the name that the kernel then
-// has for it is that of a pipe: nobody waits for who writes to it.
+// TestNoPipe makes a program end like one without its loader, while a pipe has the name that the
+// kernel then has for it: nobody waits for a writer of that pipe.
 func TestNoPipe(t *testing.T) {
 	need.Emulator(t, "aarch64")
 	binproxy := built.Binproxy(t)
@@ -122,7 +122,7 @@ func TestNoPipe(t *testing.T) {
 	assert.FileExists(t, program+" (deleted)")
 }
 
-// However many programs end in the same way, it is said once.
+// However many programs end in the same way, there is one report.
 func TestOnce(t *testing.T) {
 	need.Emulator(t, "aarch64")
 	program := filepath.Join(t.TempDir(), "server")

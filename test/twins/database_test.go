@@ -24,8 +24,8 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// A distribution without dpkg: how a program of it is made for an architecture, and written into
-// the package database of a root.
+// A distribution without dpkg: it makes a program of its own for an architecture, and writes it
+// into the package database of a root.
 type distribution struct {
 	id      string
 	program string
@@ -37,8 +37,8 @@ var distributions = []distribution{
 	{"alpine", "bzip2", installAPK},
 }
 
-// TestDatabases packs twins in a root whose packages rpm or apk keeps, the latter with musl's
-// loader, and runs them for a guest of the same distribution; not for one that has another
+// TestDatabases packs twins in a root with a database of rpm or apk, the latter with musl's
+// loader. It runs them for a guest of the same distribution, but not for one that has another
 // version.
 func TestDatabases(t *testing.T) {
 	need.Root(t)
@@ -128,8 +128,7 @@ cp -L %[4]s%[5]s %%{buildroot}%[5]s
 	require.NoError(t, err, "%s", out)
 }
 
-// installAPK builds bzip2 from its source against musl, and writes it into a database such as apk
-// keeps.
+// installAPK builds bzip2 from its source against musl, and writes it into a database like apk's.
 func installAPK(t *testing.T, root, port, version string) {
 	abi := mustParse(t, port)
 	toolchain, source, program := musl.For(t, abi), debs.Source(t, lab.Suite, "bzip2"), root+"/usr/bin/bzip2"

@@ -24,14 +24,14 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// A build is a program of /src: the line that builds it, the line that tests it, and what it has
-// at least of objects, archives and programs.
+// A build is a program of /src: the line that builds it, the line that tests it, and the least
+// that it has of objects, archives and programs.
 type build struct {
 	make, check                 string
 	objects, archives, programs int
 }
 
-// builds are C without a configuration, small and larger, C with one of its own, and C++ with
+// builds are C without a configure script, small and larger, C with one of its own, and C++ with
 // autotools.
 var builds = []build{
 	{"cd /src/bzip2-1.0.8 && make -j2 libbz2.a bzip2 bzip2recover", "cd /src/bzip2-1.0.8 && make test", 8, 1, 2},
@@ -40,7 +40,7 @@ var builds = []build{
 	{"cd /src/gperf-3.1 && ./configure && make -j2", "cd /src/gperf-3.1 && make check", 15, 1, 1},
 }
 
-// chosen are the builds of this run: the first one, where it is short.
+// chosen are the builds of this run: in the short one, only the first.
 func chosen() []build {
 	if testing.Short() {
 		return builds[:1]
@@ -60,10 +60,10 @@ func lines(builds []build, line func(build) string) []string {
 func making(b build) string   { return b.make }
 func checking(b build) string { return b.check }
 
-// TestDockerBuild builds programs of Debian's sources in docker build with twins, runs their own
-// tests there, and compares every object, archive and program with those that the same lines build
-// without twins. What may differ is the package's revision, which the compiler writes into
-// .comment, and the build id, which is a sum of that too.
+// TestDockerBuild builds programs from Debian's sources in docker build with twins, runs their own
+// tests there, and compares every object, archive and program with those of the same lines without
+// twins. Only the package's revision may differ, which the compiler writes into .comment, and the
+// build id, which is computed from that, too.
 func TestDockerBuild(t *testing.T) {
 	for _, guest := range guests {
 		t.Run(guest.port, func(t *testing.T) {
@@ -105,8 +105,8 @@ func buildContext(t *testing.T, port string) string {
 	return dir
 }
 
-// withoutTwins is an archive of /src as it is built by emulation alone, which takes a while: it is
-// made once.
+// withoutTwins is an archive of /src built by emulation alone. That takes a while, so it is made
+// once.
 func withoutTwins(t *testing.T, port string) string {
 	t.Helper()
 	root, program, made := lab.Building(t, port), built.Binproxy(t), lines(chosen(), making)
@@ -134,7 +134,7 @@ func withoutTwins(t *testing.T, port string) string {
 	return f.For(t)
 }
 
-// extract takes /src out of an image, by the image's own tar.
+// extract extracts /src from an image, by the image's own tar.
 func extract(t *testing.T, b lab.Builder, image, to string) {
 	t.Helper()
 	said, status := b.Run(t, image, "/binproxy/binproxy", "run", "--", "/bin/tar", "-C", "/", "-cf", "-", "src")
@@ -142,7 +142,7 @@ func extract(t *testing.T, b lab.Builder, image, to string) {
 	require.NoError(t, os.WriteFile(to, []byte(said), 0o644))
 }
 
-// compare compares what was built: the same names, and the same bytes.
+// compare compares what was built: the names and the bytes have to be the same.
 func compare(t *testing.T, compiler, reference, got string) {
 	t.Helper()
 	want, have := products(t, reference), products(t, got)
@@ -189,7 +189,7 @@ func products(t *testing.T, archive string) map[string][]byte {
 	}
 }
 
-// bare is an object, archive or program without what names the package's revision.
+// bare is an object, archive or program without the parts that name the package's revision.
 func bare(t *testing.T, compiler string, text []byte) []byte {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "file")

@@ -1,4 +1,4 @@
-// Package twins runs guests' programs with and without twins, and compares what comes of it.
+// Package twins runs guests' programs with and without twins, and compares the results.
 package twins
 
 import (
@@ -13,7 +13,7 @@ import (
 
 func TestMain(m *testing.M) { lab.Main(m) }
 
-// guest has Debian's name of an architecture, and QEMU's, and GNU's.
+// guest has Debian's, QEMU's and GNU's names of an architecture.
 type guest struct{ port, qemu, compiler string }
 
 var guests = []guest{
@@ -21,15 +21,15 @@ var guests = []guest{
 	{"armhf", "arm", "arm-linux-gnueabihf"},
 }
 
-// others are verified where BINPROXY_TEST_EVERYTHING is set, with the g++ of each: for a root of
-// theirs takes minutes to make.
+// others are verified if BINPROXY_TEST_EVERYTHING is set, with the g++ of each: making a root of
+// each takes minutes.
 var others = []guest{
 	{"s390x", "s390x", "s390x-linux-gnu"},
 	{"ppc64el", "ppc64le", "powerpc64le-linux-gnu"},
 	{"mips64el", "mips64el", "mips64el-linux-gnuabi64"},
 }
 
-// environment is what a Debian image has.
+// environment is the environment of a Debian image.
 var environment = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "DEBIAN_FRONTEND=noninteractive"}
 
 // run runs a command in a root and gives its output, both streams together, and its exit status.

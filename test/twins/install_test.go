@@ -23,7 +23,7 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// installation is what the two guests of TestInstall do. The last line asks an apt that has no
+// installation is the work of the two guests of TestInstall. Its last line asks an apt without a
 // twin about what one with a twin has left.
 const installation = `set -e
 apt-get install -y --no-install-recommends ca-certificates less
@@ -72,7 +72,8 @@ func TestInstall(t *testing.T) {
 	}
 }
 
-// dated are files with dates or addresses in them: logs, and caches that their programs make anew.
+// dated are files that contain dates or addresses: logs, and caches that their programs make
+// again.
 var dated = regexp.MustCompile(`^/var/(log/.*|cache/apt/.*\.bin|cache/ldconfig/aux-cache)$`)
 
 // tree describes the files below root: mode, owner, link or contents.
@@ -110,8 +111,8 @@ func tree(t *testing.T, root string) map[string]string {
 	return files
 }
 
-// timeless is what was said except for how far dpkg is with its database, and for apt's complaint
-// that the root has no /dev/pts: which errno the kernel gives there depends on what it has cached.
+// timeless is the output without dpkg's progress with its database, and without apt's complaint
+// that the root has no /dev/pts: the errno that the kernel gives there depends on its caches.
 func timeless(said string) string {
 	return regexp.MustCompile(`(?m)^(\(Reading database|E: Can not write log).*\n`).ReplaceAllString(strings.ReplaceAll(said, "\r", "\n"), "")
 }

@@ -19,8 +19,8 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// probe is a root with one program, the probe of test/execs, that goes for the guest's sed, and a
-// set with the same program of the host as its twin.
+// probe is a root with one program, the probe of test/execs, which stands for the guest's sed, and
+// a set with the same program of the host as its twin.
 type probe struct {
 	dir, root string
 	set       *twin.Set
@@ -102,8 +102,8 @@ func (p *probe) save(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(p.set.Dir, twin.ManifestName), p.set.Marshal(), 0o644))
 }
 
-// run runs a command in the root, and gives what it said, its exit status, and the debug lines
-// about programs.
+// run runs a command in the root, and gives its output, its exit status, and the debug lines about
+// programs.
 func (p *probe) run(t *testing.T, twins string, env []string, args ...string) (said string, status int, debug string) {
 	t.Helper()
 	cmd := exec.Command(built.Binproxy(t), append([]string{"run", "--route", "supervise", "--root", p.root, "--cwd", "/tmp", "--twins", twins, "--"}, args...)...)
@@ -117,7 +117,7 @@ func (p *probe) run(t *testing.T, twins string, env []string, args ...string) (s
 	return out.String(), cmd.ProcessState.ExitCode(), diagnostics.String()
 }
 
-// facts are the probe's lines that have to be the same; docs/twins.md tells of the two that are
+// facts are the probe's lines that have to be the same; docs/twins.md describes the two that are
 // not.
 func facts(said string) []string {
 	var list []string
@@ -129,8 +129,8 @@ func facts(said string) []string {
 	return list
 }
 
-// What a twin is given is what the emulated program is given: arguments, environment, files,
-// signals, ids, name; and its status is the caller's to see.
+// A twin gets what the emulated program gets: arguments, environment, files, signals, ids, name;
+// and the caller sees its status.
 func TestTwinIsTheGuest(t *testing.T) {
 	p := newProbe(t)
 	for _, c := range []struct {
@@ -169,8 +169,8 @@ func TestTwinIsTheGuest(t *testing.T) {
 	assert.ErrorIs(t, err, os.ErrNotExist, "the root is as it was")
 }
 
-// The directory that the twins are mounted on stays while another run has it, and goes with the
-// last one; also one that a killed run left.
+// The directory on which the twins are mounted stays while another run uses it, and is removed
+// with the last one, even if a killed run left it.
 func TestPlaceIsShared(t *testing.T) {
 	p := newProbe(t)
 	place := filepath.Join(p.root, ".binproxy-twins")
@@ -189,8 +189,8 @@ func TestPlaceIsShared(t *testing.T) {
 	assert.NoDirExists(t, place)
 }
 
-// What is wrong with twins is never wrong with the command: the emulator runs it, and one line in
-// debug says why.
+// A fault of the twins is never one of the command: the emulator runs it, and one debug line gives
+// the reason.
 func TestFallback(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -247,7 +247,8 @@ func (p *probe) loader() int {
 	return -1
 }
 
-// A loader that is told an old release by uname would end the program; it is not asked to.
+// A loader to which uname shows an old release would end the program, so it does not get that
+// release.
 func TestReleaseOfAnother(t *testing.T) {
 	p := newProbe(t)
 	p.set.Kernel = "3.2.0"
@@ -261,8 +262,8 @@ func TestReleaseOfAnother(t *testing.T) {
 	assert.Contains(t, said, "1 programs ran as twins")
 }
 
-// A set that is asked for and cannot be read is an error before anything runs; so is a name that
-// no rule knows.
+// A requested set that cannot be read is an error before anything runs, and so is a name without a
+// rule.
 func TestNoSuchTwins(t *testing.T) {
 	p := newProbe(t)
 	_, status, said := p.run(t, filepath.Join(p.dir, "nowhere"), nil, "sed")
@@ -273,7 +274,7 @@ func TestNoSuchTwins(t *testing.T) {
 	assert.Contains(t, said, "run: --no-twin: there is no rule for \"sedd\"")
 }
 
-// The summary and the trace say what ran as twin, and what could have.
+// The summary and the trace show what ran as twin, and what could have.
 func TestReport(t *testing.T) {
 	p := newProbe(t)
 	trace := filepath.Join(t.TempDir(), "trace")

@@ -19,8 +19,8 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// packNative unpacks a root of the host's architecture into a directory and packs the twins there
-// that any guest has a use for.
+// packNative unpacks a root of the host's architecture into a directory, and packs there the twins
+// that any guest can use.
 func packNative(ctx context.Context, program, archive, dir string) (twins string, err error) {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return "", err
@@ -37,9 +37,9 @@ func packNative(ctx context.Context, program, archive, dir string) (twins string
 	return filepath.Join(dir, "twins"), nil
 }
 
-// TestStage: twins that a stage of the host's architecture packs are copied into the guest's, and
-// the shell there takes them; so it does not where they are switched off. The guest is one that
-// debootstrap has only unpacked: no database knows its files.
+// TestStage: a stage of the host's architecture packs twins, which are copied into the guest's;
+// the shell there uses them, but not if they are switched off. debootstrap has only unpacked the
+// guest, so no database knows its files.
 func TestStage(t *testing.T) {
 	for _, make := range []func(testing.TB) lab.Builder{lab.Classic, lab.BuildKit} {
 		b := make(t)
@@ -49,7 +49,7 @@ func TestStage(t *testing.T) {
 			}
 			context := t.TempDir()
 			guest := lab.FirstStage
-			// which then has a database; nothing else makes a first stage there
+			// and so has a database; nothing else makes a first stage there
 			if testing.Short() {
 				guest = lab.Root
 			}

@@ -20,8 +20,8 @@ import (
 // few is what the short run verifies: a compiler's part, a compressor, text tools.
 var few = []string{"as", "xz", "sort", "comm"}
 
-// TestVerify tries every rule in a guest, or a few of them: what is tried with a twin gives the
-// bytes that the emulated original gives.
+// TestVerify tries every rule in a guest, or a few of them: with a twin, the tries give the same
+// bytes as the emulated original.
 func TestVerify(t *testing.T) {
 	all := guests
 	if need.IsEverything() {
@@ -47,7 +47,7 @@ func TestVerify(t *testing.T) {
 			require.NoError(t, err, string(said))
 			assert.Contains(t, string(said), ", 0 differ,")
 			assertSame(t, string(said), names)
-			// One that differs is found out: the twin of comm is now that of join.
+			// A differing twin is found: comm's is now join's.
 			spoil(t, twins)
 			cmd := exec.Command(built.Binproxy(t), "twin", "verify", "--root", root, "--twins", twins, "comm")
 			said, err = cmd.CombinedOutput()
@@ -58,8 +58,8 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-// assertSame wants these names to be the same, or most of all there are: of other versions than
-// this host's, or not installed there, may be some, but not the compilers.
+// assertSame requires these names to be the same, or most of the existing ones: some, but not the
+// compilers, may be of other versions than this host's, or not installed there.
 func assertSame(t *testing.T, said string, names []string) {
 	t.Helper()
 	same := regexp.MustCompile(`(?m)^same +(\S+)$`).FindAllStringSubmatch(said, -1)
@@ -72,7 +72,7 @@ func assertSame(t *testing.T, said string, names []string) {
 	}
 }
 
-// spoil puts join in the place of comm, with a checksum that says that it is right.
+// spoil puts join in place of comm, with a checksum that matches join.
 func spoil(t *testing.T, dir string) {
 	t.Helper()
 	set, err := twin.Load(dir)

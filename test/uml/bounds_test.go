@@ -45,8 +45,8 @@ func snapshot(t *testing.T, root string) string {
 	return b.String()
 }
 
-// TestOverlay does in the guest what a root does, twice with one layer, and finds it all the
-// second time; the directory stays.
+// TestOverlay does in the guest what root may do, twice with one layer, and finds all of it the
+// second time. The directory does not change.
 func TestOverlay(t *testing.T) {
 	each(t, func(t *testing.T, c *testCase) {
 		root := filepath.Join(shared, "root")
@@ -92,7 +92,7 @@ func TestOverlay(t *testing.T) {
 	})
 }
 
-// TestModes tells read-only from read-write.
+// TestModes shows the difference between read-only and read-write.
 func TestModes(t *testing.T) {
 	c := one(t)
 	root := filepath.Join(c.dir, "root")
@@ -131,9 +131,9 @@ func TestBind(t *testing.T) {
 	})
 }
 
-// TestEscape mounts by hostfs what the kernel's process can open, as uml.md of this project's
-// facts did from a guest that its own option hostfs= was to bound: nothing of the host is there
-// but what the run was given, and that is not to be written.
+// TestEscape mounts by hostfs what the kernel's process can open, as a guest can do even if the
+// kernel's own option hostfs= should bound it. The guest finds nothing of the host except what the
+// run was given, and cannot write to that.
 func TestEscape(t *testing.T) {
 	eachUser(t, func(t *testing.T, c *testCase) {
 		fixed := func() string {
@@ -168,8 +168,8 @@ true`)
 	})
 }
 
-// TestKilled kills the host side at several moments of a run with everything; newCase looks for
-// what is left.
+// TestKilled kills the host side at several moments of a run with every option; newCase looks for
+// remains.
 func TestKilled(t *testing.T) {
 	t.Parallel()
 	moments := []time.Duration{0, 5, 10, 20, 40, 80, 160, 320, 640, 1280}
@@ -204,8 +204,8 @@ func TestPanicAndHang(t *testing.T) {
 	})
 }
 
-// TestNeverBoots takes kernels that do not come to their PID 1: programs that say a release, as
-// the check before the boot wants it, and then hang or end.
+// TestNeverBoots takes kernels that do not reach PID 1: programs that print a release, which the
+// check before the boot needs, and then hang or end.
 func TestNeverBoots(t *testing.T) {
 	gcc := need.Program(t, "gcc", "gcc")
 	c := one(t)

@@ -21,9 +21,9 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// madeUp is a source tree that make builds in a moment: what it calls linux is a program that says
-// its release. A build of it goes every step of a real one: tar, make with the fragment, make with
-// as many jobs as there are processors, strip, and the change in the cache.
+// madeUp is a source tree that make builds in a moment: its linux is a program that prints its
+// release. A build of it goes through every step of a real one: tar, make with the fragment, make
+// with as many jobs as there are processors, strip, and the change in the cache.
 var madeUp = map[string]string{
 	"Makefile": `
 ifneq ($(ARCH),um)
@@ -40,8 +40,7 @@ linux: linux.c .config
 	"linux.c": "#include <stdio.h>\nint main(void) { puts(\"RELEASE\"); return 0; }\n",
 }
 
-// sourceTar packs the tree, with the release, and with the file slow where its compiler is to
-// hang.
+// sourceTar packs the tree, with the release, and with the file slow if its compiler should hang.
 func sourceTar(t *testing.T, release string, more ...string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "linux-source.tar")
@@ -81,7 +80,7 @@ func (b builds) command(t *testing.T, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// there lists what the cache has of kernels, at any depth.
+// there lists the kernels in the cache, at any depth.
 func (b builds) there(t *testing.T) []string {
 	t.Helper()
 	var list []string
@@ -96,7 +95,7 @@ func (b builds) there(t *testing.T) []string {
 	return list
 }
 
-// A build leaves the kernel and its configuration, and one that fails, is interrupted or killed
+// A build leaves the kernel and its configuration. A build that fails, is interrupted or is killed
 // leaves what was there before.
 func TestBuild(t *testing.T) {
 	b := newBuilds(t)
@@ -145,8 +144,7 @@ func TestBuild(t *testing.T) {
 		assert.NotContains(t, finish(t, list, nil).stdout, "build-")
 		endSleepers(t)
 	})
-	// The next build takes the place of the killed one, and of the kernel that had another
-	// configuration.
+	// The next build replaces the killed one, and the kernel that had another configuration.
 	r = finish(t, b.command(t, "--source", sourceTar(t, "6.99.1")), nil)
 	require.Equal(t, 0, r.status, r.stderr)
 	require.Equal(t, whole, b.there(t))
@@ -155,11 +153,11 @@ func TestBuild(t *testing.T) {
 	assert.Contains(t, string(text), "CONFIG_HOSTFS=y\n")
 }
 
-// compiling starts a build whose compiler hangs, and waits until that is at work.
+// compiling starts a build whose compiler hangs, and waits until the compiler runs.
 func (b builds) compiling(t *testing.T) *process {
 	t.Helper()
 	cmd := b.command(t, "--source", sourceTar(t, "6.99.1", "slow"))
-	// no pipe: what a killed build leaves at work would hold it
+	// not a pipe, which a killed build's children would hold open
 	said, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
 	require.NoError(t, err)
 	t.Cleanup(func() { said.Close() })
@@ -178,8 +176,8 @@ func (b builds) compiling(t *testing.T) *process {
 	return nil
 }
 
-// endSleepers ends what a killed build left at work: our children, since this test is their
-// reaper, and then the children of these.
+// endSleepers ends what a killed build left running: our children, since this test is their
+// reaper, and then their children.
 func endSleepers(t *testing.T) {
 	t.Helper()
 	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
@@ -196,7 +194,7 @@ func endSleepers(t *testing.T) {
 	t.Error("what the build left cannot be ended")
 }
 
-// The kernel that the long run has built is of this configuration, and boots.
+// The kernel that the long run has built has this configuration, and boots.
 func TestBuilt(t *testing.T) {
 	need.Long(t)
 	k := ourKernel(t)
@@ -209,10 +207,10 @@ func TestBuilt(t *testing.T) {
 	assert.Equal(t, k.Release+"\n", c.sh(t, "uname -r"))
 }
 
-// The kernel of Debian's next release runs by the loader and the libraries that it came with, and
-// loads the modules, for every user.
+// The kernel of Debian's next release runs with the loader and the libraries that it came with,
+// and loads the modules, for every user.
 func TestFetched(t *testing.T) {
-	need.Long(t) // the short run has no other kernel where this one is needed
+	need.Long(t) // the short run has no other kernel if this one is needed
 	need.Emulator(t, "aarch64")
 	t.Parallel()
 	for _, uid := range users() {

@@ -16,7 +16,7 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// TestChecks wants each mistake said in one line, before a kernel boots.
+// TestChecks expects one line for each mistake, before a kernel boots.
 func TestChecks(t *testing.T) {
 	c := one(t)
 	file := func(name, text string, mode os.FileMode) string {
@@ -83,9 +83,9 @@ func content(t *testing.T, path string) string {
 	return string(text)
 }
 
-// TestNotAllowed wants a message where the user may not do what a run needs.
+// TestNotAllowed expects a message if the user may not do what a run needs.
 func TestNotAllowed(t *testing.T) {
-	need.Root(t) // to make what an ordinary user may not open
+	need.Root(t) // to make a file that an ordinary user may not open
 	c := one(t)
 	shut := filepath.Join(c.dir, "shut")
 	require.NoError(t, os.Mkdir(shut, 0o700))
@@ -105,8 +105,8 @@ func TestNotAllowed(t *testing.T) {
 	}
 }
 
-// TestNoInit runs this program from files that the guest's PID 1 cannot be: a dynamically linked
-// one, and one that may be run and not read.
+// TestNoInit runs this program from files that cannot be the guest's PID 1: a dynamically linked
+// one, and one that may be run but not read.
 func TestNoInit(t *testing.T) {
 	c := one(t)
 	run := func(program string) result {
@@ -116,7 +116,7 @@ func TestNoInit(t *testing.T) {
 	}
 	dynamic := filepath.Join(c.dir, "dynamic")
 	need.Program(t, "gcc", "gcc")
-	// Linked by gcc, of the same objects as the static one.
+	// gcc links it, from the same objects as the static one.
 	build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -linkmode=external", "-o", dynamic, "../..")
 	build.Env = append(os.Environ(), "CGO_ENABLED=1")
 	made := finish(t, build, nil)
@@ -127,7 +127,7 @@ func TestNoInit(t *testing.T) {
 	assert.Regexp(t, `^binproxy: uml: no init: .*/binproxy is to be the guest's PID 1 and is not statically linked; build it with CGO_ENABLED=0\n$`, r.stderr)
 
 	if c.uid == os.Geteuid() {
-		return // the owner's own file; only another user's can be one to run and not to read
+		return // the owner's own file; only another user's can be run but not read
 	}
 	unread := filepath.Join(c.dir, "unread")
 	require.NoError(t, os.Mkdir(unread, 0o755))
@@ -138,8 +138,8 @@ func TestNoInit(t *testing.T) {
 	assert.Regexp(t, `^binproxy: uml: no init: this program's own file is to be the guest's PID 1: open .*: permission denied\n$`, r.stderr)
 }
 
-// TestPoorHost runs where HOME is unset and /dev/shm and TMPDIR are of no use, and has what is
-// chosen for the memory checked.
+// TestPoorHost runs with HOME unset, and /dev/shm and TMPDIR unusable. A chosen place for the
+// memory is checked.
 func TestPoorHost(t *testing.T) {
 	c := one(t)
 	unshare := need.Program(t, "unshare", "util-linux")
@@ -171,7 +171,7 @@ func TestPoorHost(t *testing.T) {
 	assert.Equal(t, result{0, "hello\n", ""}, r)
 }
 
-// TestPtraceRefused has a seccomp filter refuse ptrace.
+// TestPtraceRefused makes a seccomp filter refuse ptrace.
 func TestPtraceRefused(t *testing.T) {
 	c := one(t)
 	gcc := need.Program(t, "gcc", "gcc")
@@ -185,7 +185,7 @@ func TestPtraceRefused(t *testing.T) {
 	assert.Regexp(t, `^binproxy: uml: ptrace is refused .*\n$`, r.stderr)
 }
 
-// TestKernelList shows what is found, and what cannot run here with the reason.
+// TestKernelList shows the kernels that are found, with the reason for those that cannot run here.
 func TestKernelList(t *testing.T) {
 	t.Parallel()
 	k, err := uml.Open(debianKernel)

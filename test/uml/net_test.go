@@ -25,7 +25,7 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// TestNet fetches 30 MB, what an apt-get update does, from a server on the host's loopback, over
+// TestNet fetches 30 MB, as much as an apt-get update, from a server on the host's loopback, over
 // each transport.
 func TestNet(t *testing.T) {
 	need.Program(t, "slirp4netns", "slirp4netns")
@@ -49,7 +49,7 @@ func TestNet(t *testing.T) {
 	})
 }
 
-// TestPublish answers on a port of the host's loopback, and on no other.
+// TestPublish answers on one port of the host's loopback, and on no other.
 func TestPublish(t *testing.T) {
 	need.Program(t, "slirp4netns", "slirp4netns")
 	c := one(t)
@@ -79,8 +79,8 @@ func TestPublish(t *testing.T) {
 	http.DefaultClient.CloseIdleConnections()
 }
 
-// listening lists the TCP sockets of the host that a process or its children listen on, as
-// /proc/net/tcp has their addresses.
+// listening lists the TCP sockets of the host on which a process or its children listen, with
+// their addresses as in /proc/net/tcp.
 func listening(t *testing.T, pid int) []string {
 	text, err := os.ReadFile("/proc/net/tcp")
 	require.NoError(t, err)
@@ -135,8 +135,8 @@ func TestNames(t *testing.T) {
 	})
 }
 
-// helper is this program in namespaces of its own: it answers names on 127.0.0.1:53, and runs the
-// command it was given.
+// helper is this program in namespaces of its own: it answers names on 127.0.0.1:53, and runs its
+// command.
 func helper(mode string) {
 	fail := func(err error) {
 		if err != nil {

@@ -18,11 +18,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// limit is how long a command of a test may take. What takes longer is stuck.
+// limit is how long a command of a test may take before it counts as stuck.
 const limit = 3 * time.Minute
 
-// A process is a command of a test at work. It is ended where it is stuck, and where the test ends
-// before it.
+// A process is a running command of a test. It is ended if it is stuck, and if the test ends
+// first.
 type process struct {
 	*exec.Cmd
 	t       testing.TB
@@ -37,7 +37,7 @@ var started = struct {
 	pids map[int]bool
 }{pids: map[int]bool{}}
 
-// start starts a command; its end is to be waited for.
+// start starts a command; its end has to be waited for.
 func start(t testing.TB, cmd *exec.Cmd) *process {
 	t.Helper()
 	return startFor(t, cmd, limit)
@@ -45,7 +45,7 @@ func start(t testing.TB, cmd *exec.Cmd) *process {
 
 func startFor(t testing.TB, cmd *exec.Cmd, limit time.Duration) *process {
 	t.Helper()
-	cmd.WaitDelay = 10 * time.Second // for what holds its output, after its end
+	cmd.WaitDelay = 10 * time.Second // for whatever holds its output, after its end
 	started.Lock()
 	defer started.Unlock()
 	require.NoError(t, cmd.Start())
@@ -87,15 +87,15 @@ func finish(t testing.TB, cmd *exec.Cmd, stdin io.Reader) result {
 	return result{status, stdout.String(), stderr.String()}
 }
 
-// tool runs a program that a test needs something made by.
+// tool runs a program that makes something for a test.
 func tool(t testing.TB, name string, args ...string) {
 	t.Helper()
 	r := finish(t, exec.Command(name, args...), nil)
 	require.Zero(t, r.status, "%s %q: %s%s", name, args, r.stdout, r.stderr)
 }
 
-// left waits for what is ending, and lists the processes that live on: those that a run has left
-// are our children, since this test is their reaper, and none of those that tests have started.
+// left waits for processes that are ending, and lists those that live on. What a run has left is
+// among our children, since this test is their reaper; what tests have started is not listed.
 func left() []string {
 	var alive []string
 	for range 100 {
@@ -117,7 +117,7 @@ func children() []string {
 		text, _ := os.ReadFile(list)
 		for _, child := range strings.Fields(string(text)) {
 			pid, _ := strconv.Atoi(child)
-			// One that has ended has no command line.
+			// An ended one has no command line.
 			if cmdline, _ := os.ReadFile("/proc/" + child + "/cmdline"); len(cmdline) > 0 && !started.pids[pid] {
 				alive = append(alive, child+" "+string(bytes.ReplaceAll(cmdline, []byte{0}, []byte{' '})))
 			}
@@ -127,7 +127,7 @@ func children() []string {
 	return alive
 }
 
-// complaints is a test that is to fail.
+// complaints is a test that has to fail.
 type complaints struct {
 	testing.TB
 	said []string

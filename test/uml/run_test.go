@@ -36,8 +36,8 @@ func TestGuest(t *testing.T) {
 	})
 }
 
-// without leaves out words: the interfaces that Debian's kernel makes by itself and nobody brings
-// up.
+// without leaves out words: the interfaces that Debian's kernel makes by itself and that nobody
+// uses.
 func without(list []string, words ...string) []string {
 	var rest []string
 	for _, l := range list {
@@ -87,8 +87,8 @@ func TestStreams(t *testing.T) {
 	})
 }
 
-// TestStatuses runs all 256 on our kernel, as many at a time as there are processors: so it is the
-// run of many without a leak, too.
+// TestStatuses runs all 256 on our kernel, as many at a time as there are processors. So it also
+// shows that many runs leave nothing behind.
 func TestStatuses(t *testing.T) {
 	each(t, func(t *testing.T, c *testCase) {
 		statuses := []int{0, 1, 127, 134, 255}
@@ -144,7 +144,7 @@ func TestSignals(t *testing.T) {
 	})
 }
 
-// TestTerminal has a session: sizes, a change of size, an interrupt, the end.
+// TestTerminal runs a session: sizes, a change of size, an interrupt, the end.
 func TestTerminal(t *testing.T) {
 	each(t, func(t *testing.T, c *testCase) {
 		master, slave := pty(t)
@@ -192,13 +192,13 @@ func pty(t *testing.T) (master, slave *os.File) {
 	return master, slave
 }
 
-// setSize is a change of the terminal's window.
+// setSize changes the terminal's window.
 func setSize(t *testing.T, slave *os.File, rows, cols uint16) {
 	t.Helper()
 	require.NoError(t, unix.IoctlSetWinsize(int(slave.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: cols}))
 }
 
-// session talks on a terminal.
+// session is a dialogue on a terminal.
 type session struct {
 	t   *testing.T
 	f   *os.File
@@ -239,7 +239,7 @@ func TestArch(t *testing.T) {
 		r := c.run(t, nil, "--root", root, "--arch", "arm64", "--", "/bin/sh", "twice")
 		assert.Equal(t, fmt.Sprintf("arm64 aarch64 %s [/bin/sh twice]\narm64 aarch64 %[1]s [/bin/sh a b]\n", k.Release), r.stdout)
 		assert.Equal(t, 9, r.status, r.stderr)
-		// Without /dev and /proc, which a directory that is written to itself is not given.
+		// Without /dev and /proc, which a directory does not get if it is written to itself.
 		r = c.run(t, nil, "--root", root, "--rw", "--arch", "arm64", "--", "/bin/sh", "once")
 		assert.Equal(t, result{0, fmt.Sprintf("arm64 aarch64 %s [/bin/sh once]\n", k.Release), ""}, r)
 		assert.Equal(t, before, snapshot(t, root))

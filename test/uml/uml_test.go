@@ -1,5 +1,5 @@
 // Package uml boots User Mode Linux kernels, ours and Debian's, as root and as an ordinary user,
-// and looks at what gets in, what comes out, and what is left behind.
+// and checks what gets in, what comes out, and what is left behind.
 package uml
 
 import (
@@ -27,14 +27,14 @@ import (
 // ordinary is a user that has nothing on this machine, not even a name.
 const ordinary = 54321
 
-// shared is a directory that every user may read: the program, the kernels and a root lie there.
+// shared is a directory that every user may read, with the program, the kernels and a root.
 var shared string
 
 func TestMain(m *testing.M) {
 	if mode := os.Getenv("UML_TEST_HELPER"); mode != "" {
 		helper(mode)
 	}
-	// What a run leaves behind becomes our child, so that it can be seen.
+	// What a run leaves behind becomes our child, so that the tests can see it.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		panic(err)
 	}
@@ -55,7 +55,7 @@ func TestMain(m *testing.M) {
 }
 
 // prepare makes what the cases share, once: the program, a root, a guest's program, a secret, and
-// the kernel that is to be downloaded. So no case has children besides its own.
+// the kernel to download. So a case has no children except its own.
 func prepare(t *testing.T) {
 	t.Helper()
 	need.Program(t, "busybox", "busybox")
@@ -122,7 +122,7 @@ func copyFile(from, to string) error {
 	return err
 }
 
-// The kernels: one that binproxy uml kernel build has made, that of the machine's package
+// The kernels: one made by binproxy uml kernel build, that of the machine's package
 // user-mode-linux, and that of Debian's next release.
 const (
 	ours    = "ours"
@@ -135,11 +135,11 @@ type testCase struct {
 	name   string // of the kernel
 	kernel string // its file
 	uid    int
-	dir    string // the user's own: HOME and TMPDIR lie in it
+	dir    string // the user's own; it contains HOME and TMPDIR
 }
 
-// packaged is the kernel that comes without a compiler: the machine's package where this CPU runs
-// it, else the next release's.
+// packaged is the kernel that needs no compiler: the machine's package if this CPU runs it, else
+// the next release's.
 func packaged() string {
 	if k, err := uml.Open(debianKernel); err != nil || k.RunsHere() != nil {
 		return fetched
@@ -149,8 +149,8 @@ func packaged() string {
 
 const debianKernel = "/usr/bin/linux.uml"
 
-// kernel is the path of a kernel that every user may read; the test is skipped where it is not
-// there or cannot run here.
+// kernel is the path of a kernel that every user may read. It skips the test if the kernel is
+// missing or cannot run here.
 func kernel(t *testing.T, name string) string {
 	t.Helper()
 	kernelMu.Lock()
@@ -177,8 +177,8 @@ func kernel(t *testing.T, name string) string {
 
 var kernelMu sync.Mutex
 
-// ourKernel is the one that is built by default. Where there is none yet, it is built here, or
-// waited for: make test-all begins to build it while the first tests run.
+// ourKernel is the kernel that is built by default. If there is none yet, the test builds it, or
+// waits for it: make test-all begins to build it while the first tests run.
 func ourKernel(t *testing.T) *uml.Kernel {
 	t.Helper()
 	path, err := uml.Build(uml.BuildOptions{Progress: io.Discard})
@@ -196,7 +196,7 @@ func ourKernel(t *testing.T) *uml.Kernel {
 	return nil
 }
 
-// each runs a test in the long run for every kernel and user, in the short run for the packaged
+// each runs a test for every kernel and user in the long run; in the short run, for the packaged
 // kernel and an ordinary user.
 func each(t *testing.T, test func(t *testing.T, c *testCase)) {
 	uids := users()
@@ -206,7 +206,7 @@ func each(t *testing.T, test func(t *testing.T, c *testCase)) {
 	cases(t, uids, test)
 }
 
-// eachUser does so with every user in the short run, too: as root, a guest is bounded otherwise.
+// eachUser uses every user in the short run, too, since a guest is bounded differently as root.
 func eachUser(t *testing.T, test func(t *testing.T, c *testCase)) { cases(t, users(), test) }
 
 func cases(t *testing.T, uids []int, test func(t *testing.T, c *testCase)) {
@@ -236,7 +236,7 @@ func users() []int {
 	return []int{os.Geteuid()}
 }
 
-// one is the case of the first kernel and the least of the users.
+// one is the case of the first kernel and the least privileged user.
 func one(t *testing.T) *testCase {
 	t.Helper()
 	t.Parallel()
@@ -297,7 +297,7 @@ func (c *testCase) command(args ...string) *exec.Cmd {
 	return cmd
 }
 
-// result is what came out of a run.
+// result is the result of a run.
 type result struct {
 	status         int
 	stdout, stderr string
@@ -309,7 +309,7 @@ func (c *testCase) run(t *testing.T, stdin io.Reader, args ...string) result {
 	return finish(t, c.command(args...), stdin)
 }
 
-// sh runs a shell script in the guest and wants it to end with 0.
+// sh runs a shell script in the guest, which has to end with 0.
 func (c *testCase) sh(t *testing.T, script string, args ...string) string {
 	t.Helper()
 	r := c.run(t, nil, append(args, "--", "sh", "-c", script)...)

@@ -1,5 +1,5 @@
-// Package archive makes small Debian archives for tests of what downloads from one, and serves
-// them on the loopback: as well as a mirror does, or as badly.
+// Package archive makes small Debian archives for tests of programs that download from one, and
+// serves them on the loopback: as well as a mirror does, or as badly.
 package archive
 
 import (
@@ -30,7 +30,7 @@ type Archive struct {
 	dir     string
 	mu      sync.Mutex
 	faults  map[string]*fault // by the end of a path
-	fetched map[string]int    // paths, and how often they were asked for
+	fetched map[string]int    // paths, and how often they were requested
 	indexes int
 	sources string // the index of source packages
 	server  *httptest.Server
@@ -47,8 +47,8 @@ func New(t testing.TB) *Archive {
 	return a
 }
 
-// Add puts a package into the pool; fields are more lines of its control file. Scripts, by their
-// names in DEBIAN, are given as #!/bin/sh texts.
+// Add puts a package into the pool. fields are further lines of its control file; scripts are
+// #!/bin/sh texts by their names in DEBIAN.
 func (a *Archive) Add(name, version string, scripts map[string]string, fields ...string) {
 	a.t.Helper()
 	tree := a.t.TempDir()
@@ -70,17 +70,17 @@ func (a *Archive) AddTree(tree, name, version string, fields ...string) {
 	a.run("dpkg-deb", "--root-owner-group", "-Znone", "--build", tree, filepath.Join(a.pool(), name+"_"+version+"_all.deb"))
 }
 
-// AddFile puts a package into the pool that is there already.
+// AddFile adds a package that is in the pool already.
 func (a *Archive) AddFile(path string) {
 	a.t.Helper()
 	a.check(os.MkdirAll(a.pool(), 0o755))
 	fixture.Link(a.t, path, filepath.Join(a.pool(), filepath.Base(path)))
 }
 
-// Dir is where the archive's files are, for a source file:DIR.
+// Dir is the directory of the archive's files, for a source file:DIR.
 func (a *Archive) Dir() string { return filepath.Join(a.dir, "debian") }
 
-// AddSource puts a source package into the pool, whose upstream source is a directory.
+// AddSource puts a source package into the pool; its upstream source is a directory.
 func (a *Archive) AddSource(tree, name, version string) {
 	a.t.Helper()
 	a.check(os.MkdirAll(a.pool(), 0o755))
@@ -105,13 +105,13 @@ func (a *Archive) run(program string, args ...string) {
 	}
 }
 
-// Remove takes a package out of the pool. The index has it until Index is called.
+// Remove removes a package from the pool. The index has it until Index is called.
 func (a *Archive) Remove(name, version string) {
 	a.t.Helper()
 	a.check(os.Remove(filepath.Join(a.pool(), name+"_"+version+"_all.deb")))
 }
 
-// Index writes the indexes of the packages that are there now.
+// Index writes the indexes of the present packages.
 func (a *Archive) Index() {
 	a.t.Helper()
 	files, err := filepath.Glob(filepath.Join(a.pool(), "*.deb"))
@@ -136,15 +136,15 @@ func (a *Archive) Index() {
 	index("main/source/Sources", a.sources)
 	path := filepath.Join(a.dir, "debian/dists", Suite, "Release")
 	a.write(path, release, 0o644)
-	// apt asks for what was modified since, in seconds.
+	// apt asks for what changed since, in seconds.
 	a.indexes++
 	modified := time.Now().Add(time.Duration(a.indexes)*time.Minute - 24*time.Hour)
 	a.check(os.Chtimes(path, modified, modified))
 }
 
-// Configure makes every apt-get of the test one that knows only the archives of these addresses,
-// and has no proxy and none of the machine's settings: its state is in a directory of the test's.
-// What it installs goes into the root that is returned, with a dpkg database of its own.
+// Configure makes every apt-get of the test know only the archives of these addresses, without a
+// proxy and without the machine's settings: its state is in a directory of the test's. It installs
+// into the returned root, which has its own dpkg database.
 func Configure(t testing.TB, urls ...string) (root string) {
 	t.Helper()
 	dir := t.TempDir()

@@ -30,7 +30,7 @@ func (a *Archive) serve() {
 	a.URL = a.server.URL + "/debian"
 }
 
-// ServeHTTP serves the archive's files, except for those that are to fail.
+// ServeHTTP serves the archive's files, except for those that have to fail.
 func (a *Archive) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.mu.Lock()
 	a.fetched[r.URL.Path]++
@@ -45,8 +45,8 @@ func (a *Archive) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	serve(w, r)
 }
 
-// Fail makes the next requests for files whose path ends so fail; for ever, for a negative number
-// of times.
+// Fail makes the next requests for files whose path has this end fail; for ever, if times is
+// negative.
 func (a *Archive) Fail(end string, times int, how http.HandlerFunc) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -60,7 +60,7 @@ func (a *Archive) Heal() {
 	clear(a.faults)
 }
 
-// Asked is how often files whose path ends so were asked for.
+// Asked is how often files whose path has this end were requested.
 func (a *Archive) Asked(end string) int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -73,7 +73,7 @@ func (a *Archive) Asked(end string) int {
 	return n
 }
 
-// Busy is a mirror that is so for a while.
+// Busy answers as a mirror that is busy for a while.
 func Busy(w http.ResponseWriter, _ *http.Request) {
 	http.Error(w, "busy", http.StatusServiceUnavailable)
 }
@@ -85,8 +85,7 @@ func (a *Archive) Cut(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// Hang says nothing more in the middle of a file, until the other side, or HangUp, ends the
-// connection.
+// Hang stops in the middle of a file, until the other side, or HangUp, ends the connection.
 func (a *Archive) Hang(w http.ResponseWriter, r *http.Request) {
 	if a.half(w, r) {
 		w.(http.Flusher).Flush()
@@ -97,7 +96,7 @@ func (a *Archive) Hang(w http.ResponseWriter, r *http.Request) {
 // HangUp ends all connections.
 func (a *Archive) HangUp() { a.server.CloseClientConnections() }
 
-// half serves the first half of a file that is there.
+// half serves the first half of an existing file.
 func (a *Archive) half(w http.ResponseWriter, r *http.Request) bool {
 	text, err := os.ReadFile(filepath.Join(a.dir, r.URL.Path))
 	if err != nil {
@@ -109,7 +108,7 @@ func (a *Archive) half(w http.ResponseWriter, r *http.Request) bool {
 	return true
 }
 
-// Nobody is the address of an archive on the loopback where nobody listens.
+// Nobody is the address of an archive on the loopback on which nobody listens.
 func Nobody(t testing.TB) string {
 	t.Helper()
 	l := listen(t)
@@ -117,7 +116,7 @@ func Nobody(t testing.TB) string {
 	return "http://" + l.Addr().String() + "/debian"
 }
 
-// Silent is the address of an archive that takes connections and says nothing.
+// Silent is the address of an archive that accepts connections but never answers.
 func Silent(t testing.TB) string {
 	t.Helper()
 	l := listen(t)
@@ -145,9 +144,8 @@ func Silent(t testing.TB) string {
 	return "http://" + l.Addr().String() + "/debian"
 }
 
-// hosts is how many addresses of the loopback were given away. apt takes a host for down whatever
-// the port, and its method hangs now and then where an archive is on another port of a host that
-// failed.
+// hosts counts the loopback addresses given so far. apt counts a host as down whatever the port,
+// and its method sometimes hangs if an archive is on another port of a host that failed.
 var hosts atomic.Int32
 
 func listen(t testing.TB) net.Listener {

@@ -15,8 +15,8 @@ import (
 )
 
 // Binproxy builds the program, once in a test process, and returns its path: a file in the cache
-// of this checkout, replaced in one step, so that test processes side by side do not disturb each
-// other. Under make test it is one file for all of them.
+// of this checkout. It replaces the file in one step, so that parallel test processes do not
+// disturb each other. Under make test it is one file for all of them.
 func Binproxy(t testing.TB) string {
 	t.Helper()
 	path, err := build()
@@ -26,7 +26,7 @@ func Binproxy(t testing.TB) string {
 	return path
 }
 
-// Environment names a program that is built already, for all test processes of one run.
+// Environment is the variable that names a finished program, for all test processes of one run.
 const Environment = "BINPROXY_TEST_PROGRAM"
 
 var build = sync.OnceValues(func() (string, error) {

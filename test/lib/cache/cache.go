@@ -1,4 +1,4 @@
-// Package cache is where downloads, fixtures and notes are kept for the next run.
+// Package cache is the place where downloads, fixtures and notes are kept for the next run.
 package cache
 
 import (
@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 )
 
-// Dir is the cache's directory, $XDG_CACHE_HOME/binproxy. It exists afterwards.
+// Dir is the cache's directory, $XDG_CACHE_HOME/binproxy. Dir makes it if necessary.
 func Dir() (string, error) {
 	base, err := os.UserCacheDir()
 	if err != nil {

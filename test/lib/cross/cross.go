@@ -1,9 +1,9 @@
-// Package cross compiles C programs of tests for guests' ABIs with one compiler, Debian's clang
+// Package cross compiles the tests' C programs for guests' ABIs with one compiler, Debian's clang
 // and lld.
 //
-// The headers and libraries are those that Debian has for its cross compilers, glibc for all ABIs:
-// packages of any architecture, which the machine's own apt installs. A program of C's that needs
-// no libc, or of Go (package built), needs no more than the compiler.
+// The headers and libraries are those of Debian's cross compilers, with glibc for all ABIs:
+// packages of any architecture, which the machine's own apt installs. A C program without a libc
+// needs only the compiler; a Go program (package built) does not even need that.
 package cross
 
 import (
@@ -17,8 +17,8 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// Libc is the directory with the headers and libraries of the ABI's glibc; for QEMU it is a prefix
-// (-L).
+// Libc is the directory with the headers and libraries of the ABI's glibc; QEMU takes it as a
+// prefix (-L).
 func Libc(t testing.TB, abi *arch.ABI) string {
 	t.Helper()
 	dir := "/usr/" + triplet(abi)
@@ -27,7 +27,7 @@ func Libc(t testing.TB, abi *arch.ABI) string {
 	return dir
 }
 
-// triplet is how Debian names the ABI's cross compiler and its directories.
+// triplet is Debian's name in the ABI's cross compiler and its directories.
 func triplet(abi *arch.ABI) string { return strings.Replace(abi.GNU, "i386", "i686", 1) }
 
 // Compile compiles a dynamic program.

@@ -1,8 +1,8 @@
 // Package debs gives tests single Debian packages of any suite and architecture, and their
 // sources.
 //
-// apt fetches them with lists of its own for each suite and architecture (emu/apt), which stay in
-// the cache; the packages are fixtures.
+// apt fetches them with its own lists for each suite and architecture (emu/apt), which stay in the
+// cache; the packages are fixtures.
 package debs
 
 import (
@@ -17,13 +17,13 @@ import (
 	"binproxy/test/lib/fixture"
 )
 
-// Packages are packages of an architecture (Debian's name) of a suite.
+// Packages are packages of an architecture (Debian's name) and a suite.
 type Packages struct {
 	Suite, Arch string
 	Names       []string
 }
 
-// Of are the packages of these names.
+// Of gives the packages of these names.
 func Of(suite, arch string, names ...string) Packages {
 	return Packages{Suite: suite, Arch: arch, Names: names}
 }
@@ -32,13 +32,13 @@ func (p Packages) String() string {
 	return fmt.Sprintf("%s of Debian %s for %s", strings.Join(p.Names, " and "), p.Suite, p.Arch)
 }
 
-// From is for a fixture that is made from the packages, and from more.
+// From is the From of a fixture that is made from the packages, and from more.
 func (p Packages) From(more ...string) []string {
 	return slices.Concat([]string{p.Suite, p.Arch}, p.Names, more)
 }
 
 // Download puts the packages into a directory and returns the paths of the files, in the order of
-// the names. What it starts keeps a fixture's lock.
+// the names. The processes that it starts keep the fixture's lock, held.
 func (p Packages) Download(ctx context.Context, dir string, held *os.File) ([]string, error) {
 	l, err := packages(ctx, p.Suite, p.Arch)
 	if err != nil {
@@ -76,8 +76,8 @@ func run(ctx context.Context, held *os.File, program string, args ...string) err
 	return nil
 }
 
-// Unpacked returns a directory with the files of a package of amd64. It is shared: tests do not
-// change it. The test is skipped where the package cannot be fetched.
+// Unpacked returns a directory with the files of a package of amd64. Tests share it, and do not
+// change it. It skips the test if the package cannot be fetched.
 func Unpacked(t testing.TB, suite, name string) string {
 	t.Helper()
 	return UnpackedFor(t, suite, "amd64", name)
@@ -89,7 +89,7 @@ func UnpackedFor(t testing.TB, suite, arch, name string) string {
 	return unpacked(suite, arch, name).For(t)
 }
 
-// File returns a package as a file, which is shared. The test is skipped where it cannot be
+// File returns a package as a file, which tests share. It skips the test if the package cannot be
 // fetched.
 func File(t testing.TB, suite, arch, name string) string {
 	t.Helper()
@@ -121,14 +121,14 @@ func file(suite, arch, name string) *fixture.Fixture {
 	return f
 }
 
-// single is a fixture of one package, which it does not make yet.
+// single is the fixture of one package, not made yet.
 func single(suite, arch, name string) *fixture.Fixture {
 	p := Of(suite, arch, name)
 	return &fixture.Fixture{Name: "debs/" + suite + "-" + arch + "/" + name, What: "package " + p.String(), From: p.From()}
 }
 
-// Source returns a directory with the upstream source of a package, which is shared. The test is
-// skipped where it cannot be fetched.
+// Source returns a directory with the upstream source of a package, which tests share. It skips
+// the test if the source cannot be fetched.
 func Source(t testing.TB, suite, name string) string {
 	t.Helper()
 	f := fixture.Fixture{Name: "debs/" + suite + "-source/" + name, What: "the source of Debian's " + name, From: []string{suite, name}}

@@ -15,8 +15,7 @@ import (
 	"binproxy/test/lib/archive"
 )
 
-// mirror is an archive with a package, which everything here takes for Debian's; the cache is
-// empty.
+// mirror is an archive with a package, which stands for Debian's here; the cache is empty.
 func mirror(t *testing.T) *archive.Archive {
 	t.Helper()
 	a := archive.New(t)
@@ -56,7 +55,7 @@ func TestFile(t *testing.T) {
 	assert.Equal(t, 2, a.Asked("/one_1_all.deb"))
 }
 
-// A mirror that is busy or cuts what it sends is asked again, for an index and for a package.
+// A mirror that is busy or cuts a file is asked again, for an index and for a package.
 func TestHiccup(t *testing.T) {
 	for name, how := range map[string]func(*archive.Archive){
 		"busy":            func(a *archive.Archive) { a.Fail("/one_1_all.deb", 2, archive.Busy) },
@@ -71,7 +70,7 @@ func TestHiccup(t *testing.T) {
 	}
 }
 
-// The lists that were kept name a version that the mirror has replaced.
+// The lists in the cache name a version that the mirror has replaced.
 func TestSuperseded(t *testing.T) {
 	a := mirror(t)
 	Unpacked(t, archive.Suite, "one")
@@ -97,7 +96,7 @@ func TestSource(t *testing.T) {
 	assert.Equal(t, "int one;\n", string(text))
 }
 
-// What cannot be had is an error of one line, and nothing of it is in the cache.
+// A failure is an error of one line, and leaves nothing in the cache.
 func TestFailures(t *testing.T) {
 	download := func(t *testing.T) error {
 		t.Helper()

@@ -13,8 +13,8 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// repository and patience are variables for the tests of this package, which have archives of
-// their own.
+// repository and patience are variables for this package's tests, which have archives of their
+// own.
 var (
 	repository = apt.Repository
 	patience   = apt.Repeated()
@@ -44,8 +44,8 @@ func lists(ctx context.Context, name string, of func(dir, repository string) *ap
 	return l, nil
 }
 
-// Network skips the test, with the reason, where Debian's mirror does not answer: for tests whose
-// guests install packages themselves.
+// Network skips the test, with the reason, if Debian's mirror does not answer. It is for tests
+// whose guests install packages themselves.
 func Network(t testing.TB) {
 	t.Helper()
 	if err := answers(); err != nil {

@@ -1,5 +1,5 @@
-// Package fields checks the messages of entrypoints: what is not among a message's fields gets
-// lost on the way, and no compiler says so.
+// Package fields checks the messages of entrypoints: a field that Fields does not visit is lost on
+// the way, and no compiler reports it.
 package fields
 
 import (
@@ -12,8 +12,8 @@ import (
 	"binproxy/emu/entrypoint"
 )
 
-// Arrive sends the message, each of whose fields is set, into the empty one, and compares them.
-// Those of the names, as .Outer.Inner, are not sent, and not set.
+// Arrive sends the message full, whose fields are all set, into the empty one, and compares the
+// two. Fields with the names in unsent, such as .Outer.Inner, are not set and not sent.
 func Arrive(t testing.TB, full, empty entrypoint.Message, unsent ...string) {
 	t.Helper()
 	for _, name := range zero(reflect.ValueOf(full).Elem(), "") {
@@ -25,7 +25,7 @@ func Arrive(t testing.TB, full, empty entrypoint.Message, unsent ...string) {
 	require.Equal(t, full, empty)
 }
 
-// zero lists the fields that are not set, by their names; of a list its first element counts.
+// zero lists the names of the fields that are not set; of a list, it looks at the first element.
 func zero(v reflect.Value, name string) []string {
 	switch {
 	case v.IsZero():

@@ -1,7 +1,7 @@
-// Package host gives tests a host that they may do anything to: namespaces that look like a
-// machine which systemd set up, with every mount shared, an empty /run, an empty binfmt_misc of
-// its own (Linux 6.7 and later) and subordinate ids for an ordinary user. The machine itself does
-// not change, and all processes and mounts end with the tests.
+// Package host gives tests a host to which they may do anything: namespaces that look like a
+// machine that systemd set up, with every mount shared, an empty /run, an empty binfmt_misc of its
+// own (Linux 6.7 and later) and subordinate ids for an ordinary user. The machine itself does not
+// change, and all processes and mounts end with the tests.
 package host
 
 import (
@@ -19,16 +19,16 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// inside tells a test process that it is in the host; why, that there is none and why not;
+// inside marks a test process that is in the host; why has the reason if there is no host.
 // inherited lists the numbers of mounts in the machine's directory for temporary files: other
-// programs' mounts, which go when they remove their directories.
+// programs' mounts, which end when those remove their directories.
 const (
 	inside    = "BINPROXY_TEST_HOST"
 	why       = "BINPROXY_TEST_NO_HOST"
 	inherited = "BINPROXY_TEST_HOST_INHERITED"
 )
 
-// User is the ordinary user of the host: nobody, whom every distribution has. UserID is his uid
+// User is the ordinary user of the host: nobody, which every distribution has. UserID is its uid
 // and gid.
 const (
 	User   = "nobody"
@@ -37,8 +37,8 @@ const (
 	FirstSubordinate = 100000 // of 65536 subordinate ids
 )
 
-// Main is the TestMain of a package whose tests use the host. Only root gets one; for anybody
-// else, and where the kernel does not let us, tests that need one skip.
+// Main is the TestMain of a package whose tests use the host. Only root gets one. For anybody
+// else, and if the kernel does not let us, tests that need one skip.
 func Main(m *testing.M) {
 	switch {
 	case os.Getenv(inside) != "":
@@ -76,7 +76,7 @@ func again() int {
 	return withoutHost()
 }
 
-// withoutHost goes on as this process, with tests that need a host skipping.
+// withoutHost runs the tests in this process; tests that need a host skip.
 func withoutHost() int {
 	err := syscall.Exec("/proc/self/exe", os.Args, os.Environ())
 	fmt.Fprintln(os.Stderr, "test host:", err)
@@ -112,15 +112,15 @@ func setup() error {
 	return nil
 }
 
-// Need skips the test where there is no host to do things to.
+// Need skips the test if there is no host.
 func Need(t testing.TB) {
 	t.Helper()
 	need.Root(t)
 	need.Given(t, os.Getenv(inside) != "", "a user namespace with a binfmt_misc of its own, Linux 6.7 or later ("+os.Getenv(why)+")")
 }
 
-// As makes the command run as the ordinary user with that home (of Home), from where it has an
-// XDG_RUNTIME_DIR of its own.
+// As makes the command run as the ordinary user with that home (from Home), which also has the
+// user's XDG_RUNTIME_DIR.
 func As(cmd *exec.Cmd, home string) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: UserID, Gid: UserID}}
 	cmd.Env = append(Env(), "HOME="+home, "XDG_RUNTIME_DIR="+home+"/run", "USER="+User)
@@ -141,7 +141,7 @@ func Home(t testing.TB) string {
 	return dir
 }
 
-// Env is the environment without what tells of the host and of the user.
+// Env is the environment without the host's and the user's variables.
 func Env() []string {
 	var env []string
 	for _, v := range os.Environ() {
@@ -166,8 +166,8 @@ func noteInherited() error {
 	return errors.Join(err, os.Setenv(inherited, strings.Join(ids, " ")))
 }
 
-// Mounts is what is mounted for the process: the lines of proc_pid_mountinfo(5), except for those
-// of other programs that may go at any time.
+// Mounts are the mounts of the process: the lines of proc_pid_mountinfo(5), without those of other
+// programs that may end at any time.
 func Mounts(t testing.TB) []string {
 	t.Helper()
 	text, err := os.ReadFile("/proc/self/mountinfo")

@@ -20,19 +20,19 @@ import (
 // A Builder builds images from Dockerfiles, and runs them. Images are removed when the test ends.
 type Builder interface {
 	Name() string
-	// Base is the reference of an image with the Root of the architecture (Debian's name of it).
+	// Base is the reference of an image with the Root of the architecture (Debian's name).
 	Base(t testing.TB, arch string) string
-	// Build builds without a cache. A build that fails is a Result too.
+	// Build builds without a cache. A failed build is a Result, too.
 	Build(t testing.TB, b Build) Result
-	// Run runs a command, or the image's own where there is none, without a network.
+	// Run runs a command, or by default the image's own, without a network.
 	Run(t testing.TB, image string, command ...string) (stdout string, status int)
 	// Tree lists the image's files.
 	Tree(t testing.TB, image string) Tree
 }
 
 // Builders calls test, as a subtest, with each builder: Docker's two, and buildah with either of
-// its formats. One that is missing skips or fails its subtest; those named in except are left out.
-// In the short run BuildKit speaks for all of them.
+// its formats. A missing one skips or fails its subtest; those in except are left out. In the
+// short run BuildKit stands for all of them.
 func Builders(t *testing.T, test func(t *testing.T, b Builder), except ...string) {
 	everyBuilder(t, test, except, func(t *testing.T, name string) {
 		if name != "buildkit" {
@@ -41,7 +41,7 @@ func Builders(t *testing.T, test func(t *testing.T, b Builder), except ...string
 	})
 }
 
-// EveryBuilder is Builders for the one test that has all of them in the short run, too.
+// EveryBuilder is Builders for the only test that uses all of them in the short run, too.
 func EveryBuilder(t *testing.T, test func(t *testing.T, b Builder)) {
 	everyBuilder(t, test, nil, func(*testing.T, string) {})
 }
@@ -70,7 +70,7 @@ type Build struct {
 	Context    string            // the directory
 	Dockerfile string            // its text
 	Args       map[string]string // for its ARG lines
-	// Docker's network for the RUN lines: none unless set, or host. buildah has the host's
+	// Docker's network for the RUN lines: none by default, or host. buildah has the host's
 	Network string
 }
 
@@ -91,12 +91,12 @@ func (b Build) flags() []string {
 	return flags
 }
 
-// A Result is what a build said and came to.
+// A Result is the output and the outcome of a build.
 type Result struct {
 	Log   string // both streams
 	Steps []Step // the instructions that were reached, in order
-	Image string // "" where the build failed
-	// of the failed RUN line, as the builder tells it; 0 for a build that came to its end
+	Image string // "" if the build failed
+	// of the failed RUN line, in the builder's words; 0 for a build without failure
 	Status int
 }
 
@@ -104,7 +104,7 @@ type Result struct {
 // line.
 type Step struct{ Instruction, Output string }
 
-// Runs are the steps that are RUN lines.
+// Runs lists the steps that are RUN lines.
 func (r Result) Runs() []Step {
 	var runs []Step
 	for _, step := range r.Steps {
@@ -115,7 +115,7 @@ func (r Result) Runs() []Step {
 	return runs
 }
 
-// MustBuild ends the test where the build fails.
+// MustBuild ends the test if the build fails.
 func MustBuild(t testing.TB, builder Builder, b Build) Result {
 	t.Helper()
 	r := builder.Build(t, b)
@@ -125,7 +125,7 @@ func MustBuild(t testing.TB, builder Builder, b Build) Result {
 	return r
 }
 
-// finish runs the build's command, whose last argument is the context, and reads what it said.
+// finish runs the build's command, whose last argument is the context, and parses its output.
 func finish(t testing.TB, cmd *exec.Cmd, parse func(log string) []Step) Result {
 	t.Helper()
 	idFile := filepath.Join(t.TempDir(), "id")
@@ -142,8 +142,8 @@ func finish(t testing.TB, cmd *exec.Cmd, parse func(log string) []Step) Result {
 	return r
 }
 
-// failedStatus finds the status of the RUN line that failed in the builder's words; builders do
-// not all end with it themselves.
+// failedStatus finds the status of the failed RUN line in the builder's words; not all builders
+// end with that status themselves.
 func failedStatus(log string, status int) int {
 	said := regexp.MustCompile(`(?:non-zero code:|exit code:|exit status) (\d+)`)
 	for _, m := range said.FindAllStringSubmatch(log, -1) {
@@ -165,8 +165,7 @@ func combined(t testing.TB, cmd *exec.Cmd) (string, int) {
 	return colour.ReplaceAllString(out.String(), ""), cmd.ProcessState.ExitCode()
 }
 
-// ran runs the command and gives its standard output and exit status; what it says on stderr is
-// logged.
+// ran runs the command and gives its standard output and exit status; stderr goes to the log.
 func ran(t testing.TB, cmd *exec.Cmd) (string, int) {
 	t.Helper()
 	var out, diagnostics bytes.Buffer
@@ -179,8 +178,8 @@ func ran(t testing.TB, cmd *exec.Cmd) (string, int) {
 	return out.String(), cmd.ProcessState.ExitCode()
 }
 
-// steps reads a log in which each step begins with a line that start matches, the instruction
-// being its first group; its output follows, except for the lines that noise matches.
+// steps parses a log in which each step begins with a line that start matches; start's first group
+// is the instruction. The step's output follows, without the lines that noise matches.
 func steps(log string, start, noise *regexp.Regexp) []Step {
 	var found []Step
 	for line := range strings.Lines(log) {
@@ -193,8 +192,8 @@ func steps(log string, start, noise *regexp.Regexp) []Step {
 	return found
 }
 
-// buildKitSteps reads BuildKit's plain log, in which steps are numbered and may be mingled. Output
-// lines carry a time.
+// buildKitSteps parses BuildKit's plain log, in which steps are numbered and may be mingled.
+// Output lines have a time.
 func buildKitSteps(log string) []Step {
 	start := regexp.MustCompile(`^#(\d+) \[(?:[^\]]* )?\d+/\d+\] (.*)`)
 	said := regexp.MustCompile(`^#(\d+) \d+\.\d+ ?(.*)`)
@@ -215,5 +214,5 @@ func buildKitSteps(log string) []Step {
 	return found
 }
 
-// background outlives the test: for what Cleanup functions run.
+// background outlives the test: it is for Cleanup functions.
 func background() context.Context { return context.Background() }

@@ -32,7 +32,7 @@ type buildah struct {
 	format string
 }
 
-// storage is where one buildah keeps its images.
+// storage is the place where one buildah keeps its images.
 type storage struct {
 	dir, driver string
 	bases       bases
@@ -112,8 +112,8 @@ func (b buildah) container(t testing.TB, image string) string {
 	return id
 }
 
-// Run takes what is said twice: on a busy machine buildah 1.28 loses the output of one command in
-// sixty that ends in chroot isolation, a native one too.
+// Run takes output that comes twice: on a busy machine buildah 1.28 loses the output of one in
+// sixty commands that end in chroot isolation, native ones too.
 func (b buildah) Run(t testing.TB, image string, command ...string) (string, int) {
 	t.Helper()
 	if len(command) == 0 {
@@ -131,7 +131,7 @@ func (b buildah) Run(t testing.TB, image string, command ...string) (string, int
 	return a.said, a.status
 }
 
-// Steady asks until two answers in a row are the same, four times at most, and gives the last.
+// Steady asks until two answers in a row are the same, four times at most, and gives the last one.
 func Steady[T any](ask func() T, same func(a, b T) bool) T {
 	last := ask()
 	for range 3 {
@@ -144,7 +144,7 @@ func Steady[T any](ask func() T, same func(a, b T) bool) T {
 	return last
 }
 
-// cmd is the image's CMD, which `buildah run` does not run by itself.
+// cmd is the image's CMD, which `buildah run` itself does not run.
 func (b buildah) cmd(t testing.TB, image string) []string {
 	t.Helper()
 	text, err := output(b.command(t.Context(), "inspect", "--type", "image", image))

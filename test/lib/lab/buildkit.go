@@ -17,8 +17,8 @@ import (
 	"binproxy/test/lib/modules"
 )
 
-// A Buildkitd is a BuildKit daemon of its own in a place: its socket and all that it writes are in
-// the place's directory. It ends with the test.
+// A Buildkitd is a BuildKit daemon in a place: its socket and everything that it writes are in the
+// place's directory. It ends with the test.
 type Buildkitd struct {
 	place    *Place
 	buildctl string
@@ -44,8 +44,8 @@ func StartBuildkitd(t testing.TB, p *Place, s Start) *Buildkitd {
 	return b
 }
 
-// Executable is a directory with the programs of a module where the place's user can execute them:
-// the cache may be where nobody else comes.
+// Executable is a directory with a module's programs, where the place's user can execute them:
+// others may not have access to the cache.
 func Executable(t testing.TB, p *Place, m modules.Module) string {
 	t.Helper()
 	from := m.Dir(t)
@@ -77,7 +77,7 @@ func (b *Buildkitd) start(t testing.TB, cmd *exec.Cmd) {
 	require.NoError(t, b.await(t, ended), &said)
 }
 
-// await returns when the daemon answers, has ended, or has had its time.
+// await returns when the daemon answers, has ended, or has used up its time.
 func (b *Buildkitd) await(t testing.TB, ended <-chan struct{}) error {
 	timeout := time.After(startUp)
 	for {
@@ -95,7 +95,7 @@ func (b *Buildkitd) await(t testing.TB, ended <-chan struct{}) error {
 	}
 }
 
-// Client is a command of buildctl for this daemon.
+// Client is a buildctl command for this daemon.
 func (b *Buildkitd) Client(t testing.TB, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), b.buildctl, append([]string{"--addr", b.address}, args...)...)
@@ -103,8 +103,7 @@ func (b *Buildkitd) Client(t testing.TB, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// Do runs the command, whose failure ends the test with what it said, and gives its standard
-// output.
+// Do runs the command and gives its standard output. If it fails, the test ends with its output.
 func Do(t testing.TB, cmd *exec.Cmd) string {
 	t.Helper()
 	said, err := output(cmd)

@@ -19,11 +19,11 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// Suite is the Debian release that the roots have.
+// Suite is the Debian release of the roots.
 const Suite = "bookworm"
 
-// Root is the path of a tar archive of a configured Debian root of the architecture (Debian's name
-// of it: arm64, armhf, amd64): minbase, which is what Debian's own images have.
+// Root is the path of a tar archive of a configured Debian root of the architecture (Debian's
+// name: arm64, armhf, amd64). The root is minbase, like Debian's own images.
 func Root(t testing.TB, arch string) string {
 	t.Helper()
 	needMmdebstrap(t)
@@ -33,8 +33,8 @@ func Root(t testing.TB, arch string) string {
 // MakeRoot is Root for programs. It needs root and mmdebstrap.
 func MakeRoot(ctx context.Context, arch string) (string, error) { return minbase(arch).Get(ctx) }
 
-// Building is a Root that can build: a compiler for C and C++, make, the sources in /src, and in
-// apt's cache the packages less and ca-certificates, which are not installed.
+// Building is a Root that can build: it has a compiler for C and C++, make, the sources in /src,
+// and in apt's cache the packages less and ca-certificates, which are not installed.
 func Building(t testing.TB, arch string) string {
 	t.Helper()
 	needMmdebstrap(t)
@@ -42,7 +42,7 @@ func Building(t testing.TB, arch string) string {
 }
 
 // Packages is a directory with the packages of these names (or apt's patterns of names) and all
-// that they depend on; set names them all.
+// their dependencies; set is a name for them together.
 func Packages(t testing.TB, arch, set string, names ...string) string {
 	t.Helper()
 	needMmdebstrap(t)
@@ -55,8 +55,8 @@ func needMmdebstrap(t testing.TB) {
 	need.Program(t, "mmdebstrap", "mmdebstrap")
 }
 
-// buildingHook fetches what Building has besides packages; $1 is the root. All of it is the work
-// of the host's own programs.
+// buildingHook fetches what Building has besides packages; $1 is the root. The host's own programs
+// do all of it.
 const buildingHook = `set -e
 export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"
 rm -f "$1"/var/cache/apt/archives/*.deb
@@ -68,8 +68,8 @@ for f in *.orig.tar.*; do case $f in *.asc) ;; *) tar -xf "$f" ;; esac; done
 rm -f ./*.dsc ./*.tar.*
 `
 
-// Fixtures are the roots that many tests wait for, the most wanted first; for a short run those
-// only that it needs.
+// Fixtures are the roots that many tests wait for, the most wanted first; for a short run, only
+// those that it needs.
 func Fixtures(short bool) []*fixture.Fixture {
 	fixtures := []*fixture.Fixture{minbase("arm64"), building("arm64"), minbase(arch.Host().Debian), minbase("armhf")}
 	if !short {
@@ -88,10 +88,10 @@ func building(arch string) *fixture.Fixture {
 // mergedUsr are hooks of mmdebstrap's package, which make the links from / to /usr without Perl.
 const mergedUsr = "/usr/share/mmdebstrap/hooks/merged-usr"
 
-// debianRoot is a root that the host's own dpkg unpacks and configures: mmdebstrap calls that
-// chrootless, since the maintainer scripts run on the host and change what DPKG_ROOT names. It
-// takes a fifth of the time that emulation takes, and no emulator. As in Debian's slim images
-// there are no manuals and translations.
+// debianRoot is a root that the host's own dpkg unpacks and configures. mmdebstrap calls that
+// chrootless: the maintainer scripts run on the host and change what DPKG_ROOT names. It takes a
+// fifth of the time of emulation, and no emulator. As in Debian's slim images there are no manuals
+// and translations.
 func debianRoot(name, arch string, packages []string, options ...string) *fixture.Fixture {
 	argv := append([]string{"mmdebstrap", "--mode=chrootless", "--format=tar", "--variant=minbase",
 		"--architectures=" + arch, "--hook-dir=" + mergedUsr,
@@ -102,8 +102,8 @@ func debianRoot(name, arch string, packages []string, options ...string) *fixtur
 	return mmdebstrap(name, arch, ".tar", argv, func(made string) []string { return []string{Suite, made} })
 }
 
-// packages is a directory with packages and all that they depend on: mmdebstrap's variant that
-// unpacks them, and no more, fetches them.
+// packages is a directory with packages and all their dependencies, fetched by the mmdebstrap
+// variant that only unpacks them.
 func packages(arch, set string, names []string) *fixture.Fixture {
 	argv := []string{"mmdebstrap", "--mode=chrootless", "--format=null", "--variant=extract",
 		"--architectures=" + arch, "--hook-dir=" + mergedUsr, "--include=" + strings.Join(names, ","),
@@ -111,12 +111,12 @@ func packages(arch, set string, names []string) *fixture.Fixture {
 	return mmdebstrap("packages-"+set, arch, "", argv, func(string) []string { return []string{Suite, "/dev/null"} })
 }
 
-// aptPatience has mmdebstrap's apt end soon where no mirror answers.
+// aptPatience makes mmdebstrap's apt end soon if no mirror answers.
 func aptPatience() []string {
 	return []string{fmt.Sprintf(`--aptopt=Acquire::http::Timeout "%d"`, int(patience.Answer.Seconds())), `--aptopt=Acquire::Retries "1"`}
 }
 
-// mmdebstrap is what a call of mmdebstrap makes; the hooks find its name in MADE.
+// mmdebstrap is the result of a call of mmdebstrap; the hooks find its name in MADE.
 func mmdebstrap(name, arch, ext string, argv []string, last func(made string) []string) *fixture.Fixture {
 	return &fixture.Fixture{
 		Name: "roots/" + name + "-" + Suite + "-" + arch, Ext: ext,
@@ -142,8 +142,8 @@ func mmdebstrap(name, arch, ext string, argv []string, last func(made string) []
 	}
 }
 
-// sourceLines is what sources.list says in the roots, as mmdebstrap's last argument. Without one,
-// where the machine's apt knows no mirror of Debian, mmdebstrap has a default, except for sources.
+// sourceLines are the lines of sources.list in the roots, mmdebstrap's last argument. Without any,
+// if the machine's apt knows no mirror of Debian, mmdebstrap has a default, but not for sources.
 func sourceLines(ctx context.Context) ([]string, error) {
 	mirror, err := apt.Mirror(ctx)
 	if err != nil {
@@ -156,9 +156,9 @@ func sourceLines(ctx context.Context) ([]string, error) {
 	return []string{fmt.Sprintf("deb %[1]s %[2]s %[3]s main\ndeb-src %[1]s %[2]s %[3]s main\n", options, mirror, Suite)}, nil
 }
 
-// onlyThere runs a command in a mount namespace in which the root file system can be read only,
-// except for what is below $1, part of which is its /tmp: a maintainer script that forgets
-// DPKG_ROOT cannot change the machine there.
+// onlyThere runs a command in a mount namespace in which the root file system is read-only except
+// below $1, part of which is the command's /tmp. So a maintainer script that forgets DPKG_ROOT
+// cannot change the machine.
 const onlyThere = `set -e
 case $1 in
 /tmp/*) mount --bind /tmp /tmp ;;
@@ -171,8 +171,8 @@ shift
 exec "$@"
 `
 
-// runOnlyThere runs a command with onlyThere, its /tmp being the directory's tmp. The open file
-// held goes with it.
+// runOnlyThere runs a command by onlyThere; its /tmp is the directory's tmp. It inherits the open
+// file held.
 func runOnlyThere(ctx context.Context, dir, made string, held *os.File, argv []string) error {
 	temp := filepath.Join(dir, "tmp")
 	if err := os.Chmod(temp, 0o777|os.ModeSticky); err != nil {
@@ -182,7 +182,7 @@ func runOnlyThere(ctx context.Context, dir, made string, held *os.File, argv []s
 	cmd := exec.CommandContext(ctx, "unshare", append(args, argv...)...)
 	cmd.Env = append(os.Environ(), "TMPDIR=/tmp", "MADE="+made, "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8")
 	cmd.ExtraFiles = []*os.File{held}
-	// it ends what it has started
+	// it ends its own children
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 20 * time.Second
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -22,7 +22,7 @@ import (
 // Classic is Docker's first builder.
 func Classic(t testing.TB) Builder { return docker{SharedEngine(t), "classic"} }
 
-// BuildKit is its second.
+// BuildKit is Docker's second builder.
 func BuildKit(t testing.TB) Builder {
 	e := SharedEngine(t)
 	need.Installed(t, e.buildkit != "", "a docker client that can use BuildKit (package docker.io, or the buildx plugin)")
@@ -36,7 +36,7 @@ type docker struct {
 
 func (d docker) Name() string { return d.kind }
 
-// baseName is what the base images are called: never what a user's own image is.
+// baseName is the name of a base image, which is never that of a user's own image.
 func baseName(port string) string { return fmt.Sprintf("binproxy-lab-%d/debian:%s", os.Getpid(), port) }
 
 // bases are the base images of one engine or storage.
@@ -85,7 +85,7 @@ func (e *Engine) Load(ctx context.Context, root, port, ref string) error {
 	return run(cmd)
 }
 
-// BuildWith is a docker build with BuildKit, or with the classic builder, in plain text.
+// BuildWith is a docker build with BuildKit, or with the classic builder, with plain output.
 func (e *Engine) BuildWith(ctx context.Context, buildkit bool, args ...string) *exec.Cmd {
 	if buildkit {
 		return e.builder(ctx, e.buildkit, 1, append([]string{args[0], "--progress=plain"}, args[1:]...))
@@ -129,8 +129,8 @@ func (d docker) Run(t testing.TB, image string, command ...string) (string, int)
 	return ran(t, d.Command(ctx, append([]string{"run", "--rm", "--network", "none", image}, command...)...))
 }
 
-// Tree lists a container that was made of the image and never started: the engine's own files in
-// it have other times each time.
+// Tree lists a container that was made from the image and never started: each time, the engine's
+// own files in it have other times.
 func (d docker) Tree(t testing.TB, image string) Tree {
 	t.Helper()
 	id, err := output(d.Command(t.Context(), "create", image, "none"))

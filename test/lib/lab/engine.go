@@ -23,7 +23,7 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// An Engine is a Docker engine: one that was running, or a private one that lives as long as this
+// An Engine is a Docker engine: a running one, or a private one that lives as long as this
 // process.
 type Engine struct {
 	Private bool
@@ -44,9 +44,9 @@ var namespaceRuntime string
 // startUp is how long a private engine may take until it answers.
 const startUp = 60 * time.Second
 
-// StartEngine finds a Docker engine that answers, or starts a private one: a data root, an exec
-// root and a socket of its own, no bridge, no iptables. Close ends it; so does the end of this
-// process, whatever ends it. A private one needs root.
+// StartEngine finds a Docker engine that answers, or starts a private one: with its own data root,
+// exec root and socket, without a bridge and iptables. Close ends it; so does any end of this
+// process. A private one needs root.
 func StartEngine(ctx context.Context, progress io.Writer) (*Engine, error) {
 	clients := clients()
 	if len(clients) == 0 {
@@ -62,7 +62,7 @@ func StartEngine(ctx context.Context, progress io.Writer) (*Engine, error) {
 	return e, nil
 }
 
-// Close ends a private engine, and leaves any other alone.
+// Close ends a private engine, and leaves any other one alone.
 func (e *Engine) Close() { e.close() }
 
 var engineOnce = sync.OnceValues(func() (*Engine, error) {
@@ -73,7 +73,7 @@ var engineOnce = sync.OnceValues(func() (*Engine, error) {
 	return e, err
 })
 
-// SharedEngine is one engine for all tests of the package, ended by Main.
+// SharedEngine is one engine for all tests of the package, which Main ends.
 func SharedEngine(t testing.TB) *Engine {
 	t.Helper()
 	need.Program(t, "docker", "docker.io")
@@ -89,7 +89,7 @@ func SharedEngine(t testing.TB) *Engine {
 
 var errNotRoot = errors.New("no Docker engine answers, and only root can start a private one")
 
-// clients lists the docker clients of PATH. There may be several, and not each can do everything.
+// clients lists the docker clients in PATH. There may be several, with different abilities.
 func clients() []string {
 	var found []string
 	for _, dir := range append(filepath.SplitList(os.Getenv("PATH")), "/usr/bin") {
@@ -101,7 +101,7 @@ func clients() []string {
 	return found
 }
 
-// withBuildKit is the first client that can build with BuildKit, "" where none can.
+// withBuildKit is the first client that can build with BuildKit, "" if none can.
 func withBuildKit(ctx context.Context, clients []string) string {
 	for _, client := range clients {
 		if buildsWithBuildKit(ctx, client) {
@@ -111,8 +111,8 @@ func withBuildKit(ctx context.Context, clients []string) string {
 	return ""
 }
 
-// buildsWithBuildKit reports whether the client can: older ones do it themselves, from 23 on it is
-// the work of a plugin.
+// buildsWithBuildKit reports whether the client can: older ones do it themselves, from 23 on a
+// plugin does.
 func buildsWithBuildKit(ctx context.Context, client string) bool {
 	version, err := output(exec.CommandContext(ctx, client, "--version"))
 	if err != nil {
@@ -160,7 +160,7 @@ func (e *Engine) startPrivate(ctx context.Context, progress io.Writer) error {
 }
 
 // StartEngineIn starts a private engine in a place. In a place of reference its classic builder
-// has no network. It ends with the test.
+// has no network. The engine ends with the test.
 func StartEngineIn(t testing.TB, p *Place, s Start) *Engine {
 	t.Helper()
 	need.Program(t, "dockerd", "docker.io")
@@ -174,7 +174,7 @@ func StartEngineIn(t testing.TB, p *Place, s Start) *Engine {
 	if s.Runtime != "" {
 		configuration["runtimes"] = map[string]any{"given": map[string]string{"path": s.Runtime}}
 		configuration["default-runtime"] = "given"
-		// dockerd's BuildKit takes the runc that is first in PATH, whatever the default is
+		// dockerd's BuildKit takes the first runc in PATH, whatever the default is
 		first := filepath.Join(p.Dir, "path")
 		require.NoError(t, os.Mkdir(first, 0o755))
 		require.NoError(t, os.Symlink(s.Runtime, filepath.Join(first, "runc")))
@@ -199,7 +199,7 @@ func (e *Engine) run(ctx context.Context, script *exec.Cmd, dir string, configur
 	if script.SysProcAttr == nil {
 		script.SysProcAttr = &syscall.SysProcAttr{}
 	}
-	script.SysProcAttr.Setsid = true // Ctrl-C is for us to handle
+	script.SysProcAttr.Setsid = true // we handle Ctrl-C
 	var said bytes.Buffer
 	script.Stderr = &said
 	alive, err := script.StdinPipe()
@@ -226,7 +226,7 @@ func (e *Engine) run(ctx context.Context, script *exec.Cmd, dir string, configur
 	return nil
 }
 
-// await returns when the engine answers, has ended, or has had its time.
+// await returns when the engine answers, has ended, or has used up its time.
 func (e *Engine) await(ctx context.Context, ended <-chan struct{}) error {
 	timeout := time.After(startUp)
 	for {

@@ -48,7 +48,7 @@ func TestEngineLeavesNothing(t *testing.T) {
 	assertNothingLeft(t, tmp, e.host)
 }
 
-// The same when the process that started it is killed, and cannot do anything about it.
+// The same holds if the process that started it is killed, and cannot clean up.
 func TestEngineEndsWithUs(t *testing.T) {
 	tmp := privately(t)
 	holder := exec.Command(os.Args[0])
@@ -70,8 +70,7 @@ func TestEngineEndsWithUs(t *testing.T) {
 	assertNothingLeft(t, tmp, host)
 }
 
-// privately makes sure that no other engine answers, and gives the TMPDIR that a private one will
-// use.
+// privately makes sure that no other engine answers, and gives the TMPDIR for a private one.
 func privately(t *testing.T) string {
 	t.Helper()
 	need.Root(t)

@@ -14,12 +14,12 @@ import (
 	"binproxy/emu/arch"
 )
 
-// ImagePath is the PATH that Debian's own images are configured with.
+// ImagePath is the PATH in the configuration of Debian's own images.
 const ImagePath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 // WriteImage writes an image of one layer, the tar archive root, in the form that `docker load`
-// and `buildah pull docker-archive:` read. Unlike `docker import`, it says which platform the
-// image is for, as images from a registry do.
+// and `buildah pull docker-archive:` read. Unlike `docker import`, it gives the image a platform,
+// as images from a registry have.
 func WriteImage(w io.Writer, root string, abi *arch.ABI, ref string) error {
 	layer, err := os.Open(root)
 	if err != nil {

@@ -1,9 +1,9 @@
-// Package lab brings what tests and the demonstration need of the outside: foreign roots, a Docker
+// Package lab brings what tests and the demonstration need from outside: foreign roots, a Docker
 // engine, image builders, and the program itself, freshly built.
 //
-// What is slow to make is kept in a cache folder; what is started is ended with the process that
-// started it, however that one ends. Functions that take a testing.TB skip or fail the test; those
-// that take a context are for programs and return errors. Lines of progress begin with "lab: ", on
+// A cache folder keeps what is slow to make. Whatever a process starts ends with that process,
+// however the process ends. Functions that take a testing.TB skip or fail the test; those that
+// take a context are for programs and return errors. Lines of progress begin with "lab: ", on
 // stderr.
 package lab
 
@@ -19,8 +19,8 @@ import (
 	"testing"
 )
 
-// Main is the TestMain of a package that uses Engine or Buildah: what these keep for all tests of
-// the package is ended with it, also when the tests are interrupted.
+// Main is the TestMain of a package that uses Engine or Buildah: it ends what these keep for all
+// tests of the package, even if the tests are interrupted.
 func Main(m *testing.M) {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
@@ -57,13 +57,13 @@ func closeAll() {
 	}
 }
 
-// run runs the command; what it said on both streams is part of the error.
+// run runs the command; the error contains the output on both streams.
 func run(cmd *exec.Cmd) error {
 	_, err := output(cmd)
 	return err
 }
 
-// output runs the command and gives what it wrote on stdout; both streams are part of the error.
+// output runs the command and gives its stdout; the error contains both streams.
 func output(cmd *exec.Cmd) (string, error) {
 	var out, both bytes.Buffer
 	cmd.Stdout, cmd.Stderr = io.MultiWriter(&out, &both), &both

@@ -20,10 +20,10 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// A Place is where a builder runs: namespaces of its own, of mounts and of processes, so that no
-// mount and no process outlives it, and that it has a /run of its own. It needs root.
+// A Place is where a builder runs: mount and PID namespaces of its own, so that it has its own
+// /run, and that no mount and no process outlives it. It needs root.
 type Place struct {
-	Dir  string // a directory of the one who runs there, removed with the test
+	Dir  string // a directory of the place's user, removed with the test
 	User bool   // an ordinary user, with subordinate ids, runs there; otherwise root
 
 	line string // of a binfmt_misc entry, "" for none
@@ -37,8 +37,8 @@ var placeScript string
 // Start is how a builder is started in a place.
 type Start struct {
 	Before  []string // words before its own command
-	Path    string   // a directory that goes first in its PATH
-	Runtime string   // the path of the OCI runtime that it is to use; "" for its own choice
+	Path    string   // a directory that comes first in its PATH
+	Runtime string   // the path of the OCI runtime for it; "" for its own choice
 }
 
 // Command is the builder's command, started so.
@@ -50,7 +50,7 @@ func (s Start) Command(ctx context.Context, p *Place, command ...string) *exec.C
 	return cmd
 }
 
-// NewPlace makes a place in which nothing is registered that is not on the machine.
+// NewPlace makes a place that has only the machine's binfmt_misc entries.
 func NewPlace(t testing.TB, user bool) *Place {
 	t.Helper()
 	need.Root(t)
@@ -73,9 +73,9 @@ func NewPlace(t testing.TB, user bool) *Place {
 func (p *Place) script() string { return filepath.Join(p.Dir, "place.sh") }
 
 // Reference makes a place whose kernel runs the programs of the architecture (Debian's name) by
-// the emulator: it has a user namespace with a binfmt_misc of its own (Linux 6.7 and later). Root
-// is root in it, over all ids but the last: builders take a namespace with every id for the
-// machine itself, and then want to make device nodes.
+// the emulator: it has a user namespace with its own binfmt_misc (Linux 6.7 and later). Root is
+// root in it, over all ids but the last: builders take a namespace with every id for the machine
+// itself, and then want to make device nodes.
 func Reference(t testing.TB, user bool, port string) *Place {
 	t.Helper()
 	p := NewPlace(t, user)
@@ -88,10 +88,10 @@ func Reference(t testing.TB, user bool, port string) *Place {
 	return p
 }
 
-// Registered reports whether the kernel runs the guest's programs there.
+// Registered reports whether the kernel there runs the guest's programs.
 func (p *Place) Registered() bool { return p.line != "" }
 
-// Command is a command in the place, with an environment that has nothing of the caller's.
+// Command is a command in the place, with an environment without anything of the caller's.
 func (p *Place) Command(ctx context.Context, command ...string) *exec.Cmd {
 	id := 0
 	if p.User {
@@ -101,7 +101,7 @@ func (p *Place) Command(ctx context.Context, command ...string) *exec.Cmd {
 	cmd.Dir = p.Dir
 	run := filepath.Join(p.Dir, "run")
 	// Without a STORAGE_DRIVER, and without fuse-overlayfs, an ordinary user's podman and buildah
-	// would copy all layers below each.
+	// would copy all lower layers into each layer.
 	cmd.Env = []string{"PATH=" + placePath, "HOME=" + p.Dir, "TMPDIR=" + run, "XDG_RUNTIME_DIR=" + run, "STORAGE_DRIVER=overlay"}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID, Pdeathsig: syscall.SIGKILL}
 	if p.Registered() {
@@ -112,8 +112,8 @@ func (p *Place) Command(ctx context.Context, command ...string) *exec.Cmd {
 	return cmd
 }
 
-// leaveNoGroups removes the control groups that builders leave, by the names that buildkitd and
-// podman have for them. One in which a process is stays: somebody else's.
+// leaveNoGroups removes the control groups that builders leave, by buildkitd's and podman's names
+// for them. It leaves one with a process in it, which is somebody else's.
 func leaveNoGroups(t testing.TB) {
 	t.Helper()
 	before := groups(t)
@@ -139,7 +139,7 @@ func groups(t testing.TB) []string {
 	return found
 }
 
-// privateDir is a directory of root's with a short name, since sockets are in it.
+// privateDir is a directory of root's with a short name, since it has sockets in it.
 func privateDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "place-")

@@ -14,8 +14,8 @@ import (
 	"binproxy/test/lib/host"
 )
 
-// The kernel runs a guest's program in a place of reference, and in no other, for either user;
-// what is mounted in a place is not seen outside.
+// The kernel runs a guest's program in a place of reference, and in no other, for either user.
+// Mounts in a place do not show outside.
 func TestPlace(t *testing.T) {
 	abi, err := arch.Parse("arm64")
 	require.NoError(t, err)

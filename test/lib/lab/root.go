@@ -18,9 +18,9 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// FirstStage is the path of a tar archive of a Debian root as debootstrap's first stage leaves it:
-// unpacked, nothing configured. What is missing then: /etc/passwd and /etc/group, the links of
-// update-alternatives (awk: call mawk), the linker's cache, dpkg's status of everything;
+// FirstStage is the path of a tar archive of a Debian root after debootstrap's first stage:
+// unpacked, nothing configured. It lacks /etc/passwd and /etc/group, the links of
+// update-alternatives (awk: call mawk), the linker's cache, and dpkg's status of everything.
 // /debootstrap has what the second stage needs, and the packages are in var/cache/apt/archives.
 func FirstStage(t testing.TB, arch string) string {
 	t.Helper()
@@ -53,8 +53,8 @@ func firstStage(arch string, progress io.Writer) *fixture.Fixture {
 	}
 }
 
-// persist calls what downloads into a directory until it succeeds, a few times, each time with the
-// directory empty: mirrors hiccup.
+// persist calls download into a directory until it succeeds, a few times, each time with the
+// directory empty, since mirrors fail in passing.
 func persist(ctx context.Context, dir string, download func() error) error {
 	return patience.Attempt(ctx, func() error {
 		if err := os.RemoveAll(dir); err != nil {
@@ -71,8 +71,8 @@ func persist(ctx context.Context, dir string, download func() error) error {
 // file, and how often a root is tried.
 var patience = apt.Patience{Answer: 8 * time.Second, Pauses: []time.Duration{time.Second, 3 * time.Second}}
 
-// wgetrc has debootstrap's wget end soon where nobody answers: by itself it would wait for hours.
-// It is not for a user who has settings of his own.
+// wgetrc makes debootstrap's wget end soon if nobody answers: by default it would wait for hours.
+// A user with settings of his own does not get it.
 func wgetrc(dir string) ([]string, error) {
 	home, err := os.UserHomeDir()
 	if _, statErr := os.Stat(filepath.Join(home, ".wgetrc")); err == nil && statErr == nil || os.Getenv("WGETRC") != "" {
@@ -82,8 +82,8 @@ func wgetrc(dir string) ([]string, error) {
 	return []string{"WGETRC=" + path}, os.WriteFile(path, fmt.Appendf(nil, "timeout = %d\ntries = 2\n", int(patience.Answer.Seconds())), 0o644)
 }
 
-// debootstrap runs the first stage. The lock's file goes with it: were we killed, the next process
-// waits until it has ended too.
+// debootstrap runs the first stage. It inherits the lock's file: if we are killed, the next
+// process waits until it has ended, too.
 func debootstrap(ctx context.Context, arch, root string, locked *os.File, progress io.Writer) error {
 	mirror, err := apt.Mirror(ctx)
 	if err != nil {
@@ -116,7 +116,7 @@ func debootstrap(ctx context.Context, arch, root string, locked *os.File, progre
 	return plainProc(root)
 }
 
-// follow turns debootstrap's lines into a few of progress, and gives them all.
+// follow turns debootstrap's lines into a few lines of progress, and returns them all.
 func follow(r io.Reader, arch string, progress io.Writer) string {
 	var said strings.Builder
 	var retrieved, extracted int
@@ -139,8 +139,8 @@ func follow(r io.Reader, arch string, progress io.Writer) string {
 	return said.String()
 }
 
-// plainProc replaces the symbolic link that debootstrap makes of proc in a container: it would
-// lead to the container's own /proc.
+// plainProc replaces the symbolic link that debootstrap makes of proc in a container, since that
+// would lead to the container's own /proc.
 func plainProc(root string) error {
 	proc := filepath.Join(root, "proc")
 	if fi, err := os.Lstat(proc); err != nil || fi.Mode().Type() != fs.ModeSymlink {
@@ -152,8 +152,8 @@ func plainProc(root string) error {
 	return os.Mkdir(proc, 0o555)
 }
 
-// Unpack gives a fresh copy of an archive of a root in a directory of the test's own; about a
-// second. An ordinary user gets it without the device nodes, all files his own.
+// Unpack gives a fresh copy of an archive of a root in a directory of the test's own; it takes
+// about a second. An ordinary user gets it without the device nodes, and owns all files.
 func Unpack(t testing.TB, archive string) string {
 	t.Helper()
 	dir := t.TempDir()

@@ -21,7 +21,7 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// What the tests run in a root is there after the first stage, and works.
+// The programs that tests run in a root exist after the first stage, and work.
 func TestRoot(t *testing.T) {
 	for _, port := range []string{"arm64", "armhf"} {
 		t.Run(port, func(t *testing.T) {
@@ -54,7 +54,7 @@ func TestRoot(t *testing.T) {
 	}
 }
 
-// fakeDebootstrap counts its calls, writes a root.
+// fakeDebootstrap counts its calls, and writes a root.
 const fakeDebootstrap = `#!/bin/sh
 echo "I: Retrieving $*"
 echo call >>"$FAKE/calls"
@@ -82,7 +82,7 @@ func fakeCache(t *testing.T) (calls func() int, fake string) {
 	}, fake
 }
 
-// A mirror that hiccups is asked again, for a root that has nothing of the first attempt.
+// A mirror that fails in passing is asked again, and the root has nothing of the first attempt.
 func TestFirstStageHiccup(t *testing.T) {
 	calls, fake := fakeCache(t)
 	require.NoError(t, os.WriteFile(filepath.Join(fake, "hiccup"), nil, 0o644))
@@ -97,8 +97,8 @@ func TestFirstStageHiccup(t *testing.T) {
 // unreachable are mirrors that do not answer.
 var unreachable = map[string]func(testing.TB) string{"nobody listens": archive.Nobody, "nobody answers": archive.Silent}
 
-// onlyMirror makes a mirror the only one, known to nobody's configuration, and an empty cache; and
-// has little patience with it.
+// onlyMirror makes a mirror the only one, without any configuration, with an empty cache and
+// little patience.
 func onlyMirror(t *testing.T, url string) {
 	t.Helper()
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
@@ -113,7 +113,7 @@ func onlyMirror(t *testing.T, url string) {
 	patience = apt.Patience{Answer: time.Second, Pauses: []time.Duration{time.Millisecond}}
 }
 
-// Without a network the real debootstrap ends soon, and the error is a line.
+// Without a network the real debootstrap ends soon, and the error is one line.
 func TestFirstStageWithoutNetwork(t *testing.T) {
 	need.Root(t)
 	need.Program(t, "debootstrap", "debootstrap")
@@ -127,7 +127,7 @@ func TestFirstStageWithoutNetwork(t *testing.T) {
 	}
 }
 
-// skipped is a test that notes why it was skipped.
+// skipped is a test that records why it was skipped.
 type skipped struct {
 	testing.TB
 	reason string
@@ -136,8 +136,8 @@ type skipped struct {
 func (s *skipped) Helper()                       {}
 func (s *skipped) Skipf(format string, a ...any) { s.reason = fmt.Sprintf(format, a...) }
 
-// Without a network the real mmdebstrap ends soon, too, and a test that needs its root is skipped
-// with apt's reason.
+// Without a network the real mmdebstrap ends soon, too. A test that needs its root is skipped with
+// apt's reason.
 func TestRootWithoutNetwork(t *testing.T) {
 	needMmdebstrap(t)
 	for name, url := range unreachable {
@@ -157,8 +157,8 @@ func TestRootWithoutNetwork(t *testing.T) {
 	}
 }
 
-// The cache may be below /tmp, in whose place a root's makers otherwise have a directory of
-// their own: a fixture can be made there, /tmp is writable, and the rest of the machine is not.
+// The cache may be below /tmp, which a root's makers otherwise replace by a directory of their
+// own: a fixture can be made there, /tmp is writable, and the rest of the machine is not.
 func TestCacheBelowTmp(t *testing.T) {
 	need.Root(t)
 	need.Program(t, "unshare", "util-linux")

@@ -18,13 +18,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A Tree has, for each file of a file system by its absolute path, a line that tells everything of
-// it: type, mode, owner, time of the last change, link, extended attributes, and a sum of the
-// content.
+// A Tree has, for each file of a file system by its absolute path, a line that describes it
+// completely: type, mode, owner, time of the last change, link, extended attributes, and a sum of
+// the content.
 type Tree map[string]string
 
-// BuilderNoise are the names that builders and engines themselves change, and / with the time that
-// any ADD sets.
+// BuilderNoise are the names that builders and engines themselves change, and /, whose time any
+// ADD changes.
 var BuilderNoise = []string{"/", "/.dockerenv", "/dev", "/dev/console", "/dev/pts", "/dev/shm", "/etc", "/etc/hostname", "/etc/hosts", "/etc/mtab",
 	"/etc/resolv.conf", "/proc", "/run", "/sys"}
 
@@ -78,27 +78,27 @@ func treeOf(t testing.TB, cmd *exec.Cmd) Tree {
 	return tree
 }
 
-// Lasting gives the tree without the times of the last changes, and without the notes that an
-// overlay of a user namespace keeps in user.overlay attributes, which builders put into layers.
+// Lasting gives the tree without the times of the last changes, and without the user.overlay
+// attributes of a user namespace's overlay, which builders put into layers.
 func (t Tree) Lasting() Tree {
 	notes := regexp.MustCompile(` SCHILY\.xattr\.user\.overlay\.[^ ]*`)
 	rest := Tree{}
 	for name, line := range t {
-		// the time is the fourth
+		// the fourth field is the time
 		fields := strings.SplitN(notes.ReplaceAllString(line, ""), " ", 5)
 		rest[name] = strings.Join(slices.Delete(fields, 3, 4), " ")
 	}
 	return rest
 }
 
-// Over gives the file system that a layer makes of the one below it: whiteouts have their effect,
-// and each hard link is the file itself. Neither tree has times (Lasting).
+// Over gives the file system that a layer makes of the one below it: whiteouts take effect, and
+// each hard link is the file itself. Neither tree has times (Lasting).
 func (t Tree) Over(below Tree) Tree {
 	result := maps.Clone(below)
 	for name := range t {
 		dir, file := path.Split(name)
 		if gone, ok := strings.CutPrefix(file, ".wh."); ok {
-			// of an opaque directory, all that is in it
+			// an opaque directory hides everything in it
 			gone = dir + strings.TrimPrefix(gone, ".wh..opq")
 			maps.DeleteFunc(result, func(name, _ string) bool {
 				return name == gone || strings.HasPrefix(name, strings.TrimSuffix(gone, "/")+"/")
@@ -111,7 +111,7 @@ func (t Tree) Over(below Tree) Tree {
 		}
 	}
 	for name, line := range t {
-		const link = 4 // the field
+		const link = 4 // the number of the field
 		fields := strings.SplitN(line, " ", link+1)
 		if fields[0] != string(tar.TypeLink) {
 			continue
@@ -144,7 +144,7 @@ func (t Tree) Changed(after Tree) []string {
 	return slices.Sorted(maps.Keys(all))
 }
 
-// Diff lists what differs between two trees, one line for each file and side.
+// Diff lists the differences between two trees, one line for each file and side.
 func (t Tree) Diff(after Tree) []string {
 	var lines []string
 	for _, name := range t.Changed(after) {

@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// A layer says the same of the file system whether or not it repeats what is below it.
+// A layer means the same file system whether or not it repeats what is below it.
 func TestTreeOver(t *testing.T) {
 	const file, other, dir = `0 644 0:0 0,0 "" aa`, `0 644 0:0 0,0 "" bb`, `5 755 0:0 0,0 "" ee`
 	below := Tree{"/": dir, "/a": file, "/d": dir, "/d/x": file, "/d/y": file, "/dd": file, "/gone": dir, "/gone/z": file}

@@ -1,8 +1,8 @@
-// Package modules gives tests the programs of Go modules that Debian does not package, or not in
-// the version that people use: builders and their clients.
+// Package modules gives tests the programs of Go modules that Debian does not package, or not in a
+// current version: builders and their clients.
 //
-// Each module is built once, as its authors' own go.mod says, in an empty module, and kept in the
-// cache under a key of its version.
+// Each module is built once, with the versions of its authors' own go.mod, in an empty module, and
+// kept in the cache under a key of its version.
 package modules
 
 import (
@@ -32,7 +32,7 @@ var (
 	CRITools    = Module{"sigs.k8s.io/cri-tools", "v1.37.0", []string{"cmd/crictl"}}
 )
 
-// Dir is a directory with the module's programs, which is shared. The test is skipped where they
+// Dir is a directory with the module's programs, which tests share. It skips the test if they
 // cannot be built.
 func (m Module) Dir(t testing.TB) string {
 	t.Helper()
@@ -77,7 +77,7 @@ func (m Module) fixture() *fixture.Fixture {
 	}
 }
 
-// run calls go, in the background of what else the machine does.
+// run calls go, at a lower priority than the machine's other work.
 func run(ctx context.Context, dir string, held *os.File, args ...string) error {
 	cmd := exec.CommandContext(ctx, "nice", slices.Concat([]string{"go"}, args)...)
 	cmd.Dir = dir

@@ -1,5 +1,5 @@
-// Package mounts gives a test a view of the mounts in which those of other tests, which run at the
-// same time, do not show.
+// Package mounts gives a test a view of the mounts without those of other tests that run at the
+// same time.
 package mounts
 
 import (
@@ -13,9 +13,9 @@ import (
 )
 
 // Own puts the test's goroutine, and the programs that it starts, into a mount namespace of its
-// own: what others mount from now on does not appear there. What they have mounted already is
-// taken away: it would go anyhow once they remove its place (rmdir(2) detaches a mount in other
-// namespaces). An ordinary user stays where he is.
+// own: later mounts of others do not appear there. It unmounts those that exist already; they
+// would disappear anyway when others remove their places (rmdir(2) detaches a mount in other
+// namespaces). For an ordinary user it does nothing.
 func Own(t testing.TB) {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -26,12 +26,12 @@ func Own(t testing.TB) {
 	require.NoError(t, unix.Mount("none", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""))
 	for line := range strings.Lines(List(t)) {
 		if place := strings.Fields(line)[4]; strings.HasPrefix(place, os.TempDir()+"/") {
-			_ = unix.Unmount(place, unix.MNT_DETACH) // or it went with another one
+			_ = unix.Unmount(place, unix.MNT_DETACH) // or it disappeared with another one
 		}
 	}
 }
 
-// List is the mounts that the goroutine's thread sees, as mountinfo has them.
+// List is the text of mountinfo for the goroutine's thread.
 func List(t testing.TB) string {
 	t.Helper()
 	text, err := os.ReadFile("/proc/thread-self/mountinfo")

@@ -17,14 +17,14 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// Toolchain is what programs of an architecture are made and run with.
+// Toolchain is what it takes to make and run an architecture's programs.
 type Toolchain struct {
-	Compiler string // a script that is called as gcc is
+	Compiler string // a script with gcc's arguments
 	Loader   string // the file, which is the C library too
 	Place    string // where the programs look for it
 }
 
-// For makes a toolchain. The test is skipped where the compiler or the packages cannot be had.
+// For makes a toolchain. It skips the test if the compiler or the packages cannot be had.
 func For(t testing.TB, abi *arch.ABI) Toolchain {
 	t.Helper()
 	compiler := need.Program(t, abi.GNU+"-gcc", "gcc-"+abi.GNU)
@@ -48,11 +48,11 @@ func For(t testing.TB, abi *arch.ABI) Toolchain {
 	return made
 }
 
-// files are those of Debian's musl for an architecture.
+// files are the files of Debian's musl for an architecture.
 func files(abi *arch.ABI, triplet string) *fixture.Fixture {
 	packages := debs.Of(lab.Suite, abi.Debian, "musl", "musl-dev")
-	// Where the linker finds no library it takes the archive beside, and the program is a static
-	// one that has a loader.
+	// If the linker finds no library it takes the archive beside it, which gives a static program
+	// with a loader.
 	library, link := "../../../lib/"+triplet+"/libc.so", "usr/lib/"+triplet+"/libc.so"
 	return &fixture.Fixture{
 		Name: "debs/musl-" + lab.Suite + "-" + abi.Debian, What: packages.String(), From: packages.From(library, link),

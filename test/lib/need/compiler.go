@@ -9,7 +9,7 @@ import (
 	"binproxy/emu/arch"
 )
 
-// library skips the test if the program is a GNU compiler that has no C library to link with.
+// library skips the test if the program is a GNU compiler without a C library to link with.
 func library(t testing.TB, compiler string) {
 	t.Helper()
 	name := filepath.Base(compiler)
@@ -19,13 +19,13 @@ func library(t testing.TB, compiler string) {
 	if !ok || pkg == "" {
 		return
 	}
-	// The name alone comes back where there is no such file.
+	// The answer is the bare name if there is no such file.
 	out, err := exec.Command(compiler, "-print-file-name=crt1.o").Output()
 	Installed(t, err == nil && filepath.IsAbs(strings.TrimSpace(string(out))), "a C library for "+name+" (package "+pkg+whyLacking(pkg)+")")
 }
 
-// libraryPackage is the Debian package with the C library of a GNU triplet; "" for one of which
-// Debian has none, or that is not GNU's: musl's.
+// libraryPackage is the Debian package with the C library of a GNU triplet; "" if Debian has none,
+// or if the triplet is musl's.
 func libraryPackage(triplet string) string {
 	if triplet == "" || triplet == arch.Host().GNU {
 		return "libc6-dev"

@@ -12,15 +12,15 @@ import (
 	"binproxy/test/lib/cache"
 )
 
-// lackingPath is where scripts/packages notes what it could not install: a package, a tab, the
-// reason.
+// lackingPath is the file in which scripts/packages records what it could not install: a package,
+// a tab, the reason.
 func lackingPath() (string, error) {
 	dir, err := cache.Dir()
 	return filepath.Join(dir, "not-installed"), err
 }
 
-// NoteLacking keeps, for the tests' skips, why packages could not be installed. It replaces what
-// was noted before.
+// NoteLacking records why packages could not be installed, for the tests that skip. It replaces
+// the earlier record.
 func NoteLacking(reasons map[string]string) error {
 	path, err := lackingPath()
 	if err != nil {
@@ -40,7 +40,7 @@ func NoteLacking(reasons map[string]string) error {
 	return os.WriteFile(path, []byte(strings.Join(lines, "")), 0o644)
 }
 
-// whyLacking is the reason that was noted for a package, after ": "; "" for one that was not.
+// whyLacking is the recorded reason for a package, after ": "; "" if there is none.
 func whyLacking(pkg string) string {
 	path, err := lackingPath()
 	if err != nil {

@@ -1,8 +1,8 @@
-// Package need says what a test needs of the machine, and skips it with the reason where that is
-// missing.
+// Package need checks what a test needs of the machine, and skips the test with the reason if that
+// is missing.
 //
 // Two kinds of things can be missing. What `make test` installs (programs, emulators, cached
-// roots) must be there when CI=true: the test then fails. What no installation brings (a kernel
+// roots) must exist when CI=true: otherwise the test fails. What no installation brings (a kernel
 // feature, root, a terminal) skips everywhere. Every reason starts with "needs ", so that the
 // summary at the end of `make test` can count skips by reason.
 package need
@@ -33,7 +33,7 @@ func Given(t testing.TB, ok bool, what string) {
 	}
 }
 
-// LongReason is why Long skips.
+// LongReason is the reason with which Long skips.
 const LongReason = "needs the long run: make test-all"
 
 // Long skips the test in the short run.
@@ -44,13 +44,14 @@ func Long(t testing.TB) {
 	}
 }
 
-// everything asks for what takes much longer than it adds, such as every cell of a table.
+// everything asks for tests that take much longer than what they add is worth, such as every cell
+// of a table.
 const everything = "BINPROXY_TEST_EVERYTHING"
 
-// IsEverything reports whether the combinations are asked for which take more than they show.
+// IsEverything reports whether such tests are asked for.
 func IsEverything() bool { return os.Getenv(everything) != "" }
 
-// Everything skips the test unless they are.
+// Everything skips the test unless such tests are asked for.
 func Everything(t testing.TB) {
 	t.Helper()
 	if !IsEverything() {
@@ -59,8 +60,7 @@ func Everything(t testing.TB) {
 }
 
 // Program finds a program in PATH and the sbin directories; pkg is the Debian package that has it.
-// A GNU compiler is there if its C library is: that is another package, which may have failed to
-// come.
+// A GNU compiler needs its C library, too: that is another package, which may be missing.
 func Program(t testing.TB, name, pkg string) string {
 	t.Helper()
 	for _, candidate := range []string{name, "/usr/sbin/" + name, "/sbin/" + name} {

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// listener is a test that notes how it ended.
+// listener is a test that records how it ended.
 type listener struct {
 	testing.TB
 	end string
@@ -20,7 +20,7 @@ func (l *listener) Helper()                        {}
 func (l *listener) Skipf(format string, a ...any)  { l.end = "skip: " + fmt.Sprintf(format, a...) }
 func (l *listener) Fatalf(format string, a ...any) { l.end = "fail: " + fmt.Sprintf(format, a...) }
 
-// A skip says why the package was not to be had; under CI=true that is a failure.
+// A skip says why the package could not be had; under CI=true the test fails instead.
 func TestLackingPackage(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	end := func() string {
@@ -40,7 +40,7 @@ func TestLackingPackage(t *testing.T) {
 	assert.Equal(t, "skip: needs no-such-program (package its-package)", end())
 }
 
-// A compiler whose C library did not come is lacking, with the reason of that package.
+// A compiler whose C library is missing counts as missing, with the reason for that package.
 func TestCompilerWithoutLibrary(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())

@@ -10,12 +10,12 @@ import (
 	"binproxy/test/lib/lab"
 )
 
-// An Image is what a builder pushed: all that a user of it gets.
+// An Image is a pushed image: all that its user gets.
 type Image struct {
 	Platform v1.Platform
 	Config   v1.Config // env, entrypoint, cmd, user, labels ...
 	History  []v1.History
-	Layers   []lab.Tree // what each layer has, whiteouts too, from the base's up
+	Layers   []lab.Tree // the contents of each layer, with whiteouts, from the base's up
 }
 
 // Image reads the image of the reference for the architecture (Debian's name).

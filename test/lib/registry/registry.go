@@ -1,6 +1,6 @@
 // Package registry gives tests a container registry on the loopback, in the test's own process,
-// and base images of two platforms in it: this host's and arm64's. Builders pull from it and push
-// to it what they have built, where the tests read it.
+// with base images of two platforms: this host's and arm64's. Builders pull from it, and push what
+// they have built to it, where the tests read it.
 package registry
 
 import (
@@ -25,12 +25,12 @@ import (
 	"binproxy/emu/arch"
 )
 
-// A Registry speaks plain HTTP to whoever is on this machine.
+// A Registry serves plain HTTP to everybody on this machine.
 type Registry struct {
 	Host string // 127.0.0.1:PORT, the first part of a reference
 }
 
-// Start starts a registry that ends with the test. What it holds is in a temporary directory.
+// Start starts a registry that ends with the test. Its contents are in a temporary directory.
 func Start(t testing.TB) Registry {
 	t.Helper()
 	blobs := registry.NewDiskBlobHandler(t.TempDir())
@@ -51,12 +51,12 @@ func (r Registry) Base(t testing.TB) string {
 	return r.Triggered(t, "base")
 }
 
-// Triggered is Base with ONBUILD triggers, instructions that a Dockerfile runs which is FROM it.
+// Triggered is Base with ONBUILD triggers: a Dockerfile that is FROM it runs these instructions.
 func (r Registry) Triggered(t testing.TB, tag string, triggers ...string) string {
 	t.Helper()
 	index, err := layout.ImageIndexFromPath(Layout(t))
 	require.NoError(t, err)
-	// A layout calls whatever is in it OCI's.
+	// A layout gives everything in it OCI's types.
 	index = mutate.IndexMediaType(index, types.DockerManifestList)
 	if len(triggers) > 0 {
 		index = trigger(t, index, triggers)
@@ -66,7 +66,7 @@ func (r Registry) Triggered(t testing.TB, tag string, triggers ...string) string
 	return ref
 }
 
-// trigger gives each image of the index the triggers.
+// trigger adds the triggers to each image of the index.
 func trigger(t testing.TB, index v1.ImageIndex, triggers []string) v1.ImageIndex {
 	t.Helper()
 	manifest, err := index.IndexManifest()
@@ -91,7 +91,7 @@ func digest(d v1.Hash) func(v1.Descriptor) bool {
 	return func(described v1.Descriptor) bool { return described.Digest == d }
 }
 
-// Platform is what OCI calls an architecture (Debian's name).
+// Platform is OCI's name of an architecture (Debian's name).
 func Platform(t testing.TB, port string) *v1.Platform {
 	t.Helper()
 	abi, err := arch.Parse(port)

@@ -9,7 +9,7 @@ import (
 	"binproxy/test/lib/lab"
 )
 
-// What is pushed is there for either platform, with the root's files and the triggers.
+// A pushed image exists for either platform, with the root's files and the triggers.
 func TestBase(t *testing.T) {
 	host := arch.Host().Debian
 	r := Start(t)

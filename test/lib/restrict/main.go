@@ -1,4 +1,4 @@
-// Restrict runs a command under restrictions that machines and containers are known for. It is a
+// Restrict runs a command under restrictions that are known from machines and containers. It is a
 // program for tests.
 //
 //	restrict [-deny CALL,...] [-errno N] [-no-listener] [-user ID] COMMAND [ARGUMENT...]
@@ -67,7 +67,7 @@ func main() {
 	fail(syscall.Exec(flag.Arg(0), flag.Args(), os.Environ()))
 }
 
-// cloneRules refuse the clone flags with which new user namespaces are made here. (Equal compares
+// cloneRules refuse the clone flags by which programs here make user namespaces. (Equal compares
 // whole arguments.)
 func cloneRules(errno uint16) []seccomp.Rule {
 	const namespaces = unix.CLONE_NEWUSER | unix.CLONE_NEWNS

@@ -1,5 +1,5 @@
-// Package snapshot describes a file tree by lines that compare: two trees with the same lines
-// differ in nothing that an image keeps.
+// Package snapshot describes a file tree by lines that can be compared: two trees with the same
+// lines differ in nothing that an image keeps.
 package snapshot
 
 import (
@@ -19,7 +19,7 @@ import (
 
 // Of gives one line for each file below root: type and mode, owner, modification time to the
 // nanosecond, device, link target, a hash of the contents, extended attributes, and which names
-// are one file. The directories in skip, given from root on, are left out.
+// are one file. It leaves out the directories in skip, which are paths from root on.
 func Of(t testing.TB, root string, skip ...string) []string {
 	t.Helper()
 	first := map[[2]uint64]string{}

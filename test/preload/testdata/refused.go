@@ -1,4 +1,4 @@
-// Refused is a host-native program: it reports whether ptrace is.
+// Refused is a host-native program: it reports whether ptrace is refused.
 package main
 
 import (

@@ -1,6 +1,6 @@
 // Die ends as its first argument says: "segv" by a segmentation fault that the Go runtime does not
-// see, "trap" with 255 behind a pipe that is called as the kernel calls a program that was removed,
-// else with that status.
+// see; "trap" with 255, while a pipe has the name that the kernel gives a removed program; else
+// with that status.
 package main
 
 import (

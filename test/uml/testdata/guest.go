@@ -1,4 +1,4 @@
-// A guest program: it says what it is, and with the argument "twice" runs itself once more and
+// A guest program: it prints what it is, and with the argument "twice" runs itself once more and
 // ends with 9.
 package main
 

@@ -1,5 +1,5 @@
 // Command sources prints the uname identity from every source that shows it: lines of field, way
-// and value with tabs between. Ways that the machine does not have are left out.
+// and value, with tabs between them. It leaves out ways that the machine does not have.
 package main
 
 import (
@@ -22,8 +22,8 @@ func say(field, way, value string) {
 	fmt.Printf("%s\t%s\t%s\n", field, way, strings.TrimSuffix(value, "\n"))
 }
 
-// structure prints the fields of a struct utsname, each of size bytes; one with bytes behind its
-// NUL says so.
+// structure prints the fields of a struct utsname, each of size bytes, and reports one with bytes
+// after its NUL.
 func structure(way string, b []byte, size int) {
 	for i, name := range fields {
 		text, rest, _ := bytes.Cut(b[i*size:(i+1)*size], []byte{0})
@@ -73,7 +73,7 @@ func file(field, path string) {
 	}
 }
 
-// ways opens a file in every way that there is.
+// ways opens a file in every possible way.
 func ways(field, path, dir string) {
 	base := filepath.Base(path)
 	parent, err := unix.Open(filepath.Dir(path), unix.O_PATH|unix.O_DIRECTORY, 0)

@@ -2,5 +2,5 @@ package main
 
 import "golang.org/x/sys/unix"
 
-// open is a call that this architecture does not have.
+// open is a call that this architecture lacks.
 func open(string) (int, error) { return -1, unix.ENOSYS }
