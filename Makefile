@@ -1,5 +1,5 @@
-# binproxy: `make` alone lists the targets. Needs Go and a POSIX shell; what else a target
-# needs, it says or installs.
+# binproxy: `make` alone lists the targets. Needs Go and a POSIX shell; a target
+# installs what else it needs, or says what that is.
 .DEFAULT_GOAL := help
 .PHONY: help preload build demo test test-all bench lint clean clean-cache install
 

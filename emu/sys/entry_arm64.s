@@ -1,13 +1,13 @@
 #include "textflag.h"
 
-// entry is where the kernel starts the program (the linker's -E flag): it asks rt_sigaction
-// (134) for each of the 64 signals whether it is ignored, and sets its bit in ·ignored; asks
-// fcntl (25) of the descriptors 0 to 2 whether they are closed, and sets their bits in ·closed;
-// puts the limit of open files into ·nofile by prlimit64 (261); where the one of address space
-// is too low for the Go runtime, says so by write (64) and ends by exit_group (94); if argv[0]
-// is ForkName, makes a process by clone (220), with CLONE_PARENT or, where that is refused,
-// without; and goes on to the Go runtime's own entry. Behind a shorter argv[0] there are the
-// file's name and eight bytes of zero.
+// The kernel starts the program at entry (the linker's -E flag). entry asks rt_sigaction (134) for
+// each of the 64 signals whether it is ignored, and sets its bit in ·ignored. It asks fcntl (25)
+// whether the descriptors 0 to 2 are closed, and sets their bits in ·closed. It puts the limit of
+// open files into ·nofile by prlimit64 (261). If the limit of address space is too low for the Go
+// runtime, it prints that by write (64) and ends by exit_group (94). If argv[0] is ForkName, it
+// makes a process by clone (220), with CLONE_PARENT or, if that is refused, without. Then it goes
+// on to the Go runtime's own entry. After a shorter argv[0] there are the file's name and eight
+// zero bytes.
 TEXT ·entry(SB),NOSPLIT|NOFRAME,$0
 	MOVD $1, R9
 next:

@@ -2,8 +2,8 @@
 
 // func int80(nr, a0, a1, a2, a3, a4, a5 uint32) uint32
 //
-// The sixth argument lies in BP, which Go keeps for its own: it is put back. The kernel may clear
-// R8 to R11.
+// The sixth argument goes into BP, which Go uses itself, so BP is restored afterwards. The kernel
+// may clear R8 to R11.
 TEXT ·int80(SB),NOSPLIT,$8-36
 	MOVQ	BP, 0(SP)
 	MOVL	nr+0(FP), AX

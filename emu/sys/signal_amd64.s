@@ -17,7 +17,7 @@ TEXT ·relay(SB),NOSPLIT|NOFRAME,$0
 	ADDQ $16, SP
 	RET
 
-// restorer is what relay returns to.
+// relay returns to restorer.
 TEXT ·restorer(SB),NOSPLIT|NOFRAME,$0
 	MOVQ $15, AX // rt_sigreturn
 	SYSCALL

@@ -1,25 +1,25 @@
 #!/bin/bash
-# engine.sh DIR [WORD...] runs a private dockerd with everything it writes in DIR, until standard
-# input ends; then it stops it and removes DIR. The words go before the command dockerd, and
-# DIR/daemon.json has its configuration. It is in a PID namespace and has a mount namespace of its
-# own: whoever kills the first process ends every one of the engine, and no mount outlives it.
+# engine.sh DIR [WORD...] runs a private dockerd that writes only to DIR, until standard input
+# ends; then it stops dockerd and removes DIR. The words go before the command dockerd, and
+# DIR/daemon.json has its configuration. It runs in its own PID namespace and mount namespace: the
+# end of the first process ends all of the engine's, and no mount outlives it.
 set -u
 dir=$1
 shift
 group=binproxy-${dir##*-}
 trap '' INT HUP TERM
-# dockerd has a containerd that is slow to end write its stacks there.
+# A containerd that ends slowly writes its stacks there on dockerd's order.
 mkdir -p "$dir/tmp"
 export TMPDIR="$dir/tmp"
 
 # dockerd also writes outside its folders (a key, plugin sockets). It sees the machine's /etc, /run
-# and /opt, and writes to DIR.
+# and /opt, but what it writes there goes to DIR.
 for top in etc run opt; do
 	mkdir -p "$dir/over/$top" "$dir/scratch/$top"
 	mount -t overlay -o "lowerdir=/$top,upperdir=$dir/over/$top,workdir=$dir/scratch/$top" overlay "/$top" || :
 done
 
-# The exec root has sockets, whose paths must be short. Nobody else sees this one.
+# The exec root has sockets, whose paths must be short. Nobody else sees this directory.
 "$@" dockerd --config-file "$dir/daemon.json" --data-root "$dir/data" --exec-root "/run/$group" --pidfile "$dir/pid" \
 	--host "unix://$dir/sock" --bridge none --iptables=false --ip6tables=false --ip-masq=false \
 	--exec-opt native.cgroupdriver=cgroupfs --cgroup-parent "$group" >"$dir/log" 2>&1 </dev/null &

@@ -1,9 +1,9 @@
 #!/bin/sh
-# place.sh DIR LINE USER COMMAND [ARGUMENT...] runs a command in namespaces that are there already
-# and that are its own: of mounts and processes, and of users where LINE is not empty. LINE is an
-# entry for the binfmt_misc of that user namespace. USER is the number of an ordinary user, who has
-# the subordinate ids of DIR/subid; 0 is root. What builders write to /run goes with the
-# namespaces, what they write to /var/lib and /etc goes to DIR.
+# place.sh DIR LINE USER COMMAND [ARGUMENT...] runs a command in namespaces of its own, which
+# exist already: of mounts and processes, and of users if LINE is not empty. LINE is an entry for
+# the binfmt_misc of that user namespace. USER is the number of an ordinary user, who has the
+# subordinate ids of DIR/subid; 0 is root. Files that builders write to /run end with the
+# namespaces; those that they write to /var/lib and /etc go to DIR.
 set -e
 dir=$1 line=$2 user=$3
 shift 3

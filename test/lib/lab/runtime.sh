@@ -1,6 +1,6 @@
 #!/bin/sh
-# runc for a user namespace that has the machine's network: the kernel lets nobody mount a sysfs
-# there, so each container gets the one that is there.
+# runc for a user namespace that has the machine's network: nobody can mount a sysfs there, so each
+# container gets the existing one.
 for word; do
 	[ "${previous-}" != --bundle ] || sed -i \
 		's|"type":"sysfs","source":"sysfs","options":\["|"type":"bind","source":"/sys","options":["rbind","|' "$word/config.json"
