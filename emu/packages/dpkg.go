@@ -53,7 +53,7 @@ func dpkgOwner(root Root, file string, names []string, abi *arch.ABI) (Owner, er
 			}
 			version, err := dpkgVersion(root, name, abi.Debian)
 			if err != nil {
-				// debootstrap made dpkg unpack it; dpkg's status file has it only when that has ended
+				// debootstrap made dpkg unpack it; the status file has it only at the end
 				version = debootstrapVersion(root, name)
 			}
 			if version == "" {

@@ -103,8 +103,8 @@ func bench(ctx context.Context, only string) error {
 	return ctx.Err()
 }
 
-// cost is what one run took, in seconds: of the clock, and of the processor, in its own code and in
-// the kernel.
+// cost is what one run took, in seconds: of the clock, and of the processor, in its own code and
+// in the kernel.
 type cost struct{ wall, cpu float64 }
 
 func wall(c cost) float64 { return c.wall }
