@@ -1,10 +1,10 @@
 // The exec hook: every exec function of the program's libc ends in route.
 //
-// What runs here may be a child of vfork, which shares its parent's memory: nothing but the stack
-// is written to.
+// This code may run in a child of vfork, which shares its parent's memory: it writes only to the
+// stack.
 #include "exec.h"
 
-// Our entries in LD_PRELOAD as the program started with them: it may change its environment.
+// Our entries in LD_PRELOAD at the program's start: the program may change its environment.
 static char own[2][DIR_MAX];
 
 __attribute__((constructor)) static void start(int argc, char **argv, char **env)
@@ -33,9 +33,9 @@ const char **append(const char **to, char *const list[])
 
 const char **append_arguments(const char **to, char *const argv[]) { return append(to, argv && *argv ? argv + 1 : NULL); }
 
-// put_back writes LD_PRELOAD as the new program must have it: what it has, then what of ours is
-// missing, so that the hooks of others come before ours and end in it. It gives false where there
-// is nothing to have.
+// put_back writes LD_PRELOAD for the new program: its present value, then our missing entries, so
+// that the hooks of others come before ours and call on into them. It gives false if it would be
+// empty.
 static bool put_back(char *to, const char *value)
 {
 	char *start = put(to, "LD_PRELOAD="), *end = put(start, value);
@@ -93,9 +93,10 @@ EXPORT int execv(const char *path, char *const argv[]) { return execve(path, arg
 // dev_fd writes the path of an open file, or of one in an open directory.
 static char *dev_fd(char *to, long fd) { return put_number(put(to, "/dev/fd/"), fd); }
 
-// exec_at is execveat by a path. An emulator opens its file by one, as the kernel has a script's
-// interpreter do: by /dev/fd/N, unless that is closed on exec. Then it is the path that the
-// descriptor was opened by, or, of a file that has none (any more), that of a duplicate.
+// exec_at is execveat by a path. An emulator opens its file by a path, as the kernel makes a
+// script's interpreter do: by /dev/fd/N, unless that is close-on-exec. Then it is the path by
+// which the descriptor was opened, or, for a file that has no path (any more), that of a
+// duplicate.
 static long exec_at(const struct call *c, long fd, const char *path, unsigned long flags)
 {
 	char name[PATH_MAX + 32], real[2 * PATH_MAX], *end = name;

@@ -51,7 +51,7 @@ static uint32_t last_symbol(const uint32_t *hash)
 #endif
 }
 
-// entry is what the dynamic section says for the tag, NULL where it says nothing.
+// entry is the dynamic section's value for the tag, NULL if there is none.
 static const void *entry(uintptr_t base, const dynamic *d, uint32_t tag)
 {
 	for (; d->tag; d++)

@@ -3,9 +3,9 @@
 
 #include "text.h"
 
-// next is the function of that name in the objects that come after this library: the one that the
-// program would have called without it. NULL where there is none. (dlsym is in a library of its
-// own before glibc 2.34, and need not be there.)
+// next is the function of that name in the objects after this library: the one that the program
+// would have called without it. NULL if there is none. (Before glibc 2.34 dlsym is in a library of
+// its own, which may be missing.)
 static void *next(const char *name);
 
 #endif

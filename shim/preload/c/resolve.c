@@ -1,5 +1,5 @@
-// Which exec must happen: emu/resolve and shim/proxy once more, in C.
-// shim/preload/testdata/cases.tsv tests both.
+// Which exec must happen: emu/resolve and shim/proxy in C. shim/preload/testdata/cases.tsv tests
+// both.
 #include "exec.h"
 
 enum { EM_MIPS = 8, EF_MIPS_ABI2 = 0x20 };
@@ -38,7 +38,7 @@ static int parse_script(char *head, const char **interpreter, const char **argum
 	while (end <= last && *end && *end != '\n')
 		end++;
 	if (end > last || !*end) {
-		// No newline: fine if the interpreter surely ends before the buffer does.
+		// There is no newline: fine if the interpreter surely ends before the buffer does.
 		name = non_blank(head + 2, last);
 		if (!name || !terminator(name, last))
 			return -ENOEXEC;
@@ -59,8 +59,8 @@ static int parse_script(char *head, const char **interpreter, const char **argum
 	return 1;
 }
 
-// abi_key is what tells ABIs apart in the ELF header of a program: class (with MIPS's bit for
-// N32), data, the two bytes of the machine; 0 for other files. binproxy.conf has it in letters
+// abi_key tells ABIs apart by the ELF header of a program: class (with MIPS's bit for N32), data,
+// the two bytes of the machine; 0 for other files. binproxy.conf has it in letters
 // (arch.HeaderKey).
 static uint32_t abi_key(const unsigned char *head, long size)
 {
@@ -73,8 +73,8 @@ static uint32_t abi_key(const unsigned char *head, long size)
 	return key;
 }
 
-// executable gives 0 where the process may execute the file by its effective ids; before Linux
-// 5.8, and where a filter refuses that, by its real ones.
+// executable gives 0 if the process may execute the file by its effective ids; before Linux 5.8,
+// or if a filter refuses that call, by its real ones.
 static long executable(const char *path)
 {
 	long r = SYS(faccessat2, AT_FDCWD, path, X_OK, AT_EACCESS);
@@ -87,9 +87,9 @@ static const char *in_farm(const char *path, const char *farm)
 	return rest && *rest == '/' && !find(rest, "//") && !find(rest, "/.") ? rest : NULL;
 }
 
-// real_path is what path means without the farm: what a farm's link stands for, and the file
-// beside a link that is in its place. Other links to binproxy are left to it: it is a host-native
-// program, and finds out by itself.
+// real_path is the meaning of path without the farm: the file that a farm's link stands for, or
+// the file beside a link in its place. Other links to binproxy stay as they are: binproxy is a
+// host-native program, and finds the file itself.
 static const char *real_path(struct conf *conf, const char *path, char *aside)
 {
 	char ours[IN_BUNDLE], link[PATH_MAX];
@@ -109,7 +109,7 @@ static const char *real_path(struct conf *conf, const char *path, char *aside)
 }
 
 // open_file checks what execve checks before it reads the file, and reads its head. It never
-// blocks: what is no regular file is refused before it is opened.
+// blocks: it refuses a file that is not regular before opening it.
 static long open_file(const char *path, unsigned char *head)
 {
 	long mode = file_mode(path, 0);
@@ -122,8 +122,8 @@ static long open_file(const char *path, unsigned char *head)
 	return read_file(path, head, HEAD);
 }
 
-// emulator finds the line "elf KEY PATH [LOADER]" of the program, from PATH on; NULL where it is
-// not the emulators' to run.
+// emulator finds the program's line "elf KEY PATH [LOADER]", and gives it from PATH on; NULL if no
+// emulator runs the program.
 static char *emulator(struct conf *conf, uint32_t key)
 {
 	char *value = NULL;
@@ -152,7 +152,7 @@ static void say(const char *path)
 	sys_write(2, line, to - line);
 }
 
-// emulate has the emulator run the guest's file.
+// emulate makes the emulator run the guest's file.
 static long emulate(const struct call *c, struct conf *conf, char *line, const char *file, char *const argv[])
 {
 	char path[IN_BUNDLE], loader[IN_BUNDLE], dir[IN_BUNDLE], relative[PATH_MAX + 2];
@@ -193,7 +193,7 @@ static long emulate(const struct call *c, struct conf *conf, char *line, const c
 	return r;
 }
 
-// A request is an exec on its way: what the program asked for, and what was found out.
+// A request is an exec in progress: the program's request, and what was found out.
 struct request {
 	const struct call *call;
 	const char *path;
@@ -202,7 +202,7 @@ struct request {
 	bool moved; // a farm's link stood for a file
 };
 
-// follow follows #! lines to the ELF file that ends the chain; argv is that of the file at path.
+// follow follows #! lines to the ELF file that ends the chain; argv is for the file at path.
 static long follow(struct request *q, const char *path, char *const argv[], int depth)
 {
 	char aside[PATH_MAX + 16], head[HEAD];
@@ -231,8 +231,7 @@ static long follow(struct request *q, const char *path, char *const argv[], int 
 	char *line = emulator(&q->conf, key);
 	if (line)
 		return emulate(q->call, &q->conf, line, file, argv);
-	// The kernel's own affair, with the very path and arguments that it was asked for, unless
-	// these are a farm's.
+	// The kernel handles it, with the original path and arguments, unless these are a farm's.
 	long r = carry_out(q->call, NULL, false, q->moved ? file : q->path, q->moved ? argv : q->call->argv);
 	if (r == -ENOEXEC && q->lost && key)
 		say(file);
@@ -249,7 +248,7 @@ long route(const struct call *c, const char *path)
 	q.call = c;
 	q.path = path;
 	q.moved = false;
-	// The link that names the running program: the kernel would take the emulator for it.
+	// The link to the running program: the kernel would take the emulator for it.
 	if ((rest = after(path, "/proc/")) && (rest = find(rest, "/")) && same(rest, "/exe") && read_link(path, exe, sizeof exe) > 0)
 		q.path = exe;
 	q.lost = load_conf(&q.conf) < 0;

@@ -1,6 +1,6 @@
-// posix_spawn, system and popen. For posix_spawn the program's own libc does the work, as only it
-// knows its attributes and actions; it is handed the exec that must happen. What libc calls inside
-// itself cannot be hooked: so system and popen are made anew.
+// posix_spawn, system and popen. For posix_spawn the program's own libc does the work, since only
+// it knows its attributes and actions; it gets the exec that must happen. libc's calls inside
+// itself cannot be hooked, so system and popen are written anew.
 #include "exec.h"
 #include "next.h"
 
@@ -49,11 +49,11 @@ EXPORT int posix_spawnp(int *pid, const char *file, const void *actions, const v
 	return spawn(&c, file, true);
 }
 
-// One lock for all that this file keeps; it is held for moments.
+// One lock for everything that this file keeps; it is held for moments.
 static int held;
 
 #if defined __arm__ && __ARM_ARCH < 6
-// No instruction for it: the kernel has a function at a fixed address
+// There is no instruction for it: the kernel has a function at a fixed address
 // (Documentation/arm/kernel_user_helpers.rst).
 static bool take(void) { return ((int (*)(int, int, volatile int *))0xffff0fc0)(0, 1, &held) == 0; }
 static void unlock(void)
@@ -82,8 +82,8 @@ static long wait_for(long pid)
 	return r < 0 ? r : status;
 }
 
-// The kernel's struct sigaction: one that was read is written back as it is, so that only the
-// handler's place has to be known.
+// The kernel's struct sigaction. What was read is written back unchanged, so only the handler's
+// place has to be known.
 union action {
 	char bytes[64];
 #ifdef __mips__
@@ -110,9 +110,9 @@ static void block_signals(sigset *old)
 static union action old_int, old_quit; // while system runs
 static union action standard_action, ignoring; // zero is SIG_DFL
 
-// become_shell is the child. No handler of the program's may run in it: they are gone before the
-// signals come through. The pipe's end is its standard input or output; system's has none (end
-// -1), and heeds the keys that its parent ignores.
+// become_shell runs in the child. No handler of the program's may run there, so they are removed
+// before the signals come through. The pipe's end is its standard input or output; system's child
+// has none (end -1), and obeys the keys that its parent ignores.
 static void become_shell(const char *command, int end, int standard, const sigset *mask)
 {
 	const char *argv[] = {"sh", "-c", "--", command, NULL};
@@ -136,7 +136,7 @@ static void become_shell(const char *command, int end, int standard, const sigse
 		SYS(exit_group, 127);
 }
 
-// start_shell gives the pid, or an errno below zero. It forks: what has no libc cannot leave a
+// start_shell gives the pid, or an errno below zero. It forks: code without a libc cannot leave a
 // vfork's frame to its child.
 static long start_shell(const char *command, int end, int standard, const sigset *mask)
 {
@@ -150,8 +150,8 @@ static long start_shell(const char *command, int end, int standard, const sigset
 	return pid;
 }
 
-// While a command of system runs, the process ignores SIGINT and SIGQUIT: the first of several
-// threads that call it at once sets that, the last one undoes it.
+// While a command of system runs, the process ignores SIGINT and SIGQUIT: of several threads that
+// call it at once, the first one sets that and the last one undoes it.
 static int system_calls;
 
 static void ignore_keys(void)
@@ -193,7 +193,7 @@ EXPORT int system(const char *command)
 	return result(status);
 }
 
-// The open streams of popen: as many as a process usually may have files.
+// The open streams of popen: as many as the usual limit of a process's files.
 static struct stream {
 	void *file;
 	long pid;

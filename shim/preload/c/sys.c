@@ -15,7 +15,7 @@ long read_link(const char *path, char *buf, size_t size)
 	return n;
 }
 
-// struct stat differs from ABI to ABI, and only where the mode is in it matters here.
+// struct stat differs between ABIs, and only the place of the mode in it matters here.
 long file_mode(const char *path, int flags)
 {
 	long stat[40];

@@ -1,7 +1,7 @@
-// Raw system calls: the hooks are linked with no libc, and run under whichever one the program
+// Raw system calls: the hooks are linked with no libc, and run under any libc that the program
 // has.
 //
-// Numbers and errnos are the kernel's for each ABI (numbers.h is generated); each call gives its
+// Numbers and errnos are the kernel's for each ABI (numbers.h is generated). Each call gives its
 // result, or an errno below zero.
 #ifndef SYS_H
 #define SYS_H
@@ -105,7 +105,7 @@ static inline long sys4(long n, long a, long b, long c, long d)
 	register long r2 __asm__("r2") = c;
 	register long r3 __asm__("r3") = d;
 	register long r5 __asm__("r5") = n;
-	// r7 has the number, and is Thumb's frame pointer, which the compiler does not give away.
+	// r7 has the number, and is Thumb's frame pointer, which the compiler keeps.
 	__asm__ volatile("push {r7}\n\tmovs r7, r5\n\tsvc 0\n\tpop {r7}" : "+r"(r0) : "r"(r5), "r"(r1), "r"(r2), "r"(r3) : "cc", "memory");
 	return r0;
 }
@@ -164,8 +164,7 @@ static inline long sys4(long n, long a, long b, long c, long d)
 #error "no system calls for this ABI"
 #endif
 
-// SYS(name, argument...) takes up to four. What a call does not look at is whatever the register
-// has.
+// SYS(name, argument...) takes up to four. Arguments that a call does not read have any value.
 #define SYS(name, ...) SYS_OF(__VA_ARGS__, SYS4, SYS3, SYS2, SYS1)(NR_##name, __VA_ARGS__)
 #define SYS_OF(a, b, c, d, form, ...) form
 #define SYS1(n, a) SYS2(n, a, ANY)
@@ -178,12 +177,12 @@ static long sys_openat(int dir, const char *path, int flags, unsigned mode);
 static long sys_close(long fd);
 static long sys_write(long fd, const void *buf, size_t n);
 static long sys_fcntl(long fd, long cmd, long arg);
-// read_link ends the text with a NUL; it gives its length, or an errno below zero, also where size
-// is too small.
+// read_link ends the text with a NUL. It gives the text's length, or an errno below zero, also if
+// size is too small.
 static long read_link(const char *path, char *buf, size_t size);
 // file_mode is st_mode.
 static long file_mode(const char *path, int flags);
-// read_file reads up to n bytes of the file's start, and gives how many there were.
+// read_file reads up to n bytes from the file's start, and gives their number.
 static long read_file(const char *path, void *buf, size_t n);
 
 #endif

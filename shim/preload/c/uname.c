@@ -1,5 +1,5 @@
-// The uname hook: uname(2)'s answer, and the files of /proc that repeat it, as the bundle's
-// identity has them.
+// The uname hook: the answer of uname(2), and the files of /proc that repeat it, with the bundle's
+// identity.
 #include "bundle.h"
 #include "next.h"
 
@@ -30,9 +30,9 @@ static const char *from_env(enum field f)
 	return value && *value ? value : NULL;
 }
 
-// spoofed is what the field is to be, NULL where nobody set it: identity.Spoofed in C. A release
-// without a version of its own brings one, and the environment's release does not go with the
-// version of another release in the file.
+// spoofed is the field's value, NULL if nobody set it: identity.Chosen in C. A release without a
+// version of its own brings one, and the environment's release drops the file's version of another
+// release.
 static const char *spoofed(enum field f)
 {
 	const char *env = from_env(f), *file = conf_value(&conf, keys[f]);
@@ -63,7 +63,7 @@ EXPORT int uname(names out)
 	return 0;
 }
 
-// glibc's gethostname asks uname inside itself.
+// glibc's gethostname calls its own uname, which cannot be hooked.
 EXPORT int gethostname(char *name, size_t size)
 {
 	names all;
@@ -77,7 +77,7 @@ EXPORT int gethostname(char *name, size_t size)
 	return -1;
 }
 
-// proc_version is the kernel's line with three parts exchanged: what stands between release and
+// proc_version is the kernel's line with three parts replaced: the text between release and
 // version (who compiled it, with what) stays.
 static char *proc_version(char *to)
 {
@@ -101,8 +101,8 @@ static char *proc_version(char *to)
 	return put(put(put(to, " "), all[VERSION]), "\n");
 }
 
-// content writes what the file at path is to have, and gives its end; NULL where the path is not
-// one of the identity's, and to itself where the file is not to be there.
+// content writes the new content of the file at path, and gives its end. It gives NULL if the path
+// is not one of the identity's, and to itself if the file should not exist.
 static char *content(const char *path, char *to)
 {
 	static const char names[][10] = {"ostype", "hostname", "osrelease", "version"};
@@ -121,7 +121,7 @@ static char *content(const char *path, char *to)
 	return NULL;
 }
 
-// memory is a descriptor of a file in memory; before Linux 3.17 of a pipe, which holds as much.
+// memory is a descriptor of a file in memory; before Linux 3.17, of a pipe, which holds as much.
 static long memory(const char *text, size_t n, bool cloexec)
 {
 	long fd = SYS(memfd_create, "proc", (cloexec ? MFD_CLOEXEC : 0) | MFD_ALLOW_SEALING);
@@ -142,8 +142,7 @@ static long memory(const char *text, size_t n, bool cloexec)
 
 enum { NOT_OURS = -4096 };
 
-// open_ours gives a descriptor or an errno below zero, NOT_OURS where the file is somebody else's
-// business.
+// open_ours gives a descriptor or an errno below zero; NOT_OURS if the file is not one of ours.
 static long open_ours(const char *path, bool cloexec)
 {
 	char text[TEXT + 3 * FIELD];
@@ -191,7 +190,7 @@ OPEN_NAME(open64)
 OPENAT_NAME(openat)
 OPENAT_NAME(openat64)
 
-// What _FORTIFY_SOURCE makes of them.
+// The functions that _FORTIFY_SOURCE calls instead.
 EXPORT int __open_2(const char *path, int flags) { return open(path, flags); }
 EXPORT int __open64_2(const char *path, int flags) { return open64(path, flags); }
 EXPORT int __openat_2(int dir, const char *path, int flags) { return openat(dir, path, flags); }
