@@ -1,6 +1,6 @@
-// driver FUNCTION PATH [ARGUMENT...]: calls one of the functions that the exec hook answers for, with the rest as argv; "-" as the first
-// argument is an empty argv. The environment of the program is FOO=bar alone where the function takes one and CLEAR is set.
-// Prints "errno N" where the function fails, "status N" after a process that ended.
+// driver FUNCTION PATH [ARGUMENT...]: calls one of the functions that the exec hook replaces, with the rest as argv; "-" as the first
+// argument is an empty argv. If the function takes an environment and CLEAR is set, the program's environment is only FOO=bar.
+// Prints "errno N" if the function fails, "status N" after a process that ended.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>

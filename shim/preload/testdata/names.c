@@ -1,4 +1,4 @@
-// names: prints what the program is told of the kernel, by each function that may tell it.
+// names: prints the kernel's fields by each function that may show them.
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdio.h>
@@ -21,7 +21,7 @@ int main(void)
 	memset(&u, 'x', sizeof u);
 	uname(&u);
 	printf("uname %s %s %s %s %s\n", u.sysname, u.nodename, u.release, u.version, u.machine);
-	// QEMU 7.2 leaves the end of the host's release behind the guest's: nothing may be there.
+	// QEMU 7.2 leaves the end of the host's release after the guest's: nothing may be there.
 	for (size_t i = strlen(u.release); i < sizeof u.release; i++)
 		if (u.release[i])
 			printf("release is not padded\n");

@@ -1,5 +1,5 @@
-// show stands in for an emulator, and for any other program: it prints its arguments, and of its environment FOO and what LD_ has, in
-// this order (QEMU turns the environment round).
+// show stands for an emulator, or for any other program: it prints its arguments and, from its environment, FOO and what LD_ has, in
+// this order (QEMU reverses the environment).
 #include <stdio.h>
 #include <string.h>
 

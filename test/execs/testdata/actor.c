@@ -1,4 +1,4 @@
-// actor is a guest that takes part in tests of what a supervisor is the parent of.
+// actor is a guest for tests of what a supervisor is the parent of.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -24,7 +24,7 @@ static void say(const char *what) {
 	fflush(stdout);
 }
 
-// terminal tells of the signals that it gets, and ends with status 3 at a line "quit".
+// terminal prints the signals that it gets, and ends with status 3 at a line "quit".
 static int terminal(void) {
 	struct sigaction a = {.sa_handler = note};
 	sigaction(SIGINT, &a, NULL);
@@ -49,7 +49,7 @@ static int terminal(void) {
 	}
 }
 
-// waits says which signal it got, and ends with status 5.
+// waits prints the signal that it got, and ends with status 5.
 static int waits(void) {
 	sigset_t set;
 	sigfillset(&set);
@@ -63,7 +63,7 @@ static int waits(void) {
 	return 5;
 }
 
-// spawns runs a program some times, one after the other.
+// spawns runs a program several times, one after the other.
 static int spawns(int times, char **argv) {
 	int bad = 0;
 	for (int i = 0; i < times; i++) {
@@ -93,7 +93,7 @@ static int crowd(int times, char **argv) {
 	return 0;
 }
 
-// bomb forks and execs itself without end; what the limit of processes keeps it from does not count.
+// bomb forks and execs itself without end; failures by the limit of processes do not count.
 static int bomb(char *self, int depth) {
 	if (depth == 0)
 		return 0;

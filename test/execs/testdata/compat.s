@@ -1,4 +1,4 @@
-# execve(argv[1], argv + 1, envp) by int $0x80; then, should that fail, registers that have to be as they were, and the errno as exit status.
+# execve(argv[1], argv + 1, envp) by int $0x80; if that fails, it checks that registers are as before, and exits with the errno.
 	.globl _start
 _start:
 	mov (%esp), %ecx

@@ -1,4 +1,4 @@
-// keeps tells what a command that keeps its process finds.
+// keeps prints what a command that keeps its process sees.
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>

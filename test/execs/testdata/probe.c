@@ -1,4 +1,4 @@
-// probe makes one exec in a given way, or shows what an exec has made of it. Every line that it prints is one fact.
+// probe makes one exec in a given way, or shows the result of an exec. Every line that it prints is one fact.
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
@@ -64,7 +64,7 @@ static void signals(void) {
 	printf("\n");
 }
 
-// show prints what is to be the same whoever ran the program. PARENT in the environment is the pid that should be the parent's; SELF our own.
+// show prints what has to be the same whoever ran the program. PARENT in the environment is the pid that the parent should have; SELF our own.
 static int show(int argc, char **argv) {
 	printf("argc: %d\n", argc);
 	for (int i = 0; i < argc; i++)
@@ -141,7 +141,7 @@ static void *in_thread(void *path) {
 	exit(failed());
 }
 
-// canaries is memory next to the stack that a failing exec in a vfork child must leave alone.
+// canaries is memory next to the stack that a failing exec in a vfork child must not change.
 static int vfork_fails(const char *path, char **argv) {
 	volatile unsigned char canary[1 << 14];
 	for (size_t i = 0; i < sizeof canary; i++)
@@ -161,7 +161,7 @@ static int vfork_fails(const char *path, char **argv) {
 	return 0;
 }
 
-// limit finds how many bytes of one more argument, of 100 KiB each, execve takes.
+// limit finds how many bytes execve takes in further arguments of 100 KiB each.
 static int limit(const char *path) {
 	enum { count = 64, piece = 100 << 10 };
 	static char *argv[count + 3];
@@ -200,14 +200,14 @@ static int limit(const char *path) {
 	return 0;
 }
 
-// ended prints how a wait ended, and stops who sent the signals.
+// ended prints how a wait ended, and stops the sender of the signals.
 static void ended(const char *name, int result, pid_t sender) {
 	printf("%s: %d %s\n", name, result, result < 0 ? strerrorname_np(errno) : "");
 	kill(sender, SIGKILL);
 	waitpid(sender, NULL, 0);
 }
 
-// sender sends the signals of a list to this process until it is killed, and some time later a byte to fd.
+// sender sends the signals of a list to this process until it is killed, and after some time a byte to fd.
 static pid_t sender(const int *list, int fd) {
 	pid_t child = fork();
 	for (int n = 0; child == 0; n++) {
@@ -221,7 +221,7 @@ static pid_t sender(const int *list, int fd) {
 
 static void handler(int s) {}
 
-// waits prints the ends of those waits that the kernel does not start anew after a signal, while signals come that are ignored, and others.
+// waits prints the ends of those waits that the kernel does not restart after a signal, while ignored signals come, and others.
 static void waits(void) {
 	static const int ignored[2] = {SIGURG, SIGUSR1}, handled[2] = {SIGURG, SIGUSR2};
 	struct timespec quarter = {.tv_nsec = 250000000};

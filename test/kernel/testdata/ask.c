@@ -1,5 +1,5 @@
 // Makes calls and prints the errno of each, 0 for success: lines "ABI NR A0 A1 A2 A3 A4 A5" on standard input, where ABI is 64, x32 or
-// i386. Each call is made in a child, since it may end the process; "ended" is printed where it did.
+// i386. Each call is made in a child, since it may end the process; it prints "ended" if it did.
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-// Asks for 16 random bytes by the call itself, and says whether some came.
+// Asks for 16 random bytes by the call itself, and reports whether some came.
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

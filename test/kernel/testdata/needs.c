@@ -1,5 +1,5 @@
-// Needs getrandom in one of three ways: hard, soft (another way after ENOSYS), poisoned (another way after ENOSYS only). Exit status 0 where it
-// went on.
+// Needs getrandom in one of three ways: hard, soft (another way after ENOSYS), poisoned (another way after ENOSYS only). The exit status is 0
+// if it went on.
 #include <errno.h>
 #include <string.h>
 #include <sys/syscall.h>
