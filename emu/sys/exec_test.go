@@ -16,8 +16,8 @@ import (
 	"binproxy/emu/sys"
 )
 
-// A process that execs has no handler for what may be sent to it, which a thread in a handler would
-// lose when the exec ends it.
+// A process that execs has no handler for what may be sent to it: a thread in a handler would lose
+// the signal when the exec ends it.
 func TestExecLeavesNoHandlers(t *testing.T) {
 	const asChild = "EXEC_TEST_CHILD"
 	if os.Getenv(asChild) == "" {

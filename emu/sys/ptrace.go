@@ -109,9 +109,6 @@ func EventMessage(tid int) (uint, error) { return unix.PtraceGetEventMsg(tid) }
 // time.
 func Gone(err error) bool { return errors.Is(err, unix.ESRCH) }
 
-// LeadsGroup reports whether a thread is the first one of its process.
-func LeadsGroup(tid int) bool { return unix.Tgkill(tid, tid, 0) == nil }
-
 // SendThread sends a signal to the thread group that a thread belongs to, by that thread (tkill).
 func SendThread(tid int, signal unix.Signal) error {
 	if _, _, errno := unix.RawSyscall(unix.SYS_TKILL, uintptr(tid), uintptr(signal), 0); errno != 0 {

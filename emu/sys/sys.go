@@ -171,3 +171,6 @@ func SetModTime(path string, t time.Time) error {
 	}
 	return nil
 }
+
+// LeadsGroup reports whether a thread is the first one of its process.
+func LeadsGroup(tid int) bool { return unix.Tgkill(tid, tid, 0) == nil }
