@@ -3,10 +3,9 @@
 //
 // The facts are tables that scripts/gen-kernel makes from scripts/kernel-facts: arrays of small
 // integers, sorted by number, that point into lists of words. The binary has them packed
-// (tables.go); what first asks for one unpacks them all, in a few milliseconds, and then a
-// lookup is a binary search. Nothing runs at start-up. Every fact names its source. What a table
-// says is a promise of a release; what the running kernel does is for a probe to find out
-// (emu/kernel/answers).
+// (tables.go). The first use unpacks them all, in a few milliseconds; after that a lookup is a
+// binary search. Nothing runs at start-up. Every fact names its source. A table gives the promise
+// of a release; a probe finds out what the running kernel does (emu/kernel/answers).
 package kernel
 
 import (

@@ -10,8 +10,8 @@ import (
 	"sync"
 )
 
-// packed is what scripts/gen-kernel writes: lines of fields between tabs, of which the first is
-// what the line is about. `gzip -dc` shows them.
+// packed is scripts/gen-kernel's output: lines of fields between tabs, whose first field is the
+// line's subject. `gzip -dc` shows them.
 //
 //go:embed z_tables.gz
 var packed string

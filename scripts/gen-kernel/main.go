@@ -3,8 +3,8 @@
 //
 //	go run ./scripts/gen-kernel
 //
-// The tables are arrays of small integers and constant strings, so that they are data of the
-// binary and cost nothing at start-up.
+// The tables are lines of text in one gzip file, which is embedded in the binary. Nothing unpacks
+// them at start-up.
 package main
 
 import (
