@@ -103,7 +103,7 @@ func TestLayersRefuse(t *testing.T) {
 		assert.Equal(t, []string{"root"}, namesIn(t, filepath.Dir(dir)), "outside")
 	}
 	assert.ErrorContains(t, unpackLayers(t.TempDir(), layersOf(t, archive(t)), io.Discard), "nothing in it")
-	assert.ErrorContains(t, unpackLayers(t.TempDir(), layersOf(t, []byte("\x28\xb5\x2f\xfdrest")), io.Discard), "zstd: the frame wants a dictionary")
+	assert.ErrorContains(t, unpackLayers(t.TempDir(), layersOf(t, []byte("\x28\xb5\x2f\xfdrest of it")), io.Discard), "zstd: the frame wants a dictionary")
 }
 
 // heap notes how much memory is in use when something is written to it.

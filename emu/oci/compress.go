@@ -6,8 +6,6 @@ import (
 	"compress/gzip"
 	"fmt"
 	"io"
-
-	"binproxy/emu/zstd"
 )
 
 // maxUnpacked is how many bytes a compressed archive may become, and all files of an image. Of a
@@ -83,7 +81,8 @@ func decompress(from io.Reader) (io.Reader, error) {
 		}
 		return &limited{r: z, packed: packed}, nil
 	case "zstd":
-		return &limited{r: zstd.NewReader(stream), packed: packed}, nil
+		z, err := unzstd(stream)
+		return &limited{r: z, packed: packed}, err
 	default:
 		return nil, unreadable(name)
 	}

@@ -162,7 +162,7 @@ func TestRefused(t *testing.T) {
 		"an entry with a name of 5000 bytes":                        images.Tar(t, file(strings.Repeat("x", 5000), "")),
 		"damaged archive: unexpected EOF":                           images.Saved(t, make([]byte, 2000))[:1000],
 		"gzip: ":                                                    []byte("\x1f\x8b000000000000"),
-		"zstd: damaged: ":                                           []byte("\x28\xb5\x2f\xfd0000000000"),
+		"zstd: window size exceeded":                                []byte("\x28\xb5\x2f\xfd0000000000"),
 		"layer l0/layer.tar: gzip: ":                                images.Saved(t, []byte("\x1f\x8b000000000000")),
 		"layer l0/layer.tar: damaged archive: ":                     images.Saved(t, make([]byte, 700)[:100]),
 		"manifest.json: unexpected EOF":                             images.Tar(t, file("manifest.json", "{")),

@@ -68,7 +68,7 @@ func TestBinaryIsReproducible(t *testing.T) {
 
 func copyTree(t *testing.T, to string) {
 	t.Helper()
-	walk(t, func(name string, text []byte) {
+	walkAll(t, func(name string, text []byte) {
 		path := filepath.Join(to, name)
 		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
 		fi, err := os.Stat(filepath.Join(top, name))

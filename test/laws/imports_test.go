@@ -109,7 +109,7 @@ var importLaws = []law{
 	{"emu/supervise/spoof", notOnly("emu/identity", "emu/seccomp", "emu/sys", "emu/supervise/sight", "emu/supervise/tracee"),
 		"what programs are told: tracee, sight < spoof < launch, supervise"},
 	{"emu/supervise/launch", any("emu/supervise/sight", "emu/supervise/stack"), "it knows of no exec: spoof < launch < supervise"},
-	{"emu/oci", notOnly("emu/zstd"), "images, and nothing of what they are for: oci < bootstrap, kernel/check"},
+	{"emu/oci", notOnly("third_party/zstd"), "images, and nothing of what they are for: oci < bootstrap, kernel/check"},
 	{"emu/runtime", notOnly("emu/entrypoint", "emu/arch", "emu/command", "emu/config", "emu/resolve", "emu/supervise", "emu/sys"),
 		"what a container is, and nothing of how its programs are routed: supervise < runtime"},
 	{"emu/sys", notOnly(), "sys < everything that needs the kernel"},

@@ -1,4 +1,4 @@
-package zstd
+package oci
 
 import (
 	"bytes"
@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -26,7 +27,13 @@ func compressed(t testing.TB, b []byte, options ...string) []byte {
 	return out
 }
 
-func unpacked(b []byte) ([]byte, error) { return io.ReadAll(NewReader(bytes.NewReader(b))) }
+func unpacked(r io.Reader) ([]byte, error) {
+	z, err := unzstd(r)
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(z)
+}
 
 // samples are bytes of different kinds: what compresses to every kind of block, of literals and of
 // tables.
@@ -63,7 +70,7 @@ func TestAgainstZstd(t *testing.T) {
 				if options[0] == "-16" || options[0] == "--ultra" {
 					need.Long(t)
 				}
-				got, err := unpacked(compressed(t, want, options...))
+				got, err := unpacked(bytes.NewReader(compressed(t, want, options...)))
 				require.NoError(t, err)
 				require.True(t, bytes.Equal(want, got), "%d bytes, not %d", len(got), len(want))
 			})
@@ -80,45 +87,68 @@ func TestFrames(t *testing.T) {
 	require.NoError(t, err)
 	skip := []byte{0x53, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3}
 	stream := bytes.Join([][]byte{skip, sized, skip, compressed(t, []byte("two")), compressed(t, nil), skip}, nil)
-	got, err := io.ReadAll(NewReader(iotest.OneByteReader(bytes.NewReader(stream))))
+	got, err := unpacked(iotest.OneByteReader(bytes.NewReader(stream)))
 	require.NoError(t, err)
 	require.Equal(t, strings.Repeat("sized ", 100)+"two", string(got))
 }
 
-func TestDamaged(t *testing.T) {
+func TestDamagedZstd(t *testing.T) {
 	whole := compressed(t, samples(t)["text"])
 	for name, b := range map[string][]byte{
-		"nothing": {}, "no frame": []byte("hello, world"), "the end is cut off": whole[:len(whole)-1], "the checksum is cut off": whole[:len(whole)-4],
-		"half": whole[:len(whole)/2], "bytes behind it": append(bytes.Clone(whole), 1, 2, 3, 4, 5),
-		"a skippable frame is cut off": {0x53, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1},
+		"no frame": []byte("hello, world"), "the end is cut off": whole[:len(whole)-1], "the checksum is cut off": whole[:len(whole)-4],
+		"half": whole[:len(whole)/2], "bytes behind it": append(bytes.Clone(whole), 1, 2, 3, 4, 5), "a byte behind it": append(bytes.Clone(whole), 1),
+		"a skippable frame is cut off": {0x53, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1}, "an unknown bit": {0x28, 0xb5, 0x2f, 0xfd, 0x08, 0x00, 0x09},
+		"a block larger than the window": {0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x00, 0x02, 0x20, 0x00, 7}, "a block of no kind": {0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x58, 0x07, 0, 0},
 	} {
-		_, err := unpacked(b)
-		require.ErrorIs(t, err, ErrDamaged, name)
+		_, err := unpacked(bytes.NewReader(b))
+		require.ErrorContains(t, err, "zstd: ", name)
 	}
 	// Whatever byte is another, it is found: by what the blocks hold, or by the checksum.
 	short := compressed(t, []byte(strings.Repeat("hello, world ", 50)+"bye"))
 	for i := 6; i < len(short); i++ {
 		b := bytes.Clone(short)
 		b[i] ^= 0x11
-		_, err := unpacked(b)
+		_, err := unpacked(bytes.NewReader(b))
 		require.Error(t, err, "byte %d", i)
 	}
-	_, err := unpacked([]byte{0x28, 0xb5, 0x2f, 0xfd, 0x01, 0x00, 0x09})
-	require.ErrorContains(t, err, "dictionary")
-	_, err = unpacked([]byte{0x28, 0xb5, 0x2f, 0xfd, 0x00, 0xff})
-	require.ErrorContains(t, err, "a window of")
+}
+
+// What the header of a frame says is not believed: neither what it unpacks to nor what it refers
+// back to takes memory that it may not have. The fourth is a segment of 128 MiB and a byte, the
+// sixth of as much as may be, with nothing in it.
+func TestHeaders(t *testing.T) {
+	const magic = "\x28\xb5\x2f\xfd"
+	for _, c := range []struct{ header, want string }{
+		{"\x01\x00\x09", "the frame wants a dictionary, which is not supported"},
+		{"\x00\x90", "a window of 128 MiB is the most"}, // 256 MiB
+		{"\x00\xff", "a window of 128 MiB is the most"},
+		{"\xe0\x01\x00\x00\x08\x00\x00\x00\x00", "a window of 128 MiB is the most"},
+		{"\xe0\xff\xff\xff\xff\xff\xff\xff\xff", "a window of 128 MiB is the most"},
+		{"\xa0\xff\xff\xff\x07\x03\x00\x00x", "does not match size on stream"},
+		{"\xc0\x00\xff\xff\xff\xff\xff\xff\xff\x7f\x09\x00\x00x", "does not match size on stream"},
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := unpacked(strings.NewReader(magic + c.header))
+		runtime.ReadMemStats(&after)
+		require.ErrorContains(t, err, c.want, "%x", c.header)
+		require.ErrorContains(t, err, "zstd: ")
+		require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(maxWindow+4<<20), "%x", c.header)
+	}
 }
 
 // Errors of reading come through.
 func TestReadError(t *testing.T) {
 	whole := compressed(t, []byte("hello"))
-	_, err := io.ReadAll(NewReader(io.MultiReader(bytes.NewReader(whole[:6]), iotest.ErrReader(os.ErrPermission))))
+	_, err := unpacked(io.MultiReader(bytes.NewReader(whole[:6]), iotest.ErrReader(os.ErrPermission)))
 	require.ErrorIs(t, err, os.ErrPermission)
-	require.NotErrorIs(t, err, ErrDamaged)
 }
 
+// mostBlock is what a block unpacks to at most.
+const mostBlock = 128 << 10
+
 // Any bytes give bytes or an error, never more than they may.
-func FuzzReader(f *testing.F) {
+func FuzzZstd(f *testing.F) {
 	f.Add([]byte{0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x58, 0x29, 0, 0, 'h', 'e', 'l', 'l', 'o'})
 	if path, err := exec.LookPath("zstd"); err == nil {
 		for _, text := range []string{"", "hello", strings.Repeat("hello, hello ", 30), strings.Repeat("abcdefghijklmnopqrstuvwxyz0123456789", 900)} {
@@ -130,7 +160,11 @@ func FuzzReader(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		n, err := io.Copy(io.Discard, io.LimitReader(NewReader(bytes.NewReader(b)), 64<<20))
+		z, err := unzstd(bytes.NewReader(b))
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := io.Copy(io.Discard, io.LimitReader(z, 64<<20))
 		if err == nil && n > int64(len(b)+4)*mostBlock {
 			t.Fatalf("%d bytes gave %d", len(b), n)
 		}

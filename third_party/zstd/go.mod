@@ -1,0 +1,3 @@
+module binproxy/third_party/zstd
+
+go 1.24
