@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Each package of emu, shim and scripts has a row in docs/architecture.md, and each of test/lib
-// one in docs/testing.md.
+// Each package of emu, shim, frontend and scripts has a row in docs/architecture.md, and each of
+// test/lib one in docs/testing.md.
 func TestRoomsAreDescribed(t *testing.T) {
 	page := func(name string) string {
 		text, err := os.ReadFile(filepath.Join(top, name))
@@ -25,7 +25,7 @@ func TestRoomsAreDescribed(t *testing.T) {
 		dir := path.Dir(f.name)
 		row := regexp.MustCompile("(?m)^\\| [^|]*`" + regexp.QuoteMeta(dir) + "/?`[^|]* \\|")
 		switch {
-		case within(dir, "emu"), within(dir, "shim"), within(dir, "scripts"):
+		case within(dir, "emu"), within(dir, "shim"), within(dir, "frontend"), within(dir, "scripts"):
 			assert.True(t, row.MatchString(rooms), "docs/architecture.md has no row for %s", dir)
 		case within(dir, "test/lib"):
 			assert.True(t, row.MatchString(shared), "docs/testing.md has no row for %s", dir)
