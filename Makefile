@@ -1,7 +1,7 @@
 # binproxy: `make` alone lists the targets. Needs Go and a POSIX shell; a target
 # installs what else it needs, or says what that is.
 .DEFAULT_GOAL := help
-.PHONY: help preload build demo test test-all bench lint clean clean-cache install
+.PHONY: help preload build frontend demo test test-all bench lint clean clean-cache install
 
 PREFIX  ?= /usr/local
 DESTDIR ?=
@@ -16,6 +16,9 @@ preload: ## after a change of shim/preload/c: its libraries anew, which git keep
 
 build: ## ./binproxy, one static binary
 	@scripts/build binproxy
+
+frontend: ## dist/frontend, an OCI layout: the image of the BuildKit frontend for amd64 and arm64 hosts (docs/frontend.md)
+	@go run ./scripts/frontend
 
 demo: build ## the main job from end to end: an arm64 image from a Dockerfile as it is, on a host with nothing registered
 	@go run ./scripts/packages --required scripts/packages-demo
