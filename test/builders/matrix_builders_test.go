@@ -21,15 +21,18 @@ type matrixBuilder struct {
 	// Its layers also name unchanged files, and other ones in a user namespace, where overlays
 	// tell less. So the results of the layers are compared, not the names in them.
 	loose bool
+	// Its own Dockerfile frontend is old, and leaves the options of COPY out of the history.
+	terse bool
 	build func(t *testing.T, j job)
 }
 
-// A job is one build: the place, the way the builder is started, the context, and the name under
-// which the image is pushed.
+// A job is one build: the place, the way the builder is started, the image of the frontend ("" for
+// the builder's own), the context, and the name under which the image is pushed.
 type job struct {
 	*project
 	place   *lab.Place
 	start   lab.Start
+	syntax  string
 	context string
 	ref     string
 }
@@ -43,7 +46,7 @@ var matrixBuilders = []matrixBuilder{
 	{name: "buildah-rootless", user: true, build: buildahBud("--isolation=rootless")},
 	{name: "podman", build: podmanBuild},
 	{name: "podman-rootless", user: true, build: podmanBuild},
-	{name: "dockerd", loose: true, build: dockerd},
+	{name: "dockerd", loose: true, terse: true, build: dockerd},
 	{name: "dockerd-classic", plain: true, loose: true, build: classic},
 }
 
@@ -53,9 +56,13 @@ func (j job) secret() string { return "id=sources,src=" + filepath.Join(j.contex
 // RootlessKit's namespaces.
 func buildkitd(t *testing.T, j job) {
 	daemon := lab.StartBuildkitd(t, j.place, j.start)
-	lab.Do(t, daemon.Client(t, "build", "--progress=plain", "--frontend=dockerfile.v0",
-		"--local=context="+j.context, "--local=dockerfile="+j.context, "--secret="+j.secret(),
-		"--output=type=image,push=true,oci-mediatypes=false,name="+j.ref))
+	how := []string{"--frontend=dockerfile.v0"}
+	if j.syntax != "" {
+		how = []string{"--frontend=gateway.v0", "--opt=source=" + j.syntax}
+	}
+	lab.Do(t, daemon.Client(t, slices.Concat([]string{"build", "--progress=plain"}, how, []string{
+		"--local=context=" + j.context, "--local=dockerfile=" + j.context, "--secret=" + j.secret(),
+		"--output=type=image,push=true,oci-mediatypes=false,name=" + j.ref})...))
 }
 
 // buildahBud is `buildah bud`: a builder without a daemon.
@@ -87,7 +94,11 @@ func (j job) runtime(t *testing.T) string {
 // dockerd is a Docker engine with its BuildKit.
 func dockerd(t *testing.T, j job) {
 	engine := lab.StartEngineIn(t, j.place, j.start)
-	lab.Do(t, engine.BuildWith(t.Context(), true, "build", "--network=host", "--tag="+j.ref, "--secret="+j.secret(), j.context))
+	args := []string{"build", "--network=host", "--tag=" + j.ref, "--secret=" + j.secret(), j.context}
+	if j.syntax != "" {
+		args = append(args, "--build-arg=BUILDKIT_SYNTAX="+j.syntax)
+	}
+	lab.Do(t, engine.BuildWith(t.Context(), true, args...))
 	lab.Do(t, engine.Command(t.Context(), "push", j.ref))
 }
 

@@ -30,7 +30,9 @@ type plug struct {
 	name string
 	// start gives the settings with which the builder starts, in the place where it will run.
 	start func(t *testing.T, p *lab.Place) lab.Start
-	// often are the builders of every long run, chosen so that it has each builder with one plug.
+	// syntax gives the image of the frontend for the Dockerfile; nil for the builder's own.
+	syntax func(t *testing.T, r registry.Registry) string
+	// often are the builders of every long run, chosen so that it has each builder with a plug.
 	// The other cells take a minute or two each, and run on request (need.Everything).
 	often []string
 	// without are the builders without such a plug, and the reasons.
@@ -39,13 +41,16 @@ type plug struct {
 
 const notBuildKit = "it is not BuildKit"
 
+var buildKitOnly = map[string]string{
+	"buildah": notBuildKit, "buildah-runc": notBuildKit, "buildah-rootless": notBuildKit, "podman": notBuildKit,
+	"podman-rootless": notBuildKit, "dockerd-classic": notBuildKit,
+}
+
 // plugs are the columns of the table.
 var plugs = []plug{
 	{name: "run", start: supervisor, often: []string{"buildkitd-rootless", "buildah", "podman-rootless"}},
-	{name: "buildkit", start: buildKitEmulator, often: []string{"buildkitd", "dockerd"}, without: map[string]string{
-		"buildah": notBuildKit, "buildah-runc": notBuildKit, "buildah-rootless": notBuildKit, "podman": notBuildKit,
-		"podman-rootless": notBuildKit, "dockerd-classic": notBuildKit,
-	}},
+	{name: "buildkit", start: buildKitEmulator, often: []string{"buildkitd", "dockerd"}, without: buildKitOnly},
+	{name: "frontend", start: nothing, syntax: frontend, often: []string{"buildkitd", "buildkitd-rootless", "dockerd"}, without: buildKitOnly},
 	{name: "runtime", start: wrapped, often: []string{"buildah-runc", "buildah-rootless", "podman", "dockerd-classic"}, without: map[string]string{"buildah": "with --isolation=chroot it calls no runtime"}},
 }
 
@@ -79,6 +84,14 @@ func wrapped(t *testing.T, p *lab.Place) lab.Start {
 	return lab.Start{Path: first, Runtime: filepath.Join(first, "binproxy-runtime")}
 }
 
+// nothing is a builder as it is.
+func nothing(*testing.T, *lab.Place) lab.Start { return lab.Start{} }
+
+// frontend is the image of the BuildKit frontend, in the registry.
+func frontend(t *testing.T, r registry.Registry) string {
+	return r.PushLayout(t, "binproxy", lab.Frontend(t, "", registry.Guest))
+}
+
 // installed is the program in the place's directory, where its user can execute it.
 func installed(t *testing.T, p *lab.Place) string {
 	t.Helper()
@@ -107,7 +120,7 @@ func TestMatrix(t *testing.T) {
 					need.Everything(t)
 				}
 				place := lab.NewPlace(t, b.user)
-				image := project.build(t, b, place, p.start(t, place), p.name)
+				image := project.build(t, b, place, p, p.name)
 				same(t, b, reference.get(t), image)
 			})
 		}
@@ -127,7 +140,7 @@ func (r *reference) get(t *testing.T) registry.Image {
 	t.Helper()
 	if !r.tried {
 		r.tried = true
-		image := r.project.build(t, r.builder, lab.Reference(t, r.builder.user, registry.Guest), lab.Start{}, "reference")
+		image := r.project.build(t, r.builder, lab.Reference(t, r.builder.user, registry.Guest), plug{start: nothing}, "reference")
 		r.image = &image
 	}
 	require.NotNil(t, r.image, "the reference could not be built, see the first plug")
@@ -143,7 +156,7 @@ func TestReferenceNoise(t *testing.T) {
 		t.Run(b.name, func(t *testing.T) {
 			var images []registry.Image
 			for _, tag := range []string{"first", "second"} {
-				images = append(images, project.build(t, b, lab.Reference(t, b.user, registry.Guest), lab.Start{}, tag))
+				images = append(images, project.build(t, b, lab.Reference(t, b.user, registry.Guest), plug{start: nothing}, tag))
 			}
 			same(t, b, images[0], images[1])
 		})
@@ -168,7 +181,7 @@ func same(t *testing.T, b matrixBuilder, want, got registry.Image) {
 	want.Config.Hostname, got.Config.Hostname = "", ""
 	want.Config.Image, got.Config.Image = "", ""
 	assert.Equal(t, want.Config, got.Config)
-	assert.Equal(t, lasting(want.History), lasting(got.History))
+	assert.Equal(t, b.lasting(want.History), b.lasting(got.History))
 	require.Len(t, got.Layers, len(want.Layers))
 	layer := func(layer, below lab.Tree) lab.Tree {
 		layer = layer.Lasting().Without(slices.Collect(maps.Keys(noise))...)
@@ -188,11 +201,14 @@ func same(t *testing.T, b matrixBuilder, want, got registry.Image) {
 
 // lasting is the history without times, and without the identities of the images between two
 // instructions, which podman records.
-func lasting(history []v1.History) []v1.History {
-	between := regexp.MustCompile(`^FROM [0-9a-f]{12}$`)
+func (b matrixBuilder) lasting(history []v1.History) []v1.History {
+	between, options := regexp.MustCompile(`^FROM [0-9a-f]{12}$`), regexp.MustCompile(`^COPY (--\S+ )*`)
 	var lines []v1.History
 	for _, line := range history {
 		line.Created, line.Comment = v1.Time{}, between.ReplaceAllString(line.Comment, "FROM ...")
+		if b.terse {
+			line.CreatedBy = options.ReplaceAllString(line.CreatedBy, "COPY ")
+		}
 		lines = append(lines, line)
 	}
 	return lines
@@ -231,8 +247,12 @@ func newProject(t *testing.T) *project {
 }
 
 // build makes the builder build and push the project's image, and reads it.
-func (p *project) build(t *testing.T, b matrixBuilder, place *lab.Place, s lab.Start, tag string) registry.Image {
+func (p *project) build(t *testing.T, b matrixBuilder, place *lab.Place, with plug, tag string) registry.Image {
 	t.Helper()
+	start, syntax := with.start(t, place), ""
+	if with.syntax != nil {
+		syntax = with.syntax(t, p.registry)
+	}
 	dir := filepath.Join(place.Dir, "context")
 	require.NoError(t, os.CopyFS(dir, os.DirFS(p.context)))
 	dockerfile, err := template.ParseFiles("testdata/matrix/Dockerfile")
@@ -244,6 +264,6 @@ func (p *project) build(t *testing.T, b matrixBuilder, place *lab.Place, s lab.S
 	}))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "Dockerfile"), text.Bytes(), 0o644))
 	ref := p.registry.Host + "/" + b.name + ":" + tag
-	b.build(t, job{p, place, s, dir, ref})
+	b.build(t, job{p, place, start, syntax, dir, ref})
 	return p.registry.Image(t, ref, registry.Guest)
 }

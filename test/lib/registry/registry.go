@@ -115,3 +115,24 @@ func (r Registry) parse(t testing.TB, ref string) name.Reference {
 	require.NoError(t, err, filepath.Base(ref))
 	return parsed
 }
+
+// PushLayout pushes the only index of an OCI layout, and gives its reference.
+func (r Registry) PushLayout(t testing.TB, name, dir string) string {
+	t.Helper()
+	ref := r.Host + "/" + name
+	require.NoError(t, remote.WriteIndex(r.parse(t, ref), Latest(t, dir)))
+	return ref
+}
+
+// Latest is the only index of an OCI layout.
+func Latest(t testing.TB, dir string) v1.ImageIndex {
+	t.Helper()
+	index, err := layout.ImageIndexFromPath(dir)
+	require.NoError(t, err)
+	manifest, err := index.IndexManifest()
+	require.NoError(t, err)
+	require.Len(t, manifest.Manifests, 1)
+	latest, err := index.ImageIndex(manifest.Manifests[0].Digest)
+	require.NoError(t, err)
+	return latest
+}
