@@ -3,6 +3,7 @@
 package build
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -49,7 +50,8 @@ func flags(f applet.Flags) applet.Run {
 	o := new(options)
 	o.archs = f.Names("platform", "`P[,P...]` the image's platforms, as linux/arm64 (default: DOCKER_DEFAULT_PLATFORM, else the builder's own)")
 	f.StringVar(&o.request.Builder, "builder", "", "`NAME` docker, buildctl, podman or buildah; any other name is a builder of docker's buildx (default: the first that takes a plug)")
-	f.StringVar(&o.plug, "plug", "", "`PLUG` itself (what was set up at the builder), runtime (an OCI runtime of ours) or run (the supervisor around the builder) (default: the best that the builder takes)")
+	f.StringVar(&o.plug, "plug", "", "`PLUG` itself (what was set up at the builder), runtime (an OCI runtime of ours), run (the supervisor around the builder) or frontend (default: the best that the builder takes)")
+	f.StringVar(&o.request.Frontend, "frontend", "", "`IMAGE` the image of binproxy's BuildKit frontend, which docker's or buildctl's daemon fetches (default: BINPROXY_FRONTEND)")
 	f.StringVar(&o.request.Options.Release, "release", "", "`R` the kernel release for the image's programs, not for the builder")
 	f.StringVar(&o.request.Options.Twins, "twins", "", "`auto|DIR|off` native programs that stand in for the image's (see binproxy help twin): auto packs the host's (default: off)")
 	f.BoolVar(&o.request.Options.Summary, "summary", false, "print the costliest commands at the end of each RUN line")
@@ -105,10 +107,11 @@ func (o *options) own() (builder.Own, error) {
 func (o *options) read(getenv func(string) string) error {
 	r := &o.request
 	switch r.Plug = builder.Plug(o.plug); r.Plug {
-	case "", builder.Itself, builder.Runtime, builder.Run:
+	case "", builder.Itself, builder.Runtime, builder.Run, builder.Frontend:
 	default:
-		return fmt.Errorf("--plug %s: there are itself, runtime and run", o.plug)
+		return fmt.Errorf("--plug %s: there are itself, runtime, run and frontend", o.plug)
 	}
+	r.Frontend = cmp.Or(r.Frontend, getenv("BINPROXY_FRONTEND"))
 	names := *o.archs
 	if names == "" {
 		names = getenv("DOCKER_DEFAULT_PLATFORM")

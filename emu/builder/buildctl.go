@@ -6,22 +6,18 @@ import (
 )
 
 // buildctl translates arguments of docker build for `buildctl build`. If they are buildctl's own
-// already (--frontend, --local, --opt ...), it only adds the platform.
-func buildctl(platforms string, args []string) []string {
-	var out []string
-	if platforms != "" {
-		out = append(out, "--opt", "platform="+platforms)
-	}
+// already (--frontend, --local, --opt ...), they stay as they are.
+func buildctl(args []string) []string {
 	for _, a := range args {
 		name, _, _ := strings.Cut(a, "=")
 		switch name {
 		case "--frontend", "--local", "--opt", "--metadata-file", "--export-cache", "--import-cache":
-			return append(out, args...)
+			return args
 		}
 	}
 	t := translation{file: "Dockerfile", context: "."}
 	t.read(args)
-	return append(append(out, "--frontend", "dockerfile.v0"), t.result()...)
+	return append([]string{"--frontend", "dockerfile.v0"}, t.result()...)
 }
 
 // translation is a docker build's command line, translated for buildctl.

@@ -8,10 +8,11 @@
 //   - runtime: an OCI runtime that wraps runc or crun (binproxy runtime), named on the command
 //     line;
 //   - run: the supervisor around the builder (binproxy run -- BUILDER), where the builder starts
-//     the image's programs itself.
+//     the image's programs itself;
+//   - frontend: an image that a daemon's BuildKit fetches and builds by, which the user has named.
 //
-// Only a set-up on its own side changes what a daemon behind a socket does; docs/builders.md says
-// how. Plan is a pure function of the request and of what was found.
+// Only a set-up on its own side changes what else a daemon behind a socket does; docs/builders.md
+// says how. Plan is a pure function of the request and of what was found.
 package builder
 
 import (
@@ -44,6 +45,8 @@ const (
 	Itself  Plug = "itself"
 	Runtime Plug = "runtime"
 	Run     Plug = "run"
+	// Frontend is an image that the daemon fetches.
+	Frontend Plug = "frontend"
 )
 
 // A Builder is a builder that was found.
@@ -60,6 +63,9 @@ type Builder struct {
 	// Env is added to our environment when it builds the smallest image.
 	Env []string
 }
+
+// buildKit reports whether its daemon has BuildKit.
+func (b Builder) buildKit() bool { return b.Name == Docker || b.Name == Buildctl }
 
 // answers is how long a daemon may take to answer.
 const answers = 20 * time.Second

@@ -13,6 +13,8 @@ type Request struct {
 	// Builder is one of Names, the name of a builder of docker's buildx, or "" for any.
 	Builder string
 	Plug    Plug // "" for the best one that the builder takes
+	// Frontend is the image of the BuildKit frontend, "" for none.
+	Frontend string
 	// Platforms are the images' platforms as the user wrote them; empty for the builder's own.
 	Platforms []string
 	// Foreign are the ABIs of those platforms that the host does not run by itself.
@@ -84,6 +86,8 @@ func (r Request) plug(b Builder, proves func(Builder, *arch.ABI) (bool, string))
 		return "", b.Refused
 	case len(r.Foreign) == 0:
 		return Itself, "the platform is the host's own"
+	case r.Plug == Frontend && (r.Frontend == "" || !b.buildKit()):
+		return "", "the frontend's image is to be named (--frontend), and is for docker and buildctl"
 	case b.Remote != "":
 		return r.daemon(b, proves)
 	case r.Plug == Itself:
@@ -99,8 +103,15 @@ func (r Request) plug(b Builder, proves func(Builder, *arch.ABI) (bool, string))
 	return Run, "it starts the image's programs itself"
 }
 
-// daemon gives the plug for a builder behind a socket, where only a set-up on its side helps.
+// daemon gives the plug for a builder behind a socket, where only a set-up on its side helps, or
+// what its daemon fetches itself.
 func (r Request) daemon(b Builder, proves func(Builder, *arch.ABI) (bool, string)) (Plug, string) {
+	if r.Frontend != "" && b.buildKit() && (r.Plug == "" || r.Plug == Frontend) {
+		if r.Options.Twins != "" && r.Options.Twins != "off" {
+			return "", "to the frontend twins are a context of the build, which docs/frontend.md tells of"
+		}
+		return Frontend, b.Remote + " builds by the image " + r.Frontend
+	}
 	if r.Plug != "" && r.Plug != Itself {
 		return "", fmt.Sprintf("plug %s cannot be put around a daemon that runs already (%s)", r.Plug, b.Remote)
 	}
@@ -139,8 +150,12 @@ func (r Request) command(b Builder, plug Plug, own Own) Command {
 	if plug == Runtime && b.Name == Buildah {
 		c.Argv = append(c.Argv, "--runtime", own.Runtime())
 	}
-	c.Argv = append(c.Argv, r.arguments(b)...)
+	c.Argv = append(c.Argv, r.arguments(b, plug)...)
 	switch plug {
+	case Frontend:
+		if b.Name == Docker {
+			c.Env = []string{"DOCKER_BUILDKIT=1"}
+		}
 	case Runtime:
 		c.Env = r.Options.environment()
 	case Run:
@@ -158,15 +173,30 @@ func (r Request) build(b Builder) []string {
 	return []string{"build"}
 }
 
-func (r Request) arguments(b Builder) []string {
-	platforms := strings.Join(r.Platforms, ",")
-	if b.Name == Buildctl {
-		return buildctl(platforms, r.Rest)
+func (r Request) arguments(b Builder, plug Plug) []string {
+	var given []string // build arguments
+	if plug == Frontend {
+		given = append(r.Options.environment(), "BUILDKIT_SYNTAX="+r.Frontend)
+		if r.Options.Release != "" {
+			given = append(given, "BINPROXY_RELEASE="+r.Options.Release)
+		}
 	}
-	if platforms == "" {
-		return r.Rest
+	var own []string
+	if platforms := strings.Join(r.Platforms, ","); b.Name == Buildctl {
+		if platforms != "" {
+			own = append(own, "--opt", "platform="+platforms)
+		}
+		for _, g := range given {
+			own = append(own, "--opt", "build-arg:"+g)
+		}
+		return append(own, buildctl(r.Rest)...)
+	} else if platforms != "" {
+		own = append(own, "--platform", platforms)
 	}
-	return append([]string{"--platform", platforms}, r.Rest...)
+	for _, g := range given {
+		own = append(own, "--build-arg", g)
+	}
+	return append(own, r.Rest...)
 }
 
 // flags gives the options of binproxy run. The bundle has the guests' identity and their twins.
@@ -177,7 +207,7 @@ func (o Options) flags() []string {
 	return []string{"--guests-only"}
 }
 
-// environment gives the options for binproxy runtime.
+// environment gives the options for binproxy runtime and the frontend.
 func (o Options) environment() []string {
 	if o.Summary {
 		return []string{"BINPROXY_SUMMARY=1"}

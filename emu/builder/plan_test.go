@@ -80,6 +80,27 @@ func TestPlan(t *testing.T) {
 			argv: `buildctl build --opt platform=linux/arm64 --frontend dockerfile.v0 --local context=ctx --local dockerfile=sub/ --opt filename=D --output type=image,"name=x",push=true --opt build-arg:A=b --no-cache`,
 			why:  "already",
 		}, {
+			name: "docker by the frontend", request: Request{Frontend: "reg/binproxy", Platforms: []string{"linux/arm64"}, Foreign: arm, Options: Options{Release: "5.4", Summary: true}, Rest: []string{"."}}, found: []Builder{docker},
+			path: "/bin/docker", argv: "docker build --platform linux/arm64 --build-arg BINPROXY_SUMMARY=1 --build-arg BUILDKIT_SYNTAX=reg/binproxy --build-arg BINPROXY_RELEASE=5.4 .",
+			env: "DOCKER_BUILDKIT=1", why: "builds by the image reg/binproxy",
+		}, {
+			name: "buildctl by the frontend", request: Request{Frontend: "reg/binproxy", Foreign: arm, Rest: []string{"--frontend=dockerfile.v0", "--local=context=."}}, found: []Builder{buildctl},
+			path: "/bin/buildctl", argv: "buildctl build --opt build-arg:BUILDKIT_SYNTAX=reg/binproxy --frontend=dockerfile.v0 --local=context=.", why: "plug frontend",
+		}, {
+			name: "what the daemon has, though there is a frontend", request: Request{Plug: Itself, Frontend: "reg/binproxy", Foreign: arm}, found: []Builder{docker}, proves: yes,
+			path: "/bin/docker", argv: "docker build", why: "already",
+		}, {
+			name: "twins by the frontend", request: Request{Frontend: "reg/binproxy", Foreign: arm, Options: Options{Twins: "auto"}}, found: []Builder{docker}, why: "docs/frontend.md",
+		}, {
+			name: "the frontend without its image", request: Request{Plug: Frontend, Foreign: arm}, found: []Builder{docker}, why: "--frontend",
+		}, {
+			name: "the frontend for buildah", request: Request{Plug: Frontend, Frontend: "reg/binproxy", Foreign: arm}, found: []Builder{buildah}, why: "for docker and buildctl",
+		}, {
+			name: "buildah, though there is a frontend", request: Request{Frontend: "reg/binproxy", Foreign: arm}, found: []Builder{buildah},
+			path: "/bin/buildah", argv: "buildah build --runtime /opt/binproxy-runtime", why: "plug runtime",
+		}, {
+			name: "the frontend for podman", request: Request{Plug: Frontend, Frontend: "reg/binproxy", Foreign: arm}, found: []Builder{remote}, why: "for docker and buildctl",
+		}, {
 			name: "buildctl's own arguments", request: Request{Platforms: []string{"linux/arm64"}, Foreign: arm, Rest: []string{"--frontend=dockerfile.v0", "--local=context=."}}, found: []Builder{buildctl}, proves: yes,
 			path: "/bin/buildctl", argv: "buildctl build --opt platform=linux/arm64 --frontend=dockerfile.v0 --local=context=.", why: "already",
 		},

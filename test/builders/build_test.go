@@ -103,20 +103,26 @@ func TestBuildByDocker(t *testing.T) {
 		start func(t *testing.T, p *lab.Place) lab.Start
 		want  string
 	}{
-		{"without a plug", func(*testing.T, *lab.Place) lab.Start { return lab.Start{} }, "docs/builders.md"},
+		{"without a plug", nothing, "docs/builders.md"},
 		{"with BuildKit's", buildKitEmulator, "runs them already"},
+		{"by the frontend", nothing, "builds by the image " + r.Host},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			var frontends []string
+			if test.name == "by the frontend" {
+				need.Long(t)
+				frontends = []string{"--release", "4.15.0-112-generic", "--frontend", frontend(t, r)}
+			}
 			place := lab.NewPlace(t, false)
 			engine := lab.StartEngineIn(t, place, test.start(t, place))
 			context := filepath.Join(place.Dir, "context")
 			require.NoError(t, os.Mkdir(context, 0o755))
-			require.NoError(t, os.WriteFile(filepath.Join(context, "Dockerfile"), []byte("FROM "+base+"\nRUN uname -m >/machine\n"), 0o644))
+			require.NoError(t, os.WriteFile(filepath.Join(context, "Dockerfile"), []byte("FROM "+base+"\nRUN uname -mr | tee /machine\n"), 0o644))
 			before := lab.Do(t, engine.Command(t.Context(), "image", "ls", "--all", "--quiet"))
 			cmd := engine.BuildWith(t.Context(), true, "build", "--tag", r.Host+"/docker", "--network=host", context)
 			docker := filepath.Dir(cmd.Path)
 			cmd.Path = installed(t, place)
-			cmd.Args = slices.Concat([]string{"binproxy", "build", "--builder", "docker", "--platform", "linux/arm64"}, cmd.Args[slices.Index(cmd.Args, "--tag"):])
+			cmd.Args = slices.Concat([]string{"binproxy", "build", "--builder", "docker", "--platform", "linux/arm64"}, frontends, cmd.Args[slices.Index(cmd.Args, "--tag"):])
 			cmd.Env = append(cmd.Env, "PATH="+docker+":"+os.Getenv("PATH"), "HOME="+place.Dir)
 			out, err := cmd.CombinedOutput()
 			assert.Contains(t, string(out), test.want)
@@ -127,6 +133,9 @@ func TestBuildByDocker(t *testing.T) {
 				return
 			}
 			require.NoError(t, err, "%s", out)
+			if frontends != nil {
+				assert.Contains(t, string(out), "4.15.0-112-generic aarch64")
+			}
 			lab.Do(t, engine.Command(t.Context(), "push", r.Host+"/docker"))
 			assertClean(t, r.Image(t, r.Host+"/docker", registry.Guest))
 		})
