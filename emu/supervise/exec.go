@@ -204,7 +204,7 @@ func (e *exec) find(req request) error {
 		return err
 	}
 	e.via = &e.emulator.executable
-	e.plan, e.byFD, e.doubt, e.name = plan, v.ByFD, v.Doubt, path.Base(req.path)
+	e.plan, e.byFD, e.doubt, e.name = plan, v.ByFD && !v.Unproven, v.Doubt, path.Base(req.path)
 	if req.path == "" {
 		// As Linux 6.14 has it; before, it was the descriptor's number.
 		e.name = s.sight.NameOf(v.Last.FD)

@@ -101,6 +101,19 @@ func TestExecNative(t *testing.T) {
 	}
 }
 
+// What its caller may not execute is the kernel's to refuse. Where that is not certain, the kernel
+// is asked, but a descriptor of the file is not for the caller.
+func TestExecForbidden(t *testing.T) {
+	c := newScene(t)
+	c.execve("plain")
+	if os.Geteuid() == 0 {
+		require.Equal(t, []string{"release", "continue 0"}, c.stop(t, tracee.Seccomp))
+		return
+	}
+	require.Equal(t, []string{"to syscall 0"}, c.stop(t, tracee.Seccomp))
+	require.False(t, c.task.call.(*exec).byFD)
+}
+
 // An emulator's exec that the kernel refuses leaves nothing behind but the errno.
 func TestExecRefused(t *testing.T) {
 	c := newScene(t)
@@ -118,18 +131,19 @@ func TestExecAsked(t *testing.T) {
 		result int64
 		done   []string
 	}{
-		{-int64(unix.EACCES), []string{"release", "continue 0"}},
+		{-int64(unix.ETXTBSY), []string{"release", "continue 0"}},
 		{-int64(unix.ENOEXEC), []string{"hold", "give 1", "continue 0"}},
 	} {
 		s := newScene(t)
-		regs := s.execve("plain")
+		s.write(t, "guest")
+		regs := s.execve("guest")
 		require.Equal(t, []string{"to syscall 0"}, s.stop(t, tracee.Seccomp))
 		require.Equal(t, regs, s.fake.regs)
 		require.Equal(t, c.done, s.end(t, c.result))
 		if s.task.call == nil {
 			require.Equal(t, ended(regs, c.result), s.fake.regs)
 		} else {
-			require.Equal(t, handed(regs, &tracee.Execs[0], 10, filepath.Join(s.dir, "plain")), s.fake.regs)
+			require.Equal(t, handed(regs, &tracee.Execs[0], 10, filepath.Join(s.dir, "guest")), s.fake.regs)
 		}
 	}
 }
@@ -281,7 +295,8 @@ func TestQuestion(t *testing.T) {
 func TestOvertaken(t *testing.T) {
 	for _, kind := range []tracee.Kind{tracee.Seccomp, tracee.Exec} {
 		c := newScene(t)
-		c.execve("plain")
+		c.write(t, "guest")
+		c.execve("guest")
 		require.Equal(t, []string{"to syscall 0"}, c.stop(t, tracee.Seccomp))
 		before := c.task.call.(*exec)
 		require.NotNil(t, before.guest)

@@ -251,3 +251,11 @@ func (c *scene) end(t *testing.T, result int64) []string {
 	c.fake.regs.SetResult(result)
 	return c.stop(t, tracee.Syscall)
 }
+
+// write holds a file open for writing: the kernel would not execute it.
+func (c *scene) write(t *testing.T, name string) {
+	t.Helper()
+	f, err := os.OpenFile(filepath.Join(c.dir, name), os.O_WRONLY, 0)
+	require.NoError(t, err)
+	t.Cleanup(func() { f.Close() })
+}

@@ -16,35 +16,39 @@ func sameAccess(a, b sys.FileIDs) bool {
 	return a.UID == b.UID && a.GID == b.GID && slices.Equal(a.Groups, b.Groups) && a.Effective&fileCapabilities == b.Effective&fileCapabilities
 }
 
-// stance is how a tracee's files are to be looked at.
-type stance struct {
+// Stance is how a tracee's files are to be looked at.
+type Stance struct {
 	ids    sys.FileIDs
 	differ bool // this thread has to take the tracee's ids on for it
-	doubt  bool // in another user namespace they mean another thing
+	doubt  bool // it may have more rights than the ids: capabilities of its own namespace
 }
 
 // stanceFor compares a tracee's ids with ours. An ordinary user cannot change anything about them:
 // nobody without privileges can set ids, and the capabilities that a user namespace gives are good
-// for its own files only.
-func (s *Sight) stanceFor(tid int) (stance, error) {
+// for its own files only. For the same reason those of a tracee in another user namespace are not
+// taken on: in ours they would be good for everybody's files.
+func (s *Sight) stanceFor(tid int) (Stance, error) {
 	if s.ids.UID != 0 {
-		return stance{ids: s.ids}, nil
+		return Stance{ids: s.ids}, nil
 	}
 	name := strconv.Itoa(tid)
 	theirs, err := s.Status(name)
+	st := Stance{ids: theirs.FileIDs}
 	if err != nil || sameAccess(theirs.FileIDs, s.ids) {
-		return stance{ids: theirs.FileIDs}, err
+		return st, err
 	}
-	st := stance{ids: theirs.FileIDs, differ: true}
+	st.differ = true
 	back := s.approach(st)
 	defer back()
-	st.doubt = s.link(name+"/ns/user") != s.userns
+	if st.doubt = s.link(name+"/ns/user") != s.userns; st.doubt {
+		st.ids.Effective &^= fileCapabilities
+	}
 	return st, nil
 }
 
 // bits are the permission bits (R_OK, W_OK, X_OK) that the file's owner, group and mode leave the
 // ids.
-func (st stance) bits(file *unix.Stat_t) uint32 {
+func (st Stance) bits(file *unix.Stat_t) uint32 {
 	switch {
 	case st.ids.Effective&(1<<unix.CAP_DAC_OVERRIDE) != 0:
 		return unix.R_OK | unix.W_OK | (file.Mode|file.Mode>>3|file.Mode>>6)&unix.X_OK
@@ -68,18 +72,18 @@ func (s *Sight) link(name string) string {
 
 // approach makes this thread one that /proc lets look at the tracee, as far as ids go, and gives
 // the way back. Its own capabilities stay effective: they have to comprise the tracee's.
-func (s *Sight) approach(st stance) func() {
+func (s *Sight) approach(st Stance) func() {
 	st.ids.Effective = s.ids.Effective
 	return s.become(st)
 }
 
 // assume makes this thread look files up as the tracee does, and gives the way back.
-func (s *Sight) assume(st stance) func() {
+func (s *Sight) assume(st Stance) func() {
 	st.ids.Effective = s.ids.Effective&^fileCapabilities | st.ids.Effective&fileCapabilities
 	return s.become(st)
 }
 
-func (s *Sight) become(st stance) func() {
+func (s *Sight) become(st Stance) func() {
 	if !st.differ {
 		return func() {}
 	}

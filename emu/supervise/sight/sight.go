@@ -37,6 +37,7 @@ type Sight struct {
 	userns string      // ours, as /proc names it
 	status [8192]byte  // room for a /proc/PID/status
 	walks  bool        // the kernel has no openat2 for us
+	coarse bool        // nor faccessat2
 }
 
 // New is the sight of this thread, with descriptors of /proc and /proc/self/fd.
@@ -78,7 +79,7 @@ func (s *Sight) View(tid int, path string, dirfd int) (*View, error) {
 // Ahead is the view that a process of ours will have when it has changed its root directory,
 // unless that is "", and then its working directory, unless that is.
 func (s *Sight) Ahead(root, dir string) (*View, error) {
-	v := &View{sight: s, tid: os.Getpid(), stance: stance{ids: s.ids}, Root: -1, dir: -1, Follow: true}
+	v := &View{sight: s, tid: os.Getpid(), stance: Stance{ids: s.ids}, Root: -1, dir: -1, Follow: true}
 	var err error
 	if v.Root, err = sys.Openat(unix.AT_FDCWD, cmp.Or(root, "/"), unix.O_PATH|unix.O_DIRECTORY); err != nil {
 		return nil, err

@@ -47,9 +47,9 @@ func TestBits(t *testing.T) {
 		{sys.FileIDs{UID: 0, Effective: 1 << unix.CAP_DAC_OVERRIDE}, 7},
 		{sys.FileIDs{UID: 0}, 4},
 	} {
-		require.Equal(t, c.want, stance{ids: c.ids}.bits(file), "%+v", c.ids)
+		require.Equal(t, c.want, Stance{ids: c.ids}.bits(file), "%+v", c.ids)
 	}
 	file.Mode = 0o644
 	able := sys.FileIDs{Effective: 1 << unix.CAP_DAC_OVERRIDE}
-	require.EqualValues(t, 6, stance{ids: able}.bits(file), "nobody may execute it")
+	require.EqualValues(t, 6, Stance{ids: able}.bits(file), "nobody may execute it")
 }

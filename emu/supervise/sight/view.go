@@ -17,16 +17,17 @@ import (
 type View struct {
 	sight  *Sight
 	tid    int
-	stance stance
+	stance Stance
 	dir    int // what a relative path starts from; negative if it was not needed
 
 	Root   int    // the thread's root, an O_PATH descriptor
 	Follow bool   // whether a symbolic link that the path ends in is followed
 	First  string // what the kernel calls a file that is named by a descriptor; "" otherwise
 
-	Last  *File // what Open found last
-	Doubt bool  // whether the kernel has to be asked if it would execute that
-	ByFD  bool  // the emulator cannot open it by its path
+	Last     *File // what Open found last
+	Doubt    bool  // whether the kernel has to be asked if it would execute that
+	ByFD     bool  // the emulator cannot open it by its path
+	Unproven bool  // we would not let the thread execute it: it is not to be given a descriptor
 }
 
 // File is an open file.
@@ -105,13 +106,17 @@ func (v *View) Open(path string) (resolve.File, syscall.Errno) {
 	}
 	f := &File{fd, -1, st}
 	v.Last = f
-	if !v.permits(fd, &st, unix.X_OK) {
-		v.Doubt = true
-	}
+	may := v.permits(fd, &st, unix.X_OK)
 	if st.Mode&0o004 == 0 && !v.permits(fd, &st, unix.R_OK) {
 		v.ByFD = true
 	}
 	back()
+	if !may {
+		if v.certain() {
+			return resolve.File{}, unix.EACCES
+		}
+		v.Doubt, v.Unproven = true, true
+	}
 	reader, err := sys.Reopen(v.sight.Self, fd, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY)
 	if err != nil {
 		return resolve.File{}, unix.EACCES
@@ -132,6 +137,12 @@ func (v *View) Open(path string) (resolve.File, syscall.Errno) {
 	return result, 0
 }
 
+// certain reports whether a permission that permits denies is denied by the kernel, too. Only root
+// knows the rights of others, and only in its own user namespace.
+func (v *View) certain() bool {
+	return v.sight.ids.UID == 0 && !v.stance.doubt && !v.sight.coarse
+}
+
 // permits reports whether the tracee has a permission on a file, while its ids are assumed.
 func (v *View) permits(fd int, st *unix.Stat_t, mode uint32) bool {
 	err := sys.Access(fd, mode)
@@ -141,7 +152,7 @@ func (v *View) permits(fd int, st *unix.Stat_t, mode uint32) bool {
 	if !v.stance.differ {
 		return sys.AccessReal(v.sight.Self, fd, mode) == nil
 	}
-	v.Doubt = true // the bits are not all that there is to it
+	v.Doubt, v.sight.coarse = true, true // the bits are not all that there is to it
 	return v.stance.bits(st)&mode == mode
 }
 
