@@ -13,6 +13,7 @@ import (
 	"binproxy/emu/arch"
 	"binproxy/emu/elfinfo"
 	"binproxy/emu/emulator"
+	"binproxy/emu/supervise/sight"
 	"binproxy/emu/supervise/tracee"
 	"binproxy/emu/sys"
 )
@@ -22,6 +23,7 @@ import (
 type executable struct {
 	path string // by which a tracee may find it
 	fd   int
+	file sight.FileID
 	call uint64 // where it has a call instruction, from its entry point on (modulo 2^64)
 }
 
@@ -72,6 +74,9 @@ func (s *supervisor) openExecutable(path string) (executable, error) {
 	}
 	if x.call, err = findCall(f); err != nil {
 		return x, fmt.Errorf("%s: %w", path, err)
+	}
+	if x.file, err = s.sight.Identify(int(f.Fd())); err != nil {
+		return x, err
 	}
 	x.fd, err = unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
 	return x, err

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"binproxy/emu/resolve"
+	"binproxy/emu/supervise/sight"
 	"binproxy/emu/supervise/stack"
 	"binproxy/emu/supervise/tracee"
 	"binproxy/emu/sys"
@@ -37,6 +38,7 @@ type exec struct {
 	phase    phase
 	call     *tracee.Call
 	regs     tracee.Registers // as the call was made
+	who      sight.Stance     // how the tracee stood before it
 	dumpable bool             // it was made dumpable, which a failing exec must undo
 
 	plan     resolve.Plan
@@ -190,6 +192,7 @@ func (e *exec) find(req request) error {
 		return err
 	}
 	defer v.Close()
+	e.who = v.Stance()
 	v.Follow = req.flags&unix.AT_SYMLINK_NOFOLLOW == 0
 	v.First = req.name()
 	plan, errno := s.resolver.Resolve(v, resolve.Request{Path: req.path, Twin: e.twinFor(req, v)})
@@ -261,11 +264,11 @@ func (e *exec) load() error {
 	if lender := e.s.tasks[t.lender]; lender != nil {
 		e.giveBack(lender)
 	}
+	if err := e.executes(); err != nil {
+		return e.end(err)
+	}
 	t.runs(e.guest)
 	e.guest = nil
-	if e.plan.Twin != nil {
-		e.s.spoof.TellVDSO(t) // it is a native program
-	}
 	e.s.execed(t, e)
 	e.phase = loaded
 	return t.ToSyscall(0)
@@ -284,13 +287,10 @@ func (e *exec) arrange() error {
 		err = t.Write(new.SP, new.Bytes)
 	}
 	if err != nil {
-		if !tracee.Gone(err) {
-			e.s.say("%s: cannot reach the new process %d: %v", e.name, t.TID(), err)
-			t.Kill()
-		}
-		return err
+		return e.end(err)
 	}
 	if twin := e.plan.Twin; twin != nil {
+		e.s.spoof.TellVDSO(t) // it is a native program
 		e.s.debug(t.TID(), "exec %s: twin %s", e.name, twin.File)
 	} else {
 		e.s.debug(t.TID(), "exec %s: %s %s", e.name, e.emulator.Path, e.plan.File.Path)
@@ -309,6 +309,9 @@ func (e *exec) arrange() error {
 func (e *exec) newStack(sp uint64) (stack.Rewritten, error) {
 	t := e.t
 	old, err := stack.Read(sp, t)
+	if err == nil {
+		err = e.unchanged(old)
+	}
 	if err != nil {
 		return stack.Rewritten{}, err
 	}

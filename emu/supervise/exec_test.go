@@ -279,7 +279,7 @@ func TestExecUnreachable(t *testing.T) {
 	c.stop(t, tracee.Seccomp)
 	c.stop(t, tracee.Exec)
 	*c.fake.regs.SP() = 8
-	require.ErrorIs(t, c.serve(c.task, tracee.Stop{Kind: tracee.Syscall}), unix.EFAULT)
+	require.ErrorIs(t, c.serve(c.task, tracee.Stop{Kind: tracee.Syscall}), unix.ESRCH)
 	require.Equal(t, []string{"kill"}, c.fake.took())
 }
 

@@ -19,6 +19,8 @@ func sameAccess(a, b sys.FileIDs) bool {
 // Stance is how a tracee's files are to be looked at.
 type Stance struct {
 	ids    sys.FileIDs
+	told   bool // rights are known
+	rights rights
 	differ bool // this thread has to take the tracee's ids on for it
 	doubt  bool // it may have more rights than the ids: capabilities of its own namespace
 }
@@ -28,12 +30,16 @@ type Stance struct {
 // for its own files only. For the same reason those of a tracee in another user namespace are not
 // taken on: in ours they would be good for everybody's files.
 func (s *Sight) stanceFor(tid int) (Stance, error) {
-	if s.ids.UID != 0 {
+	if s.ids.UID != 0 && s.ids.Effective == 0 {
 		return Stance{ids: s.ids}, nil
 	}
 	name := strconv.Itoa(tid)
 	theirs, err := s.Status(name)
-	st := Stance{ids: theirs.FileIDs}
+	st := Stance{ids: theirs.FileIDs, told: true, rights: theirs.rights}
+	if s.ids.UID != 0 {
+		st.ids = s.ids
+		return st, err
+	}
 	if err != nil || sameAccess(theirs.FileIDs, s.ids) {
 		return st, err
 	}

@@ -12,8 +12,15 @@ import (
 // Status is what /proc/TID/status says of a thread, as our user namespace has it.
 type Status struct {
 	sys.FileIDs
+	rights
 	Group, Parent   int    // its process, and that one's parent; 0 if it does not say
 	Ignored, Caught uint64 // signals, a bit each from the lowest on
+}
+
+// rights are what an exec may give a thread.
+type rights struct {
+	users, groups [2]int // real and effective
+	permitted     uint64 // capabilities
 }
 
 // Status reads that of a thread; name is its number, or "thread-self".
@@ -42,13 +49,15 @@ func parseStatus(text []byte) Status {
 		case "PPid":
 			st.Parent = number(value)
 		case "Uid":
-			st.UID = fourth(value)
+			st.users, st.UID = ids(value)
 		case "Gid":
-			st.GID = fourth(value)
+			st.groups, st.GID = ids(value)
 		case "Groups":
 			for _, f := range bytes.Fields(value) {
 				st.Groups = append(st.Groups, number(f))
 			}
+		case "CapPrm":
+			st.permitted = set(value, 0)
 		case "CapEff":
 			st.Effective = set(value, 0)
 		case "SigIgn":
@@ -74,13 +83,18 @@ func set(value []byte, without uint64) uint64 {
 	return n
 }
 
-// fourth is the file system's id, behind the real, effective and saved one; -1 if it is missing.
-func fourth(value []byte) int {
+// ids reads the real, effective, saved and file system's id: the first two, and the last; -1 if
+// they are missing.
+func ids(value []byte) (first [2]int, last int) {
 	fields := bytes.Fields(value)
 	if len(fields) < 4 {
-		return -1
+		return [2]int{-1, -1}, -1
 	}
-	n, err := strconv.Atoi(string(fields[3]))
+	return [2]int{id(fields[0]), id(fields[1])}, id(fields[3])
+}
+
+func id(field []byte) int {
+	n, err := strconv.Atoi(string(field))
 	if err != nil {
 		return -1
 	}

@@ -17,7 +17,8 @@ const statusText = "Name:\tloop\nUmask:\t0022\nState:\tt (tracing stop)\nTgid:\t
 
 func TestParseStatus(t *testing.T) {
 	ids := sys.FileIDs{UID: 4, GID: 8, Groups: []int{8, 9, 1000}, Effective: 0xa80425fb}
-	want := Status{FileIDs: ids, Group: 7, Parent: 6, Ignored: 1 << 12, Caught: 0x8000000180004002}
+	has := rights{users: [2]int{1, 2}, groups: [2]int{5, 6}, permitted: 0x1fffeffffff}
+	want := Status{FileIDs: ids, rights: has, Group: 7, Parent: 6, Ignored: 1 << 12, Caught: 0x8000000180004002}
 	require.Equal(t, want, parseStatus([]byte(statusText)))
 	// A name cannot pass for another line: the kernel escapes newlines in it.
 	named := strings.Replace(statusText, "Name:\tloop", "Name:\t\\nUid:\t0\t0\t0\t0", 1)
@@ -25,7 +26,9 @@ func TestParseStatus(t *testing.T) {
 
 	nothing := Status{FileIDs: sys.FileIDs{UID: -1, GID: -1}, Caught: ^uint64(0)}
 	for _, text := range []string{"", "Uid:\t0\n", "SigCgt:\tx\n", "Gid:\t1\t2\t3\tx\n"} {
-		require.Equal(t, nothing, parseStatus([]byte(text)), "%q", text)
+		st := parseStatus([]byte(text))
+		st.rights = rights{}
+		require.Equal(t, nothing, st, "%q", text)
 	}
 }
 
@@ -52,4 +55,44 @@ func TestBits(t *testing.T) {
 	file.Mode = 0o644
 	able := sys.FileIDs{Effective: 1 << unix.CAP_DAC_OVERRIDE}
 	require.EqualValues(t, 6, Stance{ids: able}.bits(file), "nobody may execute it")
+}
+
+// What an exec changes in a thread's rights, and what root gets back by it.
+func TestGained(t *testing.T) {
+	user := rights{users: [2]int{1000, 1000}, groups: [2]int{100, 100}, permitted: 6}
+	for _, c := range []struct {
+		change func(*rights)
+		want   bool
+	}{
+		{func(*rights) {}, false},
+		{func(r *rights) { r.permitted = 2 }, false},
+		{func(r *rights) { r.permitted = 7 }, true},
+		{func(r *rights) { r.users[1] = 0 }, true},
+		{func(r *rights) { r.groups[1] = 0 }, true},
+	} {
+		now := user
+		c.change(&now)
+		require.Equal(t, c.want, user.less(now), "%+v", now)
+	}
+	root := rights{users: [2]int{1000, 0}}
+	require.False(t, root.less(rights{users: root.users, permitted: 7}))
+}
+
+// A stance of before an exec is compared with what the thread is now.
+func TestProgram(t *testing.T) {
+	sights(t, func(t *testing.T, s *Sight) {
+		exe, err := sys.Open("/proc/self/exe", unix.O_PATH)
+		require.NoError(t, err)
+		defer unix.Close(exe)
+		want, err := s.Identify(exe)
+		require.NoError(t, err)
+		st, err := s.stanceFor(unix.Gettid())
+		require.NoError(t, err)
+		file, err := s.Program(st, unix.Gettid())
+		require.NoError(t, err)
+		require.Equal(t, want, file)
+		require.False(t, s.Gained(st, unix.Gettid()))
+		st.told, st.rights.users[1] = true, 12345
+		require.True(t, s.Gained(st, unix.Gettid()))
+	})
 }

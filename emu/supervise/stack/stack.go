@@ -14,8 +14,12 @@ import (
 	"slices"
 )
 
-// AuxExecfd is the auxiliary vector's key for a descriptor of the program (AT_EXECFD).
-const AuxExecfd = 2
+// Keys of the auxiliary vector: a descriptor of the program (AT_EXECFD), and whether it may have
+// other rights than whoever executed it (AT_SECURE).
+const (
+	AuxExecfd = 2
+	auxSecure = 23
+)
 
 const (
 	wordSize  = 8
@@ -108,6 +112,16 @@ func (w *words) until(size int) []uint64 {
 			return list
 		}
 	}
+}
+
+// Secure reports whether the program may have other rights than whoever executed it.
+func (s Stack) Secure() bool {
+	for pair := range slices.Chunk(s.Aux, 2) {
+		if pair[0] == auxSecure {
+			return pair[1] != 0
+		}
+	}
+	return false
 }
 
 // size is how many bytes the words take.

@@ -147,3 +147,10 @@ func FuzzRead(f *testing.F) {
 		require.Equal(t, m.base+s.size(), new.SP+uint64(len(new.Bytes)))
 	})
 }
+
+func TestSecure(t *testing.T) {
+	for aux, want := range map[[2]uint64]bool{{auxSecure, 1}: true, {auxSecure, 0}: false, {6, auxSecure}: false} {
+		require.Equal(t, want, Stack{Aux: []uint64{3, 4, aux[0], aux[1], 0, 0}}.Secure(), "%v", aux)
+	}
+	require.False(t, Stack{}.Secure())
+}

@@ -1,6 +1,8 @@
 package tracee
 
 import (
+	"fmt"
+
 	"golang.org/x/sys/unix"
 
 	"binproxy/emu/sys"
@@ -50,15 +52,20 @@ func (t *Thread) Release() {
 
 // meanwhile takes note of a stop in the middle of a change. Signals are held then: what comes is
 // death, which is left for the loop, and SIGSTOP or the group-stop that another thread took part
-// in, which Release makes up for.
+// in, which Release makes up for. Any other signal is a fault: what the thread was made to do
+// leads nowhere, and would do so for ever.
 func (t *Thread) meanwhile(stop Stop) error {
 	switch stop.Kind {
-	case Ended:
+	case Ended, Exec: // by exec another thread has taken its number over
 		t.tracer.kept = append(t.tracer.kept, stop)
 		return unix.ESRCH
 	case Group:
 		t.interrupt = true
-	default:
+	case Signal:
+		if stop.Signal != unix.SIGSTOP {
+			t.Kill()
+			return fmt.Errorf("%w: %v in a call that it was made to make", unix.ESRCH, stop.Signal)
+		}
 		t.stopped = true
 	}
 	return t.ToSyscall(0)

@@ -1,0 +1,22 @@
+package tracee
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// A call that a thread is made to make where nothing is ends its process, instead of being made
+// for ever.
+func TestAstray(t *testing.T) {
+	c := newChild(t)
+	thread := c.threads[1]
+	c.atEnd(t, thread)
+	regs, err := thread.Registers()
+	require.NoError(t, err)
+	require.NoError(t, thread.Hold())
+	_, err = thread.CallAt(ABI64, regs, 16, ABI64.Prctl, unix.PR_GET_DUMPABLE, 0)
+	require.True(t, Gone(err), "%v", err)
+	require.ErrorContains(t, err, "segmentation fault")
+}
