@@ -104,6 +104,9 @@ func (e *exec) Stop(stop tracee.Stop) (tracee.Outcome, error) {
 }
 
 func (e *exec) step(kind tracee.Kind) (mine bool, err error) {
+	if e.phase != loaded && (kind == tracee.Seccomp || kind == tracee.Syscall) {
+		e.s.mayOvertake(e.t)
+	}
 	switch {
 	case kind == tracee.Seccomp && e.phase == anew:
 		return true, e.route()
@@ -235,6 +238,9 @@ func (e *exec) answered() error {
 	if err != nil {
 		return err
 	}
+	if regs.Interrupted() {
+		return tracee.ErrInterrupted
+	}
 	if e.emulator == nil || regs.Result() != -int64(unix.ENOEXEC) {
 		return e.failed(regs.Result())
 	}
@@ -251,6 +257,9 @@ func (e *exec) refused() error {
 	regs, err := e.t.Registers()
 	if err != nil {
 		return err
+	}
+	if regs.Interrupted() {
+		return tracee.ErrInterrupted
 	}
 	if e.plan.Twin != nil {
 		return e.withoutTwin(unix.Errno(-regs.Result()))

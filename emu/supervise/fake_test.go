@@ -2,6 +2,7 @@ package supervise
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -24,6 +25,7 @@ import (
 // fake is a thread that is not there: what is done to it is written down. What /proc says of it is
 // what it says of the test's own thread.
 type fake struct {
+	tid     int    // 0 for the test's own thread
 	base    uint64 // the address of memory
 	memory  []byte
 	regs    tracee.Registers
@@ -44,7 +46,7 @@ func (f *fake) took() []string {
 	return done
 }
 
-func (f *fake) TID() int               { return unix.Gettid() }
+func (f *fake) TID() int               { return cmp.Or(f.tid, unix.Gettid()) }
 func (f *fake) Become(int)             {}
 func (f *fake) Message() (uint, error) { return f.message, nil }
 
@@ -160,6 +162,7 @@ func (f *fake) ToSyscall(signal unix.Signal) error {
 }
 
 func (f *fake) Listen() error { return nil }
+func (f *fake) Interrupt()    {}
 func (f *fake) Kill()         { f.did("kill") }
 
 // guestABI is of a program that no host of ours runs.
@@ -190,7 +193,7 @@ func newScene(t *testing.T) *scene {
 	own, err := os.Executable()
 	require.NoError(t, err)
 
-	s := &supervisor{child: &launch.Child{}, tasks: map[int]*task{}, emulators: map[*arch.ABI]*opened{}, broken: map[*arch.ABI]error{}}
+	s := &supervisor{child: &launch.Child{}, tasks: map[int]*task{}, overtakers: map[int]*task{}, emulators: map[*arch.ABI]*opened{}, broken: map[*arch.ABI]error{}}
 	s.config.Emulator = func(abi *arch.ABI) (emulator.Emulator, error) {
 		return emulator.Emulator{QEMU: abi.QEMU, Path: own}, nil
 	}

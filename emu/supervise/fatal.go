@@ -25,9 +25,9 @@ const deadly = 1<<(unix.SIGHUP-1) | 1<<(unix.SIGINT-1) | 1<<(unix.SIGQUIT-1) | 1
 	1<<(unix.SIGALRM-1) | 1<<(unix.SIGTERM-1) | 1<<(unix.SIGVTALRM-1) | 1<<(unix.SIGIO-1) | 1<<(unix.SIGPWR-1)
 
 // noteFatal notes a signal that a tracee is about to be given, if it is to end the tracee's
-// process and the tracee is one of several threads of that.
-func (s *supervisor) noteFatal(t *task, signal unix.Signal) {
-	if deadly&(1<<(signal-1)) == 0 || sys.LeadsGroup(t.TID()) {
+// process and the tracee may die alone: it is not the leader, or another thread is in execve.
+func (s *supervisor) noteFatal(t *task, signal unix.Signal, alone bool) {
+	if deadly&(1<<(signal-1)) == 0 || !alone && sys.LeadsGroup(t.TID()) {
 		return
 	}
 	status, err := s.sight.Status(strconv.Itoa(t.TID()))

@@ -35,18 +35,29 @@ func (s *supervisor) loop() (first unix.WaitStatus, err error) {
 		if err := s.refused(stop.TID); err != nil {
 			return 0, err
 		}
-		t := s.tasks[stop.TID]
-		if t == nil {
-			t = s.enter(stop.TID)
+		if stop.Kind != tracee.Exec {
+			s.stopped(stop.TID)
+			if s.waits(stop) {
+				continue
+			}
 		}
-		if stop.Kind == tracee.Exec {
-			t = s.leader(t)
-		}
-		if err := s.serve(t, stop); err != nil && !tracee.Gone(err) {
-			s.debug(t.TID(), "%v", err)
-			t.drop()
-			_ = t.Continue(0)
-		}
+		s.stop(stop)
+	}
+}
+
+// stop is a tracee that has stopped.
+func (s *supervisor) stop(stop tracee.Stop) {
+	t := s.tasks[stop.TID]
+	if t == nil {
+		t = s.enter(stop.TID)
+	}
+	if stop.Kind == tracee.Exec {
+		t = s.leader(t)
+	}
+	if err := s.serve(t, stop); err != nil && !tracee.Gone(err) {
+		s.debug(t.TID(), "%v", err)
+		t.drop()
+		_ = t.Continue(0)
 	}
 }
 
@@ -138,6 +149,8 @@ func (s *supervisor) enter(tid int) *task {
 
 // gone forgets a tracee that has ended.
 func (s *supervisor) gone(tid int) {
+	s.overtaken(tid)
+	s.stopped(tid)
 	t := s.tasks[tid]
 	if t == nil {
 		return
@@ -164,10 +177,14 @@ func (s *supervisor) leader(t *task) *task {
 	if err != nil || int(former) == t.TID() {
 		return t
 	}
+	s.overtaken(t.TID())
+	s.stopped(int(former))
 	caller := s.tasks[int(former)]
 	if caller == nil {
+		t.drop()
 		return t
 	}
+	s.sendAgain(t)
 	s.forget(t)
 	delete(s.tasks, caller.TID())
 	caller.Become(t.TID())

@@ -70,10 +70,12 @@ type supervisor struct {
 	notify   int  // the filter's listener; negative until it has come
 	alone    bool // there is none that can hand descriptors over
 
-	tasks     map[int]*task
-	early     map[int]bool // tracees that were gone before their parent's stop told of them
-	emulators map[*arch.ABI]*opened
-	broken    map[*arch.ABI]error
+	tasks      map[int]*task
+	early      map[int]bool  // tracees that were gone before their parent's stop told of them
+	overtakers map[int]*task // threads that may be about to take over the number of another
+	waiting    []tracee.Stop // stops that wait for those
+	emulators  map[*arch.ABI]*opened
+	broken     map[*arch.ABI]error
 
 	spoof *spoof.Spoof // nil where the identity is the kernel's own
 	twins *twins       // nil where no rule is asked
@@ -114,7 +116,7 @@ func run(c Config) (unix.WaitStatus, error) {
 	s := &supervisor{
 		config: c, resolver: resolve.Resolver{Guest: c.Guest},
 		notify: -1,
-		tasks:  map[int]*task{}, early: map[int]bool{}, emulators: map[*arch.ABI]*opened{}, broken: map[*arch.ABI]error{},
+		tasks:  map[int]*task{}, early: map[int]bool{}, overtakers: map[int]*task{}, emulators: map[*arch.ABI]*opened{}, broken: map[*arch.ABI]error{},
 	}
 	var b [8]byte
 	if _, err := unix.Getrandom(b[:], 0); err != nil {

@@ -32,6 +32,7 @@ type thread interface {
 	Continue(signal unix.Signal) error
 	ToSyscall(signal unix.Signal) error
 	Listen() error
+	Interrupt()
 	Kill()
 }
 

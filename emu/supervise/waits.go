@@ -43,7 +43,7 @@ func (w *waiting) Stop(stop tracee.Stop) (tracee.Outcome, error) {
 
 // signalStop is a tracee about to be given a signal. Perhaps that has interrupted a call.
 func (s *supervisor) signalStop(t *task, signal unix.Signal) error {
-	s.noteFatal(t, signal)
+	s.noteFatal(t, signal, false)
 	if t.call != nil {
 		return t.resume(signal)
 	}

@@ -174,3 +174,8 @@ func SetModTime(path string, t time.Time) error {
 
 // LeadsGroup reports whether a thread is the first one of its process.
 func LeadsGroup(tid int) bool { return unix.Tgkill(tid, tid, 0) == nil }
+
+// Separate reports whether a thread is there and is none of the leader's process.
+func Separate(leader, tid int) bool {
+	return unix.Tgkill(leader, tid, 0) != nil && SendThread(tid, 0) == nil
+}

@@ -46,6 +46,9 @@ func (t *Thread) ToSyscall(signal unix.Signal) error { return sys.ContinueToSysc
 // Listen leaves it in its group-stop, and lets SIGCONT end that.
 func (t *Thread) Listen() error { return sys.Listen(t.tid) }
 
+// Interrupt has it stop when it runs.
+func (t *Thread) Interrupt() { _ = sys.Interrupt(t.tid) }
+
 // Detach lets it go on without us.
 func (t *Thread) Detach() error { return sys.Unseize(t.tid) }
 

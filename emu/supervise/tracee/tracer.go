@@ -1,6 +1,7 @@
 package tracee
 
 import (
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -91,9 +92,23 @@ func (t *Tracer) Next() (Stop, error) {
 
 const unknown = -1
 
-// wait waits. The CPU time of what has ended can be read only before the kernel has been told that
-// its end is known.
+// wait waits. What is kept of a thread dies with it, but for its end: the thread that stops under
+// its number by an exec is another one.
 func (t *Tracer) wait() (Stop, error) {
+	stop, err := t.report()
+	return t.outdate(stop), err
+}
+
+func (t *Tracer) outdate(stop Stop) Stop {
+	if len(t.kept) > 0 && (stop.Kind == Exec || stop.Kind == Ended) {
+		t.kept = slices.DeleteFunc(t.kept, func(k Stop) bool { return k.TID == stop.TID && k.Kind != Ended })
+	}
+	return stop
+}
+
+// report waits. The CPU time of what has ended can be read only before the kernel has been told
+// that its end is known.
+func (t *Tracer) report() (Stop, error) {
 	if !t.CPU {
 		stop, err := sys.Wait(-1)
 		return stopOf(stop, unknown), err
@@ -128,7 +143,7 @@ func (t *Tracer) waitFor(tid int) (Stop, error) {
 func (t *Tracer) look(tid int) (Stop, error) {
 	for {
 		found, err := sys.WaitNow(-1)
-		stop := stopOf(found, unknown)
+		stop := t.outdate(stopOf(found, unknown))
 		if err != nil || stop.TID == 0 || stop.TID == tid {
 			return stop, err
 		}

@@ -18,6 +18,13 @@ type Wait struct {
 // before; then it ends with EINTR.
 const restartNoHandler = 514
 
+// restartNoInterrupt is the kernel's ERESTARTNOINTR: the call starts anew, whatever happens.
+const restartNoInterrupt = 513
+
+// Interrupted reports whether the kernel would have the call start anew: an exec does that which
+// was interrupted while another thread of its process made one.
+func (r *Registers) Interrupted() bool { return r.Result() == -restartNoInterrupt }
+
 // Restart has an interrupted call start anew, unless a handler runs.
 func (r *Registers) Restart() { r.SetResult(-restartNoHandler) }
 

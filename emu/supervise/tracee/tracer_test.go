@@ -1,0 +1,27 @@
+package tracee
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// What is kept of a thread is nothing to the thread that takes its number over, and dies with it;
+// its end remains.
+func TestOutdated(t *testing.T) {
+	stops := []Stop{{TID: 7, Kind: Seccomp}, {TID: 8, Kind: Fork}, {TID: 7, Kind: Ended}, {TID: 7, Kind: Signal}}
+	for _, c := range []struct {
+		stop Stop
+		kept []Stop
+	}{
+		{Stop{TID: 7, Kind: Exec}, []Stop{stops[1], stops[2]}},
+		{Stop{TID: 7, Kind: Ended}, []Stop{stops[1], stops[2]}},
+		{Stop{TID: 7, Kind: Group}, stops},
+		{Stop{TID: 9, Kind: Exec}, stops},
+	} {
+		tracer := Tracer{kept: slices.Clone(stops)}
+		require.Equal(t, c.stop, tracer.outdate(c.stop))
+		require.Equal(t, c.kept, tracer.kept, "%+v", c.stop)
+	}
+}
