@@ -28,23 +28,23 @@ type loan struct {
 
 // borrow makes the tracee's call one that executes the emulator by its path.
 func (e *exec) borrow(req request, from tracee.Where) error {
-	path := e.via.path
-	if err := e.visible(path); err != nil {
-		e.s.say("%s: %v", req.path, err)
+	var invisible error
+	err := e.openly(func() error {
+		if invisible = e.visible(e.via.path); invisible != nil {
+			return nil
+		}
+		return e.lay(e.via.path)
+	})
+	if err != nil {
+		return err
+	}
+	if invisible != nil {
+		e.s.say("%s: %v", req.path, invisible)
 		return e.refuse(from, unix.ENOEXEC)
 	}
-	text := append([]byte(path), 0)
-	l := loan{(*e.regs.SP() - redZone - uint64(len(text))) &^ (alignment - 1), make([]byte, len(text))}
-	if err := e.t.Read(l.addr, l.saved); err != nil {
-		return err
-	}
-	if err := e.t.Write(l.addr, text); err != nil {
-		return err
-	}
-	e.loan = &l
 	regs := e.regs
 	abi := e.call.ABI
-	*regs.Arg(abi, 0), *regs.Arg(abi, 1), *regs.Arg(abi, 2) = l.addr, req.argv, req.envp
+	*regs.Arg(abi, 0), *regs.Arg(abi, 1), *regs.Arg(abi, 2) = e.loan.addr, req.argv, req.envp
 	if from == tracee.Leaving {
 		regs.Again(abi.Execve)
 		if err := e.t.SetRegisters(regs); err != nil {
@@ -61,6 +61,20 @@ func (e *exec) borrow(req request, from tracee.Where) error {
 		return e.t.ToSyscall(0)
 	}
 	return e.t.Continue(0)
+}
+
+// lay puts a path below the tracee's stack.
+func (e *exec) lay(path string) error {
+	text := append([]byte(path), 0)
+	l := loan{(*e.regs.SP() - redZone - uint64(len(text))) &^ (alignment - 1), make([]byte, len(text))}
+	if err := e.t.Read(l.addr, l.saved); err != nil {
+		return err
+	}
+	if err := e.t.Write(l.addr, text); err != nil {
+		return err
+	}
+	e.loan = &l
+	return nil
 }
 
 // visible says why the tracee cannot execute the emulator by its path, or the emulator not open

@@ -23,7 +23,8 @@ import (
 type phase int
 
 const (
-	anew    phase = iota // the call is made once more, from the start
+	anew    phase = iota // the call is made, or made once more, from the start
+	decided              // the call is made once more, and what becomes of it is known
 	asking               // the call goes on as it was made: would the kernel execute the file?
 	ready                // the emulator's descriptor is there; the call starts anew
 	running              // the emulator's exec is on its way
@@ -33,13 +34,14 @@ const (
 
 // exec is an exec on its way: of a guest, as long as nothing says otherwise.
 type exec struct {
-	s        *supervisor
-	t        *task
-	phase    phase
-	call     *tracee.Call
-	regs     tracee.Registers // as the call was made
-	who      sight.Stance     // how the tracee stood before it
-	dumpable bool             // it was made dumpable, which a failing exec must undo
+	s          *supervisor
+	t          *task
+	phase      phase
+	call       *tracee.Call
+	regs       tracee.Registers // as the call was made
+	req        request
+	who        sight.Stance // how the tracee stood before it
+	undumpable bool         // what needs its memory is done openly
 
 	plan     resolve.Plan
 	emulator *opened
@@ -79,7 +81,7 @@ func (r request) name() string {
 }
 
 // ToEnd is for every phase but those in which the call starts anew.
-func (e *exec) ToEnd() bool { return e.phase != anew && e.phase != ready }
+func (e *exec) ToEnd() bool { return e.phase != anew && e.phase != decided && e.phase != ready }
 
 // Drop gives up the guest.
 func (e *exec) Drop() {
@@ -110,6 +112,8 @@ func (e *exec) step(kind tracee.Kind) (mine bool, err error) {
 	switch {
 	case kind == tracee.Seccomp && e.phase == anew:
 		return true, e.route()
+	case kind == tracee.Seccomp && e.phase == decided:
+		return true, e.asMade()
 	case kind == tracee.Seccomp && e.phase == ready:
 		return true, e.run()
 	case kind == tracee.Syscall && e.phase == asking:
@@ -145,32 +149,35 @@ func (e *exec) route() error {
 	if e.call.At() && uint32(*e.regs.Arg(e.call.ABI, 4)) == sys.QuestionFlags {
 		return e.supervised()
 	}
-	req, err := e.request()
-	if errors.Is(err, tracee.ErrDenied) && !e.dumpable {
-		return e.allow()
+	err := e.look()
+	if errors.Is(err, tracee.ErrDenied) {
+		return e.routeOpenly()
 	}
-	e.s.asked(e.t, req.path)
-	if err == nil {
-		err = e.find(req)
-	}
-	if err != nil {
-		e.s.debug(e.t.TID(), "exec %s: left to the kernel: %v", req.path, err)
-		return e.leave()
-	}
-	if e.doubt || !req.plain() {
-		e.phase = asking
-		return e.t.ToSyscall(0)
-	}
-	return e.hand(req, tracee.Entering)
+	return e.decide(err, tracee.Entering)
 }
 
-// leave leaves the exec to the kernel, whose answer then is the right one.
-func (e *exec) leave() error {
-	if !e.dumpable {
-		return e.through()
+// look finds out what is to happen. Its error says why the exec is the kernel's.
+func (e *exec) look() (err error) {
+	if e.req, err = e.request(); err != nil {
+		return err
 	}
-	e.phase, e.emulator = asking, nil
-	return e.t.ToSyscall(0)
+	return e.find(e.req)
+}
+
+// decide has that happen which look has found.
+func (e *exec) decide(found error, from tracee.Where) error {
+	e.s.asked(e.t, e.req.path)
+	if found != nil {
+		e.s.debug(e.t.TID(), "exec %s: left to the kernel: %v", e.req.path, found)
+		e.emulator = nil
+	}
+	switch {
+	case found == nil && !e.doubt && e.req.plain():
+		return e.hand(e.req, from)
+	case from == tracee.Leaving:
+		return e.again()
+	}
+	return e.asMade()
 }
 
 // supervised tells a program that asks that it is supervised.
@@ -183,8 +190,7 @@ func (e *exec) supervised() error {
 
 var errNative = errors.New("not a guest program")
 
-// find finds out what is to happen. Its error says why the exec is the kernel's: whatever is no
-// guest program that the kernel would execute.
+// find finds the program. What is no guest program that the kernel would execute is the kernel's.
 func (e *exec) find(req request) error {
 	if req.flags&^(unix.AT_EMPTY_PATH|unix.AT_SYMLINK_NOFOLLOW) != 0 || req.path == "" && req.flags&unix.AT_EMPTY_PATH == 0 {
 		return unix.EINVAL
@@ -244,11 +250,7 @@ func (e *exec) answered() error {
 	if e.emulator == nil || regs.Result() != -int64(unix.ENOEXEC) {
 		return e.failed(regs.Result())
 	}
-	req, err := e.request()
-	if err != nil {
-		return err
-	}
-	return e.hand(req, tracee.Leaving)
+	return e.hand(e.req, tracee.Leaving)
 }
 
 // refused is the end of the emulator's exec, or of that of a twin's loader, which the kernel

@@ -174,30 +174,41 @@ func TestExecByDescriptor(t *testing.T) {
 	require.Equal(t, []uint64{stack.AuxExecfd, 10, 6, 4096, 0, 0}, aux)
 }
 
-// A tracee whose memory may not be read is made dumpable for its exec, and only for that.
+// A tracee whose memory may not be read is made dumpable while it is looked at, and only then.
 func TestExecUndumpable(t *testing.T) {
 	c := newScene(t)
 	call := &tracee.Execs[0]
 	regs := c.execve("guest")
 	c.fake.denied = true
-	require.Equal(t, []string{"hold", "instead", "dumpable 1", "continue 0"}, c.stop(t, tracee.Seccomp))
-	again := regs
-	again.Again(uint64(call.Nr))
-	require.Equal(t, again, c.fake.regs)
+	require.Equal(t, []string{"hold", "instead", "openly, was 0", "hold", "give 1", "continue 0"}, c.stop(t, tracee.Seccomp))
+	require.Equal(t, handed(regs, call, 10, filepath.Join(c.dir, "guest")), c.fake.regs)
+	require.True(t, c.fake.denied)
 	require.Equal(t, []string{"continue 0"}, c.stop(t, tracee.Group), "its new start is waited for, not its end")
-	require.Equal(t, []string{"hold", "give 1", "continue 0"}, c.stop(t, tracee.Seccomp))
 	c.stop(t, tracee.Seccomp)
-	require.Equal(t, []string{"close 10", "dumpable 0", "release", "continue 0"}, c.end(t, -int64(unix.ENOMEM)))
+	require.Equal(t, []string{"close 10", "release", "continue 0"}, c.end(t, -int64(unix.ENOMEM)))
 	require.Equal(t, ended(regs, -int64(unix.ENOMEM)), c.fake.regs)
 
-	// What is left to the kernel gives it back, too, when the kernel refuses.
-	regs = c.execve("nothing")
-	c.fake.denied = true
-	c.stop(t, tracee.Seccomp)
-	require.Equal(t, []string{"to syscall 0"}, c.stop(t, tracee.Seccomp))
-	require.Equal(t, []string{"dumpable 0", "release", "continue 0"}, c.end(t, -int64(unix.ENOENT)))
-	require.Equal(t, ended(regs, -int64(unix.ENOENT)), c.fake.regs)
-	require.True(t, c.fake.denied)
+	// What is left to the kernel, or asked of it, is the call made anew.
+	for name, want := range map[string]struct{ then, end []string }{
+		"nothing": {then: []string{"release", "continue 0"}},
+		"guest":   {[]string{"to syscall 0"}, []string{"hold", "give 1", "continue 0"}},
+	} {
+		c.write(t, "guest")
+		regs = c.execve(name)
+		c.fake.denied = true
+		require.Equal(t, []string{"hold", "instead", "openly, was 0", "continue 0"}, c.stop(t, tracee.Seccomp))
+		again := regs
+		again.Again(uint64(call.Nr))
+		require.Equal(t, again, c.fake.regs)
+		require.Equal(t, []string{"continue 0"}, c.stop(t, tracee.Group))
+		require.Equal(t, want.then, c.stop(t, tracee.Seccomp))
+		if want.end != nil {
+			require.Equal(t, want.end, c.end(t, -int64(unix.ENOEXEC)))
+		}
+		require.True(t, c.fake.denied)
+		c.task.drop()
+		c.fake.took()
+	}
 }
 
 // A tracee that was stopped on the way begins its exec anew.
@@ -207,8 +218,7 @@ func TestExecInterrupted(t *testing.T) {
 		regs := c.execve("guest")
 		done := []string{"hold", "give 1", "release", "continue 0"}
 		if c.fake.denied = denied; denied {
-			c.stop(t, tracee.Seccomp)
-			done = []string{"hold", "give 1", "dumpable 0", "release", "continue 0"}
+			done = append([]string{"hold", "instead", "openly, was 0"}, done...)
 		}
 		c.fake.giving = tracee.ErrInterrupted
 		require.Equal(t, done, c.stop(t, tracee.Seccomp))

@@ -106,14 +106,20 @@ func (f *fake) CallAt(abi *tracee.ABI, _ tracee.Registers, _, nr, a, b uint64) (
 	return f.make(abi, nr, a, b)
 }
 
+func (f *fake) WhileDumpable(_ *tracee.ABI, _ tracee.Registers, was int64, do func() error) error {
+	f.did("openly, was %d", was)
+	f.denied = false
+	defer func() { f.denied = was != 1 }()
+	return do()
+}
+
 // make is a call that the thread is made to make.
 func (f *fake) make(abi *tracee.ABI, nr, a, b uint64) (int64, error) {
 	switch {
 	case nr == abi.Close:
 		f.did("close %d", a)
-	case nr == abi.Prctl && a == unix.PR_SET_DUMPABLE:
-		f.did("dumpable %d", b)
-		f.denied = b == 0
+	case nr == abi.Prctl && a == unix.PR_GET_DUMPABLE && f.denied:
+		return 0, nil
 	case nr == abi.Prctl && a == unix.PR_SET_NAME:
 		text, err := f.ReadString(b, 16)
 		f.did("name %s", text)

@@ -63,28 +63,9 @@ func (e *exec) gather() (back func(), err error) {
 	return back, nil
 }
 
-// allow makes a tracee dumpable in the place of the call that it is about to make, and takes it
-// back to make that anew. A process that changed its ids is not dumpable: its tracer, without
-// CAP_SYS_PTRACE, is then refused its memory and its files in /proc.
-func (e *exec) allow() error {
-	if err := e.t.Hold(); err != nil {
-		return err
-	}
-	if _, err := e.t.Instead(e.call.ABI, e.regs, e.call.Prctl, unix.PR_SET_DUMPABLE, 1); err != nil {
-		return err
-	}
-	regs := e.regs
-	regs.Again(uint64(e.call.Nr))
-	if err := e.t.SetRegisters(regs); err != nil {
-		return err
-	}
-	e.phase, e.dumpable = anew, true
-	return e.t.Continue(0)
-}
-
 // restart takes a tracee that was interrupted back to where its exec begins.
 func (e *exec) restart() error {
-	if err := e.undo(); err != nil {
+	if _, err := e.takeBack(); err != nil {
 		return err
 	}
 	regs := e.regs
@@ -99,7 +80,7 @@ func (e *exec) restart() error {
 // list of arguments, or one that was only looked at. The tracee gets everything back as it was,
 // and the errno.
 func (e *exec) failed(result int64) error {
-	if err := e.undo(); err != nil {
+	if _, err := e.takeBack(); err != nil {
 		return err
 	}
 	back := e.regs
@@ -111,18 +92,12 @@ func (e *exec) failed(result int64) error {
 	return e.through()
 }
 
-// undo takes back what a tracee, at the end of a call, was given for its exec.
-func (e *exec) undo() error {
-	regs, err := e.takeBack()
-	if err == nil && e.dumpable {
-		_, err = e.t.CallAt(e.call.ABI, regs, regs.Instruction(), e.call.Prctl, unix.PR_SET_DUMPABLE, 0)
-	}
-	return err
-}
-
-// takeBack takes back the memory and the descriptors, and gives the registers that the tracee had.
+// takeBack takes back what a tracee, at the end of a call, was given for its exec: memory and
+// descriptors. It gives the registers that the tracee had.
 func (e *exec) takeBack() (tracee.Registers, error) {
-	e.giveBack(e.t)
+	if e.loan != nil {
+		_ = e.openly(func() error { e.giveBack(e.t); return nil })
+	}
 	regs, err := e.t.Registers()
 	if err != nil {
 		return regs, err

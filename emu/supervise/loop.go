@@ -51,6 +51,7 @@ func (s *supervisor) stop(stop tracee.Stop) {
 	if t == nil {
 		t = s.enter(stop.TID)
 	}
+	t.listens = false
 	if stop.Kind == tracee.Exec {
 		t = s.leader(t)
 	}
@@ -225,8 +226,13 @@ func (s *supervisor) groupStop(t *task, signal unix.Signal) error {
 	switch signal {
 	case unix.SIGSTOP, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU:
 		err := t.Listen()
+		t.listens = true
 		s.stopToo(t, signal)
 		return err
+	}
+	if t.nudged && t.call == nil {
+		t.nudged = false
+		return s.deliver(t, 0)
 	}
 	return t.resume(0)
 }

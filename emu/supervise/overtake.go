@@ -47,6 +47,7 @@ func (s *supervisor) waits(stop tracee.Stop) bool {
 			s.noteFatal(leader, stop.Signal, true)
 		}
 		if t.call == nil {
+			t.nudged = true
 			t.Interrupt()
 		}
 		return true

@@ -125,7 +125,7 @@ func run(c Config) (unix.WaitStatus, error) {
 	if err := s.openProc(); err != nil {
 		return 0, err
 	}
-	s.tracer = &tracee.Tracer{Proc: s.sight.Proc, Cookie: binary.LittleEndian.Uint64(b[:]), CPU: c.Observer != nil, Listener: s.listener}
+	s.tracer = &tracee.Tracer{Proc: s.sight.Proc, Cookie: binary.LittleEndian.Uint64(b[:]), CPU: c.Observer != nil, Listener: s.listener, Witnesses: s.witnesses}
 	if !c.Identity.IsZero() {
 		s.spoof = spoof.New(c.Identity, s.sight, s.debug)
 	}

@@ -23,6 +23,7 @@ type thread interface {
 	Instead(abi *tracee.ABI, r tracee.Registers, nr, a, b uint64) (int64, error)
 	CallAt(abi *tracee.ABI, r tracee.Registers, ip, nr, a, b uint64) (int64, error)
 	Give(abi *tracee.ABI, r tracee.Registers, from tracee.Where, files []tracee.File) error
+	WhileDumpable(abi *tracee.ABI, r tracee.Registers, was int64, do func() error) error
 	Finish() error
 
 	Hold() error
@@ -44,6 +45,8 @@ type task struct {
 
 	announced bool // its parent's stop has told of it
 	lender    int  // whose memory it shares until it execs: a vfork's parent; 0 for none
+	listens   bool // it is in a group-stop
+	nudged    bool // it was interrupted by us
 	inherits  bool // what it runs is its parent's program, not known yet
 
 	fatal fatal  // the signal that it is to end of, with its process

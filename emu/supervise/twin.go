@@ -236,9 +236,5 @@ func (e *exec) withoutTwin(refused unix.Errno) error {
 	if err := e.t.SetRegisters(e.regs); err != nil {
 		return err
 	}
-	req, err := e.request()
-	if err != nil {
-		return err
-	}
-	return e.hand(req, tracee.Leaving)
+	return e.hand(e.req, tracee.Leaving)
 }

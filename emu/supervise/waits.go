@@ -44,6 +44,11 @@ func (w *waiting) Stop(stop tracee.Stop) (tracee.Outcome, error) {
 // signalStop is a tracee about to be given a signal. Perhaps that has interrupted a call.
 func (s *supervisor) signalStop(t *task, signal unix.Signal) error {
 	s.noteFatal(t, signal, false)
+	return s.deliver(t, signal)
+}
+
+// deliver lets a tracee go on with a signal, or with none after we have interrupted it.
+func (s *supervisor) deliver(t *task, signal unix.Signal) error {
 	if t.call != nil {
 		return t.resume(signal)
 	}
@@ -90,8 +95,11 @@ func (w *waiting) over(call tracee.Wait, now time.Time) bool {
 	return call.Timeout >= 0 && now.Sub(w.first) >= call.Timeout
 }
 
-// ignores reports whether a signal does nothing to a tracee.
+// ignores reports whether a signal does nothing to a tracee. 0 is none: we have interrupted it.
 func (s *supervisor) ignores(t *task, signal unix.Signal) bool {
+	if signal == 0 {
+		return true
+	}
 	// Where it cannot be read every signal is caught.
 	status, _ := s.sight.Status(strconv.Itoa(t.TID()))
 	bit := uint64(1) << (signal - 1)

@@ -45,3 +45,10 @@ func (s *Sight) Gained(st Stance, tid int) bool {
 func (a rights) less(b rights) bool {
 	return a.users != b.users || a.groups != b.groups || b.permitted&^a.permitted != 0 && !slices.Contains(a.users[:], 0)
 }
+
+// User is a thread's effective user id, which its directory in /proc belongs to.
+func (s *Sight) User(tid int) (uint32, error) {
+	var st unix.Stat_t
+	err := unix.Fstatat(s.Proc, strconv.Itoa(tid), &st, 0)
+	return st.Uid, err
+}

@@ -123,7 +123,7 @@ func (s *Spoof) openUndumpable(t Thread, c *call, regs tracee.Registers) (tracee
 		if err != nil {
 			return err
 		}
-		err = whileDumpable(t, c.ABI, regs, was, func() error {
+		err = t.WhileDumpable(c.ABI, regs, was, func() error {
 			if o, err := read(t, c, &regs); err == nil && o.flags&notReading == 0 && o.path != "" {
 				again.file, again.cloexec = s.asked(t, o), o.cloexec()
 			}

@@ -96,23 +96,6 @@ func (u *uname) tellUndumpable(regs tracee.Registers) error {
 		if err != nil {
 			return err
 		}
-		return errors.Join(whileDumpable(t, abi, regs, was, u.tell), t.SetRegisters(back))
+		return errors.Join(t.WhileDumpable(abi, regs, was, u.tell), t.SetRegisters(back))
 	})
-}
-
-// whileDumpable does something to a thread at a call's end that takes it to be dumpable, which it
-// was so far as PR_GET_DUMPABLE says.
-func whileDumpable(t Thread, abi *tracee.ABI, regs tracee.Registers, was int64, do func() error) error {
-	set := func(value uint64) error {
-		_, err := t.CallAt(abi, regs, regs.Instruction(), abi.Prctl, unix.PR_SET_DUMPABLE, value)
-		return err
-	}
-	if err := set(1); err != nil {
-		return err
-	}
-	done := do()
-	if was == 1 {
-		return done
-	}
-	return errors.Join(done, set(0))
 }

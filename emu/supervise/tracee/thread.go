@@ -11,6 +11,8 @@
 package tracee
 
 import (
+	"errors"
+
 	"golang.org/x/sys/unix"
 
 	"binproxy/emu/sys"
@@ -110,6 +112,23 @@ func (t *Thread) CallAt(abi *ABI, r Registers, ip, nr, a, b uint64) (int64, erro
 		return 0, err
 	}
 	return t.outcome()
+}
+
+// WhileDumpable does something to it, at the end of a call, that takes it to be dumpable, which it
+// was so far as PR_GET_DUMPABLE says. Whoever else could look at it meanwhile stands still.
+func (t *Thread) WhileDumpable(abi *ABI, r Registers, was int64, do func() error) error {
+	if was == 1 {
+		return do()
+	}
+	set := func(value uint64) error {
+		_, err := t.CallAt(abi, r, r.Instruction(), abi.Prctl, unix.PR_SET_DUMPABLE, value)
+		return err
+	}
+	t.tracer.halt(t.tracer.Witnesses(t.tid))
+	if err := set(1); err != nil {
+		return err
+	}
+	return errors.Join(do(), set(0))
 }
 
 // outcome lets it finish its call, and gives the result.

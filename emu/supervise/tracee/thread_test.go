@@ -148,6 +148,38 @@ func TestCallAt(t *testing.T) {
 	}
 }
 
+// A thread whose process is not dumpable is so only while something is done to it, and whoever
+// could look at it meanwhile stands still.
+func TestWhileDumpable(t *testing.T) {
+	c := newChild(t)
+	thread, other := c.threads[1], c.threads[0].TID()
+	c.tracer.Witnesses = func(tid int) []int {
+		require.Equal(t, thread.TID(), tid)
+		return []int{other}
+	}
+	c.atEnd(t, thread)
+	regs, err := thread.Registers()
+	require.NoError(t, err)
+	prctl := func(what, value uint64) int64 {
+		result, err := thread.CallAt(ABI64, regs, regs.Instruction(), ABI64.Prctl, what, value)
+		require.NoError(t, err)
+		return result
+	}
+	require.NoError(t, thread.Quietly(func() error {
+		prctl(unix.PR_SET_DUMPABLE, 0)
+		err := thread.WhileDumpable(ABI64, regs, 0, func() error {
+			require.True(t, c.tracer.hasStopped(other))
+			require.EqualValues(t, 1, prctl(unix.PR_GET_DUMPABLE, 0))
+			return nil
+		})
+		require.Zero(t, prctl(unix.PR_GET_DUMPABLE, 0))
+		return err
+	}))
+	stop, err := c.tracer.Next()
+	require.NoError(t, err)
+	require.Equal(t, Stop{TID: other, Kind: Group, Signal: unix.SIGTRAP, Status: stop.Status, CPU: unknown}, stop)
+}
+
 // What nobody can block is made up for, by the thread that was to have it: before its program goes
 // on.
 func TestReleaseStops(t *testing.T) {

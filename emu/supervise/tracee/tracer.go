@@ -17,6 +17,9 @@ type Tracer struct {
 	CPU      bool                // the CPU time of what ends is to be read
 	Listener func() (int, error) // the filter's listener, which can hand descriptors over
 
+	// the threads that run and could look at one, were it dumpable
+	Witnesses func(tid int) []int
+
 	kept []Stop
 }
 
@@ -149,4 +152,31 @@ func (t *Tracer) look(tid int) (Stop, error) {
 		}
 		t.kept = append(t.kept, stop)
 	}
+}
+
+// patience bounds how long halt waits for threads that the kernel does not let stop: those do not
+// run either.
+const patience = 20 * time.Millisecond
+
+// halt has threads stop, each by whatever it stops for first, which is kept for Next.
+func (t *Tracer) halt(threads []int) {
+	for _, tid := range threads {
+		if !t.hasStopped(tid) {
+			_ = sys.Interrupt(tid)
+		}
+	}
+	end := time.Now().Add(patience)
+	for _, tid := range threads {
+		for !t.hasStopped(tid) && time.Now().Before(end) {
+			time.Sleep(50 * time.Microsecond)
+			if _, err := t.look(0); err != nil {
+				return
+			}
+		}
+	}
+}
+
+// hasStopped reports whether a thread has stopped, or ended, and nobody has been told so far.
+func (t *Tracer) hasStopped(tid int) bool {
+	return slices.ContainsFunc(t.kept, func(k Stop) bool { return k.TID == tid })
 }
