@@ -38,12 +38,13 @@ var kinds = []kind{
 }
 
 // referenceEnv makes the test binary the reference: it mounts its user namespace's binfmt_misc,
-// registers the emulators that its arguments name up to "--", and execs the rest.
+// registers the emulators that its arguments name up to "--", with the flags that the variable
+// says, and execs the rest.
 const referenceEnv = "BINPROXY_TEST_REFERENCE"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(referenceEnv) != "" {
-		fmt.Fprintln(os.Stderr, reference(os.Args[1:]))
+		fmt.Fprintln(os.Stderr, reference(os.Getenv(referenceEnv), os.Args[1:]))
 		os.Exit(125)
 	}
 	if place := os.Getenv(placeEnv); place != "" {
@@ -53,7 +54,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func reference(args []string) error {
+func reference(flags string, args []string) error {
 	os.Unsetenv(referenceEnv)
 	if err := unix.Mount("binfmt_misc", binfmt.Dir, "binfmt_misc", 0, ""); err != nil {
 		return err
@@ -63,7 +64,7 @@ func reference(args []string) error {
 		if err != nil {
 			return err
 		}
-		if err := (binfmt.Registry{Dir: binfmt.Dir}).Register(binfmt.ForABI(abi, args[1], "OPF")); err != nil {
+		if err := (binfmt.Registry{Dir: binfmt.Dir}).Register(binfmt.ForABI(abi, args[1], flags)); err != nil {
 			return err
 		}
 		args = args[2:]
@@ -154,7 +155,7 @@ func (b *bench) kernel(t *testing.T, extra []string, args ...string) outcome {
 	require.NoError(t, err)
 	argv := append([]string{self}, b.emulators...)
 	argv = append(append(argv, "--"), b.expand(args)...)
-	return runIn(t, b.dir, b.env(append(extra, referenceEnv+"=1")...), namespace(), argv...)
+	return runIn(t, b.dir, b.env(append(extra, referenceEnv+"=OPF")...), namespace(), argv...)
 }
 
 func (b *bench) supervised(t *testing.T, place string, extra []string, args ...string) outcome {
