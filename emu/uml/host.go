@@ -1,10 +1,8 @@
 package uml
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -25,6 +23,9 @@ import (
 // machine a few.
 const bootLimit = 90 * time.Second
 
+// powerOffLimit is how long a kernel may take to its own end.
+const powerOffLimit = 10 * time.Second
+
 // logLines is how much of its log a kernel that failed is shown with.
 const logLines = 15
 
@@ -39,17 +40,11 @@ type host struct {
 	log     *logTail
 	ours    []*os.File    // our ends of the pipes that live as long as the run
 	control *os.File      // to the guest
+	words   chan string   // for it
 	window  chan struct{} // has as many as files of standard input may still be written
 	output  sync.WaitGroup
 	net     *slirp4netns
 	restore func() // the terminal
-}
-
-// message is a line from the guest.
-type message struct {
-	kind string
-	code int
-	text string
 }
 
 func (h *host) run() error {
@@ -92,7 +87,7 @@ func (h *host) start() (<-chan message, error) {
 		return w
 	}
 	_, log := pipe(true), pipe(false) // the first is the lifeline
-	h.control = pipe(true)
+	h.control, h.words = pipe(true), make(chan string, wordsAhead)
 	answers := pipe(false)
 	stdout, stderr := pipe(false), pipe(false)
 	if h.options.Net == Vector {
@@ -109,6 +104,7 @@ func (h *host) start() (<-chan message, error) {
 	}
 	h.log = &logTail{done: make(chan struct{})}
 	go h.log.follow(log)
+	go h.talk()
 	h.output.Go(func() { h.pump(1, os.Stdout, stdout) })
 	h.output.Go(func() { h.pump(2, os.Stderr, stderr) })
 	messages := make(chan message)
@@ -188,53 +184,8 @@ func whyNoNamespaces() string {
 	return "a container's seccomp profile may forbid them (docker run --security-opt seccomp=unconfined)"
 }
 
-// pump copies one output of the command to the caller's, and tells the guest when nobody reads it
-// any more.
-func (h *host) pump(fd int, to io.Writer, from *os.File) {
-	if _, err := io.Copy(to, from); err != nil {
-		fmt.Fprintf(h.control, "closed %d\n", fd)
-		io.Copy(io.Discard, from)
-	}
-}
-
-// feed copies the caller's standard input to the guest, a file of the jail for each piece, once
-// the guest is ready for it.
-func (h *host) feed() {
-	buf := make([]byte, chunk)
-	for n := 0; ; n++ {
-		size, err := os.Stdin.Read(buf)
-		if size > 0 {
-			h.window <- struct{}{}
-			path := fmt.Sprintf("/proc/%d/root%s%s/%d", h.jail.Process.Pid, jailBoot, inputDir, n)
-			if err := os.WriteFile(path, buf[:size], 0o600); err != nil {
-				return // the jail has ended
-			}
-			fmt.Fprintln(h.control, "input", n)
-		}
-		if err != nil {
-			fmt.Fprintln(h.control, "eof")
-			return
-		}
-	}
-}
-
-// listen hands on the guest's messages, until it has no more.
-func listen(answers io.Reader, messages chan<- message) {
-	defer close(messages)
-	for lines := bufio.NewScanner(answers); lines.Scan(); {
-		words := strings.SplitN(lines.Text(), " ", 3)
-		m := message{kind: words[0]}
-		if len(words) > 1 {
-			m.code, _ = strconv.Atoi(words[1])
-		}
-		if len(words) > 2 {
-			m.text, _ = strconv.Unquote(words[2])
-		}
-		messages <- m
-	}
-}
-
-// follow is the run's life: it hands signals in, and the status out.
+// follow is the run's life: it hands signals in, and the status out. Whatever the guest says or
+// leaves unread, it goes on: the timeout and the signals count on it.
 func (h *host) follow(messages <-chan message, signals <-chan os.Signal) error {
 	boot := time.NewTimer(bootLimit)
 	defer boot.Stop()
@@ -250,16 +201,21 @@ func (h *host) follow(messages <-chan message, signals <-chan os.Signal) error {
 			}
 			switch m.kind {
 			case "ready":
-				boot.Stop()
-				h.makeRaw()
-				h.window = make(chan struct{}, inputWindow)
-				go h.feed()
+				if h.window == nil {
+					boot.Stop()
+					h.makeRaw()
+					h.window = make(chan struct{}, inputWindow)
+					go h.feed()
+				}
 			case "took":
-				<-h.window
+				select {
+				case <-h.window:
+				default: // it was given nothing
+				}
 			case "exit":
-				return h.settle(exit.Silent(m.code))
+				return h.settle(exit.Silent(m.code), signals, limit)
 			case "error":
-				return h.settle(exit.Errorf(m.code, "uml: %s", m.text))
+				return h.settle(exit.Errorf(m.code, "uml: %s", m.text), signals, limit)
 			}
 		case s := <-signals:
 			if ends(s) && h.window == nil { // there is no command yet to get it
@@ -280,33 +236,35 @@ func ends(s os.Signal) bool {
 	return s == syscall.SIGHUP || s == syscall.SIGINT || s == syscall.SIGQUIT || s == syscall.SIGTERM
 }
 
-func (h *host) forward(s syscall.Signal) {
-	switch s {
-	case syscall.SIGPIPE:
-	case syscall.SIGWINCH:
-		if rows, cols := window(); rows > 0 {
-			fmt.Fprintf(h.control, "size %d %d\n", rows, cols)
+// settle waits for the rest of the output, which is there when the kernel has ended. The guest has
+// sent all of it, and powers off.
+func (h *host) settle(err error, signals <-chan os.Signal, limit <-chan time.Time) error {
+	written := make(chan struct{})
+	go func() { h.output.Wait(); close(written) }()
+	late := time.After(powerOffLimit)
+	for {
+		select {
+		case <-written:
+			return err
+		case <-late:
+			h.kill()
+		case s := <-signals:
+			if ends(s) {
+				return exit.Silent(exit.Signal + int(s.(syscall.Signal)))
+			}
+		case <-limit:
+			return exit.Errorf(exit.Failed, "uml: the command has ended, but the rest of its output was not read within %v", h.options.Timeout)
 		}
-	default:
-		fmt.Fprintf(h.control, "signal %d\n", int(s))
 	}
-}
-
-// settle waits for the kernel's own end, and for the rest of the output. The guest has sent all of
-// it, and powers off.
-func (h *host) settle(err error) error {
-	select {
-	case <-h.ended:
-	case <-time.After(10 * time.Second): // all is done but the power-off
-		h.kill()
-	}
-	h.output.Wait()
-	return err
 }
 
 // died is the end of a kernel whose PID 1 did not say how the command ended.
 func (h *host) died() error {
-	<-h.ended
+	select {
+	case <-h.ended:
+	case <-time.After(powerOffLimit): // it only stopped talking
+		h.kill()
+	}
 	h.restore()
 	return exit.Errorf(exit.Failed, "uml: the kernel %s (%s) ended with status %d and without the command's; the end of its log:\n%s",
 		h.kernel.Path, h.kernel.Release, h.jail.ProcessState.ExitCode(), h.log.last(logLines))

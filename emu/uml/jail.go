@@ -27,6 +27,9 @@ const (
 	fdStdout
 	fdStderr
 	fdNet // only with --net
+
+	// The jail's own, for the host side: the directory for standard input.
+	fdInput = 63
 )
 
 // The jail's directories, which are what a guest sees of the host with a hostfs mount of its own.
@@ -38,10 +41,6 @@ const (
 	jailTemp = "/tmp"  // the guest's memory
 	jailKeep = "/layer"
 )
-
-// kept are the capabilities of a kernel that root starts: those that files of several owners
-// need. Without the others it cannot leave the jail.
-var kept = []uintptr{unix.CAP_CHOWN, unix.CAP_DAC_OVERRIDE, unix.CAP_FOWNER, unix.CAP_FSETID, unix.CAP_MKNOD}
 
 // Jail is PID 1 of the namespaces that a kernel runs in: it builds their root from what the job
 // names, leaves the host's behind, runs the kernel, and ends with its exit status. When it ends,
@@ -67,14 +66,10 @@ func (j *job) jail() (int, error) {
 		os.Exit(exit.Failed)
 	}()
 	j.Env = os.Environ()
-	if err := j.enterRoot(); err != nil {
-		return 0, err
-	}
-	if err := j.fillRoot(); err != nil {
-		return 0, err
-	}
-	if err := leaveHost(); err != nil {
-		return 0, err
+	for _, step := range []func() error{j.keepInherited, j.enterRoot, j.fillRoot, openInput, leaveHost, j.dropRights, j.refuseSockets} {
+		if err := step(); err != nil {
+			return 0, err
+		}
 	}
 	return j.runKernel()
 }
@@ -89,7 +84,7 @@ func (j *job) enterRoot() error {
 	if j.MemDir == "" {
 		size = fmt.Sprintf("%dm", j.Mem+32)
 	}
-	if err := mount("tmpfs", "/proc", "tmpfs", unix.MS_NOSUID, "mode=755,size="+size); err != nil {
+	if err := mount("tmpfs", "/proc", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755,size="+size); err != nil {
 		return err
 	}
 	if err := os.Mkdir("/proc"+jailOld, 0o755); err != nil {
@@ -160,7 +155,11 @@ func (j *job) bindFiles() error {
 		files = append(files, [2]string{j.Emulator, jailBoot + "/emulator"})
 	}
 	for _, f := range files {
-		if err := bindFile(f[0], f[1], !strings.HasPrefix(f[1], "/dev/")); err != nil {
+		err := bindFile(f[0], f[1])
+		if err == nil && !strings.HasPrefix(f[1], "/dev/") {
+			err = restrict(f[1], true)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -176,20 +175,20 @@ func bindOne(src, dst string, readOnly bool) error {
 	if fi.IsDir() {
 		return bindTree(src, dst, readOnly)
 	}
-	return bindFile(src, dst+"/file", readOnly)
+	if err := bindFile(src, dst+"/file"); err != nil {
+		return err
+	}
+	return restrict(dst+"/file", readOnly)
 }
 
-func bindFile(src, dst string, readOnly bool) error {
+func bindFile(src, dst string) error {
 	if err := os.MkdirAll(filepath.Dir(dst), 0o755); err != nil {
 		return err
 	}
 	if err := os.WriteFile(dst, nil, 0o600); err != nil {
 		return err
 	}
-	if err := mount(jailOld+src, dst, "", unix.MS_BIND, ""); err != nil || !readOnly {
-		return err
-	}
-	return makeReadOnly(dst)
+	return mount(jailOld+src, dst, "", unix.MS_BIND, "")
 }
 
 // bindTree binds a directory with all that is mounted in it, and hides every proc file system:
@@ -215,18 +214,21 @@ func bindTree(src, dst string, readOnly bool) error {
 			return err
 		}
 	}
-	if !readOnly {
-		return nil
-	}
-	return makeReadOnly(dst)
+	return restrict(dst, readOnly)
 }
 
-// makeReadOnly makes a mount and those below it read-only, one by one where the kernel (before
-// 5.12) cannot in one step.
-func makeReadOnly(path string) error {
-	err := unix.MountSetattr(-1, path, unix.AT_RECURSIVE, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY})
+// restrict takes devices and set-ID bits from a mount and those below it, and the right to write;
+// one by one where the kernel (before 5.12) cannot in one step.
+func restrict(path string, readOnly bool) error {
+	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV}
+	flags := uintptr(unix.MS_REMOUNT | unix.MS_BIND | unix.MS_NOSUID | unix.MS_NODEV)
+	if readOnly {
+		attr.Attr_set |= unix.MOUNT_ATTR_RDONLY
+		flags |= unix.MS_RDONLY
+	}
+	err := unix.MountSetattr(-1, path, unix.AT_RECURSIVE, &attr)
 	if !errors.Is(err, unix.ENOSYS) {
-		return wrap(err, "make %s read-only", path)
+		return wrap(err, "restrict the mount %s", path)
 	}
 	mounts, err := mountsBelow(path)
 	if err != nil {
@@ -237,8 +239,8 @@ func makeReadOnly(path string) error {
 		if err := unix.Statfs(m.point, &st); err != nil {
 			return wrap(err, "statfs %s", m.point)
 		}
-		const same = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC | unix.MS_NOATIME | unix.MS_NODIRATIME
-		if err := mount("", m.point, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY|uintptr(st.Flags)&same, ""); err != nil {
+		const same = unix.MS_RDONLY | unix.MS_NOEXEC | unix.MS_NOATIME | unix.MS_NODIRATIME
+		if err := mount("", m.point, "", flags|uintptr(st.Flags)&same, ""); err != nil {
 			return err
 		}
 	}
@@ -272,19 +274,7 @@ func leaveHost() error {
 	if err := sys.Detach(jailOld); err != nil {
 		return err
 	}
-	if err := os.Remove(jailOld); err != nil {
-		return err
-	}
-	for c := uintptr(0); c <= unix.CAP_LAST_CAP; c++ {
-		if slices.Contains(kept, c) {
-			continue
-		}
-		// EINVAL: an older kernel's last is lower
-		if err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0); err != nil && !errors.Is(err, unix.EINVAL) {
-			return fmt.Errorf("drop capability %d: %w", c, err)
-		}
-	}
-	return wrap(unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl PR_SET_NO_NEW_PRIVS")
+	return os.Remove(jailOld)
 }
 
 // runKernel runs it at fixed addresses: a heap that the host has put far from the program counts
@@ -295,11 +285,7 @@ func (j *job) runKernel() (int, error) {
 	cmd := exec.Command("/linux", j.KernelArgs...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stdout
 	cmd.Env = []string{"TMPDIR=" + jailTemp, "HOME=" + jailTemp}
-	last := fdStderr
-	if j.Net == vectorNIC {
-		last = fdNet
-	}
-	for fd := fdControlIn; fd <= last; fd++ {
+	for fd := fdControlIn; fd <= j.lastFD(); fd++ {
 		cmd.ExtraFiles = append(cmd.ExtraFiles, os.NewFile(uintptr(fd), "fd"+strconv.Itoa(fd)))
 	}
 	if err := cmd.Start(); err != nil {

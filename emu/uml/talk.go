@@ -1,0 +1,147 @@
+package uml
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"binproxy/emu/sys"
+)
+
+// wordsAhead is how many lines may wait for a guest that reads none.
+const wordsAhead = 64
+
+// message is a line from the guest.
+type message struct {
+	kind string
+	code int
+	text string
+}
+
+// listen hands on the guest's messages, until it has no more.
+func listen(answers io.Reader, messages chan<- message) {
+	defer close(messages)
+	for lines := bufio.NewScanner(answers); lines.Scan(); {
+		words := strings.SplitN(lines.Text(), " ", 3)
+		m := message{kind: words[0]}
+		if len(words) > 1 {
+			m.code, _ = strconv.Atoi(words[1])
+		}
+		if len(words) > 2 {
+			m.text, _ = strconv.Unquote(words[2])
+		}
+		messages <- m
+	}
+}
+
+// talk hands the guest its words, as it takes them.
+func (h *host) talk() {
+	for words := range h.words {
+		if _, err := io.WriteString(h.control, words); err != nil {
+			return
+		}
+	}
+}
+
+// say has the guest told something, after what it was told before.
+func (h *host) say(format string, args ...any) {
+	select {
+	case h.words <- fmt.Sprintf(format, args...):
+	case <-h.ended:
+	}
+}
+
+// forward tells the guest of a signal. One that reads nothing does not hear of more than it can
+// be told ahead: whoever waited for it could be stopped by it.
+func (h *host) forward(s syscall.Signal) {
+	words := fmt.Sprintf("signal %d\n", int(s))
+	switch s {
+	case syscall.SIGPIPE:
+		return
+	case syscall.SIGWINCH:
+		rows, cols := window()
+		if rows == 0 {
+			return
+		}
+		words = fmt.Sprintf("size %d %d\n", rows, cols)
+	}
+	select {
+	case h.words <- words:
+	default:
+	}
+}
+
+// pump copies one output of the command to the caller's, and tells the guest when nobody reads it
+// any more.
+func (h *host) pump(fd int, to io.Writer, from *os.File) {
+	if _, err := io.Copy(to, from); err != nil {
+		h.say("closed %d\n", fd)
+		io.Copy(io.Discard, from)
+	}
+}
+
+// feed copies the caller's standard input to the guest, a file of the jail for each piece, once
+// the guest is ready for it.
+func (h *host) feed() {
+	defer h.say("eof\n")
+	dir, err := h.openInput()
+	buf := make([]byte, chunk)
+	for n := 0; err == nil; n++ {
+		var size int
+		size, err = os.Stdin.Read(buf)
+		if size > 0 {
+			h.window <- struct{}{}
+			if failed := writeInput(dir, n, buf[:size]); failed != nil {
+				err = failed
+				break
+			}
+			h.say("input %d\n", n)
+		}
+	}
+	if err != io.EOF && h.running() {
+		fmt.Fprintf(os.Stderr, "binproxy: uml: standard input: %v\n", err)
+	}
+}
+
+// running reports whether the jail has not ended: its pid is not another process's then.
+func (h *host) running() bool {
+	select {
+	case <-h.ended:
+		return false
+	default:
+		return true
+	}
+}
+
+// openInput opens the directory for standard input as the jail did before there was a guest, whose
+// root may since have put anything at its path.
+func (h *host) openInput() (int, error) {
+	dir, err := sys.Open(fmt.Sprintf("/proc/%d/fd/%d", h.jail.Process.Pid, fdInput), unix.O_PATH|unix.O_DIRECTORY)
+	if err == nil && !h.running() {
+		err = fs.ErrClosed
+	}
+	return dir, err
+}
+
+// writeInput makes a file of standard input. Nothing that the guest has put at its name is opened.
+func writeInput(dir, n int, piece []byte) error {
+	var fd int
+	err := sys.Retry(func() (err error) {
+		fd, err = unix.Openat(dir, strconv.Itoa(n), unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	f := os.NewFile(uintptr(fd), "standard input")
+	_, err = f.Write(piece)
+	return errors.Join(err, f.Close())
+}
