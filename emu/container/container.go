@@ -65,7 +65,7 @@ type Anchor struct {
 const RootStore = "/run/build-container"
 
 // Store is where containers are kept: a directory with a record for each, and for root the pins.
-// It is locked while it is open.
+// It is locked while it is open, by a file in it that nobody else can open.
 type Store struct {
 	Dir  string
 	root bool
@@ -85,12 +85,14 @@ func Open() (*Store, error) {
 	return openStore(filepath.Join(runtimeDir, "binproxy", "containers"), false)
 }
 
+const lockName = ".lock"
+
 func openStore(dir string, root bool) (*Store, error) {
 	for {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return nil, err
 		}
-		lock, err := sys.Lock(context.Background(), dir)
+		lock, err := sys.LockFile(context.Background(), filepath.Join(dir, lockName))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // removed by the last one to leave
 		}
@@ -103,7 +105,8 @@ func openStore(dir string, root bool) (*Store, error) {
 
 // Close lets the next one in. A store that nothing is left in goes, with its mount.
 func (s *Store) Close() {
-	if left, err := os.ReadDir(s.Dir); err == nil && len(left) == 0 {
+	if left, err := os.ReadDir(s.Dir); err == nil && len(left) == 1 { // the lock
+		_ = os.Remove(s.lock.Name())
 		if s.root {
 			_ = sys.Detach(s.Dir) // EINVAL where it is no mount
 		}

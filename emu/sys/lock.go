@@ -12,21 +12,25 @@ import (
 
 // Lock opens a file or directory and takes its exclusive lock (flock); it waits for the lock until
 // the context ends. The lock is held until the file is closed here and in every process that
-// inherited it.
+// inherited it. Everybody who can open it can hold it, too.
 func Lock(ctx context.Context, path string) (*os.File, error) {
 	return lock(ctx, path, os.O_RDONLY)
 }
 
-// LockFile is Lock, and makes the file where it is missing.
+// LockFile is Lock of a file that is there for that, and is made where it is missing: its owner
+// alone can open it.
 func LockFile(ctx context.Context, path string) (*os.File, error) {
 	return lock(ctx, path, os.O_CREATE|os.O_RDWR)
 }
 
 func lock(ctx context.Context, path string, flags int) (*os.File, error) {
 	for {
-		f, err := os.OpenFile(path, flags, 0o644)
+		f, err := os.OpenFile(path, flags, 0o600)
 		if err != nil {
 			return nil, err
+		}
+		if flags&os.O_CREATE != 0 {
+			_ = f.Chmod(0o600) // of one that was made otherwise
 		}
 		if err := await(ctx, f); err != nil {
 			f.Close()
