@@ -189,6 +189,10 @@ func (b *builder) makePlace(m mount) error {
 func (b *builder) bindRoot() error {
 	err := sys.Bind(b.Location, b.Location)
 	b.bound = err == nil
+	if b.bound && b.NoSetID {
+		err = unix.MountSetattr(-1, b.Location, unix.AT_RECURSIVE, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NOSUID})
+		err = os.NewSyscallError("mount_setattr", err)
+	}
 	return err
 }
 

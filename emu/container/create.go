@@ -47,6 +47,7 @@ type plan struct {
 	Entries  []binfmt.Entry // to register; the host's count where there are none
 	Emulator bool           // there is an emulator at emulatorFD, for supervisors
 	Identity identity.Identity
+	NoSetID  bool        // set-user-ID bits in the root are nothing
 	Inner    *userns.IDs // who holds the container in the end, where that is not who makes it
 	FailAt   int
 
@@ -60,7 +61,7 @@ func (p *plan) Fields(w *entrypoint.Words) {
 		w.Bool(&m.File)
 	})
 	entrypoint.List(w, &p.Entries, func(w *entrypoint.Words, e *binfmt.Entry) { e.Fields(w) })
-	w.Bool(&p.Emulator)
+	w.Bool(&p.Emulator, &p.NoSetID)
 	w.String(p.Identity.Values()...)
 	entrypoint.Optional(w, &p.Inner, func(w *entrypoint.Words, ids *userns.IDs) { ids.Fields(w) })
 	entrypoint.Number(w, &p.FailAt)
@@ -190,8 +191,12 @@ func prepare(o *Options) (Container, plan, error) {
 			return c, p, err
 		}
 		// With C, for sudo and su: whoever misuses the emulator gets no further than this
-		// namespace's root.
-		p.Entries = []binfmt.Entry{binfmt.ForABI(o.ABI, emulator, "POCF")}
+		// namespace's root. Where that is the host's, the files of the host's root are his.
+		flags := "POCF"
+		if p.NoSetID = os.Geteuid() == 0; p.NoSetID {
+			flags = "POF"
+		}
+		p.Entries = []binfmt.Entry{binfmt.ForABI(o.ABI, emulator, flags)}
 	}
 	return c, p, nil
 }

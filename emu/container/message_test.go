@@ -14,7 +14,7 @@ func TestMessages(t *testing.T) {
 	id := identity.Identity{Sysname: "s", Nodename: "n", Release: "r", Version: "v\n", Machine: "m"}
 	entry := binfmt.Entry{Name: "n", Disabled: true, Extension: "x", Offset: 1, Magic: []byte{0, 1}, Mask: []byte{0xff}, Interpreter: "/i", Flags: "F"}
 	ids := userns.IDs{None: true, Root: true, PID: true, UID: []userns.Range{{Inside: 1, Outside: 2, Count: 3}}, GID: []userns.Range{{Inside: 1, Outside: 2, Count: 3}}}
-	fields.Arrive(t, &plan{ABI: "a", Location: "/l", Mounts: []mount{{"/s", "/a", true}, {}}, Entries: []binfmt.Entry{entry}, Emulator: true, Identity: id, Inner: &ids, FailAt: 3},
+	fields.Arrive(t, &plan{ABI: "a", Location: "/l", Mounts: []mount{{"/s", "/a", true}, {}}, Entries: []binfmt.Entry{entry}, Emulator: true, NoSetID: true, Identity: id, Inner: &ids, FailAt: 3},
 		new(plan), ".emulator")
 	fields.Arrive(t, &visit{
 		Visit: Visit{User: "u", Argv: []string{"\xff"}, Identity: id, Proc: identity.ProcTrace}, Single: true,
