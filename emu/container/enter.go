@@ -31,6 +31,7 @@ type Visit struct {
 type visit struct {
 	Visit
 	Single bool
+	Host   *hostAccounts // where ids in the container are those of the host
 	Caller account
 	Dir    string
 	Is     sys.FileIdentity // the directory
@@ -47,6 +48,7 @@ func (v *visit) Fields(w *entrypoint.Words) {
 	w.String(v.Identity.Values()...)
 	w.String((*string)(&v.Proc))
 	w.Bool(&v.Single)
+	entrypoint.Optional(w, &v.Host, func(w *entrypoint.Words, h *hostAccounts) { h.fields(w) })
 	w.String(&v.Caller.Name, &v.Caller.Home, &v.Caller.Shell)
 	entrypoint.Number(w, &v.Caller.UID, &v.Caller.GID)
 	w.String(&v.Dir)
@@ -102,6 +104,9 @@ func join(name string, v Visit) (pid int, err error) {
 	sent.here()
 	if sent.Caller, err = caller(); err != nil {
 		return 0, err
+	}
+	if store.root {
+		sent.Host = lookAround(v.User, sent.Caller)
 	}
 	self, err := os.OpenFile(entrypoint.Self, unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -213,7 +218,13 @@ func caller() (account, error) {
 	if err != nil {
 		// A user without a line in passwd(5) is one, too.
 		n, err := strconv.Atoi(uid)
-		return account{Name: uid, UID: n, GID: os.Getgid(), Home: os.Getenv("HOME")}, err
+		gid := os.Getgid()
+		if n != os.Getuid() {
+			if gid, err = strconv.Atoi(os.Getenv("SUDO_GID")); err != nil {
+				return account{}, fmt.Errorf("SUDO_UID is %s, and SUDO_GID: %w", uid, err)
+			}
+		}
+		return account{Name: uid, UID: n, GID: gid, Home: os.Getenv("HOME")}, err
 	}
 	a := account{Name: u.Username, Home: u.HomeDir}
 	a.UID, err = strconv.Atoi(u.Uid)
@@ -253,7 +264,7 @@ func (v visit) account(open opener) (account, error) {
 		return a, err
 	}
 	number, numeric := strconv.Atoi(v.User)
-	a, ok, err := lookUp(open, "/etc/passwd", func(a account) bool { return a.Name == v.User || numeric == nil && a.UID == number })
+	a, ok, err := lookUp(open, "/etc/passwd", called(v.User))
 	switch {
 	case err != nil:
 		return account{}, err
@@ -276,7 +287,13 @@ func (v visit) become(d *sys.Deputy, a account) error {
 	if err != nil {
 		return err
 	}
-	err = d.Become(a.UID, a.GID, append(groups, a.GID))
+	groups = append(groups, a.GID)
+	if v.Host != nil {
+		if a.GID, groups, err = v.Host.grant(a, groups, v.User); err != nil {
+			return err
+		}
+	}
+	err = d.Become(a.UID, a.GID, groups)
 	if errors.Is(err, unix.EINVAL) {
 		return fmt.Errorf("user %s: %w: id %d or %d does not exist in the container's user namespace (see /etc/subuid)", a.Name, err, a.UID, a.GID)
 	}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -51,18 +52,27 @@ func lookUp(open opener, path string, wanted func(account) bool) (account, bool,
 func memberships(open opener, path, name string) ([]int, error) {
 	var gids []int
 	err := eachLine(open, path, func(f []string) bool {
-		if len(f) != 4 {
-			return true
-		}
-		gid, err := strconv.Atoi(f[2])
-		for _, member := range strings.Split(f[3], ",") {
-			if err == nil && member == name {
-				gids = append(gids, gid)
-			}
+		if gid, isMember, err := group(f, name); err == nil && isMember {
+			gids = append(gids, gid)
 		}
 		return true
 	})
 	return gids, err
+}
+
+// group is a line of group(5): its number, and whether it names the user.
+func group(f []string, name string) (gid int, isMember bool, err error) {
+	if len(f) != 4 {
+		return 0, false, strconv.ErrSyntax
+	}
+	gid, err = strconv.Atoi(f[2])
+	return gid, slices.Contains(strings.Split(f[3], ","), name), err
+}
+
+// called tells the account of a name or a number.
+func called(user string) func(account) bool {
+	number, err := strconv.Atoi(user)
+	return func(a account) bool { return a.Name == user || err == nil && a.UID == number }
 }
 
 // eachLine hands out the lines of a file, split at colons, until more is false.
@@ -75,14 +85,21 @@ func eachLine(open opener, path string, more func(fields []string) bool) error {
 		return err
 	}
 	defer f.Close()
-	lines := bufio.NewScanner(f)
+	bounded := &io.LimitedReader{R: f, N: maxAccounts}
+	lines := bufio.NewScanner(bounded)
 	for lines.Scan() {
 		if !more(strings.Split(lines.Text(), ":")) {
 			return nil
 		}
 	}
+	if bounded.N == 0 {
+		return fmt.Errorf("%s has more than %d bytes", path, maxAccounts)
+	}
 	return lines.Err()
 }
+
+// maxAccounts is how long a file of accounts may be.
+const maxAccounts = 16 << 20
 
 // The path of a login, as Debian's login.defs has it.
 const (

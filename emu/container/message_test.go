@@ -17,7 +17,7 @@ func TestMessages(t *testing.T) {
 	fields.Arrive(t, &plan{ABI: "a", Location: "/l", Mounts: []mount{{"/s", "/a", true}, {}}, Entries: []binfmt.Entry{entry}, Emulator: true, NoSetID: true, Identity: id, Inner: &ids, FailAt: 3},
 		new(plan), ".emulator")
 	fields.Arrive(t, &visit{
-		Visit: Visit{User: "u", Argv: []string{"\xff"}, Identity: id, Proc: identity.ProcTrace}, Single: true,
+		Visit: Visit{User: "u", Argv: []string{"\xff"}, Identity: id, Proc: identity.ProcTrace}, Single: true, Host: &hostAccounts{-1, []int{1, 2}, []int{3}},
 		Caller: account{Name: "n", UID: 1, GID: -1, Home: "/h", Shell: "/s"}, Dir: "/d", Is: sys.FileIdentity{Major: 1, Minor: 1<<32 - 1, Inode: 1<<64 - 1},
 		ABI: "a", Emulator: "/e", EmulatorFD: 9,
 	}, new(visit))
