@@ -56,9 +56,16 @@ func (d *Deputy) pathCall(name string, nr uintptr, path string, rest ...uintptr)
 // here is AT_FDCWD as a call's argument.
 const here = ^uintptr(-unix.AT_FDCWD - 1)
 
-// Open opens a file for reading by the deputy. It never waits for another process, as a FIFO
-// would.
+// Open opens a file to be read by the deputy, and nothing else: a device may do something when it
+// is opened, and a FIFO wait for another process.
 func (d *Deputy) Open(path string) (io.ReadCloser, error) {
+	mode, _, err := d.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if mode&unix.S_IFMT != unix.S_IFREG {
+		return nil, fmt.Errorf("%s: not a regular file", path)
+	}
 	fd, err := d.pathCall("open", unix.SYS_OPENAT, path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
 	return &deputyFile{d, fd, path}, err
 }
