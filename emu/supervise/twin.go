@@ -206,13 +206,14 @@ func (s *supervisor) openTwin(t *twin.Twin) (int, error) {
 // twinCall reads the arguments and the environment of the exec. hides reports whether there is
 // something in it that the twin's loader must not see.
 func (s *supervisor) twinCall(t *task, plan resolve.Plan, req request, v *sight.View) (c twin.Call, hides bool, err error) {
-	args, err := stack.Strings(req.argv, t)
+	budget := stack.NewBudget(stackLimit(t.TID()))
+	args, err := budget.Strings(req.argv, t)
 	if err != nil {
 		return c, false, err
 	}
 	c.Args = append(c.Args, plan.Prefix[1:]...)
 	c.Args = append(c.Args, args[min(1, len(args)):]...)
-	if c.Env, err = stack.Strings(req.envp, t); err != nil {
+	if c.Env, err = budget.Strings(req.envp, t); err != nil {
 		return c, false, err
 	}
 	for _, entry := range c.Env {
@@ -222,6 +223,14 @@ func (s *supervisor) twinCall(t *task, plan resolve.Plan, req request, v *sight.
 	}
 	c.Find, c.Dir = v.Command, s.twins.place
 	return c, hides, nil
+}
+
+// stackLimit is the limit of a process's stack; without an end where it may not be asked, as of a
+// process with other ids.
+func stackLimit(pid int) uint64 {
+	limit := unix.Rlimit{Cur: unix.RLIM_INFINITY}
+	_ = unix.Prlimit(pid, unix.RLIMIT_STACK, nil, &limit)
+	return limit.Cur
 }
 
 // withoutTwin is an exec of a twin's loader that the kernel refused: the emulator gets the guest's

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -24,6 +25,7 @@ import (
 type probe struct {
 	dir, root string
 	set       *twin.Set
+	peak      int // of the memory of what ran last, in KiB
 }
 
 const probeSource = "../execs/testdata/probe.c"
@@ -114,7 +116,24 @@ func (p *probe) run(t *testing.T, twins string, env []string, args ...string) (s
 	if cmd.ProcessState == nil {
 		require.NoError(t, err)
 	}
+	p.peak = int(cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss)
 	return out.String(), cmd.ProcessState.ExitCode(), diagnostics.String()
+}
+
+// An exec whose arguments are 20,000 pointers to the same string takes no memory of the
+// supervisor's, and as many as the kernel takes are the twin's, too.
+func TestSamePointers(t *testing.T) {
+	need.Long(t) // the short run has TestBudget (emu/supervise/stack)
+	p := newProbe(t)
+	for _, size := range []string{"131072", "50000"} {
+		args := []string{"sed", "pointers", "/usr/bin/sed", size}
+		want, _, _ := p.run(t, "off", []string{"PROBE=1"}, args...)
+		require.Contains(t, want, "pointers: ")
+		got, _, debug := p.run(t, p.set.Dir, []string{"PROBE=1"}, args...)
+		assert.Equal(t, want, got, size)
+		assert.Contains(t, debug, ": twin /.binproxy-twins/any/sed\n")
+		assert.Less(t, p.peak, 48<<10, "KiB of the supervisor and of its command, with strings of %s bytes", size)
+	}
 }
 
 // facts are the probe's lines that have to be the same; docs/twins.md describes the two that are

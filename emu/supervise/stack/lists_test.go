@@ -2,6 +2,7 @@ package stack
 
 import (
 	"encoding/binary"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -111,19 +112,47 @@ func TestForTwin(t *testing.T) {
 
 func TestStrings(t *testing.T) {
 	m, sp := newImage([]string{"a", "", "c"}, nil, []uint64{0, 0})
-	got, err := Strings(sp+wordSize, m)
+	got, err := NewBudget(0).Strings(sp+wordSize, m)
 	require.NoError(t, err)
 	require.Equal(t, []string{"a", "", "c"}, got)
-	got, err = Strings(0, m)
+	got, err = NewBudget(0).Strings(0, m)
 	require.NoError(t, err)
 	require.Empty(t, got)
-	_, err = Strings(1, m)
+	_, err = NewBudget(0).Strings(1, m)
 	require.ErrorIs(t, err, unix.EFAULT)
 
-	endless := &image{0x1000, make([]byte, (maxStrings+2)*wordSize+pageSize)}
-	for i := range maxStrings + 1 {
-		binary.LittleEndian.PutUint64(endless.data[i*wordSize:], endless.base+uint64(len(endless.data)-1))
+	_, err = NewBudget(unix.RLIM_INFINITY).Strings(0x1000, repeated("", maxStrings+1))
+	require.ErrorIs(t, err, ErrTooMany)
+}
+
+// repeated is memory with a list of pointers at 0x1000, all to the same string.
+func repeated(text string, count int) *image {
+	m := &image{0x1000, make([]byte, (count+1)*wordSize+pageSize, (count+1)*wordSize+pageSize+len(text)+1)}
+	for i := range count {
+		binary.LittleEndian.PutUint64(m.data[i*wordSize:], m.base+uint64(len(m.data)))
 	}
-	_, err = Strings(endless.base, endless)
-	require.ErrorContains(t, err, "too many")
+	m.data = append(append(m.data, text...), 0)
+	return m
+}
+
+// The strings of an exec are read up to what the kernel takes of them, and no further: argv and
+// environment together.
+func TestBudget(t *testing.T) {
+	longest := strings.Repeat("x", maxString-1)
+	cost := uint64(maxString + wordSize)
+	for _, c := range []struct{ limit, want uint64 }{
+		{0, leastBudget / cost}, {8 << 20, (2 << 20) / cost}, {unix.RLIM_INFINITY, mostBudget / cost},
+	} {
+		fits := repeated(longest, int(c.want))
+		b := NewBudget(c.limit)
+		got, err := b.Strings(fits.base, fits)
+		require.NoError(t, err)
+		require.Len(t, got, int(c.want))
+		_, err = b.Strings(fits.base, repeated(longest, 1))
+		require.ErrorIs(t, err, ErrTooMany, "the environment comes on top")
+		_, err = NewBudget(c.limit).Strings(fits.base, repeated(longest, 20000))
+		require.ErrorIs(t, err, ErrTooMany)
+	}
+	_, err := NewBudget(unix.RLIM_INFINITY).Strings(0x1000, repeated(longest+"x", 1))
+	require.ErrorIs(t, err, unix.ENAMETOOLONG, "a string has a limit of its own")
 }

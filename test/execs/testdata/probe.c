@@ -200,6 +200,40 @@ static int limit(const char *path) {
 	return 0;
 }
 
+// pointers finds how many pointers to the same string of size bytes execve takes: first it tries more than any kernel takes.
+static int pointers(const char *path, int size) {
+	enum { most = 20000 };
+	static char *argv[most + 2];
+	static char *envp[] = {"EXITS=0", NULL};
+	char *s = malloc(size);
+	memset(s, 'x', size - 1);
+	s[size - 1] = 0;
+	int low = 0, high = most, n = most;
+	while (low < high) {
+		argv[0] = "true";
+		for (int i = 1; i <= n; i++)
+			argv[i] = s;
+		argv[n + 1] = NULL;
+		pid_t p = fork();
+		if (p == 0) {
+			int null = open("/dev/null", O_WRONLY);
+			dup2(null, 1);
+			execve(path, argv, envp);
+			_exit(errno == E2BIG ? 77 : 78);
+		}
+		int st;
+		waitpid(p, &st, 0);
+		must(WIFEXITED(st) && WEXITSTATUS(st) != 78, "pointers");
+		if (WEXITSTATUS(st) == 77)
+			high = n == most ? (7 << 20) / size : n - 1;
+		else
+			low = n;
+		n = (low + high + 1) / 2;
+	}
+	printf("pointers: %d\n", low);
+	return 0;
+}
+
 // ended prints how a wait ended, and stops the sender of the signals.
 static void ended(const char *name, int result, pid_t sender) {
 	printf("%s: %d %s\n", name, result, result < 0 ? strerrorname_np(errno) : "");
@@ -367,6 +401,8 @@ int main(int argc, char **argv) {
 		return 0;
 	} else if (!strcmp(how, "limit"))
 		return limit(path);
+	else if (!strcmp(how, "pointers"))
+		return pointers(path, atoi(argv[3]));
 	else if (!strcmp(how, "long")) {
 		char *s = malloc(1 << 18);
 		memset(s, 'x', (1 << 18) - 1);
