@@ -171,33 +171,43 @@ func (v *View) lookUp(path string) (fd int, st unix.Stat_t, errno syscall.Errno)
 
 // behind finds the file that a farm's link at path stands for; -1 where there is none, and
 // binproxy itself is to be executed. It is the last of the links that lead here whose name tells.
+// That may be such a link again; so may the next one, in a circle.
 func (v *View) behind(path string) (int, string) {
 	if v.sight.Behind == nil {
 		return -1, ""
 	}
 	for range maxLinks {
+		if path = v.lastLink(path); path == "" {
+			break
+		}
+		if path = v.sight.Behind(path); path == "" {
+			break
+		}
+		fd, st, errno := v.lookUp(path)
+		if errno != 0 {
+			break
+		}
+		if !v.isOwn(&st) {
+			return fd, path
+		}
+		unix.Close(fd)
+	}
+	return -1, ""
+}
+
+// lastLink is the last of the symbolic links that lead from path to a file; "" where path is none.
+func (v *View) lastLink(path string) string {
+	for range maxLinks {
 		target, ok := v.target(path)
 		if !ok {
-			return -1, ""
+			return ""
 		}
 		if _, link := v.target(target); !link {
 			break
 		}
 		path = target
 	}
-	real := v.sight.Behind(path)
-	if real == "" {
-		return -1, ""
-	}
-	fd, st, errno := v.lookUp(real)
-	if errno != 0 {
-		return -1, ""
-	}
-	if v.isOwn(&st) {
-		unix.Close(fd)
-		return v.behind(real)
-	}
-	return fd, real
+	return path
 }
 
 // target is what the symbolic link at path names, from where path is; not ok for what is no link.

@@ -278,6 +278,27 @@ func TestBehind(t *testing.T) {
 	})
 }
 
+// Names that stand for each other in a circle stand for nothing.
+func TestBehindInCircle(t *testing.T) {
+	d := newTree(t)
+	require.NoError(t, os.Symlink("/self", filepath.Join(d.dir, "dir/a")))
+	require.NoError(t, os.Symlink("a", filepath.Join(d.dir, "dir/aside-a")))
+	sights(t, func(t *testing.T, s *Sight) {
+		require.NoError(t, unix.Stat(filepath.Join(d.dir, "self"), &s.own))
+		asked := 0
+		s.Behind = func(path string) string {
+			require.Less(t, asked, 100)
+			asked++
+			return filepath.Dir(path) + "/aside-" + filepath.Base(path)
+		}
+		v := d.view(t, s, ".")
+		_, errno := v.Open("/dir/a")
+		require.Zero(t, errno)
+		require.Equal(t, "self", d.name(s, v.Last.FD))
+		require.NotZero(t, asked)
+	})
+}
+
 // /proc/self is the thread's, and the program of a guest is the guest's file, not its emulator.
 func TestProc(t *testing.T) {
 	d := newTree(t)
