@@ -71,10 +71,21 @@ type Guest struct {
 	RootID ID
 }
 
+// maxKnown bounds what is kept: a guest can make files, and roots, without end.
+const maxKnown = 4096
+
+// keep keeps what was found out, and begins anew where that is too much.
+func keep[T any](known map[ID]T, id ID, found T) {
+	if len(known) >= maxKnown {
+		clear(known)
+	}
+	known[id] = found
+}
+
 // Judge gives the verdict on a file.
 func (m *Matcher) Judge(g Guest) *Verdict {
 	v := m.judge(g)
-	m.verdicts[g.ID] = v
+	keep(m.verdicts, g.ID, v)
 	return v
 }
 
@@ -174,7 +185,7 @@ func (m *Matcher) factsOf(g Guest) *facts {
 		database, services, ok := strings.Cut(line, ":")
 		return ok && (database == "passwd" || database == "group") && strings.TrimSpace(services) != "files"
 	})
-	m.roots[g.RootID] = f
+	keep(m.roots, g.RootID, f)
 	return f
 }
 
