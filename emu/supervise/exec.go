@@ -307,7 +307,7 @@ func (e *exec) arrange() error {
 		e.s.debug(t.TID(), "exec %s: %s %s", e.name, e.emulator.Path, e.plan.File.Path)
 	}
 	*regs.SP() = new.SP
-	if err := e.rename(regs, new.Name); err != nil {
+	if err := e.rename(regs, new); err != nil {
 		return err
 	}
 	regs.Finished()

@@ -4,6 +4,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"binproxy/emu/supervise/launch"
+	"binproxy/emu/supervise/stack"
 	"binproxy/emu/supervise/tracee"
 	"binproxy/emu/sys"
 )
@@ -130,7 +131,7 @@ func (e *exec) refuse(from tracee.Where, errno unix.Errno) error {
 
 // rename gives the new process the name that the kernel would have given it: /proc/PID/comm has
 // that of the emulator's descriptor. regs are those that the process is to start with.
-func (e *exec) rename(regs tracee.Registers, name uint64) error {
-	_, err := e.t.CallAt(tracee.ABI64, regs, regs.IP()+e.via.call, tracee.ABI64.Prctl, unix.PR_SET_NAME, name)
+func (e *exec) rename(regs tracee.Registers, new stack.Rewritten) error {
+	_, err := e.t.CallAt(tracee.ABI64, regs, new.Entry+e.via.call, tracee.ABI64.Prctl, unix.PR_SET_NAME, new.Name)
 	return err
 }

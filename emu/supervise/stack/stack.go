@@ -14,11 +14,11 @@ import (
 	"slices"
 )
 
-// Keys of the auxiliary vector: a descriptor of the program (AT_EXECFD), and whether it may have
-// other rights than whoever executed it (AT_SECURE).
+// Keys of the auxiliary vector.
 const (
-	AuxExecfd = 2
-	auxSecure = 23
+	AuxExecfd = 2  // a descriptor of the program (AT_EXECFD)
+	auxEntry  = 9  // its entry point (AT_ENTRY)
+	auxSecure = 23 // whether it may have other rights than whoever executed it (AT_SECURE)
 )
 
 const (
@@ -115,13 +115,16 @@ func (w *words) until(size int) []uint64 {
 }
 
 // Secure reports whether the program may have other rights than whoever executed it.
-func (s Stack) Secure() bool {
+func (s Stack) Secure() bool { return s.auxiliary(auxSecure) != 0 }
+
+// auxiliary is the value of a key; 0 where there is none.
+func (s Stack) auxiliary(key uint64) uint64 {
 	for pair := range slices.Chunk(s.Aux, 2) {
-		if pair[0] == auxSecure {
-			return pair[1] != 0
+		if pair[0] == key {
+			return pair[1]
 		}
 	}
-	return false
+	return 0
 }
 
 // size is how many bytes the words take.
@@ -158,11 +161,13 @@ type Mark struct {
 }
 
 // Rewritten is a stack with other lists: Bytes are to be written at SP. They end where the old
-// words ended. Name is the address of the further string.
+// words ended. Name is the address of the further string. Entry is the program's entry point,
+// which is not where a program begins that has a loader.
 type Rewritten struct {
 	SP    uint64
 	Bytes []byte
 	Name  uint64
+	Entry uint64
 }
 
 // Rewrite gives the stack at sp other lists, and further pairs of auxiliary values. name is one
@@ -209,5 +214,5 @@ func (s Stack) Rewrite(sp uint64, l Lists, aux []uint64, name string) Rewritten 
 	put(0)
 	put(bare.Aux...)
 	b = append(b, make([]byte, int(strings-start)-len(b))...)
-	return Rewritten{start, append(b, texts...), at}
+	return Rewritten{start, append(b, texts...), at, s.auxiliary(auxEntry)}
 }

@@ -67,6 +67,3 @@ func (r *Registers) callAt(ip, nr uint64) {
 
 // Finished keeps the kernel from restarting the call.
 func (r *Registers) Finished() { r.Orig_rax = ^uint64(0) }
-
-// IP is where the program goes on.
-func (r *Registers) IP() uint64 { return r.Rip }

@@ -126,6 +126,3 @@ func (r *Registers) callAt(ip, nr uint64) {
 // Finished keeps the kernel from restarting the call: it asks NT_ARM_SYSTEM_CALL, which is -1 at a
 // call's end already.
 func (r *Registers) Finished() {}
-
-// IP is where the program goes on.
-func (r *Registers) IP() uint64 { return r.pc }

@@ -37,8 +37,5 @@ func (r *Registers) SetResult(int64) {}
 // Finished does nothing.
 func (r *Registers) Finished() {}
 
-// IP is 0.
-func (r *Registers) IP() uint64 { return 0 }
-
 // Instruction is 0.
 func (r *Registers) Instruction() uint64 { return 0 }
