@@ -46,21 +46,12 @@ func (e *exec) borrow(req request, from tracee.Where) error {
 	abi := e.call.ABI
 	*regs.Arg(abi, 0), *regs.Arg(abi, 1), *regs.Arg(abi, 2) = e.loan.addr, req.argv, req.envp
 	if from == tracee.Leaving {
-		regs.Again(abi.Execve)
-		if err := e.t.SetRegisters(regs); err != nil {
-			return err
-		}
-		e.phase = ready
-	} else {
-		if err := e.t.Begin(regs, abi.Execve); err != nil {
-			return err
-		}
-		e.phase = running
+		return e.anewAs(regs, abi.Execve)
 	}
-	if e.ToEnd() {
-		return e.t.ToSyscall(0)
+	if err := e.t.Begin(regs, abi.Execve); err != nil {
+		return err
 	}
-	return e.t.Continue(0)
+	return e.run()
 }
 
 // lay puts a path below the tracee's stack.

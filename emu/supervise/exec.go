@@ -26,7 +26,7 @@ const (
 	anew    phase = iota // the call is made, or made once more, from the start
 	decided              // the call is made once more, and what becomes of it is known
 	asking               // the call goes on as it was made: would the kernel execute the file?
-	ready                // the emulator's descriptor is there; the call starts anew
+	ready                // the emulator's descriptor is there; its exec is about to start
 	running              // the emulator's exec is on its way
 	loaded               // the emulator is in memory; at the call's end its stack is put in order
 	over                 // the tracee has been let go
@@ -81,7 +81,7 @@ func (r request) name() string {
 }
 
 // ToEnd is for every phase but those in which the call starts anew.
-func (e *exec) ToEnd() bool { return e.phase != anew && e.phase != decided && e.phase != ready }
+func (e *exec) ToEnd() bool { return e.phase != anew && e.phase != decided }
 
 // Drop gives up the guest.
 func (e *exec) Drop() {
@@ -114,10 +114,12 @@ func (e *exec) step(kind tracee.Kind) (mine bool, err error) {
 		return true, e.route()
 	case kind == tracee.Seccomp && e.phase == decided:
 		return true, e.asMade()
-	case kind == tracee.Seccomp && e.phase == ready:
+	case kind == tracee.Syscall && e.phase == ready:
 		return true, e.run()
 	case kind == tracee.Syscall && e.phase == asking:
 		return true, e.answered()
+	case kind == tracee.Seccomp && e.phase == running:
+		return true, e.run() // a filter of the tracee's own wants it traced
 	case kind == tracee.Syscall && e.phase == running:
 		return true, e.refused()
 	case kind == tracee.Exec && e.phase == running:

@@ -19,7 +19,7 @@ import (
 
 // handed are the registers of a call that is made anew, as one that executes descriptor fd.
 func handed(regs tracee.Registers, call *tracee.Call, fd uint64, path string) tracee.Registers {
-	for i, v := range []uint64{fd, pathAt + uint64(len(path)), argvAt, envpAt, unix.AT_EMPTY_PATH} {
+	for i, v := range []uint64{fd, pathAt + uint64(len(path)), argvAt, envpAt, unix.AT_EMPTY_PATH, passing} {
 		*regs.Arg(call.ABI, i) = v
 	}
 	regs.Again(call.Execveat)
@@ -66,10 +66,10 @@ func TestExec(t *testing.T) {
 	call := &tracee.Execs[0]
 	path := filepath.Join(c.dir, "guest")
 	regs := c.execve("guest")
-	require.Equal(t, []string{"hold", "give 1", "continue 0"}, c.stop(t, tracee.Seccomp))
+	require.Equal(t, []string{"hold", "give 1", "to syscall 0"}, c.stop(t, tracee.Seccomp))
 	require.Equal(t, handed(regs, call, 10, path), c.fake.regs)
 	require.True(t, c.fake.given[0].CloseOnExec)
-	require.Equal(t, []string{"to syscall 0"}, c.stop(t, tracee.Seccomp), "the emulator's own exec")
+	require.Equal(t, []string{"to syscall 0"}, c.stop(t, tracee.Syscall), "the emulator's own exec")
 	require.Nil(t, c.task.guest)
 	require.Equal(t, []string{"to syscall 0"}, c.stop(t, tracee.Exec))
 	require.Equal(t, guestABI, c.task.guest.abi)
@@ -119,7 +119,7 @@ func TestExecRefused(t *testing.T) {
 	c := newScene(t)
 	regs := c.execve("guest")
 	c.stop(t, tracee.Seccomp)
-	c.stop(t, tracee.Seccomp)
+	c.stop(t, tracee.Syscall)
 	require.Equal(t, []string{"close 10", "release", "continue 0"}, c.end(t, -int64(unix.E2BIG)))
 	require.Equal(t, ended(regs, -int64(unix.E2BIG)), c.fake.regs)
 	require.Nil(t, c.task.call)
@@ -132,7 +132,7 @@ func TestExecAsked(t *testing.T) {
 		done   []string
 	}{
 		{-int64(unix.ETXTBSY), []string{"release", "continue 0"}},
-		{-int64(unix.ENOEXEC), []string{"hold", "give 1", "continue 0"}},
+		{-int64(unix.ENOEXEC), []string{"hold", "give 1", "to syscall 0"}},
 	} {
 		s := newScene(t)
 		s.write(t, "guest")
@@ -163,10 +163,10 @@ func TestExecByDescriptor(t *testing.T) {
 
 	regs := c.calls(call, uint64(fd), pathAt, argvAt, envpAt, unix.AT_EMPTY_PATH)
 	require.Equal(t, []string{"to syscall 0"}, c.stop(t, tracee.Seccomp))
-	require.Equal(t, []string{"hold", "give 2", "continue 0"}, c.end(t, -int64(unix.ENOEXEC)))
+	require.Equal(t, []string{"hold", "give 2", "to syscall 0"}, c.end(t, -int64(unix.ENOEXEC)))
 	require.Equal(t, handed(regs, call, 11, ""), c.fake.regs)
 	require.False(t, c.fake.given[0].CloseOnExec)
-	c.stop(t, tracee.Seccomp)
+	c.stop(t, tracee.Syscall)
 	c.stop(t, tracee.Exec)
 	c.newStack("zero")
 	require.Equal(t, []string{"name memfd:nameless", "release", "continue 0"}, c.end(t, 0))
@@ -180,18 +180,18 @@ func TestExecUndumpable(t *testing.T) {
 	call := &tracee.Execs[0]
 	regs := c.execve("guest")
 	c.fake.denied = true
-	require.Equal(t, []string{"hold", "instead", "openly, was 0", "hold", "give 1", "continue 0"}, c.stop(t, tracee.Seccomp))
+	require.Equal(t, []string{"hold", "instead", "openly, was 0", "hold", "give 1", "to syscall 0"}, c.stop(t, tracee.Seccomp))
 	require.Equal(t, handed(regs, call, 10, filepath.Join(c.dir, "guest")), c.fake.regs)
 	require.True(t, c.fake.denied)
-	require.Equal(t, []string{"continue 0"}, c.stop(t, tracee.Group), "its new start is waited for, not its end")
-	c.stop(t, tracee.Seccomp)
+	require.Equal(t, []string{"to syscall 0"}, c.stop(t, tracee.Group))
+	c.stop(t, tracee.Syscall)
 	require.Equal(t, []string{"close 10", "release", "continue 0"}, c.end(t, -int64(unix.ENOMEM)))
 	require.Equal(t, ended(regs, -int64(unix.ENOMEM)), c.fake.regs)
 
 	// What is left to the kernel, or asked of it, is the call made anew.
 	for name, want := range map[string]struct{ then, end []string }{
 		"nothing": {then: []string{"release", "continue 0"}},
-		"guest":   {[]string{"to syscall 0"}, []string{"hold", "give 1", "continue 0"}},
+		"guest":   {[]string{"to syscall 0"}, []string{"hold", "give 1", "to syscall 0"}},
 	} {
 		c.write(t, "guest")
 		regs = c.execve(name)
@@ -270,13 +270,13 @@ func TestExecWithoutTwin(t *testing.T) {
 	c := newScene(t)
 	c.execve("guest")
 	c.stop(t, tracee.Seccomp)
-	c.stop(t, tracee.Seccomp)
+	c.stop(t, tracee.Syscall)
 	e := c.task.call.(*exec)
 	loader := *e.via
 	loader.fd = -1
 	e.plan.Twin, e.verdict, e.via = &resolve.Twin{}, &twin.Verdict{}, &loader
 	c.twins = &twins{loader: loader}
-	require.Equal(t, []string{"close 10", "hold", "give 1", "continue 0"}, c.end(t, -int64(unix.EACCES)))
+	require.Equal(t, []string{"close 10", "hold", "give 1", "to syscall 0"}, c.end(t, -int64(unix.EACCES)))
 	require.Equal(t, c.emulators[guestABI].fd, c.fake.given[0].FD)
 	require.Contains(t, e.why, "permission denied")
 }
@@ -286,7 +286,7 @@ func TestExecUnreachable(t *testing.T) {
 	c := newScene(t)
 	c.execve("guest")
 	c.stop(t, tracee.Seccomp)
-	c.stop(t, tracee.Seccomp)
+	c.stop(t, tracee.Syscall)
 	c.stop(t, tracee.Exec)
 	*c.fake.regs.SP() = 8
 	require.ErrorIs(t, c.serve(c.task, tracee.Stop{Kind: tracee.Syscall}), unix.ESRCH)

@@ -26,7 +26,7 @@ func (e *exec) hand(req request, from tracee.Where) error {
 		return e.refuse(from, sys.Errno(err))
 	}
 	defer back()
-	err = e.t.Give(e.call.ABI, e.regs, from, e.files)
+	err = e.t.Give(e.call, e.regs, from, e.files)
 	if refused, ok := err.(*tracee.GiveError); ok {
 		return e.failed(-int64(refused.Errno))
 	}
@@ -39,12 +39,20 @@ func (e *exec) hand(req request, from tracee.Where) error {
 	*regs.Arg(e.call.ABI, 2) = req.argv
 	*regs.Arg(e.call.ABI, 3) = req.envp
 	*regs.Arg(e.call.ABI, 4) = unix.AT_EMPTY_PATH
-	regs.Again(e.call.Execveat)
+	return e.anewAs(regs, e.call.Execveat)
+}
+
+// anewAs takes the tracee, which stands at the end of a call, back to make the emulator's exec.
+// The filter lets that pass, so that its end is seen whatever comes of it: a filter of the
+// tracee's own may refuse it, too.
+func (e *exec) anewAs(regs tracee.Registers, nr uint64) error {
+	e.t.Pass(e.call.ABI, &regs)
+	regs.Again(nr)
 	if err := e.t.SetRegisters(regs); err != nil {
 		return err
 	}
 	e.phase = ready
-	return e.t.Continue(0)
+	return e.t.ToSyscall(0)
 }
 
 // gather opens what the tracee is to be given, until back is called. The guest's file becomes an

@@ -22,8 +22,9 @@ type thread interface {
 	Skip(r tracee.Registers, result int64) error
 	Instead(abi *tracee.ABI, r tracee.Registers, nr, a, b uint64) (int64, error)
 	CallAt(abi *tracee.ABI, r tracee.Registers, ip, nr, a, b uint64) (int64, error)
-	Give(abi *tracee.ABI, r tracee.Registers, from tracee.Where, files []tracee.File) error
+	Give(call *tracee.Call, r tracee.Registers, from tracee.Where, files []tracee.File) error
 	WhileDumpable(abi *tracee.ABI, r tracee.Registers, was int64, do func() error) error
+	Pass(abi *tracee.ABI, r *tracee.Registers)
 	Finish() error
 
 	Hold() error

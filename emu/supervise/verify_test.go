@@ -14,7 +14,7 @@ func TestExecOther(t *testing.T) {
 	c := newScene(t)
 	c.execve("guest")
 	c.stop(t, tracee.Seccomp)
-	c.stop(t, tracee.Seccomp)
+	c.stop(t, tracee.Syscall)
 	c.task.call.(*exec).via.file.Ino++
 	before := string(c.fake.memory)
 	require.ErrorIs(t, c.serve(c.task, tracee.Stop{Kind: tracee.Exec}), unix.ESRCH)

@@ -80,11 +80,11 @@ func submit(socket int, further []seccomp.Rule) error {
 // install puts the filter on this thread, and sends its listener over the socket. Without
 // CAP_SYS_ADMIN the filter takes no_new_privs. further are the rules of a spoof.
 func install(socket int, cookie uint64, further []seccomp.Rule) error {
-	listener, err := installFilter(append(tracee.Filter(cookie, true), further...), sys.Listener)
+	listener, err := installFilter(tracee.Filter(cookie, true, further), sys.Listener)
 	if errors.Is(err, unix.EBUSY) || errors.Is(err, unix.EINVAL) {
 		// A filter that we are under has a listener, and there can be but one; or the kernel is
 		// older than 5.0.
-		if _, err := installFilter(append(tracee.Filter(cookie, false), further...), 0); err != nil {
+		if _, err := installFilter(tracee.Filter(cookie, false, further), 0); err != nil {
 			return err
 		}
 		_, err := sys.Write(socket, []byte(alone))

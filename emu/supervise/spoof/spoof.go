@@ -45,7 +45,7 @@ type Thread interface {
 	SetRegisters(tracee.Registers) error
 	Instead(abi *tracee.ABI, r tracee.Registers, nr, a, b uint64) (int64, error)
 	CallAt(abi *tracee.ABI, r tracee.Registers, ip, nr, a, b uint64) (int64, error)
-	Give(abi *tracee.ABI, r tracee.Registers, from tracee.Where, files []tracee.File) error
+	Give(call *tracee.Call, r tracee.Registers, from tracee.Where, files []tracee.File) error
 	WhileDumpable(abi *tracee.ABI, r tracee.Registers, was int64, do func() error) error
 	Quietly(do func() error) error
 	Continue(signal unix.Signal) error

@@ -23,30 +23,49 @@ type Call struct {
 // arguments.
 func (c *Call) At() bool { return uint64(c.Nr) == c.Execveat }
 
-// helpArg is the argument that execve does not have. A call for help is an execve with the cookie
-// there, which only the tracer makes a thread do: whatever filters a thread has put on itself, an
-// execve they let it do.
-const helpArg = 5
+// cookieArg is the argument that none of the calls has that the filter stops. With a cookie there,
+// which only the tracer puts in, such a call is another thing: a call for help, which is the very
+// call that the thread is making, so that a filter of its own that has let this through does so
+// with that; or one that is to pass.
+const cookieArg = 5
 
-// help is the cookie as registers of the ABI hold it.
-func (a *ABI) help(cookie uint64) uint64 {
+// word is a value as registers of the ABI hold it.
+func (a *ABI) word(value uint64) uint64 {
 	if a.compat {
-		return cookie & 0xffffffff
+		return value & 0xffffffff
 	}
-	return cookie
+	return value
 }
 
-// Filter stops every call that execs, with 1 plus the index in Execs as its data, and hands calls
-// for help to the listener if there is one.
-func Filter(cookie uint64, listener bool) []seccomp.Rule {
-	var rules []seccomp.Rule
-	for i := range Execs {
-		c := &Execs[i]
-		if listener && !c.At() {
-			help := &seccomp.Equal{Arg: helpArg, Value: c.help(cookie)}
-			rules = append(rules, seccomp.Rule{Arch: c.Arch, Number: c.Nr, When: help, Action: seccomp.Notify})
-		}
-		rules = append(rules, seccomp.Rule{Arch: c.Arch, Number: c.Nr, Action: seccomp.Trace(uint16(i + 1))})
+// pass is the cookie of the calls that are to pass.
+func pass(cookie uint64) uint64 { return ^cookie }
+
+// Filter stops every call that execs, with 1 plus the index in Execs as its data, and those that
+// further rules stop. It hands calls for help to the listener if there is one, and lets pass what
+// is to.
+func Filter(cookie uint64, listener bool, further []seccomp.Rule) []seccomp.Rule {
+	var rules, stops []seccomp.Rule
+	for i, c := range Execs {
+		when := &seccomp.Equal{Arg: cookieArg, Value: c.word(pass(cookie))}
+		rules = append(rules, seccomp.Rule{Arch: c.Arch, Number: c.Nr, When: when, Action: seccomp.Allow})
+		stops = append(stops, seccomp.Rule{Arch: c.Arch, Number: c.Nr, Action: seccomp.Trace(uint16(i + 1))})
 	}
-	return rules
+	stops = append(stops, further...)
+	for _, r := range stops {
+		if listener {
+			r.When, r.Action = &seccomp.Equal{Arg: cookieArg, Value: cookieOf(r.Arch, cookie)}, seccomp.Notify
+			rules = append(rules, r)
+		}
+	}
+	return append(rules, stops...)
+}
+
+// cookieOf is the cookie as registers of an ABI hold it that is known by its AUDIT_ARCH.
+func cookieOf(arch uint32, cookie uint64) uint64 {
+	for _, c := range Execs {
+		if c.Arch == arch {
+			return c.word(cookie)
+		}
+	}
+	return cookie
 }

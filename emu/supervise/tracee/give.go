@@ -28,7 +28,14 @@ type File struct {
 	Number      int // its number there, once it has it; else negative
 }
 
-// GiveError is the errno with which a descriptor could not be given (EMFILE).
+// Pass makes the call that the registers describe, which is one of Execs, one that the filter does
+// not stop: what the thread's own filter makes of it is seen at its end.
+func (t *Thread) Pass(abi *ABI, r *Registers) {
+	*r.Arg(abi, cookieArg) = abi.word(pass(t.tracer.Cookie))
+}
+
+// GiveError is the errno with which a descriptor could not be given (EMFILE), or with which a
+// filter of the thread's own has answered the call for help.
 type GiveError struct{ Errno unix.Errno }
 
 func (e *GiveError) Error() string { return "hand over a descriptor: " + e.Errno.Error() }
@@ -36,12 +43,12 @@ func (e *GiveError) Error() string { return "hand over a descriptor: " + e.Errno
 // Give puts files into the thread, by the listener of its filter (SECCOMP_IOCTL_NOTIF_ADDFD). It
 // ends in a syscall-stop, with registers that are the caller's business; so it does with a
 // GiveError.
-func (t *Thread) Give(abi *ABI, r Registers, from Where, files []File) error {
+func (t *Thread) Give(call *Call, r Registers, from Where, files []File) error {
 	listener, err := t.tracer.Listener()
 	if err != nil {
 		return err
 	}
-	if err := t.callForHelp(abi, r, from); err != nil {
+	if err := t.callForHelp(call, r, from); err != nil {
 		return err
 	}
 	id, err := t.notification(listener)
@@ -73,18 +80,19 @@ func add(listener int, id uint64, files []File) unix.Errno {
 	return 0
 }
 
-// callForHelp makes the thread call for help: it then waits for the listener.
-func (t *Thread) callForHelp(abi *ABI, r Registers, from Where) error {
-	*r.Arg(abi, helpArg) = abi.help(t.tracer.Cookie)
+// callForHelp makes the thread call for help, by the call that it is making: it then waits for the
+// listener.
+func (t *Thread) callForHelp(call *Call, r Registers, from Where) error {
+	*r.Arg(call.ABI, cookieArg) = call.word(t.tracer.Cookie)
 	if from == Leaving {
-		r.Again(abi.Execve)
+		r.Again(uint64(call.Nr))
 		if err := r.set(t.tid); err != nil {
 			return err
 		}
 		if err := t.Finish(); err != nil {
 			return err
 		}
-	} else if err := t.Begin(r, abi.Execve); err != nil {
+	} else if err := t.Begin(r, uint64(call.Nr)); err != nil {
 		return err
 	}
 	return t.ToSyscall(0)
@@ -111,7 +119,6 @@ func (t *Thread) notification(listener int) (uint64, error) {
 				// Somebody else's, who made the cookie up.
 				_ = sys.AnswerNotification(listener, call.ID, 0, unix.ENOSYS)
 			}
-			continue
 		}
 		stop, err := t.tracer.look(t.tid)
 		switch {
@@ -119,11 +126,28 @@ func (t *Thread) notification(listener int) (uint64, error) {
 			return 0, err
 		case stop.TID == 0:
 		case stop.Kind == Syscall:
-			return 0, ErrInterrupted
+			return 0, t.unheard()
 		default:
 			if err := t.meanwhile(stop); err != nil {
 				return 0, err
 			}
 		}
 	}
+}
+
+// restart is the kernel's ERESTARTSYS: a signal has ended the wait for the listener.
+const restart = 512
+
+// unheard says why a call for help has ended that has not reached the listener.
+func (t *Thread) unheard() error {
+	r, err := t.Registers()
+	switch {
+	case err != nil:
+		return err
+	case r.Result() == -restart:
+		return ErrInterrupted
+	case r.Result() < 0:
+		return &GiveError{unix.Errno(-r.Result())}
+	}
+	return t.lost("ended a call for help")
 }

@@ -47,26 +47,39 @@ func (t *Thread) Release() {
 	if t.interrupt {
 		_ = sys.Interrupt(t.tid)
 	}
-	t.held, t.stopped, t.interrupt = false, false, false
+	t.held, t.stopped, t.interrupt, t.passed = false, false, false, 0
 }
 
+// maxMeanwhile bounds the stops that are passed over in one change: whoever sends SIGSTOP without
+// end must not keep the tracer with this thread.
+const maxMeanwhile = 1000
+
 // meanwhile takes note of a stop in the middle of a change. Signals are held then: what comes is
-// death, which is left for the loop, and SIGSTOP or the group-stop that another thread took part
-// in, which Release makes up for. Any other signal is a fault: what the thread was made to do
-// leads nowhere, and would do so for ever.
+// death, or another thread's exec, which are left for the loop; SIGSTOP, or the group-stop that
+// another thread took part in, which Release makes up for; and what the thread's own filter has to
+// say to the call that it is made to make. Everything else means that the thread is not where it
+// was put, as a fault does, which holding does not keep away.
 func (t *Thread) meanwhile(stop Stop) error {
-	switch stop.Kind {
-	case Ended, Exec: // by exec another thread has taken its number over
+	if t.passed++; t.passed > maxMeanwhile {
+		return t.lost("was stopped %d times", maxMeanwhile)
+	}
+	switch {
+	case stop.Kind == Ended, stop.Kind == Exec:
 		t.tracer.kept = append(t.tracer.kept, stop)
 		return unix.ESRCH
-	case Group:
+	case stop.Kind == Group:
 		t.interrupt = true
-	case Signal:
-		if stop.Signal != unix.SIGSTOP {
-			t.Kill()
-			return fmt.Errorf("%w: %v in a call that it was made to make", unix.ESRCH, stop.Signal)
-		}
+	case stop.Kind == Signal && stop.Signal == unix.SIGSTOP:
 		t.stopped = true
+	case stop.Kind == Seccomp, stop.Kind == Signal && stop.Signal == unix.SIGSYS:
+	default:
+		return t.lost("got %v", stop.Signal)
 	}
 	return t.ToSyscall(0)
+}
+
+// lost ends a process of which a thread does not do what it is made to do.
+func (t *Thread) lost(what string, args ...any) error {
+	t.Kill()
+	return fmt.Errorf("%w: it %s in the middle of an exec, and was killed", unix.ESRCH, fmt.Sprintf(what, args...))
 }

@@ -4,10 +4,10 @@
 // A thread is made to make a call in three ways. In a seccomp-stop the thread has not made its own
 // call yet, and that call's number and arguments are changed (Instead). At the end of a call, in a
 // syscall-stop, it is taken back to the call instruction with other registers (CallAt). No call
-// gives a process somebody else's descriptor, so for that the thread calls for help: an execve
-// with a cookie in an argument that execve does not have, which the filter hands to its listener,
-// and the listener puts the descriptor in (Give). Its signals wait meanwhile (Quietly), so that
-// between two stops it does only what it is made to do.
+// gives a process somebody else's descriptor, so for that the thread calls for help: it makes its
+// call with a cookie in an argument that the call does not have, which the filter hands to its
+// listener, and the listener puts the descriptor in (Give). Its signals wait meanwhile (Quietly),
+// so that between two stops it does only what it is made to do.
 package tracee
 
 import (
@@ -27,6 +27,7 @@ type Thread struct {
 	mask      uint64 // the signals that it blocks by itself
 	stopped   bool   // it was sent SIGSTOP while they were held
 	interrupt bool   // it was to take part in a group-stop then
+	passed    int    // how many stops were passed over then
 }
 
 // Gone reports whether a call failed because the thread is gone: it may be killed at any

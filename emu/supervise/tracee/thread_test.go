@@ -222,3 +222,41 @@ func TestKilled(t *testing.T) {
 		}
 	}
 }
+
+// A thread that does not do what it is made to do is ended with its process, and does not keep its
+// tracer: where a fault or endless stops are in the way.
+func TestLost(t *testing.T) {
+	for name, lose := range map[string]func(c *child, thread *Thread, r Registers) (string, error){
+		"a fault": func(c *child, thread *Thread, r Registers) (string, error) {
+			_, err := thread.CallAt(ABI64, r, 0, ABI64.Prctl, unix.PR_GET_DUMPABLE, 0)
+			return "segmentation fault", err
+		},
+		"stops": func(c *child, thread *Thread, r Registers) (string, error) {
+			thread.passed = maxMeanwhile
+			_ = sys.SendThread(thread.TID(), unix.SIGSTOP)
+			_, err := thread.CallAt(ABI64, r, r.Instruction(), ABI64.Prctl, unix.PR_GET_DUMPABLE, 0)
+			return "was stopped 1000 times", err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newChild(t)
+			thread := c.threads[1]
+			c.atEnd(t, thread)
+			regs, err := thread.Registers()
+			require.NoError(t, err)
+			require.NoError(t, thread.Hold())
+			said, err := lose(c, thread, regs)
+			require.ErrorContains(t, err, said)
+			thread.Release()
+			for {
+				stop, err := c.tracer.Next()
+				require.NoError(t, err)
+				if stop.TID == thread.TID() {
+					require.Equal(t, Ended, stop.Kind)
+					require.Equal(t, unix.SIGKILL, stop.Status.Signal())
+					return
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,7 @@
+// guest says that it runs.
+#include <stdio.h>
+
+int main(void) {
+	puts("guest");
+	return 0;
+}
