@@ -13,7 +13,7 @@ import (
 // kept its process, what it leaves behind is served to the end.
 func (s *supervisor) loop() (first unix.WaitStatus, err error) {
 	for {
-		stop, err := s.tracer.Next()
+		stop, err := s.next()
 		if errors.Is(err, unix.ECHILD) && s.config.Pair != nil {
 			return first, nil
 		}
@@ -47,6 +47,7 @@ func (s *supervisor) loop() (first unix.WaitStatus, err error) {
 
 // stop is a tracee that has stopped.
 func (s *supervisor) stop(stop tracee.Stop) {
+	s.watch.serving(stop.TID)
 	t := s.tasks[stop.TID]
 	if t == nil {
 		t = s.enter(stop.TID)
@@ -60,6 +61,14 @@ func (s *supervisor) stop(stop tracee.Stop) {
 		t.drop()
 		_ = t.Continue(0)
 	}
+}
+
+// next waits for a stop. What is done about it is watched until the next call.
+func (s *supervisor) next() (tracee.Stop, error) {
+	s.watch.serving(0)
+	stop, err := s.tracer.Next()
+	s.watch.serving(stop.TID)
+	return stop, err
 }
 
 // refused lets go of a command that has kept its process, and goes on without us: it has sent why

@@ -77,6 +77,7 @@ type supervisor struct {
 	emulators  map[*arch.ABI]*opened
 	broken     map[*arch.ABI]error
 
+	watch watch
 	spoof *spoof.Spoof // nil where the identity is the kernel's own
 	twins *twins       // nil where no rule is asked
 }
@@ -146,6 +147,8 @@ func run(c Config) (unix.WaitStatus, error) {
 	if c.Pair == nil {
 		go handOn(s.child.PID)
 	}
+	s.watch.proc, s.watch.by, s.watch.say = s.sight.Proc, unix.Gettid(), s.say
+	go s.watch.keep()
 	status, err := s.loop()
 	if err == nil && s.notify < 0 {
 		if _, why := s.listener(); errors.As(why, new(*Refused)) {

@@ -21,7 +21,7 @@ import (
 )
 
 // patience is after how long a command has failed that does not end.
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 // place has the hostile program and a guest, in a directory that everybody may use.
 type place struct {
