@@ -22,6 +22,7 @@ type Death struct {
 
 // died tells of an ended process if it ran a guest and that ended badly.
 func (s *supervisor) died(tid int, status unix.WaitStatus) {
+	defer s.survive(nil, new(error))
 	if s.config.Died == nil || status.Exited() && status.ExitStatus() == 0 {
 		return
 	}

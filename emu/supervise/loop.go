@@ -56,7 +56,7 @@ func (s *supervisor) stop(stop tracee.Stop) {
 	if stop.Kind == tracee.Exec {
 		t = s.leader(t)
 	}
-	if err := s.serve(t, stop); err != nil && !tracee.Gone(err) {
+	if err := s.attend(t, stop); err != nil && !tracee.Gone(err) {
 		s.debug(t.TID(), "%v", err)
 		t.drop()
 		_ = t.Continue(0)

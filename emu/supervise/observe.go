@@ -71,6 +71,7 @@ func (s *supervisor) entered(t *task) {
 
 // ended tells of a process's end. Its threads' ends are nobody's business.
 func (s *supervisor) ended(stop tracee.Stop) {
+	defer s.survive(nil, new(error))
 	if s.config.Observer == nil {
 		return
 	}

@@ -89,10 +89,13 @@ func (s *Sight) assume(st Stance) func() {
 	return s.become(st)
 }
 
+// Return makes this thread itself again, whoever it was looking at files as.
+func (s *Sight) Return() { sys.SetFileIDs(s.ids) }
+
 func (s *Sight) become(st Stance) func() {
 	if !st.differ {
 		return func() {}
 	}
 	sys.SetFileIDs(st.ids)
-	return func() { sys.SetFileIDs(s.ids) }
+	return s.Return
 }

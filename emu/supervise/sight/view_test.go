@@ -395,3 +395,27 @@ func TestGlance(t *testing.T) {
 		}
 	})
 }
+
+// Whatever a thread was doing as somebody else, it returns to its own ids.
+func TestReturn(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	runtime.LockOSThread()
+	proc, err := sys.OpenProc()
+	require.NoError(t, err)
+	defer unix.Close(proc)
+	s, err := New(proc, proc)
+	require.NoError(t, err)
+	before, err := s.Status("thread-self")
+	require.NoError(t, err)
+	s.assume(Stance{ids: sys.FileIDs{UID: 65534, GID: 65534}, differ: true})
+	during, err := s.Status("thread-self")
+	require.NoError(t, err)
+	require.Equal(t, 65534, during.UID)
+	s.Return()
+	after, err := s.Status("thread-self")
+	require.NoError(t, err)
+	require.Equal(t, before.FileIDs, after.FileIDs)
+	runtime.UnlockOSThread()
+}
