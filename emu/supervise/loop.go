@@ -128,6 +128,9 @@ func (s *supervisor) begin(t *task, stop tracee.Stop) error {
 	if err != nil {
 		return err
 	}
+	if clone := tracee.Untraced(data); clone != nil {
+		return s.keepTraced(t, clone)
+	}
 	if data == 0 || int(data) > len(tracee.Execs) {
 		t.call, err = s.spoof.Begin(t, data)
 		return err
@@ -138,6 +141,19 @@ func (s *supervisor) begin(t *task, stop tracee.Stop) error {
 	}
 	t.call = e
 	return s.serve(t, stop)
+}
+
+// keepTraced is a tracee about to start another that is not to be traced: it is, all the same.
+func (s *supervisor) keepTraced(t *task, clone *tracee.Call) error {
+	regs, err := t.Registers()
+	if err != nil {
+		return err
+	}
+	regs.Trace(clone)
+	if err := t.SetRegisters(regs); err != nil {
+		return err
+	}
+	return t.Continue(0)
 }
 
 // execStop is a tracee with a new program of the host's own.

@@ -5,14 +5,17 @@ package hostile
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"binproxy/test/lib/built"
@@ -132,6 +135,26 @@ func TestOwnFilter(t *testing.T) {
 			o := p.supervised(t, p.hostile, "filter", c.call, c.action, c.how, p.guest)
 			require.Equal(t, c.want, o.out, "%s: %s", name, o.said)
 			require.Zero(t, o.status, name)
+		}
+	})
+}
+
+// Who asks that its children are not traced has them traced all the same: they execute guests, and
+// end with the run.
+func TestUntraced(t *testing.T) {
+	everybody(t, func(t *testing.T, p *place) {
+		o := p.supervised(t, p.hostile, "untraced", p.guest)
+		require.Zero(t, o.status, o.said)
+		require.Len(t, o.out, 2, o.said)
+		require.Equal(t, "guest", o.out[0])
+		left, err := strconv.Atoi(strings.TrimPrefix(o.out[1], "left: "))
+		require.NoError(t, err)
+		ended := func() bool {
+			command, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", left))
+			return !bytes.Contains(command, []byte(p.hostile))
+		}
+		if !assert.Eventually(t, ended, 10*time.Second, 10*time.Millisecond, "it outlives the run") {
+			_ = syscall.Kill(left, syscall.SIGKILL)
 		}
 	})
 }

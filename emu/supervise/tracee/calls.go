@@ -57,7 +57,7 @@ func Filter(cookie uint64, listener bool, further []seccomp.Rule) []seccomp.Rule
 			rules = append(rules, r)
 		}
 	}
-	return append(rules, stops...)
+	return append(append(rules, stops...), untraced()...)
 }
 
 // cookieOf is the cookie as registers of an ABI hold it that is known by its AUDIT_ARCH.

@@ -17,6 +17,9 @@ var (
 // Execs are the ways into execve on this host. The filter's data is 1 plus the index.
 var Execs = []Call{{ABI64, 59}, {ABI64, 322}, {ABIX32, 520 | X32}, {ABIX32, 545 | X32}, {ABI32, 11}, {ABI32, 358}}
 
+// clones are the ways to start a process or a thread whose flags are an argument, the first.
+var clones = []Call{{ABI64, 56}, {ABIX32, 56 | X32}, {ABI32, 120}}
+
 // CallInstruction is `syscall`. The other ways into the kernel (`int $0x80`, and where sysenter
 // returns to) are as long.
 var CallInstruction = []byte{0x0f, 0x05}

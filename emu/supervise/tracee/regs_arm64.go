@@ -15,6 +15,9 @@ var (
 // Execs are the ways into execve on this host. The filter's data is 1 plus the index.
 var Execs = []Call{{ABI64, 221}, {ABI64, 281}, {ABI32, 11}, {ABI32, 387}}
 
+// clones are the ways to start a process or a thread whose flags are an argument, the first.
+var clones = []Call{{ABI64, 220}, {ABI32, 120}}
+
 // CallInstruction is `svc #0`.
 var CallInstruction = []byte{0x01, 0x00, 0x00, 0xd4}
 

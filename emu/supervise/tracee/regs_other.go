@@ -7,6 +7,8 @@ import "errors"
 // Execs is empty: no supervisor knows the registers of this host.
 var Execs []Call
 
+var clones []Call
+
 // ABI64 is no ABI here.
 var ABI64 = &ABI{}
 

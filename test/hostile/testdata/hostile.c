@@ -88,6 +88,24 @@ static unsigned action(const char *name) {
 	return SECCOMP_RET_ERRNO | atoi(name);
 }
 
+// untraced starts two processes that are not to be traced: one executes path, the other waits, and is left behind.
+static int untraced(char *path) {
+	long p = syscall(SYS_clone, CLONE_UNTRACED | SIGCHLD, 0, 0, 0, 0);
+	if (p == 0) {
+		execl(path, path, NULL);
+		printf("errno: %s\n", strerrorname_np(errno));
+		_exit(0);
+	}
+	must(p > 0, "clone");
+	waitpid(p, NULL, 0);
+	p = syscall(SYS_clone, CLONE_UNTRACED | SIGCHLD, 0, 0, 0, 0);
+	if (p == 0)
+		for (;;)
+			pause();
+	printf("left: %ld\n", p);
+	return 0;
+}
+
 static void note(int s) {}
 
 // serves is a FUSE server, with as much of the protocol as a look-up and an open of one file take. Before it answers a look-up it stops for its tracer, if it has one. It ends with its mount.
@@ -238,6 +256,8 @@ int main(int argc, char **argv) {
 		answer(!strcmp(argv[2], "execve") ? SYS_execve : !strcmp(argv[2], "execveat") ? SYS_execveat : SYS_close, action(argv[3]));
 		return executes(argv[4], argv[5], argv + 5);
 	}
+	if (!strcmp(how, "untraced")) // PROGRAM
+		return untraced(argv[2]);
 	if (!strcmp(how, "fuse")) // DIRECTORY
 		return fuse(argv[2]);
 	if (!strcmp(how, "fault"))
