@@ -91,6 +91,12 @@ func tooOld(release string) error {
 	return nil
 }
 
+// threadsNeeded is how many threads the Go runtime of a launcher starts, and that of a supervisor
+// beyond those that there are. Where it gets none it ends with a dump.
+const threadsNeeded = 8
+
+var errNoRoom = errors.New("the limit of processes (--pids-limit, ulimit -u) leaves no room for the handful of threads that this program starts: raise it")
+
 // Run runs the command under supervision to its end, and gives that. The error is for what kept it
 // from starting: a Refused where the machine does not let us trace.
 func Run(c Config) (unix.WaitStatus, error) {
@@ -112,6 +118,9 @@ func run(c Config) (unix.WaitStatus, error) {
 	}
 	if err := tooOld(kernel.Release); err != nil {
 		return 0, &Refused{Route: "supervise", Err: err}
+	}
+	if !sys.RoomForThreads(threadsNeeded) {
+		return 0, errNoRoom
 	}
 	runtime.LockOSThread() // for good: the tracees are this thread's
 	s := &supervisor{

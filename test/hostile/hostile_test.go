@@ -139,6 +139,24 @@ func TestOwnFilter(t *testing.T) {
 	})
 }
 
+// Where there is no room for the few threads that the program starts, it says so in one line, and
+// where there is it works.
+func TestProcessLimit(t *testing.T) {
+	need.Root(t) // for a user who has no other processes
+	prlimit := need.Program(t, "prlimit", "util-linux")
+	p := newPlace(t)
+	p.user = 1<<20 + uint32(os.Getpid())
+	for limit, want := range map[string]string{"4": "raise it", "10": "raise it", "40": ""} {
+		o := p.ends(t, prlimit, "--nproc="+limit, p.binproxy, "run", "--route", "supervise", "--", p.guest)
+		if want == "" {
+			require.Equal(t, []string{"guest"}, o.out, o.said)
+			continue
+		}
+		require.Equal(t, 125, o.status, "limit %s: %s", limit, o.said)
+		require.Regexp(t, "^binproxy: the limit of processes .*raise it\n$", o.said)
+	}
+}
+
 // Who asks that its children are not traced has them traced all the same: they execute guests, and
 // end with the run.
 func TestUntraced(t *testing.T) {
