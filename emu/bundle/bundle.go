@@ -20,6 +20,7 @@ import (
 	"binproxy/emu/arch"
 	"binproxy/emu/config"
 	"binproxy/emu/emulator"
+	"binproxy/emu/growing"
 	"binproxy/emu/identity"
 	"binproxy/emu/loader"
 	"binproxy/emu/single"
@@ -73,17 +74,17 @@ func Make(dir string, o Options) ([]File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := replaceable(dir); err != nil {
-		return nil, err
-	}
 	if err := os.MkdirAll(filepath.Dir(dir), 0o777); err != nil {
 		return nil, err
 	}
-	draft, err := sys.NewDraft(dir)
+	draft, err := growing.NewDraft(dir)
 	if err != nil {
 		return nil, err
 	}
 	defer draft.Close()
+	if err := replaceable(draft.Beside(filepath.Base(dir)), dir); err != nil {
+		return nil, err
+	}
 	b := builder{dir: draft.Dir}
 	if err := b.fill(o); err != nil {
 		return nil, err
@@ -95,8 +96,8 @@ func Make(dir string, o Options) ([]File, error) {
 }
 
 // replaceable refuses a directory that holds something else than a bundle.
-func replaceable(dir string) error {
-	fi, err := os.Lstat(dir)
+func replaceable(at, dir string) error {
+	fi, err := os.Lstat(at)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -106,11 +107,11 @@ func replaceable(dir string) error {
 	if !fi.IsDir() {
 		return fmt.Errorf("%s exists and is no directory; choose another place with -o DIR", dir)
 	}
-	entries, err := os.ReadDir(dir)
+	entries, err := os.ReadDir(at)
 	if err != nil || len(entries) == 0 {
 		return err
 	}
-	if _, err := os.Lstat(filepath.Join(dir, config.Name)); err != nil {
+	if _, err := os.Lstat(filepath.Join(at, config.Name)); err != nil {
 		return fmt.Errorf("%s is not empty and no bundle (it has no %s); choose another place with -o DIR", dir, config.Name)
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 	"binproxy/emu/arch"
 	"binproxy/emu/config"
 	"binproxy/emu/emulator"
+	"binproxy/emu/growing"
 	"binproxy/emu/single"
 	"binproxy/emu/sys"
 )
@@ -111,12 +112,12 @@ func planSingle(path string, abis []*arch.ABI, o Options) (*singleFile, error) {
 		s.files = append(s.files, File{Name: e.Path, From: file})
 	}
 	s.files = append(s.files, File{Name: config.Name})
-	return s, s.replaceable()
+	return s, s.replaceable(path)
 }
 
 // replaceable refuses a place that has something else than a single file.
-func (s *singleFile) replaceable() error {
-	_, err := single.Own(s.path)
+func (s *singleFile) replaceable(at string) error {
+	_, err := single.Own(at)
 	switch {
 	case err == nil, errors.Is(err, fs.ErrNotExist), errors.Is(err, single.ErrDamaged):
 		return nil
@@ -128,7 +129,7 @@ func (s *singleFile) replaceable() error {
 
 // place writes the files beside their places in dir, and puts them there when all are whole.
 func place(dir string, all []*singleFile, self string) error {
-	draft, err := sys.NewDraft(filepath.Join(dir, config.Binary))
+	draft, err := growing.NewDraft(filepath.Join(dir, config.Binary))
 	if err != nil {
 		return err
 	}
@@ -139,7 +140,11 @@ func place(dir string, all []*singleFile, self string) error {
 		}
 	}
 	for _, s := range all {
-		if err := os.Rename(filepath.Join(draft.Dir, filepath.Base(s.path)), s.path); err != nil {
+		name := filepath.Base(s.path)
+		if err := s.replaceable(draft.Beside(name)); err != nil {
+			return err
+		}
+		if err := draft.Put(name); err != nil {
 			return err
 		}
 	}

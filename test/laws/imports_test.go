@@ -95,7 +95,7 @@ var importLaws = []law{
 	{"emu/config", notOnly("emu/arch", "emu/identity", "emu/emulator"), "identity, emulator < config"},
 	{"emu/resolve", notOnly("emu/arch", "emu/elfinfo"), "a pure function, which knows of no emulator: elfinfo < resolve < supervise"},
 	{"emu/packages", notOnly("emu/arch", "emu/sys"), "what a database says, and nothing of what it is asked for: packages < twin"},
-	{"emu/twin", notOnly("emu/arch", "emu/elfinfo", "emu/emulator", "emu/loader", "emu/packages", "emu/sys"), "what a file is, and nothing of how it is executed: twin < supervise"},
+	{"emu/twin", notOnly("emu/arch", "emu/elfinfo", "emu/emulator", "emu/growing", "emu/loader", "emu/packages", "emu/sys"), "what a file is, and nothing of how it is executed: twin < supervise"},
 	{"emu/seccomp", notOnly("emu/arch"), "a pure function: seccomp < supervise"},
 	{"emu/entrypoint", notOnly("emu/exit"), "names and words, and nothing of what the modes run: entrypoint < whoever starts one"},
 	{"emu/command", notOnly("emu/entrypoint", "emu/exit", "emu/sys"), "what every route ends with: command < userns, launch"},
@@ -112,6 +112,7 @@ var importLaws = []law{
 	{"emu/oci", notOnly("third_party/zstd"), "images, and nothing of what they are for: oci < bootstrap, kernel/check"},
 	{"emu/runtime", notOnly("emu/entrypoint", "emu/arch", "emu/command", "emu/config", "emu/resolve", "emu/supervise", "emu/sys"),
 		"what a container is, and nothing of how its programs are routed: supervise < runtime"},
+	{"emu/growing", notOnly("emu/sys"), "directories, and nothing of what grows in them: growing < bundle, bootstrap, twin/pack"},
 	{"emu/sys", notOnly(), "sys < everything that needs the kernel"},
 	{"emu/exit", notOnly(), "the statuses are everybody's"},
 }

@@ -18,9 +18,9 @@ import (
 
 	"binproxy/emu/arch"
 	"binproxy/emu/elfinfo"
+	"binproxy/emu/growing"
 	"binproxy/emu/loader"
 	"binproxy/emu/packages"
-	"binproxy/emu/sys"
 	"binproxy/emu/twin"
 )
 
@@ -43,17 +43,17 @@ type Result struct {
 
 // Make packs into dir, which must not exist, or be empty, or hold twins (which it replaces).
 func Make(dir string, o Options) (Result, error) {
-	if err := replaceable(dir); err != nil {
-		return Result{}, err
-	}
 	if err := os.MkdirAll(filepath.Dir(dir), 0o777); err != nil {
 		return Result{}, err
 	}
-	draft, err := sys.NewDraft(dir)
+	draft, err := growing.NewDraft(dir)
 	if err != nil {
 		return Result{}, err
 	}
 	defer draft.Close()
+	if err := replaceable(draft.Beside(filepath.Base(dir)), dir); err != nil {
+		return Result{}, err
+	}
 	r, err := Fill(draft.Dir, o)
 	if err != nil {
 		return r, err
@@ -65,18 +65,18 @@ func Make(dir string, o Options) (Result, error) {
 	return r, draft.Place()
 }
 
-func replaceable(dir string) error {
-	if fi, err := os.Lstat(dir); err == nil && !fi.IsDir() {
+func replaceable(at, dir string) error {
+	if fi, err := os.Lstat(at); err == nil && !fi.IsDir() {
 		return fmt.Errorf("%s exists and is no directory; choose another place with -o DIR", dir)
 	}
-	entries, err := os.ReadDir(dir)
+	entries, err := os.ReadDir(at)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0 {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stat(filepath.Join(dir, twin.ManifestName)); err != nil {
+	if _, err := os.Stat(filepath.Join(at, twin.ManifestName)); err != nil {
 		return fmt.Errorf("%s is not empty and holds no twins (it has no %s); choose another place with -o DIR", dir, twin.ManifestName)
 	}
 	return nil

@@ -1,8 +1,6 @@
-package sys
+package growing
 
 import (
-	"errors"
-	"io/fs"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -15,8 +13,9 @@ import (
 // that ends the program first removes the Draft; the program then dies of the signal as usual.
 // Ignored signals stay ignored.
 type Draft struct {
-	Dir     string
-	path    string
+	Dir     string // for this process, and not for its children
+	grows   *Dir
+	name    string
 	signals chan os.Signal
 	// the remover for a signal keeps the lock: the draft is gone, so later errors are not reported
 	lock sync.Mutex
@@ -24,11 +23,11 @@ type Draft struct {
 
 // NewDraft makes a Draft of the directory at path.
 func NewDraft(path string) (*Draft, error) {
-	dir, err := os.MkdirTemp(filepath.Dir(path), "."+filepath.Base(path)+".")
+	g, err := MakeBeside(path)
 	if err != nil {
 		return nil, err
 	}
-	d := &Draft{Dir: dir, path: path, signals: make(chan os.Signal, 1)}
+	d := &Draft{Dir: g.Path(), grows: g, name: filepath.Base(path), signals: make(chan os.Signal, 1)}
 	for _, s := range []os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP} {
 		if !signal.Ignored(s) {
 			signal.Notify(d.signals, s)
@@ -45,7 +44,7 @@ func (d *Draft) endOnSignal() {
 	}
 	d.lock.Lock()
 	for range 10 { // others may still write to it
-		if os.RemoveAll(d.Dir) == nil {
+		if d.grows.Remove("") == nil {
 			break
 		}
 	}
@@ -58,18 +57,15 @@ func (d *Draft) endOnSignal() {
 func (d *Draft) Place() error {
 	d.lock.Lock()
 	defer d.lock.Unlock()
-	err := os.Rename(d.Dir, d.path) // replaces nothing, or an empty directory
-	if err == nil || !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	if err = Exchange(d.Dir, d.path); !errors.Is(err, errors.ErrUnsupported) {
-		return err // the draft is now the old directory, and is removed
-	}
-	if err = os.RemoveAll(d.path); err != nil {
-		return err
-	}
-	return os.Rename(d.Dir, d.path)
+	return d.grows.Place(d.name)
 }
+
+// Beside is the path of a name beside the Draft, for this process. Look there to see whether the
+// Draft may take its place: another path may lead elsewhere by now.
+func (d *Draft) Beside(name string) string { return d.grows.Beside(name) }
+
+// Put gives one file of it a name beside it.
+func (d *Draft) Put(name string) error { return d.grows.Put(name, name) }
 
 // Close removes the rest of it.
 func (d *Draft) Close() {
@@ -77,5 +73,6 @@ func (d *Draft) Close() {
 	defer d.lock.Unlock()
 	signal.Stop(d.signals)
 	close(d.signals)
-	os.RemoveAll(d.Dir)
+	_ = d.grows.Remove("")
+	d.grows.Close()
 }
