@@ -6,6 +6,11 @@
 // what it mounts ends with it. The root grows beside its place, in a directory that says what it
 // is, and is moved there when it is whole: a run that was interrupted leaves no root that looks
 // like one.
+//
+// Whoever may write beside that place, or above it, can exchange the names that lead to it while
+// root writes there. So the directory is made and opened once (growing.Dir), and this package uses
+// its descriptor. A bootstrapper takes a path. It gets one that nobody can exchange: the directory
+// is mounted a second time, in our own mount namespace (shelter).
 package bootstrap
 
 import (
@@ -23,6 +28,8 @@ import (
 	"binproxy/emu/command"
 	"binproxy/emu/entrypoint"
 	"binproxy/emu/exit"
+	"binproxy/emu/growing"
+	"binproxy/emu/sys"
 	"binproxy/emu/userns"
 )
 
@@ -188,18 +195,51 @@ func Inside(words []string) error {
 	go j.endOnSignal()
 	syscall.Umask(0o022) // a root is for everybody in it
 	if j.Only || j.Restart {
-		if err := os.RemoveAll(j.partial()); err != nil || j.Only {
+		if err := j.removeLeft(); err != nil || j.Only {
 			return err
 		}
 	}
-	root := filepath.Join(j.partial(), "root")
-	if err := j.start(root); err != nil {
+	return j.make()
+}
+
+// removeLeft removes what an interrupted run left. The mark is the first file in it, and the last
+// one to be removed.
+func (j job) removeLeft() error {
+	g, err := growing.Open(j.partial())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
 		return err
 	}
-	if err := j.fill(root); err != nil {
+	defer g.Close()
+	entries, err := os.ReadDir(g.Path())
+	if err != nil {
+		return err
+	}
+	if _, err := os.Lstat(filepath.Join(g.Path(), markName)); err != nil && len(entries) > 0 {
+		return fmt.Errorf("%s is nothing that a bootstrap left: %w", j.partial(), err)
+	}
+	return g.Remove(markName)
+}
+
+// make makes the root beside its place, and puts it there.
+func (j job) make() error {
+	g, err := j.start()
+	if err != nil {
+		return err
+	}
+	defer g.Close()
+	if err := j.fill(g.Path()); err != nil {
 		return fmt.Errorf("%w\n%s", err, j.unfinished())
 	}
-	return j.finish(root)
+	if err := settle(g.Path()); err != nil {
+		return err
+	}
+	if err := g.Put(rootName, filepath.Base(j.Dir)); err != nil {
+		return err
+	}
+	return g.Remove(markName)
 }
 
 // endOnSignal ends process 1 of the namespace, which the kernel would not, and with it all others.
@@ -218,32 +258,43 @@ func (j job) unfinished() string {
 	return fmt.Sprintf("The unfinished root is in %s; `binproxy bootstrap --remove %s` removes it", j.partial(), j.Dir)
 }
 
+// rootName is what the root is called in the partial directory.
+const rootName = "root"
+
 // start makes the partial directory with its mark before anything else is in it.
-func (j job) start(root string) error {
-	if err := os.Mkdir(j.partial(), 0o755); errors.Is(err, fs.ErrPermission) {
-		return fmt.Errorf("%w: root of the user namespace may write only where owner and group are you or your subordinate ids; "+
+func (j job) start() (*growing.Dir, error) {
+	g, err := growing.Make(j.partial())
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, fmt.Errorf("%w: root of the user namespace may write only where owner and group are you or your subordinate ids; "+
 			"choose another place, or chgrp %s", err, filepath.Dir(j.Dir))
 	} else if err != nil {
-		return err
+		return nil, err
 	}
 	suite := ""
 	if j.Suite != "" {
 		suite = " --suite " + j.Suite
 	}
 	mark := fmt.Sprintf("--arch %s --from %s%s, for %s\n", j.ABI, j.From, suite, j.Dir)
-	if err := os.WriteFile(filepath.Join(j.partial(), markName), []byte(mark), 0o644); err != nil {
-		return err
+	if err := os.WriteFile(filepath.Join(g.Path(), markName), []byte(mark), 0o644); err != nil {
+		return nil, err
 	}
+	root := filepath.Join(g.Path(), rootName)
 	if err := os.Mkdir(root, 0o755); err != nil {
-		return err
+		return nil, err
 	}
-	return os.Chmod(root, 0o755) // whatever the umask
+	return g, os.Chmod(root, 0o755) // whatever the umask
 }
 
-func (j job) fill(root string) error {
+// fill fills the root in the directory at the path.
+func (j job) fill(partial string) error {
 	if isImage(j.From) {
-		return unpackImage(j.Options, root, os.Stderr)
+		return unpackImage(j.Options, filepath.Join(partial, rootName), os.Stderr)
 	}
+	partial, err := j.shelter(partial)
+	if err != nil {
+		return err
+	}
+	root := filepath.Join(partial, rootName)
 	steps, err := commands(j.Options, root)
 	if err != nil {
 		return err
@@ -260,36 +311,36 @@ func (j job) fill(root string) error {
 	return nil
 }
 
-// finish checks that the root is one, and puts it in its place.
-func (j job) finish(root string) error {
-	if err := errors.Join(plainProc(root), noPlainNull(root)); err != nil {
-		return err
+// shelter mounts the directory where nobody can exchange a name on the way to it: over the first
+// of these directories that is empty. It returns the path there. No other process sees the mount.
+func (j job) shelter(partial string) (string, error) {
+	for _, dir := range [...]string{"/mnt", "/media", "/srv", "/opt", "/var/opt", "/var/local"} {
+		if entries, err := os.ReadDir(dir); err == nil && len(entries) == 0 {
+			return dir, sys.Bind(partial, dir)
+		}
 	}
-	if err := os.Rename(root, j.Dir); err != nil {
-		return err
-	}
-	return os.RemoveAll(j.partial())
+	fmt.Fprintf(os.Stderr, "binproxy: bootstrap: none of /mnt, /media, /srv and /opt is empty; whoever can write beside %s, or above it, must not do so while the root is made\n", j.Dir)
+	return j.partial(), nil
 }
 
-// plainProc replaces the symbolic link that debootstrap makes of proc where it takes this for a
-// container: it would lead to itself.
-func plainProc(root string) error {
-	proc := filepath.Join(root, "proc")
-	if fi, err := os.Lstat(proc); err != nil || fi.Mode().Type() != fs.ModeSymlink {
-		return nil
-	}
-	if err := os.Remove(proc); err != nil {
+// settle corrects what the bootstrappers do differently in a namespace. The root's links are not
+// ours, so an os.Root keeps them inside.
+func settle(partial string) error {
+	root, err := os.OpenRoot(filepath.Join(partial, rootName))
+	if err != nil {
 		return err
 	}
-	return os.Mkdir(proc, 0o555)
-}
-
-// noPlainNull removes what was written to /dev/null while there was no such device: debootstrap
-// binds the host's for a while only.
-func noPlainNull(root string) error {
-	null := filepath.Join(root, "dev/null")
-	if fi, err := os.Lstat(null); err != nil || !fi.Mode().IsRegular() {
-		return nil
+	defer root.Close()
+	// where debootstrap takes this for a container, it makes proc a link, which leads to itself
+	if fi, err := root.Lstat("proc"); err == nil && fi.Mode().Type() == fs.ModeSymlink {
+		if err := errors.Join(root.Remove("proc"), root.Mkdir("proc", 0o555)); err != nil {
+			return err
+		}
 	}
-	return os.Remove(null)
+	// somebody wrote to /dev/null while there was no such device: debootstrap binds the host's
+	// only for a while
+	if fi, err := root.Lstat("dev/null"); err == nil && fi.Mode().IsRegular() {
+		return root.Remove("dev/null")
+	}
+	return nil
 }
