@@ -217,7 +217,13 @@ func (c Config) Save() error {
 		return err
 	}
 	path := filepath.Join(c.Dir, Name)
-	if err := os.WriteFile(path+".new", c.Marshal(), 0o644); err != nil {
+	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(c.Marshal())
+	// a machine that loses its power has the old file or the new one
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
 	return os.Rename(path+".new", path)
