@@ -2,8 +2,10 @@ package farm
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -40,7 +42,7 @@ func Clean(cfg config.Config) (Cleaned, error) {
 		return Cleaned{}, err
 	}
 	var done Cleaned
-	if m.journal.size == 0 {
+	if m.journal.isEmpty() {
 		m.remark("nothing was installed")
 	}
 	err = m.clean(&done)
@@ -49,6 +51,13 @@ func Clean(cfg config.Config) (Cleaned, error) {
 }
 
 func (m *image) clean(done *Cleaned) error {
+	for _, place := range m.journal.places {
+		if leadsTo(place, m.cfg.Self()) || exists(Aside(place)) || exists(Aside(Aside(place))) {
+			if err := m.touch(filepath.Dir(place)); err != nil {
+				return err
+			}
+		}
+	}
 	for _, place := range m.journal.places {
 		if leadsTo(place, m.cfg.Self()) {
 			done.Restored++
@@ -65,12 +74,19 @@ func (m *image) clean(done *Cleaned) error {
 			return err
 		}
 	}
+	changed := sorted(m.journal.mtimes)
 	if err := m.settle(); err != nil {
 		return err
 	}
 	if m.journal.damaged {
-		return &DamagedError{m.journal.path, m.cfg.Self()}
+		return cmp.Or[error](m.journal.write(), &DamagedError{m.journal.path, m.cfg.Self()})
 	}
+	for _, dir := range changed { // what was done there is on the disk before the journal goes
+		if err := fsync(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	m.journal.pending = ""
 	return m.removeBundle()
 }
 
@@ -101,10 +117,10 @@ func (m *image) takeOut(place string) error {
 		return err
 	}
 	if kept {
-		return rename(aside, place)
+		return m.rename(aside, place)
 	}
 	m.remark("%s: the file that was kept for it (%s) is not there any more", display(place), display(aside))
-	return remove(place)
+	return m.remove(place)
 }
 
 // clearAside removes what lies under the name of the real file while the name itself does not lead
@@ -128,7 +144,7 @@ func (m *image) clearAside(place, becomes string) error {
 				m.remark("%s: was removed since: it stays removed", display(place))
 			}
 		}
-		if err := remove(aside); err != nil {
+		if err := m.remove(aside); err != nil {
 			return err
 		}
 	}
@@ -148,14 +164,14 @@ func (m *image) moved(place, aside string) (bool, error) {
 	}
 	if to := renamed(place, strays, m.alone(place)); to != "" {
 		m.remark("%s: was renamed to %s since: the file is there now", display(place), display(to))
-		return true, rename(aside, to)
+		return true, m.rename(aside, to)
 	}
 	if exists(place) {
 		m.remark("%s: was replaced since, or renamed to one of %s: its old file is kept as %s", display(place), displayAll(strays), display(aside))
 		return true, nil
 	}
 	m.remark("%s: was removed since, or renamed to one of %s: the file has its old name again", display(place), displayAll(strays))
-	return true, rename(aside, place)
+	return true, m.rename(aside, place)
 }
 
 // strays are the links in a directory that lead to binproxy and have no file.
@@ -225,53 +241,67 @@ func (m *image) relink() error {
 			groups[n] = append(groups[n], path)
 		}
 	}
+	first := map[string]string{} // by the names that are to be links of it
 	for _, n := range slices.Sorted(maps.Keys(groups)) {
 		names := groups[n]
 		slices.Sort(names)
 		for _, name := range names[1:] {
-			if err := m.relinkTo(names[0], name); err != nil {
+			parted, err := m.parted(names[0], name)
+			if err != nil {
 				return err
 			}
+			if parted {
+				m.journal.add(record{verb: verbRelink, path: name})
+				first[name] = names[0]
+			}
+		}
+	}
+	for _, name := range sorted(first) {
+		if err := m.relinkTo(first[name], name); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-func (m *image) relinkTo(first, name string) error {
+// parted reports whether the two were one file, and are copies of each other now.
+func (m *image) parted(first, name string) (bool, error) {
 	if sameFile(first, name) {
-		return nil
+		return false, nil
 	}
-	if same, err := identical(first, name); err != nil || !same {
+	same, err := identical(first, name)
+	if err != nil || !same {
 		m.remark("%s: was a hard link of %s, and differs now: left as it is", display(name), display(first))
-		return err
 	}
-	if err := m.journal.add(record{verb: verbRelink, path: name}); err != nil {
-		return err
-	}
+	return same, err
+}
+
+func (m *image) relinkTo(first, name string) error {
 	if err := m.clearAside(name, "kept"); err != nil { // of a run that was killed here
 		return err
 	}
 	if err := m.touch(filepath.Dir(name)); err != nil {
 		return err
 	}
-	if err := link(first, Aside(name)); err != nil {
+	if err := m.link(first, Aside(name)); err != nil {
 		return err
 	}
-	return rename(Aside(name), name)
+	return m.rename(Aside(name), name)
 }
 
 // endRelinks ends what a clean that was killed has begun, before any file is kept aside again: its
 // records say that a file aside is the second name of another, and not the only one.
 func (m *image) endRelinks() error {
-	for _, name := range sorted(m.journal.relinks) {
+	names := sorted(m.journal.relinks)
+	for _, name := range names {
 		if !leadsTo(name, m.cfg.Self()) {
 			if err := m.clearAside(name, "kept"); err != nil {
 				return err
 			}
 		}
-		if err := m.journal.add(record{verb: verbRelinked, path: name}); err != nil {
-			return err
-		}
+	}
+	for _, name := range names {
+		m.journal.add(record{verb: verbRelinked, path: name})
 	}
 	return nil
 }
@@ -317,7 +347,7 @@ func (m *image) removeBundle() error {
 		return err
 	}
 	for _, path := range m.bundleFiles() {
-		if err := remove(path); err != nil && !errors.Is(err, syscall.ENOTEMPTY) {
+		if err := m.remove(path); err != nil && !errors.Is(err, syscall.ENOTEMPTY) {
 			return err
 		}
 	}
@@ -333,18 +363,18 @@ func (m *image) removeBundle() error {
 		}
 	}
 	for _, name := range []string{config.Binary, config.Name} {
-		if err := remove(filepath.Join(m.cfg.Dir, name)); err != nil {
+		if err := m.remove(filepath.Join(m.cfg.Dir, name)); err != nil {
 			return err
 		}
 	}
 	if foreign > 0 {
 		return nil
 	}
-	if err := remove(m.cfg.Dir); err != nil {
+	if err := m.remove(m.cfg.Dir); err != nil {
 		m.remark("%s: is empty now, but stays: %s", display(m.cfg.Dir), plain(err))
 		return nil
 	}
-	return setMtime(filepath.Dir(m.cfg.Dir), parent.ModTime())
+	return m.setMtime(filepath.Dir(m.cfg.Dir), parent.ModTime())
 }
 
 // bundleFiles lists what belongs to the bundle besides program and configuration, each directory

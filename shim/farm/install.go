@@ -68,7 +68,7 @@ func open(cfg config.Config, shell string) (*image, error) {
 		return nil, err
 	}
 	m := &image{cfg: cfg, scan: newScanner(cfg, shell), journal: j, lock: lock}
-	if err := m.adopt(j.add); err != nil {
+	if err := m.adopt(); err != nil {
 		m.close()
 		return nil, err
 	}
@@ -94,17 +94,19 @@ func (m *image) touch(dir string) error {
 	if err != nil {
 		return err
 	}
-	return m.journal.add(record{verbMtime, dir, fi.ModTime().UnixNano()})
+	m.journal.add(record{verbMtime, dir, fi.ModTime().UnixNano()})
+	return nil
 }
 
 func (m *image) settle() error {
-	for _, dir := range slices.Sorted(maps.Keys(m.journal.mtimes)) {
-		if err := setMtime(dir, m.journal.mtimes[dir]); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	dirs := sorted(m.journal.mtimes)
+	for _, dir := range dirs {
+		if err := m.setMtime(dir, m.journal.mtimes[dir]); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		if err := m.journal.add(record{verb: verbSettled, path: dir}); err != nil {
-			return err
-		}
+	}
+	for _, dir := range dirs {
+		m.journal.add(record{verb: verbSettled, path: dir})
 	}
 	return nil
 }
@@ -133,7 +135,7 @@ func Install(cfg config.Config, opts Options) (Installed, error) {
 		return Installed{}, err
 	}
 	defer m.close()
-	fresh := m.journal.size == 0
+	fresh := m.journal.isEmpty()
 	p, err := m.plan(opts)
 	if err == nil {
 		err = m.writable(farm, p)
@@ -330,7 +332,7 @@ func (m *image) rollback(fresh bool) error {
 	}
 	errs = append(errs, m.settle())
 	if fresh && errors.Join(errs...) == nil {
-		errs = append(errs, remove(m.journal.path))
+		errs = append(errs, m.remove(m.journal.path))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("and could not take back what was done; binproxy clean can: %w", err)
@@ -340,6 +342,9 @@ func (m *image) rollback(fresh bool) error {
 
 func (m *image) apply(farm string, p *plan, done *Installed) error {
 	if err := m.endRelinks(); err != nil {
+		return err
+	}
+	if err := m.announce(p); err != nil {
 		return err
 	}
 	if err := m.makeFarm(farm); err != nil {
@@ -359,14 +364,16 @@ func (m *image) apply(farm string, p *plan, done *Installed) error {
 	if err := m.dropAsides(); err != nil {
 		return err
 	}
-	return m.settle()
+	if err := m.settle(); err != nil {
+		return err
+	}
+	return m.journal.write()
 }
 
 func (m *image) makePlaces(p *plan, done *Installed) error {
-	groups := m.groups(p)
 	for _, place := range p.places {
 		if !leadsTo(place, m.cfg.Self()) {
-			placed, err := m.putInPlace(place, groups)
+			placed, err := m.putInPlace(place)
 			if err != nil {
 				return err
 			}
@@ -405,31 +412,44 @@ func (m *image) groups(p *plan) map[string]*group {
 	return groups
 }
 
-func (m *image) putInPlace(place string, groups map[string]*group) (bool, error) {
-	var n int64
-	if g := groups[place]; g != nil && len(g.names) > 1 {
-		if g.n == 0 {
-			g.n = m.journal.last + 1
+// announce records what is to be put in place, all of it before the first change: the journal goes
+// to the disk once, and not for each link.
+func (m *image) announce(p *plan) error {
+	groups := m.groups(p)
+	for _, place := range p.places {
+		if leadsTo(place, m.cfg.Self()) {
+			continue
 		}
-		n = g.n
-		for _, name := range g.names {
-			if name != place && m.journal.groups[name] == 0 {
-				if err := m.journal.add(record{verbSibling, name, n}); err != nil {
-					return false, err
-				}
-			}
+		n := m.announceGroup(place, groups)
+		if !m.journal.placed(place) || m.journal.groups[place] != n {
+			m.journal.add(record{verbPlace, place, n})
 		}
-	} else {
-		n = m.journal.groups[place]
-	}
-	if !m.journal.placed(place) || m.journal.groups[place] != n {
-		if err := m.journal.add(record{verbPlace, place, n}); err != nil {
-			return false, err
+		if err := m.touch(filepath.Dir(place)); err != nil {
+			return err
 		}
 	}
-	if err := m.touch(filepath.Dir(place)); err != nil {
-		return false, err
+	return nil
+}
+
+// announceGroup records the place's hard links, and is the number that they share.
+func (m *image) announceGroup(place string, groups map[string]*group) int64 {
+	g := groups[place]
+	if g == nil || len(g.names) < 2 {
+		return m.journal.groups[place]
 	}
+	if g.n == 0 {
+		g.n = m.journal.last + 1
+	}
+	for _, name := range g.names {
+		if name != place && m.journal.groups[name] == 0 {
+			m.journal.add(record{verbSibling, name, g.n})
+		}
+	}
+	return g.n
+}
+
+// putInPlace makes the place, which the journal knows, a link.
+func (m *image) putInPlace(place string) (bool, error) {
 	if err := m.clearAside(place, "routed now"); err != nil {
 		return false, err
 	}
@@ -437,30 +457,31 @@ func (m *image) putInPlace(place string, groups map[string]*group) (bool, error)
 		return false, nil // kept for a command that was renamed, nobody can tell to what
 	}
 	m.did(func() error { return m.takeOut(place) })
-	return true, putLink(m.cfg.Self(), place)
+	return true, m.putLink(place)
 }
 
 // putLink makes path a link and keeps the file beside it. At no instant is there nothing under the
 // name: the link is made under the other name, and the two are exchanged. Where the file system
 // cannot exchange, the file gets its second name first, and a new link is then moved over the
 // first.
-func putLink(self, path string) error {
+func (m *image) putLink(path string) error {
+	self := m.cfg.Self()
 	aside, spare := Aside(path), Aside(Aside(path))
-	if err := symlink(self, aside); err != nil {
+	if err := m.symlink(self, aside); err != nil {
 		return err
 	}
-	err := swap(aside, path)
+	err := m.swap(aside, path)
 	if !errors.Is(err, errors.ErrUnsupported) {
 		return err
 	}
-	if err := remove(aside); err != nil {
+	if err := m.remove(aside); err != nil {
 		return err
 	}
-	if err := link(path, aside); err != nil {
+	if err := m.link(path, aside); err != nil {
 		return err
 	}
-	if err := symlink(self, spare); err != nil {
+	if err := m.symlink(self, spare); err != nil {
 		return err
 	}
-	return rename(spare, path)
+	return m.rename(spare, path)
 }

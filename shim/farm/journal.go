@@ -2,6 +2,7 @@ package farm
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -15,9 +16,10 @@ import (
 // exists before the first farm does, and so that a bundle with several farms has one.
 const JournalName = ".journal"
 
-// The journal is a file of lines, only ever appended to, each written before the change that it
-// announces:
+// The journal is a file of lines, only ever appended to. Each line is synced before the change
+// that it announces. The lines of all links that an install puts in place are synced together:
 //
+//	bundle "DIR"             the first line: the journal is that of the bundle at DIR
 //	farm "DIR"               a farm is made at DIR
 //	mtime "DIR" NANOSECONDS  the directory DIR is changed; this was its modification time
 //	settled "DIR"            DIR's modification time was put back
@@ -38,6 +40,7 @@ type record struct {
 }
 
 const (
+	verbBundle   = "bundle"
 	verbFarm     = "farm"
 	verbMtime    = "mtime"
 	verbSettled  = "settled"
@@ -61,12 +64,12 @@ func (r record) String() string {
 	return line
 }
 
-// parseRecord reads one line. Only absolute, clean paths are taken: whatever a damaged journal
-// says, nothing else is touched.
+// parseRecord reads one line. Only absolute, clean paths are taken: whatever a damaged
+// journal says, nothing else is touched.
 func parseRecord(line string) (record, bool) {
 	verb, rest, _ := strings.Cut(line, " ")
 	switch verb {
-	case verbFarm, verbMtime, verbSettled, verbPlace, verbSibling, verbRelink, verbRelinked, verbKept, verbDamaged:
+	case verbBundle, verbFarm, verbMtime, verbSettled, verbPlace, verbSibling, verbRelink, verbRelinked, verbKept, verbDamaged:
 	default:
 		return record{}, false
 	}
@@ -95,6 +98,8 @@ type journal struct {
 	path    string
 	file    *os.File // nil until the first record is added
 	size    int64    // of its whole lines
+	pending string   // lines that are to follow
+	bundle  string   // whose it is
 	farms   []string
 	mtimes  map[string]time.Time // directories whose time is not put back yet
 	places  []string             // in the order of their records
@@ -109,7 +114,9 @@ func newJournal(path string) *journal {
 	return &journal{path: path, mtimes: map[string]time.Time{}, groups: map[string]int64{}, relinks: map[string]bool{}, kept: map[string]bool{}}
 }
 
-// readJournal reads a bundle's journal; one that is not there is empty.
+// readJournal reads a bundle's journal. A missing journal is empty. That of a bundle at another
+// path is refused: this one is a copy, or seen from another root, and the links do not lead to
+// it.
 func readJournal(dir string) (*journal, error) {
 	j := newJournal(filepath.Join(dir, JournalName))
 	text, err := os.ReadFile(j.path)
@@ -117,6 +124,10 @@ func readJournal(dir string) (*journal, error) {
 		return j, nil
 	}
 	j.load(string(text))
+	if err == nil && j.bundle != "" && j.bundle != dir {
+		err = fmt.Errorf("%s is the journal of the bundle %s, and undone by that one's clean; nothing was changed: "+
+			"move the bundle back there, or, if this is a copy, remove the copy's journal", j.path, j.bundle)
+	}
 	return j, err
 }
 
@@ -130,10 +141,13 @@ func (j *journal) load(text string) {
 			j.damaged = true
 		}
 	}
+	j.damaged = j.damaged || whole > 0 && !strings.HasPrefix(text, verbBundle+" ")
 }
 
 func (j *journal) note(r record) {
 	switch r.verb {
+	case verbBundle:
+		j.bundle = r.path
 	case verbFarm:
 		j.farms = append(j.farms, r.path)
 	case verbMtime:
@@ -164,19 +178,50 @@ func (j *journal) note(r record) {
 
 func (j *journal) placed(path string) bool { return slices.Contains(j.places, path) }
 
-// add writes a record. The torn last line of a run that was killed is cut off first.
-func (j *journal) add(r record) error {
+// isEmpty reports whether nothing was ever recorded.
+func (j *journal) isEmpty() bool { return j.size == 0 && j.pending == "" }
+
+// add notes a record, which goes to the file with the next flush.
+func (j *journal) add(r record) {
+	j.pending += r.String() + "\n"
+	j.note(r)
+}
+
+// flush syncs all records. Each change waits for it.
+func (j *journal) flush() error {
+	if j.pending == "" {
+		return nil
+	}
+	fresh := j.size == 0
+	err := j.write()
+	if err == nil {
+		err = fsync(j.path)
+	}
+	if err == nil && fresh {
+		err = fsync(filepath.Dir(j.path)) // the file's name, too
+	}
+	return err
+}
+
+// write writes the pending lines. It first cuts off the torn last line of a killed run.
+func (j *journal) write() error {
+	if j.pending == "" {
+		return nil
+	}
+	text := j.pending
+	j.pending = "" // also if the write fails: a rollback must not fail for the same lines
 	if err := j.open(); err != nil {
 		return err
 	}
+	if j.size == 0 {
+		text = record{verb: verbBundle, path: filepath.Dir(j.path)}.String() + "\n" + text
+	}
 	step()
-	line := r.String() + "\n"
-	if _, err := j.file.WriteAt([]byte(line), j.size); err != nil {
+	if _, err := j.file.WriteAt([]byte(text), j.size); err != nil {
 		j.file.Truncate(j.size)
 		return err
 	}
-	j.size += int64(len(line))
-	j.note(r)
+	j.size += int64(len(text))
 	return nil
 }
 

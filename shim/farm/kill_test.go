@@ -24,9 +24,11 @@ const (
 	envAt    = "FARM_TEST_KILL_AT"
 	envPlain = "FARM_TEST_NO_EXCHANGE"
 	envMount = "FARM_TEST_IN_NAMESPACE"
+	envPower = "FARM_TEST_LOSE_POWER"
 )
 
 func TestMain(m *testing.M) {
+	fsync = func(string) error { return nil } // nobody takes this machine's power away
 	if os.Getenv(envPlain) != "" {
 		exchange = func(a, b string) error { return errors.ErrUnsupported }
 	}
@@ -39,8 +41,21 @@ func TestMain(m *testing.M) {
 // victim does one thing to the image, and kills itself before the change that it was told.
 func victim(what, root string) int {
 	left, _ := strconv.Atoi(os.Getenv(envAt))
+	journal := filepath.Join(root, "binproxy", JournalName)
+	onDisk, _ := os.ReadFile(journal)
+	fsync = func(path string) (err error) {
+		if path == journal {
+			onDisk, err = os.ReadFile(journal)
+		}
+		return err
+	}
 	step = func() {
 		if left--; left == 0 {
+			if os.Getenv(envPower) != "" && exists(journal) {
+				if err := os.Truncate(journal, int64(len(onDisk))); err != nil {
+					panic(err)
+				}
+			}
 			syscall.Kill(os.Getpid(), syscall.SIGKILL)
 			select {}
 		}
@@ -58,6 +73,16 @@ func victim(what, root string) int {
 		return 1
 	}
 	return 0
+}
+
+// losePower has victims die as with the machine's power: what was written to the journal, and is
+// not on the disk, is lost with them.
+func losePower(t *testing.T, lose bool) {
+	value := ""
+	if lose {
+		value = "1"
+	}
+	t.Setenv(envPower, value)
 }
 
 // killed starts a victim; false when it came to its end unharmed.
@@ -207,6 +232,12 @@ func overriddenTree(t *testing.T) string {
 	require.NoError(t, err)
 	overridden(t, root, root)
 	return root
+}
+
+func TestPowerLostAtEachChange(t *testing.T) {
+	need.Long(t)
+	losePower(t, true)
+	killEverywhere(t, freshTree)
 }
 
 func TestKilledAtEachChange(t *testing.T) { killEverywhere(t, freshTree) }

@@ -18,21 +18,18 @@ func (m *image) makeFarm(farm string) error {
 		before := m.cfg
 		m.cfg.Farms = append(slices.Clone(m.cfg.Farms), farm)
 		m.scan.cfg, m.scan.root.Farms = m.cfg, m.cfg.AllFarms()
-		step()
-		if err := m.cfg.Save(); err != nil {
+		if err := m.save(m.cfg); err != nil {
 			return err
 		}
-		m.did(before.Save)
+		m.did(func() error { return m.save(before) })
 	}
 	switch {
-	case exists(farm) && m.journal.size > 0:
+	case exists(farm) && !m.journal.isEmpty():
 		return nil
 	case exists(farm):
 		return m.touch(farm) // a journal of nothing would be a lost one
 	}
-	if err := m.journal.add(record{verb: verbFarm, path: farm}); err != nil {
-		return err
-	}
+	m.journal.add(record{verb: verbFarm, path: farm})
 	if !within(farm, m.cfg.Dir) {
 		if err := m.touch(filepath.Dir(farm)); err != nil {
 			return err
@@ -42,10 +39,10 @@ func (m *image) makeFarm(farm string) error {
 }
 
 func (m *image) mkdir(dir string) error {
-	if err := mkdir(dir); err != nil {
+	if err := m.makeDir(dir); err != nil {
 		return err
 	}
-	m.did(func() error { return remove(dir) })
+	m.did(func() error { return m.remove(dir) })
 	return nil
 }
 
@@ -109,10 +106,10 @@ func (m *image) farmLink(farm, target, path string) (added bool, err error) {
 			return false, err
 		}
 	}
-	if err := symlink(target, path); err != nil {
+	if err := m.symlink(target, path); err != nil {
 		return false, err
 	}
-	m.did(func() error { return remove(path) })
+	m.did(func() error { return m.remove(path) })
 	return true, nil
 }
 
@@ -120,10 +117,10 @@ func (m *image) farmLink(farm, target, path string) (added bool, err error) {
 // other is kept for clean to bring back. It reports whether there is room now.
 func (m *image) makeWay(farm, path, text string) (bool, error) {
 	if m.farmsOwn(farm, path) {
-		if err := remove(path); err != nil {
+		if err := m.remove(path); err != nil {
 			return false, err
 		}
-		m.did(func() error { return symlink(text, path) })
+		m.did(func() error { return m.symlink(text, path) })
 		return true, nil
 	}
 	aside := Aside(path)
@@ -135,14 +132,12 @@ func (m *image) makeWay(farm, path, text string) (bool, error) {
 		m.remark("%s: was replaced since: the link that it replaced is dropped", display(path))
 	}
 	if !m.journal.kept[path] {
-		if err := m.journal.add(record{verb: verbKept, path: path}); err != nil {
-			return false, err
-		}
+		m.journal.add(record{verb: verbKept, path: path})
 	}
-	if err := rename(path, aside); err != nil {
+	if err := m.rename(path, aside); err != nil {
 		return false, err
 	}
-	m.did(func() error { return rename(aside, path) })
+	m.did(func() error { return m.rename(aside, path) })
 	return true, nil
 }
 
@@ -156,7 +151,7 @@ func (m *image) dropLinks(farm string, done *Installed) error {
 		if f, ok := m.scan.look(strings.TrimPrefix(link, farm)); ok && f.routed() {
 			continue
 		}
-		if err := remove(link); err != nil {
+		if err := m.remove(link); err != nil {
 			return err
 		}
 		done.Dropped++
@@ -227,7 +222,7 @@ func (m *image) removeIn(path string) error {
 	if err := m.touchFarm(filepath.Dir(path)); err != nil {
 		return err
 	}
-	return remove(path)
+	return m.remove(path)
 }
 
 // bringBack puts a link that install did not make back where it was in the farm, unless somebody
@@ -247,7 +242,7 @@ func (m *image) bringBack(farm, path string, done *Cleaned) error {
 	if leadsTo(path, m.cfg.Self()) {
 		done.Links++
 	}
-	return rename(aside, path)
+	return m.rename(aside, path)
 }
 
 // farmsOwn tells a link that install made: to binproxy, or from one mirrored directory to another.

@@ -7,53 +7,76 @@ import (
 	"path/filepath"
 	"time"
 
+	"binproxy/emu/config"
 	"binproxy/emu/sys"
 )
 
-// Every change of the file system goes through this file. Tests stop the process before each of
-// them (step), and take the atomic exchange away (exchange), as file systems do that have none.
+// Every change of the file system goes through this file, and waits until the journal's records
+// are synced. Tests stop the process before each change (step), remove the atomic exchange
+// (exchange) as some file systems do, and note what is synced instead of waiting for the disk
+// (fsync).
 var (
 	step     = func() {}
 	exchange = sys.Exchange
+	fsync    = sys.Sync
 )
 
-func symlink(target, path string) error {
-	step()
-	return os.Symlink(target, path)
+// begin is called before each change.
+func (m *image) begin() error {
+	err := m.journal.flush()
+	if err == nil {
+		step()
+	}
+	return err
 }
 
-func link(from, to string) error {
-	step()
-	return os.Link(from, to)
+// name makes one of the changes that take two names: of a link's text, a link, a file.
+func (m *image) name(change func(from, to string) error, from, to string) error {
+	if err := m.begin(); err != nil {
+		return err
+	}
+	return change(from, to)
 }
 
-func rename(from, to string) error {
-	step()
-	return os.Rename(from, to)
-}
+func (m *image) symlink(target, path string) error { return m.name(os.Symlink, target, path) }
+func (m *image) link(from, to string) error        { return m.name(os.Link, from, to) }
+func (m *image) rename(from, to string) error      { return m.name(os.Rename, from, to) }
+func (m *image) swap(a, b string) error            { return m.name(exchange, a, b) }
 
-func swap(a, b string) error {
-	step()
-	return exchange(a, b)
-}
-
-func mkdir(path string) error {
-	step()
+func (m *image) makeDir(path string) error {
+	if err := m.begin(); err != nil {
+		return err
+	}
 	return os.Mkdir(path, 0o755)
 }
 
+func (m *image) save(cfg config.Config) error {
+	if err := m.begin(); err != nil {
+		return err
+	}
+	return cfg.Save()
+}
+
 // remove removes a file, a link or an empty directory; one that is not there is no error.
-func remove(path string) error {
-	step()
+func (m *image) remove(path string) error {
+	if err := m.begin(); err != nil {
+		return err
+	}
 	if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil
 }
 
-// setMtime changes the modification time alone.
-func setMtime(path string, mtime time.Time) error {
-	step()
+// setMtime changes the modification time of a directory alone; what has another thing's name now
+// is left as it is.
+func (m *image) setMtime(path string, mtime time.Time) error {
+	if fi, err := os.Lstat(path); err != nil || !fi.IsDir() {
+		return nil
+	}
+	if err := m.begin(); err != nil {
+		return err
+	}
 	return os.Chtimes(path, time.Time{}, mtime)
 }
 

@@ -38,8 +38,8 @@ func (m *image) unrecorded() (found []string, lost bool, err error) {
 	return found, lost, nil
 }
 
-// adopt has the journal know them, by what adds a record to it.
-func (m *image) adopt(add func(record) error) error {
+// adopt has the journal know them.
+func (m *image) adopt() error {
 	found, lost, err := m.unrecorded()
 	if err != nil || len(found) == 0 && !lost {
 		return err
@@ -49,9 +49,7 @@ func (m *image) adopt(add func(record) error) error {
 		records = append(records, record{verb: verbPlace, path: place})
 	}
 	for _, r := range records {
-		if err := add(r); err != nil {
-			return err
-		}
+		m.journal.add(r)
 	}
 	m.remark("%s is damaged: %d of the commands in place, which it did not have, were found by their links", m.journal.path, len(found))
 	return nil

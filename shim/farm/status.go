@@ -41,7 +41,7 @@ func Inspect(cfg config.Config, path string) (Status, error) {
 	}
 	s := Status{Bundle: cfg.Dir}
 	m := &image{cfg: cfg, scan: newScanner(cfg, ""), journal: j}
-	if err := m.adopt(func(r record) error { j.note(r); return nil }); err != nil {
+	if err := m.adopt(); err != nil {
 		return Status{}, err
 	}
 	farmed := map[string]bool{}
