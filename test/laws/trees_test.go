@@ -15,8 +15,10 @@ import (
 
 // treeRooms write below a directory that somebody else may be able to write to, or whose links are
 // somebody else's. What they do there, they do by a descriptor: by package growing, by an os.Root,
-// or by a path below sys.FDPath. Where a call takes another path, trusted says why it may.
-var treeRooms = strings.Fields("emu/bootstrap emu/bundle emu/growing emu/oci emu/twin/pack shim/farm")
+// or by a path below sys.FDPath. Where a call takes another path, trusted says why it may. emu/uml
+// is not among them: its jail builds in a tmpfs of its own, and the rest runs under the guest's
+// kernel.
+var treeRooms = strings.Fields("emu/bootstrap emu/bundle emu/container emu/growing emu/oci emu/twin/pack shim/farm")
 
 // takesPath are the functions that open or change what a path leads to. What only looks (stat,
 // readlink) can be deceived, and changes nothing.
@@ -32,47 +34,69 @@ const (
 	inDraft  = "below the path of a draft, which is a descriptor's; what is in there is ours"
 	asNamed  = "the caller's own words are looked up once; what they lead to is looked at afterwards"
 	onlyRead = "it is read, as the caller names it"
+	inMounts = "a mount in the container's own namespace: led elsewhere, it shows another directory to the container"
+	ownPlace = "root's /run/build-container, or the user's own runtime directory"
 	inImage  = "install's: the image is its own while it runs (docs/security.md)"
 )
 
 // trusted are the calls by other paths, by room and function.
 var trusted = map[string]struct{ calls, why string }{
-	"emu/bootstrap job.start":      {"os.WriteFile os.Mkdir os.Chmod", inDraft},
-	"emu/bootstrap job.fill":       {"os.Mkdir os.Mkdir os.Chmod", inDraft + ", or mounted where nobody can exchange a name"},
-	"emu/bootstrap step.run":       {"os.MkdirAll os.WriteFile", "where the bootstrapper that is to run writes as well, as job.fill has it"},
-	"emu/bootstrap job.shelter":    {"sys.Bind", "over a directory that root's alone lead to"},
-	"emu/bootstrap settle":         {"os.OpenRoot", inDraft},
-	"emu/bootstrap unpackLayers":   {"os.OpenRoot", inDraft},
-	"emu/bootstrap unpackImage":    {"os.OpenRoot", onlyRead},
-	"emu/bootstrap unpackArchive":  {"os.Open", onlyRead},
-	"emu/bootstrap readable":       {"os.Open", onlyRead},
-	"emu/bundle Make":              {"os.MkdirAll", asNamed},
-	"emu/bundle MakeBuildKit":      {"os.MkdirAll", asNamed},
-	"emu/bundle builder.fill":      {"os.Symlink os.WriteFile", inDraft},
-	"emu/bundle builder.twins":     {"os.CopyFS os.Mkdir", inDraft},
-	"emu/bundle builder.copy":      {"os.Open", onlyRead},
-	"emu/bundle builder.fillFile":  {"os.MkdirAll os.OpenFile", inDraft},
-	"emu/bundle builder.extra":     {"os.MkdirAll os.Symlink os.WriteFile", inDraft},
-	"emu/bundle builder.settle":    {"os.Chmod sys.SetModTime", inDraft},
-	"emu/bundle singleFile.write":  {"os.OpenFile os.Chmod sys.SetModTime", inDraft},
-	"emu/growing at":               {"sys.Open", asNamed},
-	"emu/growing Dir.Place":        {"os.Rename sys.Exchange os.RemoveAll os.Rename os.RemoveAll", "both are names beside it, by a descriptor"},
-	"emu/growing Dir.madeBy":       {"os.Remove", "the name is that of a file made by a descriptor's path"},
-	"emu/oci spool":                {"os.CreateTemp os.Remove", "a directory for temporary files, or a draft"},
-	"emu/twin/pack Make":           {"os.MkdirAll os.Chmod", asNamed + "; " + inDraft},
-	"emu/twin/pack packer.copyAll": {"os.WriteFile", inDraft},
-	"emu/twin/pack packer.write":   {"os.MkdirAll os.WriteFile", inDraft},
-	"emu/twin/pack packer.copy":    {"os.Open os.MkdirAll os.OpenFile", onlyRead + "; " + inDraft},
-	"emu/twin/pack oldestKernel":   {"os.Open", onlyRead},
-	"shim/farm open":               {"sys.Lock", "the bundle, which whoever calls trusts"},
-	"shim/farm journal.open":       {"os.OpenFile", "the bundle's, as above"},
-	"shim/farm isScript":           {"os.Open", "as the user who runs it"},
-	"shim/farm image.setMtime":     {"os.Chtimes", inImage},
-	"shim/farm image.symlink":      {"os.Symlink", inImage},
-	"shim/farm image.link":         {"os.Link", inImage},
-	"shim/farm image.rename":       {"os.Rename", inImage},
-	"shim/farm image.makeDir":      {"os.Mkdir", inImage},
-	"shim/farm image.remove":       {"os.Remove", inImage},
+	"emu/bootstrap job.start":            {"os.WriteFile os.Mkdir os.Chmod", inDraft},
+	"emu/bootstrap job.fill":             {"os.Mkdir os.Mkdir os.Chmod", inDraft + ", or mounted where nobody can exchange a name"},
+	"emu/bootstrap step.run":             {"os.MkdirAll os.WriteFile", "where the bootstrapper that is to run writes as well, as job.fill has it"},
+	"emu/bootstrap job.shelter":          {"sys.Bind", "over a directory that root's alone lead to"},
+	"emu/bootstrap settle":               {"os.OpenRoot", inDraft},
+	"emu/bootstrap unpackLayers":         {"os.OpenRoot", inDraft},
+	"emu/bootstrap unpackImage":          {"os.OpenRoot", onlyRead},
+	"emu/bootstrap unpackArchive":        {"os.Open", onlyRead},
+	"emu/bootstrap readable":             {"os.Open", onlyRead},
+	"emu/bundle Make":                    {"os.MkdirAll", asNamed},
+	"emu/bundle MakeBuildKit":            {"os.MkdirAll", asNamed},
+	"emu/bundle builder.fill":            {"os.Symlink os.WriteFile", inDraft},
+	"emu/bundle builder.twins":           {"os.CopyFS os.Mkdir", inDraft},
+	"emu/bundle builder.copy":            {"os.Open", onlyRead},
+	"emu/bundle builder.fillFile":        {"os.MkdirAll os.OpenFile", inDraft},
+	"emu/bundle builder.extra":           {"os.MkdirAll os.Symlink os.WriteFile", inDraft},
+	"emu/bundle builder.settle":          {"os.Chmod sys.SetModTime", inDraft},
+	"emu/bundle singleFile.write":        {"os.OpenFile os.Chmod sys.SetModTime", inDraft},
+	"emu/container builder.open":         {"os.OpenFile", asNamed},
+	"emu/container builder.bindRoot":     {"sys.Bind", inMounts},
+	"emu/container builder.mount":        {"os.OpenFile sys.Bind", inMounts + "; where it goes is a descriptor's"},
+	"emu/container builder.register":     {"sys.Mount", ownPlace},
+	"emu/container builder.coverEntries": {"sys.Mount", inMounts},
+	"emu/container mount.make":           {"os.OpenFile os.Mkdir", "below the descriptor of the directory that leads there"},
+	"emu/container belongLike":           {"os.Lchown", "as mount.make"},
+	"emu/container checkRoot":            {"os.OpenFile", asNamed},
+	"emu/container prepare":              {"os.Open", onlyRead},
+	"emu/container lookAround":           {"os.Open", "the host's own accounts"},
+	"emu/container join":                 {"os.OpenFile", "this program"},
+	"emu/container openStore":            {"os.MkdirAll sys.LockFile", ownPlace},
+	"emu/container Store.Close":          {"os.Remove os.Remove os.Remove", ownPlace},
+	"emu/container Store.put":            {"os.WriteFile os.Rename", ownPlace},
+	"emu/container Store.namespaces":     {"os.Open", ownPlace},
+	"emu/container Store.emulator":       {"os.Open", ownPlace},
+	"emu/container Store.hold":           {"os.Open", "the anchor's /proc"},
+	"emu/container Store.pinAll":         {"sys.OwnMount", ownPlace},
+	"emu/container pin":                  {"os.OpenFile sys.Mount", ownPlace},
+	"emu/container removeIfThere":        {"os.Remove", ownPlace},
+	"emu/growing at":                     {"sys.Open", asNamed},
+	"emu/growing Dir.Place":              {"os.Rename sys.Exchange os.RemoveAll os.Rename os.RemoveAll", "both are names beside it, by a descriptor"},
+	"emu/growing Dir.madeBy":             {"os.Remove", "the name is that of a file made by a descriptor's path"},
+	"emu/oci spool":                      {"os.CreateTemp os.Remove", "a directory for temporary files, or a draft"},
+	"emu/twin/pack Make":                 {"os.MkdirAll os.Chmod", asNamed + "; " + inDraft},
+	"emu/twin/pack packer.copyAll":       {"os.WriteFile", inDraft},
+	"emu/twin/pack packer.write":         {"os.MkdirAll os.WriteFile", inDraft},
+	"emu/twin/pack packer.copy":          {"os.Open os.MkdirAll os.OpenFile", onlyRead + "; " + inDraft},
+	"emu/twin/pack oldestKernel":         {"os.Open", onlyRead},
+	"shim/farm open":                     {"sys.Lock", "the bundle, which whoever calls trusts"},
+	"shim/farm journal.open":             {"os.OpenFile", "the bundle's, as above"},
+	"shim/farm isScript":                 {"os.Open", "as the user who runs it"},
+	"shim/farm image.setMtime":           {"os.Chtimes", inImage},
+	"shim/farm image.symlink":            {"os.Symlink", inImage},
+	"shim/farm image.link":               {"os.Link", inImage},
+	"shim/farm image.rename":             {"os.Rename", inImage},
+	"shim/farm image.makeDir":            {"os.Mkdir", inImage},
+	"shim/farm image.remove":             {"os.Remove", inImage},
 }
 
 // byPath lists what a file's functions refer to of takesPath, by function, in order. A call with a
