@@ -10,23 +10,23 @@ import (
 )
 
 // Without a listener (Linux before 5.9, or a filter above ours that has one, as some container
-// managers install) no descriptor can be handed over: the emulator is then named by its path,
-// which has to be visible to the tracee. The path is put below the tracee's stack for as long as
-// the call takes.
+// managers install) no descriptor can be handed over. The emulator is then named by its path,
+// which must be visible to the tracee. The path is written below the tracee's stack for the
+// duration of the call.
 
 // redZone is what may be in use below a stack pointer: 128 bytes on amd64, nothing elsewhere.
 const redZone = 128
 
-// alignment is enough for whatever lies there.
+// alignment suits any data there.
 const alignment = 16
 
-// loan is memory of a tracee that has been written over, and what was there.
+// loan is memory of a tracee that was overwritten, and its former content.
 type loan struct {
 	addr  uint64
 	saved []byte
 }
 
-// borrow makes the tracee's call one that executes the emulator by its path.
+// borrow turns the tracee's call into one that executes the emulator by its path.
 func (e *exec) borrow(req request, from tracee.Where) error {
 	var invisible error
 	err := e.openly(func() error {
@@ -54,7 +54,7 @@ func (e *exec) borrow(req request, from tracee.Where) error {
 	return e.run()
 }
 
-// lay puts a path below the tracee's stack.
+// lay writes a path below the tracee's stack.
 func (e *exec) lay(path string) error {
 	text := append([]byte(path), 0)
 	l := loan{(*e.regs.SP() - redZone - uint64(len(text))) &^ (alignment - 1), make([]byte, len(text))}
@@ -68,8 +68,8 @@ func (e *exec) lay(path string) error {
 	return nil
 }
 
-// visible says why the tracee cannot execute the emulator by its path, or the emulator not open
-// the guest's file by its.
+// visible says why the tracee cannot execute the emulator by its path, or the emulator cannot open
+// the guest's file by its path.
 func (e *exec) visible(path string) error {
 	v, err := e.s.sight.View(e.t.TID(), path, unix.AT_FDCWD)
 	if err != nil {
@@ -86,7 +86,7 @@ func (e *exec) visible(path string) error {
 	return nil
 }
 
-// giveBack restores what a loan has written over, in a process whose memory it is.
+// giveBack restores the memory of a loan, in a process that has this memory.
 func (e *exec) giveBack(m interface{ Write(uint64, []byte) error }) {
 	if e.loan != nil {
 		_ = m.Write(e.loan.addr, e.loan.saved)

@@ -9,18 +9,17 @@ import (
 	"binproxy/emu/emulator"
 )
 
-// Death is a guest program's end that was not a good one: by a signal, or with a status that is
-// not 0.
+// Death is a guest program's bad end: by a signal, or with a status other than 0.
 type Death struct {
 	ABI      *arch.ABI
 	Emulator emulator.Emulator
 	Path     string // the program's path, for a message
-	File     string // the program, for us, as long as Died runs
+	File     string // a path by which we can open the program until Died returns
 	Status   unix.WaitStatus
 	Env      []string // that of the first command
 }
 
-// died tells of an ended process if it ran a guest and that ended badly.
+// died reports an ended process if it ran a guest and ended badly.
 func (s *supervisor) died(tid int, status unix.WaitStatus) {
 	defer s.survive(nil, new(error))
 	if s.config.Died == nil || status.Exited() && status.ExitStatus() == 0 {

@@ -9,7 +9,7 @@ import (
 	"binproxy/emu/sys"
 )
 
-// What others need of the launcher.
+// These are the launcher's parts that other rooms need.
 
 // Launch is the entrypoint that becomes the command. It returns only with an error.
 func Launch(words []string) error { return launch.Main(words) }
@@ -17,8 +17,8 @@ func Launch(words []string) error { return launch.Main(words) }
 // Refused means that the machine does not allow a route.
 type Refused = launch.Refused
 
-// Head is how the file starts that the command is, found in its root and from its working
-// directory as its exec would; nil where there is none, or no /proc to look it up by.
+// Head returns the start of the command's file, found in its root and from its working directory
+// as its exec would find it; nil if there is none, or no /proc to look it up.
 func Head(c Config) []byte {
 	for _, path := range command.Candidates(c.Command, c.Env) {
 		if head := headOf(c, path); head != nil {
@@ -47,8 +47,8 @@ type Outlook struct {
 	proc, self int
 }
 
-// Ahead is the outlook from the root directory root, ours if that is "", and in it the working
-// directory dir, the root itself if that is "". The caller closes it.
+// Ahead is the outlook from the root directory root ("" for ours) and, in it, from the working
+// directory dir ("" for the root itself). The caller closes it.
 func Ahead(root, dir string) (_ *Outlook, err error) {
 	o := &Outlook{proc: -1, self: -1}
 	defer func() {
@@ -70,7 +70,7 @@ func Ahead(root, dir string) (_ *Outlook, err error) {
 	return o, err
 }
 
-// Close lets go of what the outlook holds open.
+// Close closes what the outlook holds open.
 func (o *Outlook) Close() {
 	if o.View != nil {
 		o.View.Close()
@@ -82,20 +82,20 @@ func (o *Outlook) Close() {
 	}
 }
 
-// Pair is what a command that keeps its process has in common with its supervisor.
+// Pair is what a command that keeps its process shares with its supervisor.
 type Pair = launch.Pair
 
 // ForkName is the argv[0] of the entrypoint that becomes both of them.
 const ForkName = sys.ForkName
 
-// NewPair makes a pair for this process, which is going to execute itself as ForkName.
+// NewPair makes a pair for this process, which is about to execute itself as ForkName.
 func NewPair() (Pair, error) { return launch.NewPair() }
 
 // ParsePair reads what a pair's String has written.
 func ParsePair(text string) (Pair, error) { return launch.ParsePair(text) }
 
-// Keep becomes the command in this process, supervised by a process that is calling Run with the
-// same Config. It returns only with an error: a Refused where the machine does not let us be
+// Keep becomes the command in this process. Another process supervises it by calling Run with the
+// same Config. Keep returns only with an error: Refused if the machine does not let us be
 // supervised.
 func Keep(c Config, supervisor int) error {
 	return launch.Keep(c.Bare(), *c.Pair, supervisor, c.Identity, c.Proc)

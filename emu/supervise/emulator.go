@@ -18,16 +18,16 @@ import (
 	"binproxy/emu/sys"
 )
 
-// executable is a program of the host's, open, that is executed in the place of a guest's: an
-// emulator, or the loader of either.
+// executable is an open native program that is executed in place of a guest's: an emulator, its
+// loader, or the twins' loader.
 type executable struct {
-	path string // by which a tracee may find it
+	path string // the path by which a tracee may find it
 	fd   int
 	file sight.FileID
-	call uint64 // where it has a call instruction, from its entry point on (modulo 2^64)
+	call uint64 // the address of a call instruction, relative to its entry point (modulo 2^64)
 }
 
-// opened is an emulator that is open.
+// opened is an open emulator.
 type opened struct {
 	emulator.Emulator
 	executable
@@ -82,8 +82,8 @@ func (s *supervisor) openExecutable(path string) (executable, error) {
 	return x, err
 }
 
-// findCall finds a call instruction in the code of the program, which is to be one of this host's,
-// 64-bit and little-endian, as every host of ours is.
+// findCall finds a call instruction in the code of the program, which must be native, 64-bit and
+// little-endian, as every host of ours is.
 func findCall(r io.ReaderAt) (uint64, error) {
 	const ptLoad, executable, headerSize, programHeaderSize = 1, 1, 64, 56
 	var head [headerSize]byte

@@ -17,22 +17,22 @@ import (
 	"binproxy/emu/twin"
 )
 
-// An exec of a guest takes a tracee through these phases. Every change is one that a failing exec
-// can take back, and nothing is written into memory that another process may share: the emulator
-// is named by a descriptor, and the arguments are put in order on the new stack.
+// An exec of a guest takes a tracee through these phases. A failing exec can undo every change,
+// and nothing is written into memory that another process may share: the emulator is named by a
+// descriptor, and the arguments are arranged on the new stack.
 type phase int
 
 const (
-	anew    phase = iota // the call is made, or made once more, from the start
-	decided              // the call is made once more, and what becomes of it is known
-	asking               // the call goes on as it was made: would the kernel execute the file?
-	ready                // the emulator's descriptor is there; its exec is about to start
-	running              // the emulator's exec is on its way
-	loaded               // the emulator is in memory; at the call's end its stack is put in order
-	over                 // the tracee has been let go
+	anew    phase = iota // the call is made, or made again, from the start
+	decided              // the call is made again; what becomes of it is decided
+	asking               // the call goes on as made, to ask if the kernel would execute the file
+	ready                // the emulator's descriptor is there, and its exec is about to start
+	running              // the emulator's exec is in progress
+	loaded               // the emulator is in memory; its stack is arranged at the call's end
+	over                 // the exec has let the tracee go
 )
 
-// exec is an exec on its way: of a guest, as long as nothing says otherwise.
+// exec is an exec in progress: of a guest, unless something shows that it is none.
 type exec struct {
 	s          *supervisor
 	t          *task
@@ -40,17 +40,17 @@ type exec struct {
 	call       *tracee.Call
 	regs       tracee.Registers // as the call was made
 	req        request
-	who        sight.Stance // how the tracee stood before it
+	who        sight.Stance // how the thread was looked at before the exec
 	undumpable bool         // what needs its memory is done openly
 
 	plan     resolve.Plan
 	emulator *opened
-	via      *executable // executed in the guest's place: the emulator, or the twin's loader
+	via      *executable // executed instead of the guest: the emulator, or the twins' loader
 	verdict  *twin.Verdict
-	why      string // why a program that a rule allows a twin runs emulated
+	why      string // why a program that could have a twin runs emulated
 	guest    *guest
-	name     string        // what the process is to be called
-	doubt    bool          // the kernel is asked first if it would execute the file
+	name     string        // the name for the process
+	doubt    bool          // ask the kernel first if it would execute the file
 	byFD     bool          // the guest's file is handed over as a descriptor
 	loan     *loan         // memory of the caller that the call uses
 	files    []tracee.File // given to the tracee: the guest's if it is handed over, and via
@@ -69,7 +69,7 @@ type request struct {
 func (r request) plain() bool { return r.dirfd == unix.AT_FDCWD && r.flags == 0 }
 
 // name is what the kernel calls a file that is named by a descriptor (fs/exec.c, alloc_bprm); ""
-// for one that its path alone names.
+// for a file that only its path names.
 func (r request) name() string {
 	switch {
 	case r.dirfd == unix.AT_FDCWD || strings.HasPrefix(r.path, "/"):
@@ -80,10 +80,10 @@ func (r request) name() string {
 	return fmt.Sprintf("/dev/fd/%d/%s", r.dirfd, r.path)
 }
 
-// ToEnd is for every phase but those in which the call starts anew.
+// ToEnd is true in every phase but the ones in which the call starts again.
 func (e *exec) ToEnd() bool { return e.phase != anew && e.phase != decided }
 
-// Drop gives up the guest.
+// Drop releases the guest.
 func (e *exec) Drop() {
 	e.phase = over
 	e.guest.drop()
@@ -119,7 +119,7 @@ func (e *exec) step(kind tracee.Kind) (mine bool, err error) {
 	case kind == tracee.Syscall && e.phase == asking:
 		return true, e.answered()
 	case kind == tracee.Seccomp && e.phase == running:
-		return true, e.run() // a filter of the tracee's own wants it traced
+		return true, e.run() // the tracee's own filter asked for a tracer
 	case kind == tracee.Syscall && e.phase == running:
 		return true, e.refused()
 	case kind == tracee.Exec && e.phase == running:
@@ -130,7 +130,7 @@ func (e *exec) step(kind tracee.Kind) (mine bool, err error) {
 	return false, nil
 }
 
-// request reads what the call asks for.
+// request reads the arguments of the call.
 func (e *exec) request() (request, error) {
 	r := request{dirfd: unix.AT_FDCWD}
 	arg := func(n int) uint64 { return *e.regs.Arg(e.call.ABI, n) }
@@ -158,7 +158,7 @@ func (e *exec) route() error {
 	return e.decide(err, tracee.Entering)
 }
 
-// look finds out what is to happen. Its error says why the exec is the kernel's.
+// look finds out what is to happen. Its error says why the kernel handles the exec.
 func (e *exec) look() (err error) {
 	if e.req, err = e.request(); err != nil {
 		return err
@@ -166,7 +166,7 @@ func (e *exec) look() (err error) {
 	return e.find(e.req)
 }
 
-// decide has that happen which look has found.
+// decide does what look has found.
 func (e *exec) decide(found error, from tracee.Where) error {
 	e.s.asked(e.t, e.req.path)
 	if found != nil {
@@ -192,7 +192,7 @@ func (e *exec) supervised() error {
 
 var errNative = errors.New("not a guest program")
 
-// find finds the program. What is no guest program that the kernel would execute is the kernel's.
+// find finds the program. The kernel handles all but guest programs that it would execute.
 func (e *exec) find(req request) error {
 	if req.flags&^(unix.AT_EMPTY_PATH|unix.AT_SYMLINK_NOFOLLOW) != 0 || req.path == "" && req.flags&unix.AT_EMPTY_PATH == 0 {
 		return unix.EINVAL
@@ -230,16 +230,16 @@ func (e *exec) find(req request) error {
 	return nil
 }
 
-// handsFile reports whether the guest's file is handed over; a twin has no use for it.
+// handsFile reports whether the guest's file is handed over; a twin does not need it.
 func (e *exec) handsFile() bool { return e.byFD && e.plan.Twin == nil }
 
-// run is the emulator's exec, which is about to start.
+// run serves the emulator's exec, which is about to start.
 func (e *exec) run() error {
 	e.phase = running
 	return e.t.ToSyscall(0)
 }
 
-// answered is the kernel's answer to the call as it was made. ENOEXEC means that nothing but the
+// answered serves the kernel's answer to the call as it was made. ENOEXEC means that only the
 // format was wrong.
 func (e *exec) answered() error {
 	regs, err := e.t.Registers()
@@ -255,7 +255,7 @@ func (e *exec) answered() error {
 	return e.hand(e.req, tracee.Leaving)
 }
 
-// refused is the end of the emulator's exec, or of that of a twin's loader, which the kernel
+// refused serves the end of an exec, of the emulator or of a twin's loader, that the kernel
 // refused.
 func (e *exec) refused() error {
 	regs, err := e.t.Registers()
@@ -271,7 +271,7 @@ func (e *exec) refused() error {
 	return e.failed(regs.Result())
 }
 
-// load is the tracee with its new program, whose stack is as execve left it.
+// load serves the tracee with its new program, whose stack is as execve left it.
 func (e *exec) load() error {
 	t := e.t
 	if lender := e.s.tasks[t.lender]; lender != nil {
@@ -349,8 +349,8 @@ func (e *exec) newStack(sp uint64) (stack.Rewritten, error) {
 	return old.Rewrite(sp, lists, aux, e.name), nil
 }
 
-// through ends the exec, in whatever phase, and lets the tracee go on. Its signals are let through
-// again, and what came while they were not is made up for.
+// through ends the exec, in whatever phase, and lets the tracee go on. It delivers the signals
+// that were held, and makes up for what came meanwhile.
 func (e *exec) through() error {
 	e.Drop()
 	e.t.Release()

@@ -17,7 +17,7 @@ import (
 	"binproxy/emu/twin"
 )
 
-// handed are the registers of a call that is made anew, as one that executes descriptor fd.
+// handed are the registers of a call that is made again, to execute descriptor fd.
 func handed(regs tracee.Registers, call *tracee.Call, fd uint64, path string) tracee.Registers {
 	for i, v := range []uint64{fd, pathAt + uint64(len(path)), argvAt, envpAt, unix.AT_EMPTY_PATH, passing} {
 		*regs.Arg(call.ABI, i) = v
@@ -33,7 +33,7 @@ func ended(regs tracee.Registers, result int64) tracee.Registers {
 	return regs
 }
 
-// newStack lays one out as execve leaves it.
+// newStack lays out a stack as execve leaves it.
 func (c *scene) newStack(argv ...string) {
 	at := uint64(stackAt + 0x1000)
 	words := []uint64{uint64(len(argv))}
@@ -60,7 +60,7 @@ func (c *scene) arguments(t *testing.T) (argv []string, aux []uint64) {
 	return argv, new.Aux
 }
 
-// The whole way of an exec of a guest.
+// The whole exec of a guest.
 func TestExec(t *testing.T) {
 	c := newScene(t)
 	call := &tracee.Execs[0]
@@ -89,7 +89,7 @@ func TestExec(t *testing.T) {
 	require.Nil(t, c.task.guest)
 }
 
-// What is no guest's, or is nothing, is the kernel's business.
+// If the file is no guest, or does not exist, the kernel answers.
 func TestExecNative(t *testing.T) {
 	c := newScene(t)
 	require.NoError(t, os.Symlink("/proc/self/exe", filepath.Join(c.dir, "native")))
@@ -101,8 +101,8 @@ func TestExecNative(t *testing.T) {
 	}
 }
 
-// What its caller may not execute is the kernel's to refuse. Where that is not certain, the kernel
-// is asked, but a descriptor of the file is not for the caller.
+// The kernel refuses what the caller may not execute. If that is not certain, the kernel is asked,
+// but the caller gets no descriptor of the file.
 func TestExecForbidden(t *testing.T) {
 	c := newScene(t)
 	c.execve("plain")
@@ -114,7 +114,7 @@ func TestExecForbidden(t *testing.T) {
 	require.False(t, c.task.call.(*exec).byFD)
 }
 
-// An emulator's exec that the kernel refuses leaves nothing behind but the errno.
+// If the kernel refuses an emulator's exec, only the errno remains.
 func TestExecRefused(t *testing.T) {
 	c := newScene(t)
 	regs := c.execve("guest")
@@ -125,7 +125,7 @@ func TestExecRefused(t *testing.T) {
 	require.Nil(t, c.task.call)
 }
 
-// A file that the kernel may refuse is tried first, as it was asked for.
+// A file that the kernel may refuse is tried first, as the call asked for it.
 func TestExecAsked(t *testing.T) {
 	for _, c := range []struct {
 		result int64
@@ -148,7 +148,7 @@ func TestExecAsked(t *testing.T) {
 	}
 }
 
-// A script that is named by a descriptor: the guest's file is handed over, as the emulator cannot
+// A script named by a descriptor: the guest's file is handed over, because the emulator cannot
 // open it by a path of the tracee's own.
 func TestExecByDescriptor(t *testing.T) {
 	c := newScene(t)
@@ -174,7 +174,7 @@ func TestExecByDescriptor(t *testing.T) {
 	require.Equal(t, []uint64{stack.AuxExecfd, 10, 6, 4096, 0, 0}, aux)
 }
 
-// A tracee whose memory may not be read is made dumpable while it is looked at, and only then.
+// A tracee whose memory may not be read is made dumpable only while it is looked at.
 func TestExecUndumpable(t *testing.T) {
 	c := newScene(t)
 	call := &tracee.Execs[0]
@@ -188,7 +188,7 @@ func TestExecUndumpable(t *testing.T) {
 	require.Equal(t, []string{"close 10", "release", "continue 0"}, c.end(t, -int64(unix.ENOMEM)))
 	require.Equal(t, ended(regs, -int64(unix.ENOMEM)), c.fake.regs)
 
-	// What is left to the kernel, or asked of it, is the call made anew.
+	// A call that is left to the kernel, or by which the kernel is asked, is made again.
 	for name, want := range map[string]struct{ then, end []string }{
 		"nothing": {then: []string{"release", "continue 0"}},
 		"guest":   {[]string{"to syscall 0"}, []string{"hold", "give 1", "to syscall 0"}},
@@ -211,7 +211,7 @@ func TestExecUndumpable(t *testing.T) {
 	}
 }
 
-// A tracee that was stopped on the way begins its exec anew.
+// A tracee that was stopped in an exec starts the exec again.
 func TestExecInterrupted(t *testing.T) {
 	c := newScene(t)
 	for _, denied := range []bool{false, true} {
@@ -238,8 +238,8 @@ func TestExecNotGiven(t *testing.T) {
 	require.Equal(t, ended(regs, -int64(unix.EMFILE)), c.fake.regs)
 }
 
-// Without a listener the emulator is named by its path, below the tracee's stack, as long as the
-// call takes.
+// Without a listener the emulator is named by its path, below the tracee's stack, for the duration
+// of the call.
 func TestExecAlone(t *testing.T) {
 	c := newScene(t)
 	c.notify, c.alone = -1, true
@@ -257,7 +257,7 @@ func TestExecAlone(t *testing.T) {
 	require.Equal(t, ended(regs, -int64(unix.ENOMEM)), c.fake.regs)
 	require.Equal(t, before, string(c.fake.memory), "the memory is as it was")
 
-	// A twin's loader, or an emulator, that is not in the tracee's root cannot be executed so.
+	// A twin's loader, or an emulator, outside the tracee's root cannot be executed so.
 	c.emulators[guestABI].path = "/nowhere"
 	regs = c.execve("guest")
 	skip := "skip " + strconv.Itoa(-int(unix.ENOEXEC))
@@ -265,7 +265,7 @@ func TestExecAlone(t *testing.T) {
 	require.Equal(t, ended(regs, -int64(unix.ENOEXEC)), c.fake.regs)
 }
 
-// A twin's loader that the kernel refuses leaves the program to the emulator.
+// If the kernel refuses a twin's loader, the emulator runs the program.
 func TestExecWithoutTwin(t *testing.T) {
 	c := newScene(t)
 	c.execve("guest")
@@ -281,7 +281,7 @@ func TestExecWithoutTwin(t *testing.T) {
 	require.Contains(t, e.why, "permission denied")
 }
 
-// A new stack that cannot be reached is the end of the process.
+// If the new stack cannot be reached, the process is ended.
 func TestExecUnreachable(t *testing.T) {
 	c := newScene(t)
 	c.execve("guest")
@@ -293,7 +293,7 @@ func TestExecUnreachable(t *testing.T) {
 	require.Equal(t, []string{"kill"}, c.fake.took())
 }
 
-// A program that asks is told that it is supervised.
+// A program that asks learns that it is supervised.
 func TestQuestion(t *testing.T) {
 	c := newScene(t)
 	c.calls(&tracee.Execs[1], ^uint64(0), pathAt, 0, 0, sys.QuestionFlags)
@@ -301,7 +301,7 @@ func TestQuestion(t *testing.T) {
 	require.Equal(t, []string{skip, "release", "continue 0"}, c.stop(t, tracee.Seccomp))
 }
 
-// Another call of the tracee's ends what was in progress, and so does a program of the host's.
+// Another call of the tracee ends the one in progress, and so does a native program.
 func TestOvertaken(t *testing.T) {
 	for _, kind := range []tracee.Kind{tracee.Seccomp, tracee.Exec} {
 		c := newScene(t)

@@ -22,8 +22,7 @@ import (
 	"binproxy/emu/sys"
 )
 
-// fake is a thread that is not there: what is done to it is written down. What /proc says of it is
-// what it says of the test's own thread.
+// fake imitates a thread, and records what is done to it. For /proc it is the test's own thread.
 type fake struct {
 	tid     int    // 0 for the test's own thread
 	base    uint64 // the address of memory
@@ -32,14 +31,14 @@ type fake struct {
 	message uint
 
 	denied bool  // its memory may not be read until it is dumpable
-	giving error // what Give ends with
+	giving error // the error of Give
 	given  []tracee.File
 	done   []string
 }
 
 func (f *fake) did(format string, args ...any) { f.done = append(f.done, fmt.Sprintf(format, args...)) }
 
-// took gives what was done since it was asked last.
+// took returns what was done since the last took.
 func (f *fake) took() []string {
 	done := f.done
 	f.done = nil
@@ -113,7 +112,7 @@ func (f *fake) WhileDumpable(_ *tracee.ABI, _ tracee.Registers, was int64, do fu
 	return do()
 }
 
-// make is a call that the thread is made to make.
+// make is a call that the supervisor has the thread make.
 func (f *fake) make(abi *tracee.ABI, nr, a, b uint64) (int64, error) {
 	switch {
 	case nr == abi.Close:
@@ -173,10 +172,10 @@ func (f *fake) Listen() error { return nil }
 func (f *fake) Interrupt()    {}
 func (f *fake) Kill()         { f.did("kill") }
 
-// passing is the cookie of calls that are to pass.
+// passing is the cookie of calls that the filter lets pass.
 const passing = 0x9a55
 
-// guestABI is of a program that no host of ours runs.
+// guestABI is an ABI that none of our hosts runs.
 var guestABI = arch.Get("s390x")
 
 // scene is a supervisor with one tracee, and some files.
@@ -226,13 +225,13 @@ func newScene(t *testing.T) *scene {
 }
 
 const (
-	pathAt  = 0x10100 // where a call has its path
+	pathAt  = 0x10100 // the address of a call's path
 	argvAt  = 0x11000
 	envpAt  = 0x12000
-	stackAt = 0x14000 // where a new program has its stack
+	stackAt = 0x14000 // the address of a new program's stack
 )
 
-// calls has the tracee about to make one of the execs, and gives its registers.
+// calls has the tracee about to make one of the execs, and returns its registers.
 func (c *scene) calls(call *tracee.Call, args ...uint64) tracee.Registers {
 	c.fake.message = 0
 	for i := range tracee.Execs {
@@ -246,20 +245,20 @@ func (c *scene) calls(call *tracee.Call, args ...uint64) tracee.Registers {
 	return c.fake.regs
 }
 
-// execve is a call of it on a file of the scene.
+// execve is an execve of a file of the scene.
 func (c *scene) execve(name string) tracee.Registers {
 	copy(c.fake.memory[pathAt-c.fake.base:], filepath.Join(c.dir, name)+"\x00")
 	return c.calls(&tracee.Execs[0], pathAt, argvAt, envpAt)
 }
 
-// stop serves one, and gives what was done.
+// stop serves a stop, and returns what was done.
 func (c *scene) stop(t *testing.T, kind tracee.Kind) []string {
 	t.Helper()
 	require.NoError(t, c.serve(c.task, tracee.Stop{TID: c.fake.TID(), Kind: kind}))
 	return c.fake.took()
 }
 
-// end serves the end of a call that gives result.
+// end serves the end of a call with this result.
 func (c *scene) end(t *testing.T, result int64) []string {
 	t.Helper()
 	c.fake.regs.SetResult(result)

@@ -6,14 +6,14 @@ import (
 	"binproxy/emu/arch"
 )
 
-// guest is the program that an emulated process runs, shared by all that were forked from it.
-// /proc/PID/exe names the emulator; this is what it should name.
+// guest is the program that an emulated process runs. All processes forked from it share it.
+// /proc/PID/exe names the emulator, but should name this program.
 type guest struct {
 	fd   int // O_PATH
 	refs int
 
 	abi      *arch.ABI
-	emulator *opened // nil where a twin runs
+	emulator *opened // nil if a twin runs
 }
 
 func (g *guest) share() *guest {
@@ -32,7 +32,7 @@ func (g *guest) drop() {
 	}
 }
 
-// programOf is the guest program that a process runs; negative for a native one.
+// programOf returns the guest program that a process runs; negative for a native program.
 func (s *supervisor) programOf(pid int) (fd int) {
 	if t := s.tasks[pid]; t != nil && t.guest != nil {
 		return t.guest.fd

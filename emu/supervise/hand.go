@@ -9,9 +9,9 @@ import (
 	"binproxy/emu/sys"
 )
 
-// hand gives the stopped tracee the descriptors of the emulator and, if need be, of the guest's
-// file, and takes it back to make its call anew, as one that executes the emulator. Signals wait
-// meanwhile.
+// hand gives the stopped tracee the descriptors of the emulator and, if needed, of the guest's
+// file. Then it takes the tracee back to make its call again, to execute the emulator. Signals
+// wait meanwhile.
 func (e *exec) hand(req request, from tracee.Where) error {
 	if err := e.t.Hold(); err != nil {
 		return err
@@ -42,9 +42,8 @@ func (e *exec) hand(req request, from tracee.Where) error {
 	return e.anewAs(regs, e.call.Execveat)
 }
 
-// anewAs takes the tracee, which stands at the end of a call, back to make the emulator's exec.
-// The filter lets that pass, so that its end is seen whatever comes of it: a filter of the
-// tracee's own may refuse it, too.
+// anewAs takes the tracee, at the end of a call, back to make the emulator's exec. The filter lets
+// that pass, so that its end is seen in any case: a filter of the tracee's own may refuse it, too.
 func (e *exec) anewAs(regs tracee.Registers, nr uint64) error {
 	e.t.Pass(e.call.ABI, &regs)
 	regs.Again(nr)
@@ -55,8 +54,8 @@ func (e *exec) anewAs(regs tracee.Registers, nr uint64) error {
 	return e.t.ToSyscall(0)
 }
 
-// gather opens what the tracee is to be given, until back is called. The guest's file becomes an
-// open file of its own: the emulator reads it from the start.
+// gather opens what the tracee is to get, until back is called. The guest's file is opened anew:
+// the emulator reads it from the start.
 func (e *exec) gather() (back func(), err error) {
 	e.files = e.files[:0]
 	back = func() {}
@@ -85,9 +84,9 @@ func (e *exec) restart() error {
 	return e.through()
 }
 
-// failed is an exec that the kernel refused: the emulator's, for want of memory or for too long a
-// list of arguments, or one that was only looked at. The tracee gets everything back as it was,
-// and the errno.
+// failed serves an exec that the kernel refused: the emulator's, for lack of memory or for too
+// long a list of arguments, or one that was made only to ask. The tracee gets its former state
+// back, and the errno.
 func (e *exec) failed(result int64) error {
 	if _, err := e.takeBack(); err != nil {
 		return err
@@ -101,8 +100,8 @@ func (e *exec) failed(result int64) error {
 	return e.through()
 }
 
-// takeBack takes back what a tracee, at the end of a call, was given for its exec: memory and
-// descriptors. It gives the registers that the tracee had.
+// takeBack takes back what a tracee, at the end of a call, got for its exec: memory and
+// descriptors. It returns the registers that the tracee had.
 func (e *exec) takeBack() (tracee.Registers, error) {
 	if e.loan != nil {
 		_ = e.openly(func() error { e.giveBack(e.t); return nil })
@@ -138,7 +137,7 @@ func (e *exec) refuse(from tracee.Where, errno unix.Errno) error {
 }
 
 // rename gives the new process the name that the kernel would have given it: /proc/PID/comm has
-// that of the emulator's descriptor. regs are those that the process is to start with.
+// the name of the emulator's descriptor. regs are the registers that the process starts with.
 func (e *exec) rename(regs tracee.Registers, new stack.Rewritten) error {
 	_, err := e.t.CallAt(tracee.ABI64, regs, new.Entry+e.via.call, tracee.ABI64.Prctl, unix.PR_SET_NAME, new.Name)
 	return err

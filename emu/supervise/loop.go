@@ -9,8 +9,8 @@ import (
 	"binproxy/emu/sys"
 )
 
-// loop serves the tracees until the first child is gone, and gives its end. Where the command has
-// kept its process, what it leaves behind is served to the end.
+// loop serves the tracees until the first child has ended, and returns its end. If the command has
+// kept its process, loop serves its descendants until they end, too.
 func (s *supervisor) loop() (first unix.WaitStatus, err error) {
 	for {
 		stop, err := s.next()
@@ -63,7 +63,7 @@ func (s *supervisor) stop(stop tracee.Stop) {
 	}
 }
 
-// next waits for a stop. What is done about it is watched until the next call.
+// next waits for a stop. The watch sees how long serving it takes, until the next call.
 func (s *supervisor) next() (tracee.Stop, error) {
 	s.watch.serving(0)
 	stop, err := s.tracer.Next()
@@ -71,8 +71,8 @@ func (s *supervisor) next() (tracee.Stop, error) {
 	return stop, err
 }
 
-// refused lets go of a command that has kept its process, and goes on without us: it has sent why
-// before the signal that it has stopped with.
+// refused releases a command that has kept its process, and that goes on without us. It has sent
+// the reason before the signal that stopped it.
 func (s *supervisor) refused(tid int) error {
 	if s.config.Pair == nil || s.notify >= 0 || s.alone || tid != s.child.TID {
 		return nil
@@ -85,7 +85,7 @@ func (s *supervisor) refused(tid int) error {
 	return err
 }
 
-// outlive lets go of stderr, if the command that is gone has left anybody behind: who reads it may
+// outlive closes stderr if the command has ended and left descendants: whoever reads stderr may
 // wait for its end.
 func (s *supervisor) outlive() {
 	if len(s.tasks) > 0 {
@@ -93,8 +93,8 @@ func (s *supervisor) outlive() {
 	}
 }
 
-// serve hands a stop to the call that the tracee is making. What is not that call's it serves
-// itself.
+// serve hands a stop to the call that the tracee is making. It serves itself every stop that does
+// not belong to that call.
 func (s *supervisor) serve(t *task, stop tracee.Stop) error {
 	if t.call != nil {
 		outcome, err := t.call.Stop(stop)
@@ -120,8 +120,8 @@ func (s *supervisor) serve(t *task, stop tracee.Stop) error {
 	return t.Continue(0)
 }
 
-// begin is a tracee about to make a call that the filter stops, whose data says which. A call that
-// was in progress is over.
+// begin serves a tracee about to make a call that the filter stops; the stop's data says which. A
+// call that was in progress is over.
 func (s *supervisor) begin(t *task, stop tracee.Stop) error {
 	t.drop()
 	data, err := t.Message()
@@ -143,7 +143,7 @@ func (s *supervisor) begin(t *task, stop tracee.Stop) error {
 	return s.serve(t, stop)
 }
 
-// keepTraced is a tracee about to start another that is not to be traced: it is, all the same.
+// keepTraced traces the child of a tracee that is about to start it untraced.
 func (s *supervisor) keepTraced(t *task, clone *tracee.Call) error {
 	regs, err := t.Registers()
 	if err != nil {
@@ -156,7 +156,7 @@ func (s *supervisor) keepTraced(t *task, clone *tracee.Call) error {
 	return t.Continue(0)
 }
 
-// execStop is a tracee with a new program of the host's own.
+// execStop serves a tracee with a new native program.
 func (s *supervisor) execStop(t *task) error {
 	t.runs(nil)
 	s.spoof.TellVDSO(t)
@@ -165,7 +165,7 @@ func (s *supervisor) execStop(t *task) error {
 	return t.Continue(0)
 }
 
-// enter takes a new tracee in.
+// enter registers a new tracee.
 func (s *supervisor) enter(tid int) *task {
 	t := &task{thread: s.tracer.Thread(tid), inherits: true}
 	s.tasks[tid] = t
@@ -196,8 +196,8 @@ func (s *supervisor) forget(t *task) {
 	delete(s.tasks, t.TID())
 }
 
-// leader is the tracee that has become of the one that called execve: where that was not the
-// thread group's leader, it has taken the leader's id.
+// leader returns the tracee that called execve. If it was not the leader of its thread group, it
+// has taken over the leader's id.
 func (s *supervisor) leader(t *task) *task {
 	former, err := t.Message()
 	if err != nil || int(former) == t.TID() {
@@ -219,8 +219,8 @@ func (s *supervisor) leader(t *task) *task {
 	return caller
 }
 
-// cloneStop is a tracee that has a new child or thread, which runs the same program. The child's
-// own first stop may have come before, and even its end.
+// cloneStop serves a tracee that has a new child or thread, which runs the same program. The
+// child's own first stop, or even its end, may have come before.
 func (s *supervisor) cloneStop(t *task, vfork bool) error {
 	tid, err := t.Message()
 	if err != nil {
@@ -246,7 +246,8 @@ func (s *supervisor) cloneStop(t *task, vfork bool) error {
 	return t.resume(0)
 }
 
-// groupStop is a new tracee's first stop, the end of a group-stop (both SIGTRAP), or a group-stop.
+// groupStop serves a new tracee's first stop, the end of a group-stop (both SIGTRAP), or a
+// group-stop.
 func (s *supervisor) groupStop(t *task, signal unix.Signal) error {
 	switch signal {
 	case unix.SIGSTOP, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU:

@@ -14,8 +14,7 @@ import (
 	"binproxy/emu/sys"
 )
 
-// Observer is told of every process, exec and end, with the CPU time that the process has used so
-// far.
+// Observer learns of every process, exec and end, with the CPU time that the process has used.
 type Observer interface {
 	Forked(pid, parent int)
 	Execed(pid int, program observe.Program, cpu time.Duration)
@@ -32,7 +31,7 @@ func (s *supervisor) asked(t *task, path string) {
 	}
 }
 
-// execed tells of a new program. Its stack is as execve left it: with the caller's arguments.
+// execed reports a new program. Its stack is as execve left it, with the caller's arguments.
 func (s *supervisor) execed(t *task, e *exec) {
 	if s.config.Observer == nil {
 		return
@@ -51,8 +50,8 @@ func (s *supervisor) execed(t *task, e *exec) {
 	s.config.Observer.Execed(t.TID(), p, processCPU(t.TID()))
 }
 
-// entered tells of a new process; a thread of one that is known is none. Of the child's and the
-// parent's stop either may come first: the kernel is asked whose child it is.
+// entered reports a new process. A thread of a known process is none. The child's stop may come
+// before the parent's, so the parent is asked of the kernel.
 func (s *supervisor) entered(t *task) {
 	if s.config.Observer == nil {
 		return
@@ -69,7 +68,7 @@ func (s *supervisor) entered(t *task) {
 	s.config.Observer.Forked(t.TID(), parent)
 }
 
-// ended tells of a process's end. Its threads' ends are nobody's business.
+// ended reports the end of a process. The end of one of its threads is not reported.
 func (s *supervisor) ended(stop tracee.Stop) {
 	defer s.survive(nil, new(error))
 	if s.config.Observer == nil {

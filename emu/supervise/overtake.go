@@ -8,19 +8,18 @@ import (
 )
 
 // In execve a thread takes over the number of its group's leader, which is killed, stopped or not.
-// What the supervisor then does to the leader it does to the new program. So a leader's stop waits
-// as long as another thread of its group may be in execve: until that one stops, by its exec or
-// otherwise.
+// Whatever the supervisor then does to the leader's number affects the new program. So a leader's
+// stop waits as long as another thread of its group may be in execve: until that thread stops, by
+// its exec or otherwise.
 
-// mayOvertake notes a thread that is going on into an exec and leads no group.
+// mayOvertake records a thread that goes on into an exec and does not lead its group.
 func (s *supervisor) mayOvertake(t *task) {
 	if !sys.LeadsGroup(t.TID()) {
 		s.overtakers[t.TID()] = t
 	}
 }
 
-// stopped notes that a thread has stopped, or has ended, and serves the stops that waited for
-// that.
+// stopped records that a thread has stopped or ended, and serves the stops that waited for it.
 func (s *supervisor) stopped(tid int) {
 	if s.overtakers[tid] == nil {
 		return
@@ -35,8 +34,8 @@ func (s *supervisor) stopped(tid int) {
 	}
 }
 
-// waits reports whether a stop has to wait, and then sees to it that it does. A thread that has
-// been let go with its exec need not stop soon, and is asked to.
+// waits reports whether a stop must wait, and then stores it. A thread that was let go with its
+// exec need not stop soon, so it is interrupted.
 func (s *supervisor) waits(stop tracee.Stop) bool {
 	for tid, t := range s.overtakers {
 		if tid == stop.TID || sys.Separate(stop.TID, tid) {

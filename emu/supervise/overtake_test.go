@@ -10,7 +10,7 @@ import (
 	"binproxy/emu/supervise/tracee"
 )
 
-// A stop of a group's leader waits while another thread of the group may be in execve, and that of
+// A stop of a group's leader waits while another thread of the group may be in execve. A stop of
 // any other process does not. The leader here is the test's own.
 func TestOvertakers(t *testing.T) {
 	c := newScene(t)
@@ -27,14 +27,14 @@ func TestOvertakers(t *testing.T) {
 	require.True(t, c.waits(stop))
 	require.False(t, c.waits(tracee.Stop{TID: os.Getppid(), Kind: tracee.Group}))
 
-	// It is served once the thread has stopped.
+	// The stop is served once the thread has stopped.
 	c.stopped(leader.tid)
 	require.Empty(t, leader.took())
 	c.stopped(c.fake.TID())
 	require.Equal(t, []string{"continue 0"}, leader.took())
 	require.Empty(t, c.waiting)
 
-	// It is not if the exec has succeeded: the leader's number is another thread's.
+	// It is not served if the exec has succeeded: the leader's number is another thread's then.
 	c.execve("nothing")
 	c.stop(t, tracee.Seccomp)
 	require.True(t, c.waits(stop))

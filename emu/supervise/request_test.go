@@ -12,8 +12,8 @@ import (
 	"binproxy/emu/supervise/tracee"
 )
 
-// A call that is interrupted again and again ends when its timeout is over; another one begins
-// anew.
+// A call that is interrupted again and again ends when its timeout is over; the next call starts
+// with a new timeout.
 func TestWaiting(t *testing.T) {
 	var w waiting
 	start := time.Unix(1000, 0)

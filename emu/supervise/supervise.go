@@ -1,17 +1,16 @@
 // Package supervise routes every execve of a tree of processes: the supervised route.
 //
-// A seccomp filter stops execve and execveat, and nothing else, for a tracer (SECCOMP_RET_TRACE).
-// The tracer reads which file is meant, as the tracee sees it, and resolves it (emu/resolve). A
-// native program, and whatever the kernel would refuse, is let go as it is: the kernel's own
-// answer is the right one. For a guest program the tracee is given a descriptor of the emulator,
-// by the filter's listener (SECCOMP_IOCTL_NOTIF_ADDFD), and its call becomes an execveat of that
-// descriptor, with the pointers to arguments and environment that it had. When the emulator is
-// loaded, its stack, which nobody else can see, is put in order: the emulator's arguments come
-// before the guest's.
+// A seccomp filter stops only execve and execveat, for a tracer (SECCOMP_RET_TRACE). The tracer
+// reads which file is meant, as the tracee sees it, and resolves it (emu/resolve). A native
+// program, or a file that the kernel would refuse, goes on as it is: the kernel's own answer is
+// the right one. For a guest program the tracee gets a descriptor of the emulator, by the filter's
+// listener (SECCOMP_IOCTL_NOTIF_ADDFD), and its call becomes an execveat of that descriptor, with
+// the same pointers to arguments and environment. When the emulator is loaded, its stack, which
+// nobody else can see, is arranged: the emulator's arguments come before the guest's.
 //
-// So nothing is written into the memory of a process that may yet go on with it, nothing is copied
-// but a page or two, no path has to be visible in the tracee's root, and no environment variable
-// takes part. All of it runs on one locked thread, as ptrace demands.
+// So no memory is changed of a process that may still need it, only a page or two is copied, no
+// path must be visible in the tracee's root, and no environment variable takes part. All of this
+// runs on one locked thread, as ptrace requires.
 package supervise
 
 import (
@@ -37,10 +36,10 @@ import (
 
 // Config says what to run, and how.
 type Config struct {
-	Command string // looked for in PATH of Env as execvp does
+	Command string // found in PATH of Env as execvp finds it
 	Argv    []string
 	Env     []string
-	Root    string // the directory to run it in as its root; "" for our own
+	Root    string // the directory that it runs in as its root; "" for our own
 	Dir     string // its working directory, within Root; "" for ours, or / of Root
 
 	Guest    func(*arch.ABI) bool                       // which programs go to an emulator
@@ -48,14 +47,14 @@ type Config struct {
 	// what stands behind a path to binproxy; nil for nothing
 	Behind func(path string) string
 
-	Identity identity.Identity // what every program is told; empty fields are the kernel's
-	Release  string            // what guests alone are told, by their emulator; "" for Identity's
-	Proc     identity.Proc     // how the kernel's files tell it
+	Identity identity.Identity // what every program sees; empty fields are the kernel's
+	Release  string            // what only guests see, from their emulator; "" for Identity's
+	Proc     identity.Proc     // how the kernel's files show it
 
 	Debug    bool        // one line for each exec on stderr
 	Observer Observer    // nil for none
 	Died     func(Death) // called for each guest that ended badly; nil for none
-	Twins    *Twins      // what may stand in for guest programs; nil for nothing
+	Twins    *Twins      // which twins may stand in for guest programs; nil for none
 
 	Pair *Pair // for a command that keeps its process (see Keep); nil for a child
 }
@@ -68,22 +67,22 @@ type supervisor struct {
 	sight    *sight.Sight
 	child    *launch.Child
 	notify   int  // the filter's listener; negative until it has come
-	alone    bool // there is none that can hand descriptors over
+	alone    bool // no listener can hand over descriptors
 
 	tasks      map[int]*task
-	early      map[int]bool  // tracees that were gone before their parent's stop told of them
-	overtakers map[int]*task // threads that may be about to take over the number of another
-	waiting    []tracee.Stop // stops that wait for those
+	early      map[int]bool  // tracees that ended before their parent's stop reported them
+	overtakers map[int]*task // threads that may be about to take over another's number
+	waiting    []tracee.Stop // stops that wait for those threads
 	emulators  map[*arch.ABI]*opened
 	broken     map[*arch.ABI]error
 
 	watch watch
-	spoof *spoof.Spoof // nil where the identity is the kernel's own
-	twins *twins       // nil where no rule is asked
+	spoof *spoof.Spoof // nil if the identity is the kernel's own
+	twins *twins       // nil if no rule is asked
 }
 
-// tooOld tells of a kernel whose seccomp filters stop a tracee before the tracer can change the
-// call (before Linux 4.8, seccomp(2)).
+// tooOld reports a kernel whose seccomp filters stop a tracee too late for the tracer to change
+// the call (before Linux 4.8, seccomp(2)).
 func tooOld(release string) error {
 	if identity.Above("4.8", release) {
 		return fmt.Errorf("seccomp filters of Linux %s act before ptrace can change a call; it takes Linux 4.8", release)
@@ -91,14 +90,14 @@ func tooOld(release string) error {
 	return nil
 }
 
-// threadsNeeded is how many threads the Go runtime of a launcher starts, and that of a supervisor
-// beyond those that there are. Where it gets none it ends with a dump.
+// threadsNeeded is how many threads the Go runtime starts in a launcher, and further ones in a
+// supervisor. Without room for them it ends with a dump.
 const threadsNeeded = 8
 
 var errNoRoom = errors.New("the limit of processes (--pids-limit, ulimit -u) leaves no room for the handful of threads that this program starts: raise it")
 
-// Run runs the command under supervision to its end, and gives that. The error is for what kept it
-// from starting: a Refused where the machine does not let us trace.
+// Run runs the command under supervision and returns its end. The error says why the command did
+// not start: Refused if the machine does not let us trace.
 func Run(c Config) (unix.WaitStatus, error) {
 	status, err := run(c)
 	var refused *Refused
@@ -184,7 +183,7 @@ func (s *supervisor) openProc() error {
 	return nil
 }
 
-// launch starts the first child, up to where it goes on by itself.
+// launch starts the first child, until it goes on by itself.
 func (s *supervisor) launch() error {
 	var twins string
 	if s.twins != nil && s.twins.mount {
@@ -214,8 +213,8 @@ func (s *supervisor) start(twins string) (*launch.Child, error) {
 	return launch.Start(s.config.Bare(), s.config.Identity, s.config.Proc, twins)
 }
 
-// listener is the filter's, which the launcher sends; launch.ErrAlone where none can hand
-// descriptors over.
+// listener is the filter's, which the launcher sends; launch.ErrAlone if none can hand over
+// descriptors.
 func (s *supervisor) listener() (int, error) {
 	switch {
 	case s.notify >= 0:
@@ -235,16 +234,16 @@ func (s *supervisor) listener() (int, error) {
 	return listener, nil
 }
 
-// stopToo stops a supervisor that stands for its first child with that, when the terminal's
-// Ctrl-Z (or a read in the background) stopped it: whoever waits for us is to see the job stopped.
-// A plain SIGSTOP does not: whoever sent it may be a tracee, which would wait for us then.
+// stopToo stops a supervisor that stands for its first child together with that child if the
+// terminal's Ctrl-Z (or a read in the background) stopped it: whoever waits for us must see the
+// job stopped. A plain SIGSTOP does not: a tracee may have sent it, and would then wait for us.
 func (s *supervisor) stopToo(t *task, signal unix.Signal) {
 	if s.config.Pair == nil && t.TID() == s.child.PID && signal != unix.SIGSTOP {
 		_ = unix.Kill(os.Getpid(), unix.SIGSTOP)
 	}
 }
 
-// debug prints a line on stderr if that was asked for.
+// debug prints a line on stderr in debug mode.
 func (s *supervisor) debug(tid int, format string, args ...any) {
 	if s.config.Debug {
 		fmt.Fprintf(os.Stderr, "binproxy[%d]: %s\n", tid, fmt.Sprintf(format, args...))

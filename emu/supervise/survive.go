@@ -7,15 +7,15 @@ import (
 	"binproxy/emu/supervise/tracee"
 )
 
-// attend serves a stop, and outlives what goes wrong about it: what a tracee asks for, or a file
-// in its world, may find a fault of ours, which must not be the end of all the others.
+// attend serves a stop and survives a panic. What a tracee asks for, or a file that it shows, may
+// trigger a fault of ours, which must not end all other tracees.
 func (s *supervisor) attend(t *task, stop tracee.Stop) (err error) {
 	defer s.survive(t, &err)
 	return s.serve(t, stop)
 }
 
-// survive is deferred where one tracee is served, t unless that has ended: a panic ends the tracee
-// alone. One line says so, and in debug where it was.
+// survive is deferred where one tracee is served; t is nil if that has ended. A panic ends only
+// that tracee. One line reports it, in debug mode also where it happened.
 func (s *supervisor) survive(t *task, err *error) {
 	why := recover()
 	if why == nil {

@@ -10,7 +10,7 @@ import (
 	"binproxy/emu/supervise/tracee"
 )
 
-// A panic while one tracee is served ends that tracee, and not the supervisor.
+// A panic while one tracee is served ends that tracee, not the supervisor.
 func TestSurvive(t *testing.T) {
 	c := newScene(t)
 	find := c.config.Emulator
@@ -27,7 +27,7 @@ func TestSurvive(t *testing.T) {
 	require.Equal(t, []string{"hold", "give 1", "to syscall 0"}, c.stop(t, tracee.Seccomp))
 }
 
-// What is told of one that has ended may be wrong, too.
+// A panic may also come after the tracee has ended.
 func TestSurviveDeath(t *testing.T) {
 	c := newScene(t)
 	c.execve("guest")

@@ -6,7 +6,7 @@ import (
 	"binproxy/emu/supervise/tracee"
 )
 
-// thread is what is done to a stopped tracee (tracee.Thread).
+// thread is what the supervisor does to a stopped tracee (tracee.Thread).
 type thread interface {
 	TID() int
 	Become(tid int)
@@ -38,24 +38,24 @@ type thread interface {
 	Kill()
 }
 
-// task is a tracee, and what is known of it.
+// task is a tracee and its state.
 type task struct {
 	thread
 	guest *guest          // what it runs; nil for a native program
-	call  tracee.Progress // the call that it is making, if that takes more than one stop; else nil
+	call  tracee.Progress // the call in progress, if that takes more than one stop; else nil
 
-	announced bool // its parent's stop has told of it
-	lender    int  // whose memory it shares until it execs: a vfork's parent; 0 for none
+	announced bool // its parent's stop has reported it
+	lender    int  // the vfork's parent whose memory it shares until it execs; 0 for none
 	listens   bool // it is in a group-stop
-	nudged    bool // it was interrupted by us
-	inherits  bool // what it runs is its parent's program, not known yet
+	nudged    bool // we interrupted it
+	inherits  bool // it runs its parent's program, which is not known yet
 
-	fatal fatal  // the signal that it is to end of, with its process
-	path  string // for an observer: what its exec names
-	group int    // for an observer: whose thread it is; 0 for one that leads its group
+	fatal fatal  // the signal that is to end it, with its process
+	path  string // for an observer: the path of its exec
+	group int    // for an observer: its group's leader; 0 if it leads its group
 }
 
-// drop gives up the call in progress, of which nothing is to be left.
+// drop gives up the call in progress and undoes what that has done.
 func (t *task) drop() {
 	if t.call != nil {
 		t.call.Drop()
@@ -64,14 +64,14 @@ func (t *task) drop() {
 	}
 }
 
-// runs notes what it runs from now on.
+// runs records the program that it runs from now on.
 func (t *task) runs(g *guest) {
 	t.inherits, t.lender = false, 0
 	t.guest.drop()
 	t.guest = g
 }
 
-// resume lets it go on as far as its call asks for.
+// resume lets it go on, up to the next stop that its call needs.
 func (t *task) resume(signal unix.Signal) error {
 	if t.call != nil && t.call.ToEnd() {
 		return t.ToSyscall(signal)

@@ -19,29 +19,29 @@ import (
 	"binproxy/emu/twin"
 )
 
-// A twin runs in a guest program's place as the emulator does: the caller is given a descriptor,
-// here of the loader of the twins, and the new stack gets the loader's arguments in front. The
-// twin itself and its libraries are opened by the loader, by their paths: they have to be visible
-// in the caller's root. Whatever is not as it has to be, the emulator gets the program.
+// A twin runs in place of a guest program, as the emulator does: the caller gets a descriptor,
+// here of the twins' loader, and the new stack starts with the loader's arguments. The loader
+// opens the twin and its libraries by path, so they must be visible in the caller's root. If
+// anything is not as required, the emulator runs the program.
 
-// Twins says which programs of the host's may stand in for the guest's.
+// Twins says which native programs may stand in for the guest's.
 type Twins struct {
-	Set      *twin.Set                // nil for none: only what could have a twin is told
-	Off      []string                 // programs and sets that are to have none
+	Set      *twin.Set                // nil: only note which programs could have a twin
+	Off      []string                 // programs and sets without twins
 	Original func(path string) string // the name before a farm put it aside; nil for path
 }
 
-// twins is what the supervisor needs for them.
+// twins is the supervisor's state for them.
 type twins struct {
 	matcher *twin.Matcher
 	place   string // the set's directory, in the root
-	mount   bool   // it has to be mounted there
+	mount   bool   // whether it must be mounted there
 	loader  executable
 	files   map[*twin.Twin]int // O_PATH descriptors
 }
 
-// openTwins makes ready what all twins share. Where that is not whole there are no twins, and a
-// line in debug.
+// openTwins prepares what all twins share. If that is not complete there are no twins, and a debug
+// line says so.
 func (s *supervisor) openTwins() {
 	c := s.config.Twins
 	s.twins = &twins{files: map[*twin.Twin]int{}}
@@ -92,8 +92,8 @@ func (s *supervisor) checkTwins(set *twin.Set) (err error) {
 	return nil
 }
 
-// placeTwins makes the place of the twins in the root, and gives what takes it away. Without it
-// there are none.
+// placeTwins makes the place of the twins in the root, and returns a function that removes it.
+// Without the place there are no twins.
 func (s *supervisor) placeTwins() (back func()) {
 	if s.twins == nil || !s.twins.mount {
 		return func() {}
@@ -107,7 +107,7 @@ func (s *supervisor) placeTwins() (back func()) {
 	return back
 }
 
-// twinFor finds the twin for what a tracee is about to exec, as resolve asks for it; nil where no
+// twinFor finds the twin for the program that a tracee is about to exec, for resolve; nil if no
 // rule is asked.
 func (e *exec) twinFor(req request, v *sight.View) func(resolve.Plan) *resolve.Twin {
 	s := e.s
@@ -128,7 +128,7 @@ func (e *exec) twinFor(req request, v *sight.View) func(resolve.Plan) *resolve.T
 	}
 }
 
-// judge is the matcher's verdict on the file that v has found last.
+// judge returns the matcher's verdict on the file that v found last.
 func (s *supervisor) judge(v *sight.View, plan resolve.Plan) *twin.Verdict {
 	id := idOf(&v.Last.Stat)
 	if verdict := s.twins.matcher.Known(id); verdict != nil {
@@ -155,7 +155,7 @@ func idOf(st *unix.Stat_t) twin.ID {
 	return twin.ID{Dev: st.Dev, Ino: st.Ino, Size: st.Size, Changed: st.Ctim.Nano(), Mtime: st.Mtim.Nano()}
 }
 
-// fit makes a twin of a verdict, for this exec, or says why it cannot.
+// fit makes a verdict's twin ready for this exec, or says why it cannot run.
 func (s *supervisor) fit(t *task, verdict *twin.Verdict, plan resolve.Plan, req request, v *sight.View) (*resolve.Twin, string) {
 	if verdict.Twin == nil {
 		return nil, verdict.Why
@@ -203,8 +203,8 @@ func (s *supervisor) openTwin(t *twin.Twin) (int, error) {
 	return fd, nil
 }
 
-// twinCall reads the arguments and the environment of the exec. hides reports whether there is
-// something in it that the twin's loader must not see.
+// twinCall reads the arguments and the environment of the exec. hides reports whether they contain
+// something that the twin's loader must not see.
 func (s *supervisor) twinCall(t *task, plan resolve.Plan, req request, v *sight.View) (c twin.Call, hides bool, err error) {
 	budget := stack.NewBudget(stackLimit(t.TID()))
 	args, err := budget.Strings(req.argv, t)
@@ -225,7 +225,7 @@ func (s *supervisor) twinCall(t *task, plan resolve.Plan, req request, v *sight.
 	return c, hides, nil
 }
 
-// stackLimit is the limit of a process's stack; without an end where it may not be asked, as of a
+// stackLimit is the limit of a process's stack. It is unlimited if it cannot be read, as for a
 // process with other ids.
 func stackLimit(pid int) uint64 {
 	limit := unix.Rlimit{Cur: unix.RLIM_INFINITY}
@@ -233,8 +233,8 @@ func stackLimit(pid int) uint64 {
 	return limit.Cur
 }
 
-// withoutTwin is an exec of a twin's loader that the kernel refused: the emulator gets the guest's
-// program instead.
+// withoutTwin serves the exec of a twin's loader that the kernel refused: the emulator gets the
+// guest's program instead.
 func (e *exec) withoutTwin(refused unix.Errno) error {
 	e.verdict.Twin, e.verdict.Why = nil, fmt.Sprintf("%s: %v", e.s.twins.loader.path, refused)
 	e.s.debug(e.t.TID(), "exec %s: no twin: %s", e.name, e.verdict.Why)

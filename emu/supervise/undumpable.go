@@ -9,10 +9,10 @@ import (
 	"binproxy/emu/supervise/tracee"
 )
 
-// A process that changed its ids is not dumpable: its tracer, without CAP_SYS_PTRACE, is then
-// refused its memory and its files in /proc. So it is made dumpable for as long as we look at it,
-// and at no other time: others of the same user could read its memory then, too, and a vfork's
-// parent, whose memory it is, would stay so.
+// A process that changed its ids is not dumpable. Its tracer, without CAP_SYS_PTRACE, then has no
+// access to its memory and its files in /proc. So the supervisor makes it dumpable, but only while
+// it looks: otherwise others of the same user could read its memory, too, and a vfork's parent,
+// whose memory it uses, would stay dumpable.
 
 // openly does what needs the memory of the tracee or its files in /proc, at the end of a call.
 func (e *exec) openly(do func() error) error {
@@ -26,8 +26,8 @@ func (e *exec) openly(do func() error) error {
 	return e.t.WhileDumpable(e.call.ABI, regs, 0, do)
 }
 
-// routeOpenly is route for a tracee whose memory may not be read. Its call is given up for one
-// that asks whether it is dumpable, and made again as far as it is the kernel's.
+// routeOpenly is route for a tracee whose memory may not be read. Its call is replaced by one that
+// asks whether it is dumpable, and is made again if the kernel is to handle it.
 func (e *exec) routeOpenly() error {
 	if err := e.t.Hold(); err != nil {
 		return err
@@ -59,7 +59,7 @@ func (e *exec) again() error {
 	return e.t.Continue(0)
 }
 
-// asMade is the call as it was made: the kernel's, or the kernel is asked by it.
+// asMade leaves the call to the kernel, or asks the kernel by it, as it was made.
 func (e *exec) asMade() error {
 	if e.emulator == nil {
 		return e.through()
@@ -68,8 +68,8 @@ func (e *exec) asMade() error {
 	return e.t.ToSyscall(0)
 }
 
-// witnesses are the tracees that run and could look at one, were it dumpable: those of its user.
-// Who waits for a vfork's child does not run.
+// witnesses are the running tracees that could look at a dumpable one: those of its user. A tracee
+// that waits for a vfork's child does not run.
 func (s *supervisor) witnesses(tid int) (list []int) {
 	user, err := s.sight.User(tid)
 	if err != nil {

@@ -9,10 +9,10 @@ import (
 	"binproxy/emu/supervise/tracee"
 )
 
-// A tracee is given a descriptor and told to execute it, but whoever shares its table of
-// descriptors may have put another program there by then; and the host's binfmt_misc may have
-// executed our emulator with the rights of a set-user-id guest. So what the kernel has executed is
-// compared with what was handed out, before anything is written into the new process.
+// A tracee gets a descriptor and executes it, but a task that shares its table of descriptors may
+// have put another program there meanwhile. And the host's binfmt_misc may have executed our
+// emulator with the rights of a set-user-id guest. So the file that the kernel has executed is
+// compared with the one handed out before anything is written into the new process.
 
 var (
 	errOther  = errors.New("it has executed another file than it was given")
@@ -36,7 +36,7 @@ func (e *exec) unchanged(new stack.Stack) error {
 	return nil
 }
 
-// end ends a process that must not run on, with one line.
+// end ends a process that must not go on, with one line.
 func (e *exec) end(why error) error {
 	if tracee.Gone(why) {
 		return why

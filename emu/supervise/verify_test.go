@@ -9,7 +9,7 @@ import (
 	"binproxy/emu/supervise/tracee"
 )
 
-// A new program that is not what was handed out is ended before anything is written into it.
+// A new program that is not the one handed out is ended before anything is written into it.
 func TestExecOther(t *testing.T) {
 	c := newScene(t)
 	c.execve("guest")

@@ -9,13 +9,13 @@ import (
 	"binproxy/emu/supervise/tracee"
 )
 
-// A process that is not traced never notices a signal that it ignores. A traced one is woken by
-// it, since its tracer may want to know (kernel/signal.c, sig_ignored). Most calls then start anew
-// by themselves; those that signal(7) says are never restarted end with EINTR, which nothing in
-// the program accounts for. They are told to start anew here. That begins their timeout anew as
-// well, so what is left of it is kept an eye on.
+// A process that is not traced never notices a signal that it ignores. The same signal wakes a
+// traced process, since its tracer may want to know (kernel/signal.c, sig_ignored). Most calls
+// then restart by themselves; the ones that signal(7) lists as never restarted end with EINTR,
+// which the program does not expect. The supervisor restarts them here. That also restarts their
+// timeout, so it keeps track of the time that is left.
 
-// waiting is a call that was made to start anew.
+// waiting is a call that the supervisor restarted.
 type waiting struct {
 	s           *supervisor
 	t           *task
@@ -23,13 +23,13 @@ type waiting struct {
 	first, last time.Time // of its interruptions
 }
 
-// ToEnd is not asked for.
+// ToEnd is always false.
 func (w *waiting) ToEnd() bool { return false }
 
-// Drop has nothing to give up.
+// Drop has nothing to release.
 func (w *waiting) Drop() {}
 
-// Stop is the tracee about to be given another signal.
+// Stop serves the tracee when it is about to get another signal.
 func (w *waiting) Stop(stop tracee.Stop) (tracee.Outcome, error) {
 	if stop.Kind != tracee.Signal {
 		return tracee.Foreign, nil
@@ -41,13 +41,13 @@ func (w *waiting) Stop(stop tracee.Stop) (tracee.Outcome, error) {
 	return tracee.More, err
 }
 
-// signalStop is a tracee about to be given a signal. Perhaps that has interrupted a call.
+// signalStop serves a tracee about to get a signal, which may have interrupted a call.
 func (s *supervisor) signalStop(t *task, signal unix.Signal) error {
 	s.noteFatal(t, signal, false)
 	return s.deliver(t, signal)
 }
 
-// deliver lets a tracee go on with a signal, or with none after we have interrupted it.
+// deliver lets a tracee go on with a signal, or with none if we interrupted it.
 func (s *supervisor) deliver(t *task, signal unix.Signal) error {
 	if t.call != nil {
 		return t.resume(signal)
@@ -61,8 +61,7 @@ func (s *supervisor) deliver(t *task, signal unix.Signal) error {
 	return err
 }
 
-// interrupted has a call that an ignored signal has interrupted start anew, and reports whether it
-// goes on so.
+// interrupted restarts a call that an ignored signal has interrupted, and reports whether it did.
 func (w *waiting) interrupted(signal unix.Signal) (goes bool, err error) {
 	t := w.t
 	regs, err := t.Registers()
@@ -85,8 +84,8 @@ func (w *waiting) interrupted(signal unix.Signal) (goes bool, err error) {
 	return goes, t.Continue(signal)
 }
 
-// over notes an interruption of a call, and reports whether its timeout is over. A call that began
-// before its first interruption lasts up to twice as long for it.
+// over records an interruption of a call, and reports whether the call's timeout is over. The time
+// before the first interruption is not counted, so a call may last up to twice as long.
 func (w *waiting) over(call tracee.Wait, now time.Time) bool {
 	if w.call != call || call.Timeout >= 0 && now.Sub(w.last) > call.Timeout {
 		w.call, w.first = call, now
@@ -95,12 +94,12 @@ func (w *waiting) over(call tracee.Wait, now time.Time) bool {
 	return call.Timeout >= 0 && now.Sub(w.first) >= call.Timeout
 }
 
-// ignores reports whether a signal does nothing to a tracee. 0 is none: we have interrupted it.
+// ignores reports whether a signal has no effect on a tracee. 0 means that we interrupted it.
 func (s *supervisor) ignores(t *task, signal unix.Signal) bool {
 	if signal == 0 {
 		return true
 	}
-	// Where it cannot be read every signal is caught.
+	// If it cannot be read, every signal counts as caught.
 	status, _ := s.sight.Status(strconv.Itoa(t.TID()))
 	bit := uint64(1) << (signal - 1)
 	switch signal {

@@ -14,22 +14,22 @@ import (
 	"binproxy/emu/sys"
 )
 
-// The tracer's thread serves one tracee after the other, and what it does for one may wait for
-// ever: for a page of its memory or a file of its root which nobody delivers (userfaultfd, FUSE),
-// or for the thread itself, which is to make a call and does not. Whoever should deliver may be a
-// tracee that waits for the tracer in turn. A thread cannot give such a wait up; but those that it
-// waits for can be ended, and a second thread sees to that.
+// The tracer's thread serves one tracee after the other. What it does for one may wait for ever:
+// for a page of its memory or a file of its root which nobody delivers (userfaultfd, FUSE), or for
+// a thread that does not make the call that it is made to make. The process that should deliver
+// may be a tracee that itself waits for the tracer. A thread cannot give up such a wait, but
+// ending the processes it waits for ends the wait. A second thread does that.
 
-// How many looks at the tracer, a second apart, it takes until somebody is ended.
+// How many looks at the tracer, one a second, pass before processes are ended.
 const (
-	patience     = 30  // the thread that does not do as it is made to, or those who deliver
+	patience     = 30  // a thread that does not do what it is made to, or processes that deliver
 	lastPatience = 120 // all tracees
 )
 
-// watch is what the two threads have in common.
+// watch is what the two threads share.
 type watch struct {
 	round uint64
-	now   atomic.Uint64 // the round, and below it the thread that is served; that is 0 between two
+	now   atomic.Uint64 // the round and, below it, the thread that is served; 0 between two stops
 	proc  int           // a descriptor of /proc
 	by    int           // the tracer's thread
 	say   func(format string, args ...any)
@@ -37,13 +37,13 @@ type watch struct {
 
 const threadBits = 32
 
-// serving notes the thread that the tracer serves from now on, 0 for none.
+// serving records the thread that the tracer serves from now on, 0 for none.
 func (w *watch) serving(tid int) {
 	w.round++
 	w.now.Store(w.round<<threadBits | uint64(tid))
 }
 
-// keep watches for good.
+// keep watches, and never returns.
 func (w *watch) keep() {
 	var last uint64
 	looks := 0
@@ -66,7 +66,7 @@ func (w *watch) keep() {
 	}
 }
 
-// end ends processes that keep the tracer waiting.
+// end ends processes that block the tracer.
 func (w *watch) end(why string, pids []int) {
 	for _, pid := range pids {
 		w.say("the supervisor waits for process %d, which is ended: %s", pid, why)
@@ -74,15 +74,15 @@ func (w *watch) end(why string, pids []int) {
 	}
 }
 
-// stopped reports whether a thread is in a stop of its tracer's.
+// stopped reports whether a thread is in a stop that its tracer handles.
 func (w *watch) stopped(tid int) bool {
 	stat := w.read(strconv.Itoa(tid) + "/stat")
-	// The name stands in brackets, and may have any in it.
+	// The name is in brackets, and may contain brackets.
 	_, state, _ := bytes.Cut(stat[bytes.LastIndexByte(stat, ')')+1:], []byte(" "))
 	return bytes.HasPrefix(state, []byte("t"))
 }
 
-// tracees are the processes that are traced by us.
+// tracees are the processes that we trace.
 func (w *watch) tracees() (pids []int) {
 	for _, name := range w.list(".") {
 		pid, err := strconv.Atoi(name)
@@ -93,7 +93,7 @@ func (w *watch) tracees() (pids []int) {
 	return pids
 }
 
-// deliverers are the tracees by whom the kernel may have a page or a file delivered.
+// deliverers are the tracees from which the kernel may need a page or a file.
 func (w *watch) deliverers() (pids []int) {
 	for _, pid := range w.tracees() {
 		dir := strconv.Itoa(pid) + "/fd/"
@@ -117,7 +117,7 @@ func (w *watch) open(name string) *os.File {
 	return os.NewFile(uintptr(fd), name)
 }
 
-// list are the names in a directory of /proc.
+// list returns the names in a directory of /proc.
 func (w *watch) list(name string) []string {
 	f := w.open(name)
 	defer f.Close()
@@ -125,7 +125,7 @@ func (w *watch) list(name string) []string {
 	return names
 }
 
-// read is what a short file of /proc says.
+// read returns the text of a short file of /proc.
 func (w *watch) read(name string) []byte {
 	f := w.open(name)
 	defer f.Close()

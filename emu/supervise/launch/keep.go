@@ -16,18 +16,18 @@ import (
 	"binproxy/emu/sys"
 )
 
-// A command that keeps its process is the launcher itself: the process that was started, as PID 1
-// of a container may have been, becomes the command, and its supervisor is one that it has made.
-// The program executes itself once more under the name sys.ForkName, which makes two processes of
-// it; each of them finds its end of the socket in the Pair.
+// A command that keeps its process is the launcher itself: the process that was started, which may
+// be PID 1 of a container, becomes the command, and its supervisor is a process that it has made.
+// The program executes itself again under the name sys.ForkName, which makes two processes of it.
+// Each finds its end of the socket in the Pair.
 
-// Pair is what the two processes have in common: both ends of the socket, and the command's PID.
+// Pair is what the two processes share: both ends of the socket, and the command's PID.
 type Pair struct {
 	ends [2]int
 	pid  int
 }
 
-// NewPair makes one for this process. Its descriptors are inherited.
+// NewPair makes a Pair for this process. Its descriptors are inherited.
 func NewPair() (Pair, error) {
 	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET, 0)
 	if err != nil {
@@ -54,30 +54,30 @@ func ParsePair(text string) (p Pair, err error) {
 	return p, err
 }
 
-// take keeps one end.
+// take keeps one end and closes the other.
 func (p Pair) take(end int) int {
 	unix.Close(p.ends[1-end])
 	unix.CloseOnExec(p.ends[end])
 	return p.ends[end]
 }
 
-// Close gives the pair up.
+// Close closes both ends.
 func (p Pair) Close() {
 	unix.Close(p.ends[0])
 	unix.Close(p.ends[1])
 }
 
-// Refuse is for the supervisor of a pair, which is not to be: it tells the launcher why.
+// Refuse is for a pair's supervisor that cannot supervise: it tells the launcher why.
 func (p Pair) Refuse(why error) { _, _ = sys.Write(p.ends[0], []byte(refusal+why.Error())) }
 
-// Adopt is for the supervisor of a pair: its launcher, up to where it has to be seized.
+// Adopt is for a pair's supervisor: it finds its launcher, which it must then seize.
 func Adopt(p Pair) (*Child, error) {
 	child := &Child{PID: p.pid, socket: p.take(0)}
 	return child, child.meet()
 }
 
 // Keep becomes the command of a pair, which the process supervisor supervises. It returns only
-// with an error: a Refused where the machine does not let us be supervised.
+// with an error: Refused if the machine does not let us be supervised.
 func Keep(c command.Command, p Pair, supervisor int, id identity.Identity, proc identity.Proc) error {
 	runtime.LockOSThread()
 	socket := p.take(1)
@@ -88,10 +88,10 @@ func Keep(c command.Command, p Pair, supervisor int, id identity.Identity, proc 
 	if err := c.EnterRoot(); err != nil {
 		return err
 	}
-	// Yama lets ancestors trace only, unless it is asked for; where there is no Yama, nobody is.
+	// Yama lets only ancestors trace, unless a process asks for another; without Yama this fails.
 	_ = unix.Prctl(unix.PR_SET_PTRACER, uintptr(supervisor), 0, 0, 0)
 	if err := submit(socket, rules); err != nil {
-		// A tracer looks at what was sent when it is told of a signal, and lets go of us then.
+		// A tracer reads the message when a signal is reported to it, and then releases us.
 		_ = unix.Tgkill(os.Getpid(), unix.Gettid(), unix.SIGCHLD)
 		_, _ = sys.Wait(supervisor)
 		unix.Close(socket)

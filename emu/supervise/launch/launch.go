@@ -1,9 +1,9 @@
 // Package launch starts the command of a supervisor: a child of ours, the launcher, prepares
 // itself and becomes the command.
 //
-// Supervisor and launcher talk over a socket: the launcher says which thread it is; the
-// supervisor seizes it, and says the cookie; the launcher puts the filter on itself, sends the
-// filter's listener, and execs the command, which closes its end.
+// Supervisor and launcher talk over a socket. The launcher says which thread it is. The supervisor
+// seizes that thread and sends the cookie. The launcher puts the filter on itself, sends the
+// filter's listener, and execs the command, which closes the launcher's end.
 package launch
 
 import (
@@ -34,21 +34,21 @@ type Refused struct {
 func (r *Refused) Error() string { return fmt.Sprintf("the route %s is refused: %v", r.Route, r.Err) }
 func (r *Refused) Unwrap() error { return r.Err }
 
-// Child is the launcher, and then the command.
+// Child is the launcher, and later the command.
 type Child struct {
 	PID, TID int // the process, and the thread that becomes the command
 	socket   int
 }
 
-// Start starts a launcher for a supervisor, up to where it has to be seized. The identity is to
-// be told, empty for the kernel's own; twins is a directory of twins to be mounted in the root,
+// Start starts a launcher for a supervisor, until the supervisor must seize it. The identity is
+// the one to show, empty for the kernel's own; twins is a directory of twins to mount in the root,
 // "" for none.
 func Start(c command.Command, id identity.Identity, proc identity.Proc, twins string) (*Child, error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("socketpair: %w", err)
 	}
-	// The launcher inherits it where it is: that number is free in what the command inherits.
+	// The launcher inherits it under its number here: that is free in what the command inherits.
 	if _, err := unix.FcntlInt(uintptr(pair[1]), unix.F_SETFD, 0); err != nil {
 		return nil, err
 	}
@@ -65,24 +65,24 @@ func Start(c command.Command, id identity.Identity, proc identity.Proc, twins st
 	return child, nil
 }
 
-// meet hears from the launcher which thread it is.
+// meet learns from the launcher which thread it is.
 func (c *Child) meet() error {
 	var b [4]byte
 	n, err := sys.Read(c.socket, b[:])
 	if err != nil || n != len(b) {
-		return exit.Silent(exit.Failed) // the launcher has said why
+		return exit.Silent(exit.Failed) // the launcher has reported the reason
 	}
 	c.TID = int(binary.LittleEndian.Uint32(b[:]))
 	return nil
 }
 
-// Abandon ends a launcher that has not been told to go on.
+// Abandon ends a launcher that was not told to go on.
 func (c *Child) Abandon() {
 	unix.Close(c.socket)
 	_, _ = sys.Wait(c.PID)
 }
 
-// Go tells the launcher the cookie, and to go on.
+// Go sends the launcher the cookie and lets it go on.
 func (c *Child) Go(cookie uint64) error {
 	_, err := sys.Write(c.socket, binary.LittleEndian.AppendUint64(nil, cookie))
 	return err
@@ -91,19 +91,19 @@ func (c *Child) Go(cookie uint64) error {
 // ErrAlone means that the launcher's filter can have no listener.
 var ErrAlone = errors.New("the filter has no listener")
 
-// messageSize is what a message has room in.
+// messageSize is enough for any message.
 const messageSize = 512
 
-// What the launcher sends with its listener, or instead of it: the last goes on with the reason.
-// A supervisor that cannot trace sends that, too, instead of the cookie.
+// The launcher sends one of these with its listener, or instead of it; a reason follows the last.
+// A supervisor that cannot trace also sends the last, instead of the cookie.
 const (
 	withListener = "listener"
 	alone        = "alone"
 	refusal      = "refused: "
 )
 
-// Listener takes the descriptor that the launcher has sent before its first exec. Instead it may
-// have sent why it could not.
+// Listener takes the descriptor that the launcher sent before its first exec. The launcher may
+// instead have sent the reason why it has none.
 func (c *Child) Listener() (int, error) {
 	var text [messageSize]byte
 	oob := make([]byte, unix.CmsgSpace(4))
@@ -139,8 +139,8 @@ func (c *Child) Listener() (int, error) {
 	return fds[0], nil
 }
 
-// start starts a launcher. An ordinary user gets the privilege to change the root in a user
-// namespace.
+// start starts a launcher. For an ordinary user, a user namespace gives it the privilege to change
+// the root.
 func start(o order) (int, error) {
 	o.ignored, o.closed = sys.StartState()
 	attr := &syscall.ProcAttr{Env: o.Env, Files: []uintptr{0, 1, 2}}
@@ -166,7 +166,7 @@ func start(o order) (int, error) {
 	}
 	pid, err := syscall.ForkExec(self, argv, attr)
 	for try := time.Duration(1); err == unix.EAGAIN && try < 20; try++ {
-		// The threads that were tried (sys.RoomForThreads) may not have ended yet.
+		// The threads of the trial (sys.RoomForThreads) may not have ended yet.
 		time.Sleep(try * time.Millisecond)
 		pid, err = syscall.ForkExec(self, argv, attr)
 	}

@@ -19,7 +19,7 @@ func TestOrder(t *testing.T) {
 	}, new(order), ".Command.Env")
 }
 
-// What the launcher may send, and what it may not.
+// What the launcher may send, and what it may not send.
 func TestListener(t *testing.T) {
 	for _, c := range []struct {
 		text string

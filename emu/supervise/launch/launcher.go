@@ -19,7 +19,7 @@ import (
 	"binproxy/emu/sys"
 )
 
-// Main is the entrypoint of the first child: it has itself traced, puts the filter on, and
+// Main is the entrypoint of the first child: it has itself traced, installs the filter, and
 // becomes the command. It returns only with an error.
 func Main(words []string) error {
 	runtime.LockOSThread()
@@ -48,7 +48,7 @@ func Main(words []string) error {
 	}
 	err = submit(o.socket, rules)
 	if errors.As(err, new(*Refused)) {
-		return exit.Silent(exit.Failed) // the supervisor says why
+		return exit.Silent(exit.Failed) // the supervisor reports the reason
 	}
 	if err != nil {
 		return err
@@ -56,7 +56,7 @@ func Main(words []string) error {
 	return o.Exec()
 }
 
-// submit has this thread traced and filtered, with the further rules of a spoof.
+// submit has this thread traced and filtered, with the extra rules of a spoof.
 func submit(socket int, further []seccomp.Rule) error {
 	var b [messageSize]byte
 	binary.LittleEndian.PutUint32(b[:], uint32(unix.Gettid()))
@@ -68,7 +68,7 @@ func submit(socket int, further []seccomp.Rule) error {
 		return &Refused{"supervise", errors.New(why)}
 	}
 	if err != nil || n != 8 {
-		return exit.Silent(exit.Failed) // the supervisor has gone, and has said why
+		return exit.Silent(exit.Failed) // the supervisor has ended, and has reported the reason
 	}
 	if err := install(socket, binary.LittleEndian.Uint64(b[:]), further); err != nil {
 		_, _ = sys.Write(socket, []byte(refusal+err.Error()))
@@ -77,13 +77,13 @@ func submit(socket int, further []seccomp.Rule) error {
 	return nil
 }
 
-// install puts the filter on this thread, and sends its listener over the socket. Without
-// CAP_SYS_ADMIN the filter takes no_new_privs. further are the rules of a spoof.
+// install installs the filter on this thread, and sends its listener over the socket. Without
+// CAP_SYS_ADMIN the filter requires no_new_privs. further are the rules of a spoof.
 func install(socket int, cookie uint64, further []seccomp.Rule) error {
 	listener, err := installFilter(tracee.Filter(cookie, true, further), sys.Listener)
 	if errors.Is(err, unix.EBUSY) || errors.Is(err, unix.EINVAL) {
-		// A filter that we are under has a listener, and there can be but one; or the kernel is
-		// older than 5.0.
+		// A filter above ours has a listener, and only one can have it; or the kernel is older
+		// than 5.0.
 		if _, err := installFilter(tracee.Filter(cookie, false, further), 0); err != nil {
 			return err
 		}

@@ -6,16 +6,16 @@ import (
 	"binproxy/emu/identity"
 )
 
-// order is what the launcher is told: the command, except for its environment, which is the
+// order is what the launcher is told: the command, without its environment, which is the
 // launcher's own, and what to do before it becomes the command.
 type order struct {
 	command.Command
-	ignored, closed uint64            // the start state that the command is to have
-	lend            bool              // the host's /proc, /dev and /sys to the root
+	ignored, closed uint64            // the start state for the command
+	lend            bool              // show the host's /proc, /dev and /sys in the root
 	socket          int               // to talk to the supervisor over
-	identity        identity.Identity // to be told; empty for the kernel's own
+	identity        identity.Identity // the identity to show; empty for the kernel's own
 	proc            identity.Proc
-	twins           string // a directory of twins to be mounted there; "" for none
+	twins           string // a directory of twins to mount there; "" for none
 }
 
 func (o *order) Fields(w *entrypoint.Words) {

@@ -10,13 +10,12 @@ import (
 	"binproxy/emu/sys"
 )
 
-// TwinsPlace is where twins are mounted in a root that does not have them.
+// TwinsPlace is where twins are mounted in a root that lacks them.
 const TwinsPlace = "/.binproxy-twins"
 
-// PlaceTwins makes the directory in the root that the twins are mounted on, by the launcher, in a
-// mount namespace of its own. The function that it gives takes it away, if no other run has its
-// twins there: a directory that is removed takes all that is mounted on it along, in every
-// namespace.
+// PlaceTwins makes the directory in the root on which the launcher mounts the twins, in a mount
+// namespace of its own. The returned function removes the directory, unless another run has its
+// twins there: removing a directory also removes all mounts on it, in every namespace.
 func PlaceTwins(root string) (back func(), err error) {
 	dir := filepath.Join(root, TwinsPlace)
 	held, err := holdDir(dir)
@@ -31,7 +30,7 @@ func PlaceTwins(root string) (back func(), err error) {
 	}, nil
 }
 
-// holdDir opens a directory, which it makes if it is not there, with a lock that others may share.
+// holdDir opens a directory with a lock that others may share, and makes it if it is missing.
 func holdDir(path string) (*os.File, error) {
 	for {
 		if err := os.Mkdir(path, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
@@ -39,13 +38,14 @@ func holdDir(path string) (*os.File, error) {
 		}
 		fd, err := sys.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW)
 		if errors.Is(err, unix.ENOENT) {
-			continue // another run has taken it away just now
+			continue // another run has just removed it
 		}
 		if err != nil {
 			return nil, &os.PathError{Op: "open", Path: path, Err: err}
 		}
 		dir := os.NewFile(uintptr(fd), path)
-		// A file system without locks is no reason to have no twins: the directory then stays.
+		// Without locks in the file system the twins are placed all the same; the directory then
+		// stays.
 		if err := sys.Flock(dir, unix.LOCK_SH); err != nil && !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.ENOSYS) && !errors.Is(err, unix.ENOLCK) {
 			dir.Close()
 			return nil, err

@@ -9,26 +9,26 @@ import (
 	"binproxy/emu/sys"
 )
 
-// fileCapabilities are those that pass over what a file's owner, group and permission bits say.
+// fileCapabilities are the ones that override a file's owner, group and permission bits.
 const fileCapabilities = 1<<unix.CAP_CHOWN | 1<<unix.CAP_DAC_OVERRIDE | 1<<unix.CAP_DAC_READ_SEARCH | 1<<unix.CAP_FOWNER | 1<<unix.CAP_FSETID
 
 func sameAccess(a, b sys.FileIDs) bool {
 	return a.UID == b.UID && a.GID == b.GID && slices.Equal(a.Groups, b.Groups) && a.Effective&fileCapabilities == b.Effective&fileCapabilities
 }
 
-// Stance is how a tracee's files are to be looked at.
+// Stance is the way to look at a tracee's files.
 type Stance struct {
 	ids    sys.FileIDs
 	told   bool // rights are known
 	rights rights
-	differ bool // this thread has to take the tracee's ids on for it
-	doubt  bool // it may have more rights than the ids: capabilities of its own namespace
+	differ bool // this thread must take on the tracee's ids for it
+	doubt  bool // it may have more rights than its ids: capabilities in its own namespace
 }
 
-// stanceFor compares a tracee's ids with ours. An ordinary user cannot change anything about them:
-// nobody without privileges can set ids, and the capabilities that a user namespace gives are good
-// for its own files only. For the same reason those of a tracee in another user namespace are not
-// taken on: in ours they would be good for everybody's files.
+// stanceFor compares a tracee's ids with ours. An ordinary user's supervisor keeps its own: nobody
+// without privileges can set ids, and a user namespace's capabilities apply only to its own files.
+// For the same reason the capabilities of a tracee in another user namespace are not taken on: in
+// ours they would apply to everybody's files.
 func (s *Sight) stanceFor(tid int) (Stance, error) {
 	if s.ids.UID != 0 && s.ids.Effective == 0 {
 		return Stance{ids: s.ids}, nil
@@ -52,8 +52,8 @@ func (s *Sight) stanceFor(tid int) (Stance, error) {
 	return st, nil
 }
 
-// bits are the permission bits (R_OK, W_OK, X_OK) that the file's owner, group and mode leave the
-// ids.
+// bits are the permission bits (R_OK, W_OK, X_OK) that the ids get from the file's owner, group
+// and mode.
 func (st Stance) bits(file *unix.Stat_t) uint32 {
 	switch {
 	case st.ids.Effective&(1<<unix.CAP_DAC_OVERRIDE) != 0:
@@ -76,20 +76,20 @@ func (s *Sight) link(name string) string {
 	return string(b[:n])
 }
 
-// approach makes this thread one that /proc lets look at the tracee, as far as ids go, and gives
-// the way back. Its own capabilities stay effective: they have to comprise the tracee's.
+// approach gives this thread the ids with which /proc lets it look at the tracee, and returns the
+// way back. Its own capabilities stay effective: they must include the tracee's.
 func (s *Sight) approach(st Stance) func() {
 	st.ids.Effective = s.ids.Effective
 	return s.become(st)
 }
 
-// assume makes this thread look files up as the tracee does, and gives the way back.
+// assume makes this thread look up files as the tracee does, and returns the way back.
 func (s *Sight) assume(st Stance) func() {
 	st.ids.Effective = s.ids.Effective&^fileCapabilities | st.ids.Effective&fileCapabilities
 	return s.become(st)
 }
 
-// Return makes this thread itself again, whoever it was looking at files as.
+// Return gives this thread its own ids back, whatever ids it had taken on.
 func (s *Sight) Return() { sys.SetFileIDs(s.ids) }
 
 func (s *Sight) become(st Stance) func() {

@@ -7,13 +7,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Stance is how the thread was looked at.
+// Stance returns the way in which the thread was looked at.
 func (v *View) Stance() Stance { return v.stance }
 
-// FileID tells one file from all others that are open.
+// FileID distinguishes a file from all others that are open.
 type FileID struct{ Dev, Ino uint64 }
 
-// Identify says which file a descriptor of ours is.
+// Identify returns the id of the file that one of our descriptors refers to.
 func (s *Sight) Identify(fd int) (FileID, error) { return s.fileID(s.Self, strconv.Itoa(fd)) }
 
 func (s *Sight) fileID(dir int, name string) (FileID, error) {
@@ -22,16 +22,16 @@ func (s *Sight) fileID(dir int, name string) (FileID, error) {
 	return FileID{st.Dev, st.Ino}, err
 }
 
-// Program says which file a thread that stood so before an exec executes now. Where it has got
-// other ids by the exec, we may not be allowed to look.
+// Program returns the file that a thread executes now; the stance is from before the exec. If the
+// exec changed the thread's ids, we may not be allowed to look.
 func (s *Sight) Program(st Stance, tid int) (FileID, error) {
 	back := s.approach(st)
 	defer back()
 	return s.fileID(s.Proc, strconv.Itoa(tid)+"/exe")
 }
 
-// Gained reports whether a thread has more rights after an exec than the ids of before it give. Of
-// an ordinary user's it need not be known: they all have no_new_privs.
+// Gained reports whether a thread has more rights after an exec than its ids before the exec give.
+// Under an ordinary user the answer is not needed: all tracees have no_new_privs.
 func (s *Sight) Gained(st Stance, tid int) bool {
 	if !st.told {
 		return false
@@ -40,13 +40,13 @@ func (s *Sight) Gained(st Stance, tid int) bool {
 	return err != nil || st.rights.less(now.rights)
 }
 
-// less reports whether an exec that changes no ids cannot have made b of a. What root has dropped
-// it gets back.
+// less reports whether an exec that changes no ids cannot have turned a into b. Root regains what
+// it has dropped.
 func (a rights) less(b rights) bool {
 	return a.users != b.users || a.groups != b.groups || b.permitted&^a.permitted != 0 && !slices.Contains(a.users[:], 0)
 }
 
-// User is a thread's effective user id, which its directory in /proc belongs to.
+// User returns a thread's effective user id, which owns its directory in /proc.
 func (s *Sight) User(tid int) (uint32, error) {
 	var st unix.Stat_t
 	err := unix.Fstatat(s.Proc, strconv.Itoa(tid), &st, 0)

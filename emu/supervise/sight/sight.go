@@ -1,15 +1,16 @@
-// Package sight is the file system as a stopped tracee sees it: what an exec, or an open, of a
-// path leads to from the tracee's root and working directory, under its ids, in its mounts.
+// Package sight is the file system as a stopped tracee sees it: it finds the file that an exec or
+// open of a path reaches from the tracee's root and working directory, with its ids, in its
+// mounts.
 //
-// A View is a resolve.FS. It needs descriptors of the root and of where a relative path starts,
-// and a stance: the ids that this thread takes on while it looks. Where nothing on the way means
-// another thing to the tracee than to us, the kernel looks a path up at once, confined to the root
-// (openat2); else the View walks the path name by name. Two callbacks answer what else a View has
-// to know: which file a farm's link stands for, and which program a guest's process runs.
+// A View is a resolve.FS. It needs descriptors of the root and of the directory where a relative
+// path starts, and a stance: the ids that this thread takes on while it looks. If everything on
+// the way means the same to the tracee and to us, the kernel looks a path up in one call, confined
+// to the root (openat2). Otherwise the View walks the path name by name. Two callbacks add which
+// file a farm's link stands for, and which program a guest's process runs.
 //
 // A View need not be right about what the kernel checks again anyway. If a View says that a
-// program may be executed, the kernel would have executed it; where the View cannot be sure, it
-// says so (Doubt).
+// program may be executed, the kernel would have executed it. If the View cannot be sure, it says
+// so (Doubt).
 package sight
 
 import (
@@ -23,7 +24,7 @@ import (
 	"binproxy/emu/sys"
 )
 
-// Sight is what all views have in common.
+// Sight is what all views share.
 type Sight struct {
 	Proc int // a descriptor of /proc
 	Self int // a descriptor of /proc/self/fd
@@ -37,10 +38,10 @@ type Sight struct {
 	userns string      // ours, as /proc names it
 	status [8192]byte  // room for a /proc/PID/status
 	walks  bool        // the kernel has no openat2 for us
-	coarse bool        // nor faccessat2
+	coarse bool        // the kernel has no faccessat2 either
 }
 
-// New is the sight of this thread, with descriptors of /proc and /proc/self/fd.
+// New returns the sight of this thread, with descriptors of /proc and /proc/self/fd.
 func New(proc, self int) (*Sight, error) {
 	s := &Sight{Proc: proc, Self: self, Guest: func(int) int { return -1 }}
 	if err := unix.Fstatat(proc, "self/exe", &s.own, 0); err != nil {
@@ -52,8 +53,8 @@ func New(proc, self int) (*Sight, error) {
 	return s, err
 }
 
-// View opens a thread's root and, if the path needs it, where it starts: the working directory, or
-// the descriptor dirfd.
+// View opens a thread's root and, if the path needs it, the directory where the path starts: the
+// working directory, or the descriptor dirfd.
 func (s *Sight) View(tid int, path string, dirfd int) (*View, error) {
 	v := &View{sight: s, tid: tid, Root: -1, dir: -1, Follow: true}
 	var err error
@@ -76,8 +77,8 @@ func (s *Sight) View(tid int, path string, dirfd int) (*View, error) {
 	return v, nil
 }
 
-// Ahead is the view that a process of ours will have when it has changed its root directory,
-// unless that is "", and then its working directory, unless that is.
+// Ahead returns the view of a process of ours after it changes its root directory and then its
+// working directory; "" means that it does not change that one.
 func (s *Sight) Ahead(root, dir string) (*View, error) {
 	v := &View{sight: s, tid: os.Getpid(), stance: Stance{ids: s.ids}, Root: -1, dir: -1, Follow: true}
 	var err error
@@ -101,7 +102,7 @@ func (s *Sight) Ahead(root, dir string) (*View, error) {
 	return v, nil
 }
 
-// place is where /proc/TID has a directory that a call names by a descriptor.
+// place is the entry of /proc/TID for a directory that a call names by a descriptor.
 func place(dirfd int) string {
 	if dirfd == unix.AT_FDCWD {
 		return "cwd"
@@ -109,14 +110,14 @@ func place(dirfd int) string {
 	return "fd/" + strconv.Itoa(dirfd)
 }
 
-// open opens what /proc has of a thread, as an O_PATH descriptor of what it leads to.
+// open opens an entry of /proc/TID: an O_PATH descriptor of what it leads to.
 func (s *Sight) open(tid int, name string) (int, error) {
 	return sys.Openat(s.Proc, strconv.Itoa(tid)+"/"+name, unix.O_PATH)
 }
 
-// Glance looks a path up by one look with our own rights: the O_PATH descriptor of the file, or -1
-// for none. Where a thread might find another thing, it is not known. A thread's rights are dear
-// to find out.
+// Glance looks a path up once with our own rights: it returns an O_PATH descriptor of the file, or
+// -1 for none. If a thread might find another file, the answer is not known: finding out a
+// thread's rights is slow.
 func (s *Sight) Glance(tid int, path string, dirfd int) (fd int, known bool) {
 	if s.walks || special(path) {
 		return -1, false
@@ -137,14 +138,14 @@ func (s *Sight) Glance(tid int, path string, dirfd int) (fd int, known bool) {
 	return fd, true
 }
 
-// PathOf is the path of an open file of ours.
+// PathOf returns the path of an open file of ours.
 func (s *Sight) PathOf(fd int) (string, error) {
 	var b [unix.PathMax]byte
 	n, err := unix.Readlinkat(s.Self, strconv.Itoa(fd), b[:])
 	return string(b[:max(n, 0)]), err
 }
 
-// NameOf is the last part of that, as it was before a deletion.
+// NameOf returns the last part of that path, as it was before a deletion.
 func (s *Sight) NameOf(fd int) string {
 	path, _ := s.PathOf(fd)
 	return strings.TrimSuffix(path[strings.LastIndexByte(path, '/')+1:], " (deleted)")

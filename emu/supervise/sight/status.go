@@ -9,21 +9,21 @@ import (
 	"binproxy/emu/sys"
 )
 
-// Status is what /proc/TID/status says of a thread, as our user namespace has it.
+// Status is what /proc/TID/status says about a thread, in terms of our user namespace.
 type Status struct {
 	sys.FileIDs
 	rights
-	Group, Parent   int    // its process, and that one's parent; 0 if it does not say
-	Ignored, Caught uint64 // signals, a bit each from the lowest on
+	Group, Parent   int    // its process and its parent; 0 if the file does not say
+	Ignored, Caught uint64 // signals, one bit each from the lowest on
 }
 
-// rights are what an exec may give a thread.
+// rights are what an exec may change in a thread.
 type rights struct {
 	users, groups [2]int // real and effective
 	permitted     uint64 // capabilities
 }
 
-// Status reads that of a thread; name is its number, or "thread-self".
+// Status reads the status of a thread; name is its number, or "thread-self".
 func (s *Sight) Status(name string) (Status, error) {
 	fd, err := sys.Openat(s.Proc, name+"/status", unix.O_RDONLY)
 	if err != nil {
@@ -37,8 +37,8 @@ func (s *Sight) Status(name string) (Status, error) {
 	return parseStatus(s.status[:n]), nil
 }
 
-// parseStatus reads the lines that matter. Of a text without them no id is known, and every signal
-// is caught.
+// parseStatus reads the lines that matter. If a text lacks them, no id is known, and every signal
+// counts as caught.
 func parseStatus(text []byte) Status {
 	st := Status{FileIDs: sys.FileIDs{UID: -1, GID: -1}, Caught: ^uint64(0)}
 	for line := range bytes.Lines(text) {
@@ -74,7 +74,7 @@ func number(value []byte) int {
 	return n
 }
 
-// set reads a set of bits; without is what it is if there is none.
+// set reads a set of bits; without is the result if there is none.
 func set(value []byte, without uint64) uint64 {
 	n, err := strconv.ParseUint(string(bytes.TrimSpace(value)), 16, 64)
 	if err != nil {
@@ -83,8 +83,8 @@ func set(value []byte, without uint64) uint64 {
 	return n
 }
 
-// ids reads the real, effective, saved and file system's id: the first two, and the last; -1 if
-// they are missing.
+// ids reads the real, effective, saved and file system's id. It returns the first two, and the
+// last; -1 if they are missing.
 func ids(value []byte) (first [2]int, last int) {
 	fields := bytes.Fields(value)
 	if len(fields) < 4 {

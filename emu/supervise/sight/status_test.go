@@ -20,7 +20,7 @@ func TestParseStatus(t *testing.T) {
 	has := rights{users: [2]int{1, 2}, groups: [2]int{5, 6}, permitted: 0x1fffeffffff}
 	want := Status{FileIDs: ids, rights: has, Group: 7, Parent: 6, Ignored: 1 << 12, Caught: 0x8000000180004002}
 	require.Equal(t, want, parseStatus([]byte(statusText)))
-	// A name cannot pass for another line: the kernel escapes newlines in it.
+	// A name cannot imitate another line: the kernel escapes newlines in it.
 	named := strings.Replace(statusText, "Name:\tloop", "Name:\t\\nUid:\t0\t0\t0\t0", 1)
 	require.Equal(t, want, parseStatus([]byte(named)))
 
@@ -57,7 +57,7 @@ func TestBits(t *testing.T) {
 	require.EqualValues(t, 6, Stance{ids: able}.bits(file), "nobody may execute it")
 }
 
-// What an exec changes in a thread's rights, and what root gets back by it.
+// What an exec changes in a thread's rights, and what root regains by it.
 func TestGained(t *testing.T) {
 	user := rights{users: [2]int{1000, 1000}, groups: [2]int{100, 100}, permitted: 6}
 	for _, c := range []struct {
@@ -78,7 +78,7 @@ func TestGained(t *testing.T) {
 	require.False(t, root.less(rights{users: root.users, permitted: 7}))
 }
 
-// A stance of before an exec is compared with what the thread is now.
+// A stance from before an exec is compared with the thread after it.
 func TestProgram(t *testing.T) {
 	sights(t, func(t *testing.T, s *Sight) {
 		exe, err := sys.Open("/proc/self/exe", unix.O_PATH)

@@ -22,12 +22,12 @@ type View struct {
 
 	Root   int    // the thread's root, an O_PATH descriptor
 	Follow bool   // whether a symbolic link that the path ends in is followed
-	First  string // what the kernel calls a file that is named by a descriptor; "" otherwise
+	First  string // what the kernel calls a file named by a descriptor; "" otherwise
 
 	Last     *File // what Open found last
-	Doubt    bool  // whether the kernel has to be asked if it would execute that
+	Doubt    bool  // whether to ask the kernel if it would execute that file
 	ByFD     bool  // the emulator cannot open it by its path
-	Unproven bool  // we would not let the thread execute it: it is not to be given a descriptor
+	Unproven bool  // we would not let the thread execute it: hand over no descriptor
 }
 
 // File is an open file.
@@ -37,7 +37,7 @@ type File struct {
 	Stat   unix.Stat_t
 }
 
-// Take gives the O_PATH descriptor away: it stays open.
+// Take returns the O_PATH descriptor, which then stays open.
 func (f *File) Take() int {
 	fd := f.FD
 	f.FD = -1
@@ -55,7 +55,7 @@ func (f *File) close() {
 	}
 }
 
-// Close lets go of what the view holds open.
+// Close closes what the view holds open.
 func (v *View) Close() {
 	for _, fd := range []int{v.Root, v.dir} {
 		if fd >= 0 {
@@ -65,8 +65,8 @@ func (v *View) Close() {
 	v.Last.close()
 }
 
-// toWorkingDirectory has relative paths start there: that of an interpreter does, wherever its
-// script's path started.
+// toWorkingDirectory makes relative paths start in the working directory. An interpreter's path
+// does so, wherever the script's path started.
 func (v *View) toWorkingDirectory() syscall.Errno {
 	if v.dir >= 0 {
 		unix.Close(v.dir)
@@ -96,7 +96,7 @@ func (v *View) Open(path string) (resolve.File, syscall.Errno) {
 		back()
 		return resolve.File{}, errno
 	}
-	v.Follow = true // an interpreter's path is followed always
+	v.Follow = true // an interpreter's path is always followed
 	if v.isOwn(&st) {
 		if behind, real := v.behind(path); behind >= 0 {
 			unix.Close(fd)
@@ -137,7 +137,7 @@ func (v *View) Open(path string) (resolve.File, syscall.Errno) {
 	return result, 0
 }
 
-// certain reports whether a permission that permits denies is denied by the kernel, too. Only root
+// certain reports whether the kernel, too, denies a permission that permits denies. Only root
 // knows the rights of others, and only in its own user namespace.
 func (v *View) certain() bool {
 	return v.sight.ids.UID == 0 && !v.stance.doubt && !v.sight.coarse
@@ -152,7 +152,7 @@ func (v *View) permits(fd int, st *unix.Stat_t, mode uint32) bool {
 	if !v.stance.differ {
 		return sys.AccessReal(v.sight.Self, fd, mode) == nil
 	}
-	v.Doubt, v.sight.coarse = true, true // the bits are not all that there is to it
+	v.Doubt, v.sight.coarse = true, true // the bits do not say everything
 	return v.stance.bits(st)&mode == mode
 }
 
@@ -169,9 +169,9 @@ func (v *View) lookUp(path string) (fd int, st unix.Stat_t, errno syscall.Errno)
 	return fd, st, 0
 }
 
-// behind finds the file that a farm's link at path stands for; -1 where there is none, and
-// binproxy itself is to be executed. It is the last of the links that lead here whose name tells.
-// That may be such a link again; so may the next one, in a circle.
+// behind finds the file that a farm's link at path stands for; -1 if there is none, and binproxy
+// itself is to be executed. The last link that leads here and has a telling name decides. The file
+// found may be such a link again, and so may the next one, in a circle.
 func (v *View) behind(path string) (int, string) {
 	if v.sight.Behind == nil {
 		return -1, ""
@@ -195,7 +195,8 @@ func (v *View) behind(path string) (int, string) {
 	return -1, ""
 }
 
-// lastLink is the last of the symbolic links that lead from path to a file; "" where path is none.
+// lastLink returns the last of the symbolic links that lead from path to a file; "" if path is
+// none.
 func (v *View) lastLink(path string) string {
 	for range maxLinks {
 		target, ok := v.target(path)
@@ -210,7 +211,8 @@ func (v *View) lastLink(path string) string {
 	return path
 }
 
-// target is what the symbolic link at path names, from where path is; not ok for what is no link.
+// target returns what the symbolic link at path names, relative to path; not ok if path is no
+// link.
 func (v *View) target(path string) (string, bool) {
 	v.Follow = false
 	defer func() { v.Follow = true }()
@@ -233,7 +235,7 @@ func (v *View) isOwn(st *unix.Stat_t) bool {
 	return st.Dev == v.sight.own.Dev && st.Ino == v.sight.own.Ino
 }
 
-// Inside is the path of an open file in the thread's root.
+// Inside returns the path of an open file in the thread's root.
 func (v *View) Inside(fd int) (string, error) {
 	path, err := v.sight.PathOf(fd)
 	if err != nil {
@@ -250,8 +252,9 @@ func (v *View) Inside(fd int) (string, error) {
 	return inside, nil
 }
 
-// lasting is a path by which the thread can find an open file later on, other than by a descriptor
-// of its own: an emulator answers /proc/self/exe with it. Where there is none it is the given one.
+// lasting returns a path by which the thread can find an open file later, without a descriptor of
+// its own: an emulator answers /proc/self/exe with it. If there is none, it returns the given
+// path.
 func (v *View) lasting(fd int, given string) string {
 	inside, err := v.Inside(fd)
 	if err != nil {
@@ -270,8 +273,8 @@ func (v *View) lasting(fd int, given string) string {
 	return inside
 }
 
-// Leads reports whether an absolute path leads the thread to a file that we have open, and that it
-// may read.
+// Leads reports whether an absolute path leads the thread to a file that we have open and that the
+// thread may read.
 func (v *View) Leads(path string, fd int) bool {
 	if !strings.HasPrefix(path, "/") {
 		return false
@@ -286,7 +289,7 @@ func (v *View) Leads(path string, fd int) bool {
 	return sameFile(found, fd) && v.permits(found, &st, unix.R_OK)
 }
 
-// Command is the directory of a PATH in which a command is found, "" for none.
+// Command returns the directory of a PATH that has a command, "" for none.
 func (v *View) Command(path, name string) string {
 	for _, dir := range filepath.SplitList(path) {
 		if !strings.HasPrefix(dir, "/") {
@@ -305,10 +308,10 @@ func sameFile(a, b int) bool {
 	return unix.Fstat(a, &first) == nil && unix.Fstat(b, &second) == nil && first.Dev == second.Dev && first.Ino == second.Ino
 }
 
-// Find looks path up and gives an O_PATH descriptor. The kernel does it at once (openat2, Linux
-// 5.6) where nothing on the way means another thing to the tracee than to us: RESOLVE_IN_ROOT
-// keeps absolute links in the tracee's root, and refuses the links of /proc that are none. Where
-// it refuses, we walk.
+// Find looks path up and returns an O_PATH descriptor. The kernel does this in one call (openat2,
+// Linux 5.6) if everything on the way means the same to the tracee and to us: RESOLVE_IN_ROOT
+// keeps absolute links in the tracee's root, and refuses magic links of /proc. If it refuses, the
+// view walks the path.
 func (v *View) Find(path string) (int, syscall.Errno) {
 	if path == "" {
 		if v.dir < 0 {
@@ -341,7 +344,7 @@ func (v *View) Find(path string) (int, syscall.Errno) {
 	return v.walk(path)
 }
 
-// special knows paths that may lead through /proc/self, which is ours for us.
+// special reports paths that may lead through /proc/self, which for us is our own.
 func special(path string) bool {
 	return strings.HasPrefix(path, "/proc/") || strings.HasPrefix(path, "/dev/")
 }

@@ -17,7 +17,7 @@ import (
 	"binproxy/emu/sys"
 )
 
-// guestABI is of a program that no host of ours runs.
+// guestABI is an ABI that none of our hosts runs.
 var guestABI = arch.Get("s390x")
 
 // tree is a root directory.
@@ -64,7 +64,7 @@ func (d tree) open(t *testing.T, name string) int {
 	return fd
 }
 
-// name is what an open file is called in the tree.
+// name returns the name of an open file in the tree.
 func (d tree) name(s *Sight, fd int) string {
 	path, _ := s.PathOf(fd)
 	name, _ := filepath.Rel(d.dir, path)
@@ -92,7 +92,7 @@ func sights(t *testing.T, test func(t *testing.T, s *Sight)) {
 	}
 }
 
-// view is one of the tree, from a directory of it.
+// view returns a view of the tree, from one of its directories.
 func (d tree) view(t *testing.T, s *Sight, dir string) *View {
 	t.Helper()
 	v := &View{sight: s, tid: unix.Gettid(), stance: Stance{ids: s.ids}, Follow: true}
@@ -145,8 +145,8 @@ func TestOpen(t *testing.T) {
 	})
 }
 
-// A process that changes its root finds files as it will then: its links lead through that root,
-// and its working directory is one of it.
+// A process that changes its root finds files as it will then: its links lead through the new
+// root, and its working directory is in it.
 func TestAhead(t *testing.T) {
 	d := newTree(t)
 	t.Chdir(filepath.Join(d.dir, "dir"))
@@ -185,14 +185,14 @@ func TestAhead(t *testing.T) {
 	})
 }
 
-// What the kernel refuses for certain is refused. Where it may refuse the file, or somebody has it
-// open for writing, it is to be asked; a file that may not be executed as far as we know is never
-// handed over.
+// What the kernel certainly refuses is refused. If the kernel may refuse a file, or someone has it
+// open for writing, the view says to ask. A file that may not be executed, as far as we know, is
+// never handed over.
 func TestDoubt(t *testing.T) {
 	d := newTree(t)
 	sights(t, func(t *testing.T, s *Sight) {
 		v := d.view(t, s, ".")
-		v.stance.doubt = true // of another user namespace
+		v.stance.doubt = true // in another user namespace
 		_, errno := v.Open("/plain")
 		require.Zero(t, errno)
 		require.True(t, v.Doubt, "nobody may execute it")
@@ -212,7 +212,7 @@ func TestDoubt(t *testing.T) {
 	})
 }
 
-// What another user may do is what counts, not what we may.
+// The rights of the other user count, not ours.
 func TestStance(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root, which looks as another user")
@@ -254,7 +254,7 @@ func TestResolve(t *testing.T) {
 	})
 }
 
-// A path that leads to binproxy itself stands for what Behind says of the last link that has a
+// A path that leads to binproxy itself stands for what Behind returns for the last link that has a
 // name of its own.
 func TestBehind(t *testing.T) {
 	d := newTree(t)
@@ -299,7 +299,7 @@ func TestBehindInCircle(t *testing.T) {
 	})
 }
 
-// /proc/self is the thread's, and the program of a guest is the guest's file, not its emulator.
+// /proc/self is the thread's, and a guest's program there is the guest's file, not the emulator.
 func TestProc(t *testing.T) {
 	d := newTree(t)
 	t.Chdir(d.dir)
@@ -337,7 +337,7 @@ func TestProc(t *testing.T) {
 	})
 }
 
-// A file that is named by a descriptor has a path of its own, as long as it is there.
+// A file named by a descriptor has a path of its own while it exists.
 func TestByDescriptor(t *testing.T) {
 	d := newTree(t)
 	sights(t, func(t *testing.T, s *Sight) {
@@ -388,7 +388,7 @@ func TestGlance(t *testing.T) {
 		}
 		fd, known = s.Glance(unix.Gettid(), filepath.Join(d.dir, "nowhere"), unix.AT_FDCWD)
 		require.Equal(t, []any{-1, !s.walks}, []any{fd, known})
-		// The kernel's, and out of the directory.
+		// The kernel's path, which leads out of the directory.
 		for _, path := range []string{"/proc/version", "absolute"} {
 			fd, known = s.Glance(unix.Gettid(), path, unix.AT_FDCWD)
 			require.Equal(t, []any{-1, false}, []any{fd, known}, path)
@@ -396,7 +396,7 @@ func TestGlance(t *testing.T) {
 	})
 }
 
-// Whatever a thread was doing as somebody else, it returns to its own ids.
+// Whatever ids a thread had taken on, it returns to its own.
 func TestReturn(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root")

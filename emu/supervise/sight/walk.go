@@ -16,16 +16,16 @@ const maxLinks = 40
 // procRoot is the inode of the top directory of every /proc.
 const procRoot = 1
 
-// walker takes a path apart as the kernel's path walk does, one name at a time, with the tracee's
-// root and the tracee's /proc/self.
+// walker resolves a path as the kernel does, one name at a time, with the tracee's root and the
+// tracee's /proc/self.
 type walker struct {
 	v     *View
-	at    int      // where it is, a descriptor of its own
-	rest  []string // what is still to be walked, the next name last
+	at    int      // the current directory, a descriptor of its own
+	rest  []string // the names still to walk, the next name last
 	links int
 }
 
-// walk is find by hand.
+// walk is Find without the kernel's help.
 func (v *View) walk(path string) (int, syscall.Errno) {
 	w := walker{v: v, at: -1}
 	start := v.dir
@@ -64,8 +64,8 @@ func (w *walker) to(fd int) {
 	w.at = fd
 }
 
-// push puts the names of a path in front of what is to be walked. A slash at the end asks for a
-// directory, as "." does.
+// push puts the names of a path before the ones still to walk. Like ".", a slash at the end
+// requires a directory.
 func (w *walker) push(path string) {
 	names := strings.Split(path, "/")
 	if names[len(names)-1] == "" {
@@ -115,7 +115,7 @@ func (w *walker) step() syscall.Errno {
 	return w.link(fd)
 }
 
-// link goes on with what a symbolic link says.
+// link goes on with the target of a symbolic link.
 func (w *walker) link(fd int) syscall.Errno {
 	text, err := readlink(fd)
 	if err != nil {
@@ -133,8 +133,8 @@ func (w *walker) link(fd int) syscall.Errno {
 	return 0
 }
 
-// procLink follows a link in /proc: "self" means the tracee, and the links of a process jump to
-// where no text leads. The program of a guest is the guest's file, not the emulator.
+// procLink follows a link in /proc: "self" means the tracee, and a process's links lead to files
+// that their text does not name. A guest's program is the guest's file, not the emulator.
 func (w *walker) procLink(name string, fd int) syscall.Errno {
 	var st unix.Stat_t
 	if err := unix.Fstat(w.at, &st); err != nil {
@@ -173,8 +173,8 @@ func (w *walker) procDir(name string) syscall.Errno {
 	return 0
 }
 
-// guest is the guest program of the process whose directory in /proc is reached; negative for a
-// native one.
+// guest returns the guest program of the process whose directory in /proc is reached; negative for
+// a native program.
 func (w *walker) guest() int {
 	path, err := w.v.sight.PathOf(w.at)
 	if err != nil {
@@ -197,7 +197,7 @@ func procfs(fd int) bool {
 	return unix.Fstatfs(fd, &st) == nil && st.Type == unix.PROC_SUPER_MAGIC
 }
 
-// readlink reads the link that an O_PATH descriptor is.
+// readlink reads the link that an O_PATH descriptor refers to.
 func readlink(fd int) (string, error) {
 	var b [unix.PathMax]byte
 	n, err := unix.Readlinkat(fd, "", b[:])

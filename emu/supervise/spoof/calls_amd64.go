@@ -2,7 +2,7 @@ package spoof
 
 import "binproxy/emu/supervise/tracee"
 
-// unameCalls are the ways to ask for the identity.
+// unameCalls are the calls that return the identity.
 var unameCalls = [...]call{
 	{Call: tracee.Call{ABI: tracee.ABI64, Nr: 63}, unameOf: newUtsname},
 	{Call: tracee.Call{ABI: tracee.ABIX32, Nr: 63 | tracee.X32}, unameOf: newUtsname},
@@ -11,7 +11,7 @@ var unameCalls = [...]call{
 	{Call: tracee.Call{ABI: tracee.ABI32, Nr: 59}, unameOf: oldoldUtsname},
 }
 
-// openCalls are the ways to open a file for reading.
+// openCalls are the calls that open a file for reading.
 var openCalls = [...]call{
 	{Call: tracee.Call{ABI: tracee.ABI64, Nr: 2}, openOf: openPath},
 	{Call: tracee.Call{ABI: tracee.ABI64, Nr: 257}, openOf: openAt},

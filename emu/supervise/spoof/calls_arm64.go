@@ -2,13 +2,13 @@ package spoof
 
 import "binproxy/emu/supervise/tracee"
 
-// unameCalls are the ways to ask for the identity.
+// unameCalls are the calls that return the identity.
 var unameCalls = [...]call{
 	{Call: tracee.Call{ABI: tracee.ABI64, Nr: 160}, unameOf: newUtsname},
 	{Call: tracee.Call{ABI: tracee.ABI32, Nr: 122}, unameOf: newUtsname},
 }
 
-// openCalls are the ways to open a file for reading.
+// openCalls are the calls that open a file for reading.
 var openCalls = [...]call{
 	{Call: tracee.Call{ABI: tracee.ABI64, Nr: 56}, openOf: openAt},
 	{Call: tracee.Call{ABI: tracee.ABI64, Nr: 437}, openOf: openHow},

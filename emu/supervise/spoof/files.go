@@ -16,8 +16,8 @@ import (
 // identityFile is one of the kernel's files that show the identity.
 type identityFile struct {
 	identity.File
-	dev, ino uint64 // in the /proc and /sys that we have; 0 where it is not there
-	fd       int    // what it says, once that is made; -1
+	dev, ino uint64 // in our /proc and /sys; 0 if it does not exist
+	fd       int    // our text for it, once made; -1 before
 }
 
 // kernelFile reports whether a file is one of a /proc or a /sys.
@@ -26,7 +26,7 @@ func kernelFile(fd int) bool {
 	return unix.Fstatfs(fd, &fs) == nil && (fs.Type == unix.PROC_SUPER_MAGIC || fs.Type == unix.SYSFS_MAGIC)
 }
 
-// asked is the file that the thread asks for, if that is one that shows the identity.
+// asked returns the file that the thread opens, if it is one that shows the identity.
 func (s *Spoof) asked(t Thread, o opening) *identityFile {
 	v, err := s.sight.View(t.TID(), o.path, o.dirfd)
 	if err != nil {
@@ -46,13 +46,13 @@ func (s *Spoof) asked(t Thread, o opening) *identityFile {
 	}
 	file := s.match(fd, &st)
 	if file == nil || o.flags&unix.O_ACCMODE == unix.O_RDWR && strings.HasSuffix(file.Path, "/hostname") {
-		return nil // who sets the host's name is to set it
+		return nil // a program that sets the host's name may set it
 	}
 	return file
 }
 
-// named finds the kernel's file by its very name: of a process whose real and effective ids differ
-// nobody without CAP_SYS_PTRACE may see more.
+// named finds the kernel's file by its name. Without CAP_SYS_PTRACE nobody can see more of a
+// process whose real and effective ids differ.
 func (s *Spoof) named(name string) *identityFile {
 	s.learnFiles()
 	for _, f := range s.files {
@@ -63,9 +63,9 @@ func (s *Spoof) named(name string) *identityFile {
 	return nil
 }
 
-// match finds the kernel's file that an O_PATH descriptor is. In another mount of /proc than ours
-// it has another device, and a file of /proc/sys another inode; there it is known by the end of
-// its path.
+// match finds the kernel's file that an O_PATH descriptor refers to. In another mount of /proc the
+// file has another device, and a file of /proc/sys also another inode; there match goes by the end
+// of the path.
 func (s *Spoof) match(fd int, st *unix.Stat_t) *identityFile {
 	s.learnFiles()
 	if !kernelFile(fd) {
@@ -92,7 +92,7 @@ func (s *Spoof) match(fd int, st *unix.Stat_t) *identityFile {
 	return nil
 }
 
-// learnFiles looks once which files this machine has.
+// learnFiles finds out once which of the files this machine has.
 func (s *Spoof) learnFiles() {
 	if s.opened {
 		return
@@ -108,7 +108,7 @@ func (s *Spoof) learnFiles() {
 	}
 }
 
-// make writes what the file says into memory, where nobody can change it any more.
+// make writes the file's text into memory and seals it, so that nobody can change it.
 func (f *identityFile) make() error {
 	text, err := f.Text()
 	if err != nil {
@@ -129,7 +129,7 @@ func (f *identityFile) make() error {
 	return nil
 }
 
-// write writes all of text at once.
+// write writes all of text.
 func write(fd int, text []byte) error {
 	n, err := sys.Write(fd, text)
 	if err == nil && n != len(text) {

@@ -20,11 +20,11 @@ const (
 	openHow                      // openat2(dirfd, path, how, size)
 )
 
-// notReading are the flags of opens that do not lead to a file's text: those that make a file, and
-// those of a mere place.
+// notReading are the flags of opens that do not read a file's text: those that make a file, and
+// O_PATH.
 const notReading = unix.O_CREAT | unix.O_DIRECTORY | unix.O_PATH
 
-// reading are the conditions under which an open reads. The flags of openat2 are not in registers.
+// reading are the rules for opens that read. The flags of openat2 are not in registers.
 func (f openForm) reading() []*seccomp.Equal {
 	arg := int(f)
 	if f == openHow {
@@ -34,7 +34,7 @@ func (f openForm) reading() []*seccomp.Equal {
 	return []*seccomp.Equal{{Arg: arg, Value: unix.O_RDONLY, Mask: mask}, {Arg: arg, Value: unix.O_RDWR, Mask: mask}}
 }
 
-// opening is an open as the tracee asks for it.
+// opening is an open with the arguments that the tracee gave.
 type opening struct {
 	path  string
 	dirfd int
@@ -43,7 +43,7 @@ type opening struct {
 
 func (o opening) cloexec() bool { return o.flags&unix.O_CLOEXEC != 0 }
 
-// read reads what the call asks for.
+// read reads the arguments of the call.
 func read(t Thread, c *call, regs *tracee.Registers) (o opening, err error) {
 	arg := func(n int) uint64 { return *regs.Arg(c.ABI, n) }
 	o.dirfd = unix.AT_FDCWD
@@ -58,15 +58,15 @@ func read(t Thread, c *call, regs *tracee.Registers) (o opening, err error) {
 			return o, err
 		}
 		if o.flags = binary.LittleEndian.Uint64(how[:]); binary.LittleEndian.Uint64(how[16:]) != 0 {
-			return o, nil // rules of its own on how the path leads there: the kernel's business
+			return o, nil // the open sets rules for the lookup: leave it to the kernel
 		}
 	}
 	o.path, err = t.ReadString(arg(at), unix.PathMax)
 	return o, err
 }
 
-// openBegin is a thread about to open a file for reading. If that is one of the kernel's files, it
-// gets another one instead. Everything else is the kernel's business.
+// openBegin serves a thread about to open a file for reading. If it is one of the kernel's files
+// that show the identity, the open gives another file. Any other open is the kernel's.
 func (s *Spoof) openBegin(t Thread, c *call) (tracee.Progress, error) {
 	regs, err := t.Registers()
 	if err != nil {
@@ -82,7 +82,7 @@ func (s *Spoof) openBegin(t Thread, c *call) (tracee.Progress, error) {
 	return nil, s.answer(t, c, regs, s.asked(t, o), o.cloexec())
 }
 
-// answer lets an open be, or makes it give the file.
+// answer lets an open go on, or makes it give the file.
 func (s *Spoof) answer(t Thread, c *call, regs tracee.Registers, file *identityFile, cloexec bool) error {
 	if file == nil {
 		return t.Continue(0)
@@ -97,13 +97,13 @@ func (s *Spoof) answer(t Thread, c *call, regs tracee.Registers, file *identityF
 	return s.give(t, c, regs, file.fd, cloexec)
 }
 
-// open is an open that is made again, and decided: what it is to give.
+// open is an open that is made again after the decision what it gives.
 type open struct {
 	spoof   *Spoof
 	thread  Thread
 	call    *call
 	args    [3]uint64
-	file    *identityFile // nil is the kernel's own answer
+	file    *identityFile // nil means the kernel's own answer
 	cloexec bool
 }
 
@@ -114,8 +114,9 @@ func (c *call) args(regs *tracee.Registers) (args [3]uint64) {
 	return args
 }
 
-// openUndumpable looks at the open of a process whose memory nobody may read: it changed its ids.
-// It is made dumpable for a moment, by calls in the place of its own, and then makes that anew.
+// openUndumpable serves the open of a process whose memory nobody may read, because it changed its
+// ids. Other calls in place of the open make it dumpable for a moment; then it makes the open
+// again.
 func (s *Spoof) openUndumpable(t Thread, c *call, regs tracee.Registers) (tracee.Progress, error) {
 	again := &open{spoof: s, thread: t, call: c, args: c.args(&regs)}
 	err := t.Quietly(func() error {
@@ -139,13 +140,13 @@ func (s *Spoof) openUndumpable(t Thread, c *call, regs tracee.Registers) (tracee
 	return again, t.Continue(0)
 }
 
-// ToEnd is not asked for.
+// ToEnd is always false.
 func (o *open) ToEnd() bool { return false }
 
-// Drop has nothing to give up.
+// Drop has nothing to release.
 func (o *open) Drop() {}
 
-// Stop is the call's new start.
+// Stop serves the call's new start.
 func (o *open) Stop(stop tracee.Stop) (tracee.Outcome, error) {
 	if stop.Kind != tracee.Seccomp {
 		return tracee.Foreign, nil
@@ -160,8 +161,8 @@ func (o *open) Stop(stop tracee.Stop) (tracee.Outcome, error) {
 	return tracee.Over, o.spoof.answer(o.thread, o.call, regs, o.file, o.cloexec)
 }
 
-// ordinary reports whether, by one look, the file is none of the kernel's; what that cannot see,
-// asked can. Nearly all files are ordinary.
+// ordinary reports whether one quick look shows that the file is none of the kernel's; asked
+// decides the other cases. Nearly all files are ordinary.
 func (s *Spoof) ordinary(t Thread, o opening) bool {
 	fd, known := s.sight.Glance(t.TID(), o.path, o.dirfd)
 	if fd < 0 {
@@ -171,7 +172,7 @@ func (s *Spoof) ordinary(t Thread, o opening) bool {
 	return !kernelFile(fd)
 }
 
-// give makes the thread's call give a descriptor of our file.
+// give makes the thread's call return a descriptor of our file.
 func (s *Spoof) give(t Thread, c *call, regs tracee.Registers, file int, cloexec bool) error {
 	fd, err := sys.Reopen(s.sight.Self, file, unix.O_RDONLY)
 	if err != nil {

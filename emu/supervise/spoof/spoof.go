@@ -1,9 +1,9 @@
 // Package spoof gives programs a uname identity that is not the kernel's own.
 //
-// For that the filter has more stops: uname in all its variants, whose answer is overwritten at
-// the call's end, and, if the kernel's files are traced, every open for reading, which is given
-// another file. At each exec the new program's vDSO is changed. Where mounts cover the files
-// instead, the launcher makes the mounts before it starts the command (Prepare).
+// The filter then stops more calls: every variant of uname, whose answer is overwritten at the end
+// of the call, and, if the kernel's files are traced, every open for reading, which gives another
+// file. At each exec the vDSO of the new program is changed. If mounts cover the files instead,
+// the launcher makes the mounts before it starts the command (Prepare).
 package spoof
 
 import (
@@ -18,24 +18,24 @@ import (
 	"binproxy/emu/supervise/tracee"
 )
 
-// Spoof tells programs an identity.
+// Spoof gives programs an identity.
 type Spoof struct {
 	identity identity.Identity
 	sight    *sight.Sight
 	debug    func(tid int, format string, args ...any)
 
 	files  []*identityFile
-	opened bool // files are those of this machine
+	opened bool // files holds what this machine has
 	vdsos  map[vdsoKind][]patch
-	header [elfHeader]byte // room for that of a vDSO
+	header [elfHeader]byte // room for a vDSO's header
 }
 
-// New is a spoof of an identity. debug takes notes on a thread.
+// New returns a spoof of an identity. debug prints notes on a thread.
 func New(id identity.Identity, s *sight.Sight, debug func(tid int, format string, args ...any)) *Spoof {
 	return &Spoof{identity: id, sight: s, debug: debug, vdsos: map[vdsoKind][]patch{}}
 }
 
-// Thread is a stopped thread that is told (tracee.Thread).
+// Thread is a stopped thread that gets the identity (tracee.Thread).
 type Thread interface {
 	TID() int
 	Read(addr uint64, b []byte) error
@@ -52,8 +52,8 @@ type Thread interface {
 	ToSyscall(signal unix.Signal) error
 }
 
-// The filter's data for the calls that a spoof stops: one of these plus the index in the table.
-// Those that exec are below.
+// The filter's data for the calls that a spoof stops is one of these plus the index in the table.
+// Data for exec calls is below them.
 const (
 	dataUname = 0x100
 	dataOpen  = 0x200
@@ -67,7 +67,7 @@ type call struct {
 	openOf  openForm
 }
 
-// rules stop the calls that a spoof needs to see.
+// rules stop the calls that a spoof must see.
 func rules(id identity.Identity, proc identity.Proc) []seccomp.Rule {
 	if id.IsZero() {
 		return nil
@@ -87,9 +87,9 @@ func rules(id identity.Identity, proc identity.Proc) []seccomp.Rule {
 	return rules
 }
 
-// Begin is a thread about to make the call that the filter's data names. It is let go on; what the
-// call still asks for is the progress, nil for nothing. Of no spoof, the thread's own filter asked
-// for the stop.
+// Begin serves a thread about to make the call that the filter's data names, and lets it go on.
+// The result is the progress of that call, nil if nothing more is to do. If the data is no
+// spoof's, the thread's own filter asked for the stop.
 func (s *Spoof) Begin(t Thread, data uint) (tracee.Progress, error) {
 	i := int(data & dataIndex)
 	switch {
@@ -102,12 +102,12 @@ func (s *Spoof) Begin(t Thread, data uint) (tracee.Progress, error) {
 	return nil, t.Continue(0)
 }
 
-// The launcher is told the spoof as one argument: how the files are told, then the five fields, by
-// lines. None has a newline in it (identity.Check).
+// The launcher gets the spoof as one argument of lines: how the files are served, then the five
+// fields. No field has a newline in it (identity.Check).
 
-// Prepare is the launcher's part: it covers the kernel's files with mounts if that is asked for,
-// and gives the rules of the filter, which stops opens where the kernel refuses the mounts. Where
-// no /proc is mounted there is nothing to tell.
+// Prepare is the launcher's part. It covers the kernel's files with mounts if that is asked for,
+// and returns the filter's rules, which stop opens if the kernel refuses the mounts. If no /proc
+// is mounted there is nothing to cover.
 func Prepare(id identity.Identity, proc identity.Proc) ([]seccomp.Rule, error) {
 	if proc == identity.ProcAuto && !id.IsZero() {
 		err := identity.Mount(id.Files(readFile))

@@ -51,7 +51,7 @@ func TestAuxEntry(t *testing.T) {
 	require.Zero(t, auxEntry(nil, 33))
 }
 
-// TestVDSOPatches finds the note of our own vDSO.
+// TestVDSOPatches finds the note in our own vDSO.
 func TestVDSOPatches(t *testing.T) {
 	aux, err := os.ReadFile("/proc/self/auxv")
 	require.NoError(t, err)
@@ -74,7 +74,7 @@ func TestVDSOPatches(t *testing.T) {
 	}))
 }
 
-// What a file is to say is written whole, or not: an error says how far it came.
+// The text of a file is written completely, or the error says how much was written.
 func TestShortWrite(t *testing.T) {
 	var p [2]int
 	require.NoError(t, unix.Pipe2(p[:], unix.O_NONBLOCK|unix.O_CLOEXEC))

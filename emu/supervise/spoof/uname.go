@@ -9,16 +9,16 @@ import (
 	"binproxy/emu/supervise/tracee"
 )
 
-// layout is how a variant of uname lays its fields down: how many bytes one has. All of them have
-// the five of identity.Fields in that order first (linux/include/uapi/linux/utsname.h).
+// layout is the size in bytes of each field of a uname variant. All variants start with the five
+// of identity.Fields in that order (linux/include/uapi/linux/utsname.h).
 type layout int
 
 const (
-	newUtsname    layout = 65 // and olduname's, which lacks what follows the five
+	newUtsname    layout = 65 // and olduname's, which lacks the fields after the five
 	oldoldUtsname layout = 9
 )
 
-// fill puts the fields that are set in their places, with NULs up to their ends.
+// fill writes the fields that are set to their places, padded with NULs.
 func (l layout) fill(b []byte, id identity.Identity) {
 	for i, f := range identity.Fields {
 		value := *f.Of(&id)
@@ -31,7 +31,7 @@ func (l layout) fill(b []byte, id identity.Identity) {
 	}
 }
 
-// uname is a uname on its way.
+// uname is a uname in progress.
 type uname struct {
 	spoof  *Spoof
 	thread Thread
@@ -39,8 +39,8 @@ type uname struct {
 	at     uint64 // where its answer goes
 }
 
-// unameBegin is a thread about to ask for the identity. The kernel answers first: what nobody set
-// is as this process sees it, by its UTS namespace and its personality.
+// unameBegin serves a thread about to call uname. The kernel answers first, so that a field that
+// is not set stays as this process sees it, by its UTS namespace and its personality.
 func (s *Spoof) unameBegin(t Thread, c *call) (tracee.Progress, error) {
 	regs, err := t.Registers()
 	if err != nil {
@@ -49,13 +49,13 @@ func (s *Spoof) unameBegin(t Thread, c *call) (tracee.Progress, error) {
 	return &uname{s, t, c, *regs.Arg(c.ABI, 0)}, t.ToSyscall(0)
 }
 
-// ToEnd is for the answer.
+// ToEnd is true: the answer is there at the end.
 func (u *uname) ToEnd() bool { return true }
 
-// Drop has nothing to give up.
+// Drop has nothing to release.
 func (u *uname) Drop() {}
 
-// Stop is the end of the call.
+// Stop serves the end of the call.
 func (u *uname) Stop(stop tracee.Stop) (tracee.Outcome, error) {
 	if stop.Kind != tracee.Syscall {
 		return tracee.Foreign, nil
@@ -85,8 +85,8 @@ func (u *uname) tell() error {
 	return u.thread.Write(u.at, b)
 }
 
-// tellUndumpable tells a process whose memory nobody may read: it changed its ids. It is made
-// dumpable for a moment.
+// tellUndumpable answers a process whose memory nobody may read, because it changed its ids. It is
+// made dumpable for a moment.
 func (u *uname) tellUndumpable(regs tracee.Registers) error {
 	t, abi := u.thread, u.call.ABI
 	back := regs

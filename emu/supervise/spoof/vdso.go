@@ -10,30 +10,29 @@ import (
 	"binproxy/emu/sys"
 )
 
-// The vDSO has an ELF note with the kernel's version, which glibc up to 2.35 believes more than
-// uname. The image is one for all processes; what a tracer writes goes to a copy of the page for
-// this process (as a debugger's breakpoint does), which fork hands on and exec drops. An
-// emulator's own is left alone: the spoof is for its guest, and glibc in an emulator may want a
-// newer kernel.
+// The vDSO has an ELF note with the kernel's version. glibc up to 2.35 prefers it to uname. All
+// processes share one image; what a tracer writes goes to a copy of the page for this process
+// (like a debugger's breakpoint), which fork passes on and exec drops. An emulator's own vDSO
+// stays as it is: the spoof is for its guest, and the emulator's glibc may need a newer kernel.
 
-// vdsoKind tells the images of one kernel apart, by ELF class and machine.
+// vdsoKind distinguishes the images of one kernel, by ELF class and machine.
 type vdsoKind struct {
 	class   byte
 	machine uint16
 }
 
-// patch is what a vDSO is to have at an offset.
+// patch is new content for a vDSO at an offset.
 type patch struct {
 	at   uint64
 	text []byte
 }
 
 const (
-	vdsoLimit = 64 << 10 // more than any has
+	vdsoLimit = 64 << 10 // larger than any vDSO
 	vdsoKey   = 33       // AT_SYSINFO_EHDR
 )
 
-// TellVDSO makes the vDSO of a new program say the identity's release.
+// TellVDSO makes the vDSO of a new program state the identity's release.
 func (s *Spoof) TellVDSO(t Thread) {
 	if s == nil || s.identity.Release == "" {
 		return
@@ -60,8 +59,8 @@ func (s *Spoof) TellVDSO(t Thread) {
 	}
 }
 
-// vdso is where a process has its vDSO: AT_SYSINFO_EHDR of /proc/PID/auxv, whose words are the
-// program's own. 0 for nowhere.
+// vdso returns the address of a process's vDSO: AT_SYSINFO_EHDR in /proc/PID/auxv, whose words
+// have the program's size. 0 means none.
 func (s *Spoof) vdso(t Thread) uint64 {
 	fd, err := sys.Openat(s.sight.Proc, strconv.Itoa(t.TID())+"/auxv", unix.O_RDONLY)
 	if err != nil {
@@ -76,8 +75,8 @@ func (s *Spoof) vdso(t Thread) uint64 {
 	return auxEntry(b[:n], vdsoKey)
 }
 
-// auxEntry is a value in an auxiliary vector of 64-bit or 32-bit words. No key is above 32 bits,
-// so the first pair tells them apart.
+// auxEntry returns a value of an auxiliary vector of 64-bit or 32-bit words. No key is above 32
+// bits, so the first pair shows the size.
 func auxEntry(b []byte, key uint64) uint64 {
 	if len(b) < 8 {
 		return 0
@@ -98,9 +97,8 @@ func auxEntry(b []byte, key uint64) uint64 {
 // elfHeader is the size of a 64-bit ELF header; a 32-bit one is shorter.
 const elfHeader = 64
 
-// vdsoPatches finds the notes of the image whose header it is and gives those to be changed for
-// the release. read reads the image at an offset; in it, everything lies at its offset in the
-// file.
+// vdsoPatches finds the notes of the image with this header, and returns the changes for the
+// release. read reads the image at an offset; every part is in memory at its file offset.
 func vdsoPatches(header []byte, release string, read func(at uint64, b []byte) error) []patch {
 	const ptNote = 4
 	le := binary.LittleEndian

@@ -5,8 +5,8 @@ import (
 	"binproxy/emu/resolve"
 )
 
-// ForEmulator are the emulator's lists, for a guest that is told the release ("" for the kernel's
-// own).
+// ForEmulator returns the emulator's lists, for a guest that sees the release ("" means the
+// kernel's own).
 func (s Stack) ForEmulator(plan resolve.Plan, e emulator.Emulator, release string, m Memory) (Lists, error) {
 	c := emulator.Call[Argument]{Argv0: s.argv0(plan), Release: release, File: plan.File.Path}
 	rest := s.Envp
@@ -25,7 +25,7 @@ func (s Stack) ForEmulator(plan resolve.Plan, e emulator.Emulator, release strin
 	return Lists{Argv: append(argv, s.arguments()...), Envp: placed(rest)}, nil
 }
 
-// argv0 is the guest's argv[0]: the caller's, or a script's interpreter, which takes its place.
+// argv0 is the guest's argv[0]: the caller's, or a script's interpreter, which replaces it.
 func (s Stack) argv0(plan resolve.Plan) Argument {
 	if plan.Script || len(s.Argv) == 0 {
 		return text(plan.Prefix[0])
@@ -33,12 +33,12 @@ func (s Stack) argv0(plan resolve.Plan) Argument {
 	return Argument{At: s.Argv[0]}
 }
 
-// arguments are the caller's behind argv[0].
+// arguments are the caller's after argv[0].
 func (s Stack) arguments() []Argument { return placed(s.Argv[min(1, len(s.Argv)):]) }
 
 func text(text string) Argument { return Argument{Text: text} }
 
-// part parts the environment's pointers as emulator.Part does the entries.
+// part splits the environment's pointers as emulator.Part splits the entries.
 func part(envp []uint64, e emulator.Emulator, m Memory) (variables, rest []uint64, err error) {
 	for _, at := range envp {
 		entry, err := m.ReadString(at, maxString)

@@ -12,7 +12,7 @@ import (
 	"binproxy/emu/resolve"
 )
 
-// written lays lists down over a stack, marks included, and gives the strings that a program then
+// written writes lists over a stack, marks included, and returns the strings that a program then
 // finds.
 func written(t *testing.T, m *image, sp uint64, old Stack, l Lists) (argv, envp []string) {
 	t.Helper()
@@ -135,7 +135,7 @@ func repeated(text string, count int) *image {
 	return m
 }
 
-// The strings of an exec are read up to what the kernel takes of them, and no further: argv and
+// The strings of an exec are read up to the kernel's limit for them, and no further: argv and
 // environment together.
 func TestBudget(t *testing.T) {
 	longest := strings.Repeat("x", maxString-1)

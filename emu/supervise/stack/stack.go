@@ -1,11 +1,11 @@
-// Package stack rewrites what execve leaves on the stack of a new program: the arguments, the
-// environment and the auxiliary vector of the emulator, or of a twin's loader, in the place of
-// those that the caller gave.
+// Package stack rewrites what execve leaves on the stack of a new program: it replaces the
+// caller's arguments, environment and auxiliary vector with those of the emulator, or of a twin's
+// loader.
 //
-// The caller's own strings stay where they are, and are only pointed at. The new pointers, with
-// the few strings that are not in memory yet between them and the old strings, end where the old
-// pointers ended and so grow the stack downwards. The package changes nothing: it reads memory
-// through an interface, and says what is to be written where.
+// The caller's own strings stay in place; new pointers lead to them. The new pointers, and the few
+// strings that are not in memory yet, end where the old pointers ended, so the stack grows
+// downwards. The package changes nothing: it reads memory through an interface, and returns what
+// to write at which address.
 package stack
 
 import (
@@ -18,7 +18,7 @@ import (
 const (
 	AuxExecfd = 2  // a descriptor of the program (AT_EXECFD)
 	auxEntry  = 9  // its entry point (AT_ENTRY)
-	auxSecure = 23 // whether it may have other rights than whoever executed it (AT_SECURE)
+	auxSecure = 23 // whether it may have more rights than its caller (AT_SECURE)
 )
 
 const (
@@ -26,27 +26,27 @@ const (
 	alignment = 16
 )
 
-// pageSize is the smallest of any host: reads need only not cross into a page that is missing.
+// pageSize is the smallest of any host: no read may cross into a missing page.
 const pageSize = 4096
 
-// maxWords bounds the pointers of a new stack: the kernel lets the arguments have a quarter of the
-// stack's limit, 6 MiB at most by its own limit, pointers included.
+// maxWords limits the pointers of a new stack: the kernel allows the arguments a quarter of the
+// stack's limit, at most 6 MiB, pointers included.
 const maxWords = 8 << 20 / wordSize
 
 var errStack = errors.New("the new program's stack is not as execve leaves it")
 
-// Memory is a process's.
+// Memory is a process's memory.
 type Memory interface {
 	Read(addr uint64, b []byte) error                  // fills b from addr
 	ReadString(addr uint64, limit int) (string, error) // the C string at addr
 }
 
-// Stack is what execve leaves at the new program's stack pointer, by words: argc, the pointers of
-// argv and a 0, those of envp and a 0, the pairs of the auxiliary vector. Behind it lie the
-// strings.
+// Stack is what execve leaves at the new program's stack pointer, in words: argc, the pointers of
+// argv and a 0, the pointers of envp and a 0, the pairs of the auxiliary vector. The strings
+// follow it.
 type Stack struct {
 	Argv, Envp []uint64
-	Aux        []uint64 // keys and values, up to and with AT_NULL
+	Aux        []uint64 // keys and values, up to and including AT_NULL
 }
 
 // Read reads the stack at sp.
@@ -99,7 +99,7 @@ func (w *words) next() uint64 {
 	return v
 }
 
-// until reads groups of size words, up to and with the one that starts with 0.
+// until reads groups of size words, up to and including the one that starts with 0.
 func (w *words) until(size int) []uint64 {
 	var list []uint64
 	for {
@@ -114,10 +114,10 @@ func (w *words) until(size int) []uint64 {
 	}
 }
 
-// Secure reports whether the program may have other rights than whoever executed it.
+// Secure reports whether the program may have more rights than its caller.
 func (s Stack) Secure() bool { return s.auxiliary(auxSecure) != 0 }
 
-// auxiliary is the value of a key; 0 where there is none.
+// auxiliary returns the value of a key; 0 if there is none.
 func (s Stack) auxiliary(key uint64) uint64 {
 	for pair := range slices.Chunk(s.Aux, 2) {
 		if pair[0] == key {
@@ -132,14 +132,14 @@ func (s Stack) size() uint64 {
 	return wordSize * uint64(1+len(s.Argv)+1+len(s.Envp)+1+len(s.Aux))
 }
 
-// Argument is a string of a new argument vector or environment: one that is not in memory yet, or
-// one that is at an address.
+// Argument is a string of a new argument vector or environment: a new string, or one that is in
+// memory at an address.
 type Argument struct {
 	Text string
 	At   uint64
 }
 
-// placed are strings that stay where they are.
+// placed returns strings that stay where they are.
 func placed(list []uint64) []Argument {
 	arguments := make([]Argument, len(list))
 	for i, at := range list {
@@ -148,21 +148,21 @@ func placed(list []uint64) []Argument {
 	return arguments
 }
 
-// Lists are what a new program is to be started with.
+// Lists are the arguments and the environment for a new program.
 type Lists struct {
 	Argv, Envp []Argument
 	Marks      []Mark
 }
 
-// Mark is a byte to be written over one of the strings.
+// Mark is a byte to write over one of the strings.
 type Mark struct {
 	At   uint64
 	Byte byte
 }
 
-// Rewritten is a stack with other lists: Bytes are to be written at SP. They end where the old
-// words ended. Name is the address of the further string. Entry is the program's entry point,
-// which is not where a program begins that has a loader.
+// Rewritten is a stack with other lists. Bytes are to be written at SP; they end where the old
+// words ended. Name is the address of the extra string. Entry is the program's entry point; a
+// program that has a loader starts elsewhere.
 type Rewritten struct {
 	SP    uint64
 	Bytes []byte
@@ -170,8 +170,8 @@ type Rewritten struct {
 	Entry uint64
 }
 
-// Rewrite gives the stack at sp other lists, and further pairs of auxiliary values. name is one
-// more string to lay down.
+// Rewrite gives the stack at sp other lists, and extra pairs of auxiliary values. name is one more
+// string to write.
 func (s Stack) Rewrite(sp uint64, l Lists, aux []uint64, name string) Rewritten {
 	end := sp + s.size()
 	length := len(name) + 1

@@ -42,7 +42,7 @@ func (m *image) text(t *testing.T, addr uint64) string {
 	return string(rest[:bytes.IndexByte(rest, 0)])
 }
 
-// newImage lays a new program's stack out as the kernel does, with room below it, and gives the
+// newImage lays out a new program's stack as the kernel does, with room below it, and returns the
 // stack pointer.
 func newImage(argv, envp []string, aux []uint64) (*image, uint64) {
 	const top, size = 0x7ffffffff000, 1 << 16
@@ -117,7 +117,7 @@ func TestRewrite(t *testing.T) {
 	}
 }
 
-// ragged is an image whose last read may be a short one.
+// ragged is an image whose last read may be short.
 type ragged struct{ *image }
 
 func (m ragged) Read(addr uint64, b []byte) error {
@@ -130,7 +130,7 @@ func (m ragged) Read(addr uint64, b []byte) error {
 	return m.image.Read(addr, b[:n])
 }
 
-// Whatever lies at a stack pointer, reading it ends, and what was read can be written.
+// Whatever is at a stack pointer, reading it ends, and what was read can be written.
 func FuzzRead(f *testing.F) {
 	m, sp := newImage([]string{"a", "b"}, []string{"C=d"}, []uint64{6, 4096, 0, 0})
 	f.Add(m.data[sp-m.base:])

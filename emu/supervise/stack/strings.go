@@ -2,38 +2,37 @@ package stack
 
 import "errors"
 
-// maxString bounds one string: the kernel's MAX_ARG_STRLEN, 32 pages.
+// maxString is the limit of one string: the kernel's MAX_ARG_STRLEN, 32 pages.
 const maxString = 32 * pageSize
 
-// maxStrings bounds how many strings of an exec are looked at.
+// maxStrings is how many strings of an exec are read at most.
 const maxStrings = 1 << 16
 
-// The kernel gives all strings of an exec, with a pointer for each, a quarter of the stack's
-// limit, but not less than leastBudget and not more than mostBudget (fs/exec.c,
-// bprm_stack_limits).
+// The kernel allows all strings of an exec, with a pointer for each, a quarter of the stack's
+// limit, but at least leastBudget and at most mostBudget (fs/exec.c, bprm_stack_limits).
 const (
 	leastBudget = 128 << 10
 	mostBudget  = 6 << 20
 )
 
-// ErrTooMany means that there are more strings, or more in them, than are looked at. Where that is
-// more than the kernel takes, its own answer is E2BIG.
+// ErrTooMany means that the strings are more, or longer, than what is read. If that is more than
+// the kernel accepts, its own answer is E2BIG.
 var ErrTooMany = errors.New("too many arguments to look at")
 
-// Budget is how much the strings of one exec may still take. Pointers cost nothing to whoever
-// makes them, and may all lead to the same string: without an end, reading them would take as much
-// memory as they ask for.
+// Budget is how much the strings of one exec may still take. Pointers cost their maker nothing,
+// and may all lead to the same string: without a limit, reading them could take any amount of
+// memory.
 type Budget struct {
 	bytes uint64
 	count int
 }
 
-// NewBudget is that of a process with a limit of its stack.
+// NewBudget returns the budget of a process with this limit of its stack.
 func NewBudget(stackLimit uint64) *Budget {
 	return &Budget{max(leastBudget, min(stackLimit/4, mostBudget)), maxStrings}
 }
 
-// take takes a string of a length out of the budget.
+// take subtracts a string of this length from the budget.
 func (b *Budget) take(length int) error {
 	cost := uint64(length) + 1 + wordSize
 	if b.count == 0 || cost > b.bytes {

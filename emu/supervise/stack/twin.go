@@ -8,8 +8,8 @@ import (
 	"binproxy/emu/twin"
 )
 
-// ForTwin are the lists of a twin's loader, and so of the twin: the caller's, with the entries
-// that the twin needs. What its loader is not to see is hidden by a mark.
+// ForTwin returns the lists for a twin's loader, and so for the twin: the caller's lists, plus the
+// entries that the twin needs. A mark hides what the loader must not see.
 func (s Stack) ForTwin(plan resolve.Plan, m Memory) (Lists, error) {
 	prefix, zero, first := plan.TwinArgv()
 	var l Lists

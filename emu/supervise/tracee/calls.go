@@ -4,8 +4,8 @@ import (
 	"binproxy/emu/seccomp"
 )
 
-// ABI is one of the host's: how its programs make system calls, and the numbers of those that they
-// are made to make.
+// ABI is one of the host's ABIs: how its programs make system calls, and the numbers of those that
+// a thread may be made to make.
 type ABI struct {
 	Arch   uint32 // AUDIT_ARCH
 	compat bool   // a 32-bit ABI of a 64-bit host, with registers of its own
@@ -19,14 +19,14 @@ type Call struct {
 	Nr uint32
 }
 
-// At reports whether it is execveat, which has the descriptor of a directory in front of its
+// At reports whether the call is execveat, which has a directory's descriptor before its
 // arguments.
 func (c *Call) At() bool { return uint64(c.Nr) == c.Execveat }
 
-// cookieArg is the argument that none of the calls has that the filter stops. With a cookie there,
-// which only the tracer puts in, such a call is another thing: a call for help, which is the very
-// call that the thread is making, so that a filter of its own that has let this through does so
-// with that; or one that is to pass.
+// cookieArg is an argument that no call that the filter stops has. Only the tracer puts a cookie
+// there. With a cookie, the call is either a call for help or one that the filter must let pass. A
+// call for help is the same call that the thread is making, so a filter of the thread's own that
+// has let this through lets that through, too.
 const cookieArg = 5
 
 // word is a value as registers of the ABI hold it.
@@ -37,12 +37,12 @@ func (a *ABI) word(value uint64) uint64 {
 	return value
 }
 
-// pass is the cookie of the calls that are to pass.
+// pass is the cookie of the calls that the filter lets pass.
 func pass(cookie uint64) uint64 { return ^cookie }
 
-// Filter stops every call that execs, with 1 plus the index in Execs as its data, and those that
-// further rules stop. It hands calls for help to the listener if there is one, and lets pass what
-// is to.
+// Filter stops every call that execs, with 1 plus the index in Execs as its data, and the calls of
+// the further rules. It hands calls for help to the listener if there is one, and lets the calls
+// with the cookie pass.
 func Filter(cookie uint64, listener bool, further []seccomp.Rule) []seccomp.Rule {
 	var rules, stops []seccomp.Rule
 	for i, c := range Execs {
@@ -60,7 +60,7 @@ func Filter(cookie uint64, listener bool, further []seccomp.Rule) []seccomp.Rule
 	return append(append(rules, stops...), untraced()...)
 }
 
-// cookieOf is the cookie as registers of an ABI hold it that is known by its AUDIT_ARCH.
+// cookieOf is the cookie as registers hold it in the ABI with this AUDIT_ARCH.
 func cookieOf(arch uint32, cookie uint64) uint64 {
 	for _, c := range Execs {
 		if c.Arch == arch {

@@ -6,13 +6,13 @@ import (
 	"binproxy/emu/seccomp"
 )
 
-// A thread may ask that what it starts is not traced (CLONE_UNTRACED). The filter is inherited all
-// the same, and without a tracer every exec ends with ENOSYS; nor would the child end with us. So
-// the filter stops a clone that asks for it, and the flag is left out. It cannot look at that of
-// clone3, which is in memory; and to stop all of those for a flag that nobody has a use for would
-// cost every new thread two switches of context.
+// A thread may ask that its child is not traced (CLONE_UNTRACED). The child inherits the filter
+// all the same: without a tracer each of its execs ends with ENOSYS, and it would not end with us.
+// So the filter stops a clone that has this flag, and the tracer removes the flag. The filter
+// cannot see the flags of clone3, which are in memory. Stopping every clone3 for a flag that
+// nobody needs would cost each new thread two context switches.
 
-// dataUntraced is the filter's data for a clone, with its index in clones.
+// dataUntraced is the filter's data for a clone, plus its index in clones.
 const dataUntraced = 0x300
 
 // untraced are the rules that stop clones with the flag.
@@ -24,7 +24,7 @@ func untraced() (rules []seccomp.Rule) {
 	return rules
 }
 
-// Untraced is the clone that the filter's data names; nil where it names none.
+// Untraced returns the clone that the filter's data names; nil if it names none.
 func Untraced(data uint) *Call {
 	if i := data - dataUntraced; data >= dataUntraced && i < uint(len(clones)) {
 		return &clones[i]
@@ -32,6 +32,6 @@ func Untraced(data uint) *Call {
 	return nil
 }
 
-// Trace leaves the flag out of a clone. (A program that looks at the argument's register
-// afterwards, which the kernel keeps, finds it without the flag.)
+// Trace removes the flag from a clone. (The kernel keeps the argument's register, so a program
+// that reads it afterwards finds it without the flag.)
 func (r *Registers) Trace(c *Call) { *r.Arg(c.ABI, 0) &^= unix.CLONE_UNTRACED }

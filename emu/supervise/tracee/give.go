@@ -8,7 +8,7 @@ import (
 	"binproxy/emu/sys"
 )
 
-// Where is where a thread stands in its call.
+// Where says how far a thread is in its call.
 type Where int
 
 // A thread is stopped in one of two places.
@@ -17,32 +17,31 @@ const (
 	Leaving               // at its end, in a syscall-stop
 )
 
-// ErrInterrupted means that a thread was taken out of a call for help by what cannot be blocked
-// (SIGSTOP). What it was about to do has to begin anew.
+// ErrInterrupted means that a signal that cannot be blocked (SIGSTOP) took a thread out of a call
+// for help. Its own call must start again.
 var ErrInterrupted = errors.New("interrupted")
 
-// File is a descriptor of ours that a thread is to be given.
+// File is a descriptor of ours for a thread.
 type File struct {
 	FD          int
 	CloseOnExec bool
-	Number      int // its number there, once it has it; else negative
+	Number      int // its number there, once it has it; negative before
 }
 
-// Pass makes the call that the registers describe, which is one of Execs, one that the filter does
-// not stop: what the thread's own filter makes of it is seen at its end.
+// Pass makes the call that the registers describe, one of Execs. The filter does not stop this
+// call; the answer of the thread's own filter shows at its end.
 func (t *Thread) Pass(abi *ABI, r *Registers) {
 	*r.Arg(abi, cookieArg) = abi.word(pass(t.tracer.Cookie))
 }
 
-// GiveError is the errno with which a descriptor could not be given (EMFILE), or with which a
-// filter of the thread's own has answered the call for help.
+// GiveError is the errno that kept a descriptor from being given (EMFILE), or with which the
+// thread's own filter answered the call for help.
 type GiveError struct{ Errno unix.Errno }
 
 func (e *GiveError) Error() string { return "hand over a descriptor: " + e.Errno.Error() }
 
-// Give puts files into the thread, by the listener of its filter (SECCOMP_IOCTL_NOTIF_ADDFD). It
-// ends in a syscall-stop, with registers that are the caller's business; so it does with a
-// GiveError.
+// Give puts files into the thread, by its filter's listener (SECCOMP_IOCTL_NOTIF_ADDFD). It ends
+// in a syscall-stop, also with a GiveError; the caller must set the registers.
 func (t *Thread) Give(call *Call, r Registers, from Where, files []File) error {
 	listener, err := t.tracer.Listener()
 	if err != nil {
@@ -80,8 +79,8 @@ func add(listener int, id uint64, files []File) unix.Errno {
 	return 0
 }
 
-// callForHelp makes the thread call for help, by the call that it is making: it then waits for the
-// listener.
+// callForHelp makes the thread call for help, by the call that it is making. The thread then waits
+// for the listener.
 func (t *Thread) callForHelp(call *Call, r Registers, from Where) error {
 	*r.Arg(call.ABI, cookieArg) = call.word(t.tracer.Cookie)
 	if from == Leaving {
@@ -98,8 +97,8 @@ func (t *Thread) callForHelp(call *Call, r Registers, from Where) error {
 	return t.ToSyscall(0)
 }
 
-// notification waits for the thread's call for help. If it is killed before it gets there, waitpid
-// says so.
+// notification waits for the thread's call for help. If the thread is killed before it gets there,
+// waitpid says so.
 func (t *Thread) notification(listener int) (uint64, error) {
 	const patience = 5 // milliseconds
 	for {
@@ -110,13 +109,13 @@ func (t *Thread) notification(listener int) (uint64, error) {
 		if called {
 			call, err := sys.ReceiveNotification(listener)
 			switch {
-			case err == unix.ENOENT: // it was killed just now
+			case err == unix.ENOENT: // it was just killed
 			case err != nil:
 				return 0, err
 			case call.TID == t.tid:
 				return call.ID, nil
 			default:
-				// Somebody else's, who made the cookie up.
+				// It belongs to another thread, which invented the cookie.
 				_ = sys.AnswerNotification(listener, call.ID, 0, unix.ENOSYS)
 			}
 		}
@@ -135,10 +134,10 @@ func (t *Thread) notification(listener int) (uint64, error) {
 	}
 }
 
-// restart is the kernel's ERESTARTSYS: a signal has ended the wait for the listener.
+// restart is the kernel's ERESTARTSYS: a signal ended the wait for the listener.
 const restart = 512
 
-// unheard says why a call for help has ended that has not reached the listener.
+// unheard says why a call for help ended without reaching the listener.
 func (t *Thread) unheard() error {
 	r, err := t.Registers()
 	switch {

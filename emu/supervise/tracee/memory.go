@@ -11,15 +11,15 @@ import (
 	"binproxy/emu/sys"
 )
 
-// pageSize is the smallest of any host: reads need only not cross into a page that is missing.
+// pageSize is the smallest of any host: no read may cross into a missing page.
 const pageSize = 4096
 
-// Three ways lead to a thread's memory. process_vm_readv is the fastest; Docker's seccomp profile
-// refused it without CAP_SYS_PTRACE for long. /proc/PID/mem is next. PTRACE_PEEKDATA asks no one
-// but the tracer, and is left for a thread whose ids are not the tracer's.
+// There are three ways to a thread's memory. process_vm_readv is the fastest; Docker's seccomp
+// profile long refused it without CAP_SYS_PTRACE. /proc/PID/mem is next. PTRACE_PEEKDATA asks for
+// no right but to be the tracer, and is left for a thread whose ids are not the tracer's.
 
-// ErrDenied means that no way led to the memory: the process is not dumpable, or nothing is at the
-// address.
+// ErrDenied means that no way led to the memory: the process is not dumpable, or the address is
+// not mapped.
 var ErrDenied = errors.New("its memory may not be read")
 
 // Read fills b from addr.
@@ -42,7 +42,7 @@ func (t *Thread) Read(addr uint64, b []byte) error {
 	return nil
 }
 
-// Write puts b at addr.
+// Write writes b at addr.
 func (t *Thread) Write(addr uint64, b []byte) error {
 	n, err := sys.WriteProcess(t.tid, addr, b)
 	if err == nil && n == len(b) || err == unix.ESRCH {

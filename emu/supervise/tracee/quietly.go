@@ -17,8 +17,7 @@ func (t *Thread) Quietly(do func() error) error {
 	return do()
 }
 
-// Hold has its signals wait, until Release. Those that nobody can block are passed over: see
-// meanwhile.
+// Hold makes its signals wait, until Release. For those that nobody can block, see meanwhile.
 func (t *Thread) Hold() error {
 	if t.held {
 		return nil
@@ -31,12 +30,12 @@ func (t *Thread) Hold() error {
 	return sys.SetBlocked(t.tid, ^uint64(0))
 }
 
-// Release lets its signals through again, and makes up for the stops that were passed over.
+// Release lets its signals through again, and makes up for the stops that were skipped.
 //
-// SIGSTOP goes to this very thread (tkill): it was this one's, about to be delivered. One for the
-// process (kill) another thread would take, since the kernel passes over those that are stopped by
-// a tracer (kernel/signal.c, wants_signal), and this one would run on in its program until that
-// one has stopped it.
+// SIGSTOP goes to this very thread (tkill), to which it was about to be delivered. If it went to
+// the process (kill), another thread would take it, since the kernel skips threads that a tracer
+// has stopped (kernel/signal.c, wants_signal). This thread would then run on in its program until
+// that one has stopped it.
 func (t *Thread) Release() {
 	if t.held {
 		_ = sys.SetBlocked(t.tid, t.mask)
@@ -50,15 +49,15 @@ func (t *Thread) Release() {
 	t.held, t.stopped, t.interrupt, t.passed = false, false, false, 0
 }
 
-// maxMeanwhile bounds the stops that are passed over in one change: whoever sends SIGSTOP without
-// end must not keep the tracer with this thread.
+// maxMeanwhile limits the stops that are skipped in one change: a process that sends SIGSTOP
+// without end must not keep the tracer busy with this thread.
 const maxMeanwhile = 1000
 
-// meanwhile takes note of a stop in the middle of a change. Signals are held then: what comes is
-// death, or another thread's exec, which are left for the loop; SIGSTOP, or the group-stop that
-// another thread took part in, which Release makes up for; and what the thread's own filter has to
-// say to the call that it is made to make. Everything else means that the thread is not where it
-// was put, as a fault does, which holding does not keep away.
+// meanwhile records a stop in the middle of a change. Signals are held then, so what can come is
+// the end of the thread or another thread's exec, which the loop handles; SIGSTOP, or a group-stop
+// that another thread took part in, which Release makes up for; and what the thread's own filter
+// says to the call that it is made to make. Any other stop means that the thread is not where the
+// tracer put it, as after a fault, which holding signals does not prevent.
 func (t *Thread) meanwhile(stop Stop) error {
 	if t.passed++; t.passed > maxMeanwhile {
 		return t.lost("was stopped %d times", maxMeanwhile)
@@ -78,7 +77,7 @@ func (t *Thread) meanwhile(stop Stop) error {
 	return t.ToSyscall(0)
 }
 
-// lost ends a process of which a thread does not do what it is made to do.
+// lost ends a process if one of its threads does not do what it is made to do.
 func (t *Thread) lost(what string, args ...any) error {
 	t.Kill()
 	return fmt.Errorf("%w: it %s in the middle of an exec, and was killed", unix.ESRCH, fmt.Sprintf(what, args...))

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A call that a thread is made to make where nothing is ends its process, instead of being made
-// for ever.
+// If a thread is made to make a call at an address without code, its process is ended; the call is
+// not made for ever.
 func TestAstray(t *testing.T) {
 	c := newChild(t)
 	thread := c.threads[1]

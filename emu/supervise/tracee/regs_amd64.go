@@ -14,17 +14,17 @@ var (
 	ABI32  = &ABI{Arch: unix.AUDIT_ARCH_I386, compat: true, Execve: 11, Execveat: 358, Prctl: 172, Close: 6}
 )
 
-// Execs are the ways into execve on this host. The filter's data is 1 plus the index.
+// Execs are the host's calls that lead to execve. The filter's data is 1 plus the index.
 var Execs = []Call{{ABI64, 59}, {ABI64, 322}, {ABIX32, 520 | X32}, {ABIX32, 545 | X32}, {ABI32, 11}, {ABI32, 358}}
 
-// clones are the ways to start a process or a thread whose flags are an argument, the first.
+// clones are the calls that start a process or a thread and have the flags as first argument.
 var clones = []Call{{ABI64, 56}, {ABIX32, 56 | X32}, {ABI32, 120}}
 
-// CallInstruction is `syscall`. The other ways into the kernel (`int $0x80`, and where sysenter
-// returns to) are as long.
+// CallInstruction is `syscall`. The other instructions that enter the kernel (`int $0x80`, and the
+// one before the address to which sysenter returns) have the same length.
 var CallInstruction = []byte{0x0f, 0x05}
 
-// Registers are a stopped tracee's.
+// Registers are a stopped tracee's registers.
 type Registers struct{ unix.PtraceRegsAmd64 }
 
 // PTRACE_GETREGS gives the 64-bit registers of 32-bit programs, too.
@@ -42,25 +42,25 @@ func (r *Registers) Arg(c *ABI, n int) *uint64 {
 // SP is the stack pointer.
 func (r *Registers) SP() *uint64 { return &r.Rsp }
 
-// Result is what the call that ends in this syscall-exit-stop gives.
+// Result is the result of the call that ends in this syscall-exit-stop.
 func (r *Registers) Result() int64 { return int64(r.Rax) }
 
-// SetResult changes that.
+// SetResult changes the result.
 func (r *Registers) SetResult(v int64) { r.Rax = uint64(v) }
 
-// replace makes another call of the one that is about to start.
+// replace changes the call that is about to start into another.
 func (r *Registers) replace(_ int, nr uint64) error {
 	r.Orig_rax = nr
 	return nil
 }
 
-// skip makes no call of it, but the result.
+// skip makes no call of it, and sets its result.
 func (r *Registers) skip(_ int, result int64) error {
 	r.Orig_rax, r.Rax = ^uint64(0), uint64(result)
 	return nil
 }
 
-// Instruction is where the call that is being made, or has ended, has its instruction.
+// Instruction is the address of the instruction of the call that is in progress or has ended.
 func (r *Registers) Instruction() uint64 { return r.Rip - uint64(len(CallInstruction)) }
 
 // callAt makes the tracee go on with the call instruction at ip.

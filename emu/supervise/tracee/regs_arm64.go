@@ -12,25 +12,25 @@ var (
 	ABI32 = &ABI{Arch: unix.AUDIT_ARCH_ARM, compat: true, Execve: 11, Execveat: 387, Prctl: 172, Close: 6}
 )
 
-// Execs are the ways into execve on this host. The filter's data is 1 plus the index.
+// Execs are the host's calls that lead to execve. The filter's data is 1 plus the index.
 var Execs = []Call{{ABI64, 221}, {ABI64, 281}, {ABI32, 11}, {ABI32, 387}}
 
-// clones are the ways to start a process or a thread whose flags are an argument, the first.
+// clones are the calls that start a process or a thread and have the flags as first argument.
 var clones = []Call{{ABI64, 220}, {ABI32, 120}}
 
 // CallInstruction is `svc #0`.
 var CallInstruction = []byte{0x01, 0x00, 0x00, 0xd4}
 
-// Bits of the saved processor state: a 32-bit program, and one in Thumb state, whose call
-// instruction has two bytes.
+// These bits of the saved processor state mean a 32-bit program, and one in Thumb state, whose
+// call instruction has two bytes.
 const (
 	pstate32    = 1 << 4
 	pstateThumb = 1 << 5
 )
 
-// Registers are a stopped tracee's. The kernel shows those of a 32-bit one in its own layout, as
-// the 18 words of ARM's struct user_regs; the number of a call that is about to start is not among
-// them (NT_ARM_SYSTEM_CALL).
+// Registers are a stopped tracee's registers. The kernel shows those of a 32-bit tracee in their
+// own layout, the 18 words of ARM's struct user_regs. They do not have the number of a call that
+// is about to start (NT_ARM_SYSTEM_CALL).
 type Registers struct {
 	x      [31]uint64
 	stack  uint64
@@ -85,7 +85,7 @@ func (r *Registers) Arg(_ *ABI, n int) *uint64 { return &r.x[n] }
 // SP is the stack pointer.
 func (r *Registers) SP() *uint64 { return &r.stack }
 
-// Result is what the call that ends in this syscall-exit-stop gives.
+// Result is the result of the call that ends in this syscall-exit-stop.
 func (r *Registers) Result() int64 {
 	if !r.wide {
 		return int64(int32(r.x[0]))
@@ -93,21 +93,21 @@ func (r *Registers) Result() int64 {
 	return int64(r.x[0])
 }
 
-// SetResult changes that.
+// SetResult changes the result.
 func (r *Registers) SetResult(v int64) { r.x[0] = uint64(v) }
 
-// replace makes another call of the one that is about to start.
+// replace changes the call that is about to start into another.
 func (r *Registers) replace(tid int, nr uint64) error {
 	return sys.SetRegisterSet(tid, sys.RegistersCall, []uint64{nr & 0xffffffff}, 4)
 }
 
-// skip makes no call of it, but the result.
+// skip makes no call of it, and sets its result.
 func (r *Registers) skip(tid int, result int64) error {
 	r.x[0] = uint64(result)
 	return r.replace(tid, ^uint64(0))
 }
 
-// Instruction is where the call that is being made, or has ended, has its instruction.
+// Instruction is the address of the instruction of the call that is in progress or has ended.
 func (r *Registers) Instruction() uint64 {
 	length := uint64(len(CallInstruction))
 	if r.pstate&(pstate32|pstateThumb) == pstate32|pstateThumb {
@@ -126,6 +126,6 @@ func (r *Registers) callAt(ip, nr uint64) {
 	}
 }
 
-// Finished keeps the kernel from restarting the call: it asks NT_ARM_SYSTEM_CALL, which is -1 at a
-// call's end already.
+// Finished keeps the kernel from restarting the call. The kernel looks at NT_ARM_SYSTEM_CALL,
+// which is already -1 at a call's end.
 func (r *Registers) Finished() {}

@@ -4,7 +4,7 @@ package tracee
 
 import "errors"
 
-// Execs is empty: no supervisor knows the registers of this host.
+// Execs is empty: no supervisor knows this host's registers.
 var Execs []Call
 
 var clones []Call
@@ -12,10 +12,10 @@ var clones []Call
 // ABI64 is no ABI here.
 var ABI64 = &ABI{}
 
-// CallInstruction is none here.
+// CallInstruction is empty here.
 var CallInstruction = []byte{0}
 
-// Registers are none here.
+// Registers are empty here.
 type Registers struct{ none uint64 }
 
 func (r *Registers) get(int) error             { return errors.ErrUnsupported }
@@ -24,7 +24,7 @@ func (r *Registers) replace(int, uint64) error { return errors.ErrUnsupported }
 func (r *Registers) skip(int, int64) error     { return errors.ErrUnsupported }
 func (r *Registers) callAt(uint64, uint64)     {}
 
-// Arg, and what follows, is of no call.
+// Arg, and the methods after it, belong to no call.
 func (r *Registers) Arg(*ABI, int) *uint64 { return &r.none }
 
 // SP is 0.

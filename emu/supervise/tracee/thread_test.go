@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 	time.Sleep(time.Minute) // the test has ended it by then
 }
 
-// child is a process that runs, with two threads of it that are traced.
+// child is a running process, of which two threads are traced.
 type child struct {
 	tracer  *Tracer
 	pid     int
@@ -51,7 +51,7 @@ func newChild(t *testing.T) *child {
 	if len(Execs) == 0 {
 		t.Skip("needs a host whose registers are known")
 	}
-	runtime.LockOSThread() // the tracees are this thread's
+	runtime.LockOSThread() // the tracees belong to this thread
 	proc, err := sys.OpenProc()
 	require.NoError(t, err)
 	cmd := exec.Command("/proc/self/exe")
@@ -63,7 +63,7 @@ func newChild(t *testing.T) *child {
 	c := &child{tracer: &Tracer{Proc: proc}, pid: cmd.Process.Pid}
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
-		for { // its leader ends last, when the tracer knows of the end of each thread
+		for { // its leader ends last, after the end of each thread was reported
 			stop, err := c.tracer.Next()
 			if err != nil || stop.Kind == Ended && stop.TID == c.pid {
 				break
@@ -148,8 +148,8 @@ func TestCallAt(t *testing.T) {
 	}
 }
 
-// A thread whose process is not dumpable is so only while something is done to it, and whoever
-// could look at it meanwhile stands still.
+// A thread whose process is not dumpable is dumpable only while something is done to it, and
+// tracees that could look at it are stopped meanwhile.
 func TestWhileDumpable(t *testing.T) {
 	c := newChild(t)
 	thread, other := c.threads[1], c.threads[0].TID()
@@ -180,8 +180,8 @@ func TestWhileDumpable(t *testing.T) {
 	require.Equal(t, Stop{TID: other, Kind: Group, Signal: unix.SIGTRAP, Status: stop.Status, CPU: unknown}, stop)
 }
 
-// What nobody can block is made up for, by the thread that was to have it: before its program goes
-// on.
+// For a signal that nobody can block, the thread that was to have it makes up, before its program
+// goes on.
 func TestReleaseStops(t *testing.T) {
 	c := newChild(t)
 	thread := c.threads[1]
@@ -223,8 +223,8 @@ func TestKilled(t *testing.T) {
 	}
 }
 
-// A thread that does not do what it is made to do is ended with its process, and does not keep its
-// tracer: where a fault or endless stops are in the way.
+// A thread that does not do what it is made to do, because of a fault or endless stops, is ended
+// with its process, and does not block its tracer.
 func TestLost(t *testing.T) {
 	for name, lose := range map[string]func(c *child, thread *Thread, r Registers) (string, error){
 		"a fault": func(c *child, thread *Thread, r Registers) (string, error) {

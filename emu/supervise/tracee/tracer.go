@@ -9,42 +9,42 @@ import (
 	"binproxy/emu/sys"
 )
 
-// Tracer is the thread that traces. The kernel reports the stops of all its tracees to it in one
-// queue, so what it finds while it waits for one of them is kept for Next.
+// Tracer is the thread that traces. The kernel reports the stops of all its tracees in one queue.
+// So a stop that it finds while it waits for another tracee's is kept for Next.
 type Tracer struct {
 	Proc     int                 // a descriptor of /proc
 	Cookie   uint64              // marks the calls for help: see Filter
-	CPU      bool                // the CPU time of what ends is to be read
-	Listener func() (int, error) // the filter's listener, which can hand descriptors over
+	CPU      bool                // read the CPU time of processes that end
+	Listener func() (int, error) // the filter's listener, which can hand over descriptors
 
-	// the threads that run and could look at one, were it dumpable
+	// running threads that could look at a thread if that were dumpable
 	Witnesses func(tid int) []int
 
 	kept []Stop
 }
 
-// Kind says why a thread has stopped, or that it has ended: ptrace(2) has the names.
+// Kind says why a thread has stopped, or that it has ended; the names are ptrace(2)'s.
 type Kind int
 
 // The kinds of stops.
 const (
-	Ended   Kind = iota // it is gone, with Status
-	Signal              // signal-delivery-stop: it is about to be given Signal
+	Ended   Kind = iota // it has ended, with Status
+	Signal              // signal-delivery-stop: it is about to get Signal
 	Syscall             // syscall-stop: here always the end of a call
 	Seccomp             // seccomp-stop: it is about to make a call that the filter stops
 	Exec                // it has a new program
 	Fork                // it has a new child, or a new thread
 	Vfork               // it has a new child, which runs in its memory
-	Group               // group-stop by Signal; SIGTRAP: the end of one, or the first stop of all
+	Group               // group-stop by Signal; SIGTRAP: the end of one, or the very first stop
 )
 
-// Stop is what waiting found out about a thread.
+// Stop is what waiting for a thread returned.
 type Stop struct {
 	TID    int
 	Kind   Kind
 	Signal unix.Signal
 	Status unix.WaitStatus
-	CPU    time.Duration // of a process that has ended; negative if it is not known
+	CPU    time.Duration // of a process that has ended; negative if unknown
 }
 
 func stopOf(s sys.Stop, cpu time.Duration) Stop {
@@ -76,14 +76,14 @@ func stopOf(s sys.Stop, cpu time.Duration) Stop {
 const options = unix.PTRACE_O_EXITKILL | unix.PTRACE_O_TRACESYSGOOD | unix.PTRACE_O_TRACESECCOMP |
 	unix.PTRACE_O_TRACEEXEC | unix.PTRACE_O_TRACEFORK | unix.PTRACE_O_TRACEVFORK | unix.PTRACE_O_TRACECLONE
 
-// Seize begins to trace a running thread. All that it starts will be traced, too, and ends with
-// the tracer.
+// Seize begins to trace a running thread. Every child of it is traced, too, and ends with the
+// tracer.
 func (t *Tracer) Seize(tid int) error { return sys.Seize(tid, options) }
 
-// Thread is a thread that is traced already.
+// Thread returns a thread that is already traced.
 func (t *Tracer) Thread(tid int) *Thread { return &Thread{tid: tid, tracer: t} }
 
-// Next gives the next stop of any tracee.
+// Next returns the next stop of any tracee.
 func (t *Tracer) Next() (Stop, error) {
 	if len(t.kept) > 0 {
 		stop := t.kept[0]
@@ -95,8 +95,8 @@ func (t *Tracer) Next() (Stop, error) {
 
 const unknown = -1
 
-// wait waits. What is kept of a thread dies with it, but for its end: the thread that stops under
-// its number by an exec is another one.
+// wait waits. The record of a thread ends with the thread, except for its end: after an exec
+// another thread may stop under its number.
 func (t *Tracer) wait() (Stop, error) {
 	stop, err := t.report()
 	return t.outdate(stop), err
@@ -109,8 +109,8 @@ func (t *Tracer) outdate(stop Stop) Stop {
 	return stop
 }
 
-// report waits. The CPU time of what has ended can be read only before the kernel has been told
-// that its end is known.
+// report waits. The CPU time of an ended process can be read only before the kernel learns that
+// its end was noticed.
 func (t *Tracer) report() (Stop, error) {
 	if !t.CPU {
 		stop, err := sys.Wait(-1)
@@ -130,8 +130,8 @@ func (t *Tracer) report() (Stop, error) {
 	return stopOf(stop, cpu), err
 }
 
-// waitFor waits for one thread's next stop. Waiting for that thread alone could last for ever: the
-// leader of a group that was killed can be waited for only when all its threads have been.
+// waitFor waits for one thread's next stop. Waiting for that thread alone could last for ever:
+// after a group is killed, its leader can be waited for only after all its threads.
 func (t *Tracer) waitFor(tid int) (Stop, error) {
 	for {
 		stop, err := t.wait()
@@ -154,11 +154,11 @@ func (t *Tracer) look(tid int) (Stop, error) {
 	}
 }
 
-// patience bounds how long halt waits for threads that the kernel does not let stop: those do not
-// run either.
+// patience limits how long halt waits for threads that the kernel does not stop: these do not run
+// either.
 const patience = 20 * time.Millisecond
 
-// halt has threads stop, each by whatever it stops for first, which is kept for Next.
+// halt stops threads. Each stops for whatever comes first; that stop is kept for Next.
 func (t *Tracer) halt(threads []int) {
 	for _, tid := range threads {
 		if !t.hasStopped(tid) {
@@ -176,7 +176,7 @@ func (t *Tracer) halt(threads []int) {
 	}
 }
 
-// hasStopped reports whether a thread has stopped, or ended, and nobody has been told so far.
+// hasStopped reports whether a thread has stopped or ended and nobody was told yet.
 func (t *Tracer) hasStopped(tid int) bool {
 	return slices.ContainsFunc(t.kept, func(k Stop) bool { return k.TID == tid })
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What is kept of a thread is nothing to the thread that takes its number over, and dies with it;
-// its end remains.
+// The record of a thread ends with the thread, and does not apply to a thread that takes over its
+// number; its end stays on record.
 func TestOutdated(t *testing.T) {
 	stops := []Stop{{TID: 7, Kind: Seccomp}, {TID: 8, Kind: Fork}, {TID: 7, Kind: Ended}, {TID: 7, Kind: Signal}}
 	for _, c := range []struct {

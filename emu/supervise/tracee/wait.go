@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Wait is a call that a signal has interrupted and that the kernel does not start anew. It lets a
-// call that is made anew be recognised.
+// Wait describes a call that a signal has interrupted and that the kernel does not restart. By it
+// such a call is recognised when it is made again.
 type Wait struct {
 	IP, SP, Nr uint64
 	Args       [4]uint64
@@ -14,21 +14,21 @@ type Wait struct {
 	Expired    int64         // the result when the timeout is over
 }
 
-// restartNoHandler is the kernel's ERESTARTNOHAND: the call starts anew, unless a handler runs
+// restartNoHandler is the kernel's ERESTARTNOHAND: the call restarts, unless a handler runs
 // before; then it ends with EINTR.
 const restartNoHandler = 514
 
-// restartNoInterrupt is the kernel's ERESTARTNOINTR: the call starts anew, whatever happens.
+// restartNoInterrupt is the kernel's ERESTARTNOINTR: the call restarts in any case.
 const restartNoInterrupt = 513
 
-// Interrupted reports whether the kernel would have the call start anew: an exec does that which
-// was interrupted while another thread of its process made one.
+// Interrupted reports whether the kernel would restart the call. It does so for an exec that was
+// interrupted while another thread of its process made one.
 func (r *Registers) Interrupted() bool { return r.Result() == -restartNoInterrupt }
 
-// Restart has an interrupted call start anew, unless a handler runs.
+// Restart restarts an interrupted call, unless a handler runs.
 func (r *Registers) Restart() { r.SetResult(-restartNoHandler) }
 
-// reader is what a call's arguments point into.
+// reader reads the memory that a call's arguments point to.
 type reader interface {
 	Read(addr uint64, b []byte) error
 }

@@ -9,7 +9,7 @@ import (
 // userCode64 is the code segment of 64-bit programs.
 const userCode64 = 0x33
 
-// Wait describes the call that was interrupted, if it is one that the kernel does not start anew.
+// Wait describes the interrupted call, if it is one that the kernel does not restart.
 func (r *Registers) Wait(m reader) (Wait, bool) {
 	args := [4]uint64{r.Rdi, r.Rsi, r.Rdx, r.R10}
 	w := Wait{IP: r.Rip, SP: r.Rsp, Nr: r.Orig_rax, Args: args, Timeout: -1}
