@@ -21,9 +21,9 @@ import (
 	"binproxy/emu/userns"
 )
 
-// The child's descriptors: where it answers, where it hears whether to stay, and for the route
-// supervise the emulator. An anchor keeps the last open as long as it lives: that is what those
-// who enter get.
+// The child's descriptors: where it answers, where it hears whether to stay and, for route
+// supervise, the emulator. An anchor keeps the emulator open as long as it lives, for those who
+// enter.
 const (
 	answerFD   = 3
 	staysFD    = 4
@@ -31,7 +31,7 @@ const (
 )
 
 // Make is the child's side of Create: it makes the container around itself, answers, and stays as
-// its anchor if it is told to.
+// its anchor if told to.
 func Make(words []string) error {
 	var p plan
 	if err := userns.Arrive(words, &p); err != nil {
@@ -40,7 +40,7 @@ func Make(words []string) error {
 	answer, stays := os.NewFile(answerFD, "answer"), os.NewFile(staysFD, "stays")
 	unix.CloseOnExec(answerFD)
 	unix.CloseOnExec(staysFD)
-	unix.Umask(0o022) // what is made in the root is for everybody in it
+	unix.Umask(0o022) // everybody in the root may use what is made there
 	if p.Emulator {
 		unix.CloseOnExec(emulatorFD)
 		p.emulator = os.NewFile(emulatorFD, "emulator")
@@ -64,7 +64,7 @@ func Make(words []string) error {
 	return hold(stays)
 }
 
-// handOver starts the anchor in one more user namespace, where the caller is himself.
+// handOver starts the anchor in another user namespace, where the caller has his own id.
 func handOver(p plan, answer, stays *os.File) error {
 	files := []*os.File{answer, stays}
 	if p.Emulator {
@@ -74,7 +74,7 @@ func handOver(p plan, answer, stays *os.File) error {
 	return err
 }
 
-// Hold is what that anchor does.
+// Hold is that anchor's work.
 func Hold(words []string) error {
 	if err := userns.Arrive(words, &entrypoint.Nothing{}); err != nil {
 		return err
@@ -87,8 +87,8 @@ func Hold(words []string) error {
 	return hold(stays)
 }
 
-// hold ends when the creator does without a word (it was killed, or has pinned the namespaces),
-// and stays for ever when it says so.
+// hold ends if the creator closes the pipe without a word (it was killed, or has pinned the
+// namespaces), and stays for ever if the creator says so.
 func hold(stays *os.File) error {
 	word, err := io.ReadAll(io.LimitReader(stays, 16))
 	if err != nil || strings.TrimSpace(string(word)) != "stay" {
@@ -100,14 +100,14 @@ func hold(stays *os.File) error {
 	}
 }
 
-// step is one thing that the child does, which may fail.
+// step is one action of the child, which may fail.
 type step struct {
 	name string
 	do   func() error
 }
 
-// make takes the steps. What they mounted ends with the namespace; what they made in the root is
-// removed again if one fails.
+// make takes the steps. If one fails, their mounts end with the namespace, and what they made in
+// the root is removed.
 func (p plan) make() error {
 	b := builder{plan: p}
 	defer b.close()
@@ -124,7 +124,7 @@ func (p plan) make() error {
 	return nil
 }
 
-// builder has what the steps hand on: the root as it lies on disk, and what was made in it.
+// builder is what the steps share: the root as it is on disk, and what was made in it.
 type builder struct {
 	plan
 	disk  *os.File
@@ -138,7 +138,7 @@ func (b *builder) close() {
 	}
 }
 
-// undo uncovers the root as it lies on disk and removes what was made there.
+// undo uncovers the root as it is on disk and removes what was made there.
 func (b *builder) undo() {
 	if b.bound {
 		_ = sys.Detach(b.Location)
@@ -210,8 +210,8 @@ func (b *builder) mount(m mount) error {
 	return sys.Bind(m.Source, sys.FDPath(at))
 }
 
-// register makes the namespace's entries, which then come into the root with /proc. Read-only:
-// packages that bring emulators would register theirs.
+// register makes the namespace's entries, which then appear in the root with /proc. They are
+// read-only: packages that bring emulators would register theirs.
 func (b *builder) register() error {
 	if err := userns.Register(b.Entries); err != nil {
 		return &noBinfmt{err}
@@ -219,7 +219,7 @@ func (b *builder) register() error {
 	return sys.Mount("none", binfmt.Dir, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
 }
 
-// noBinfmt is errNoBinfmt with the kernel's own words.
+// noBinfmt is errNoBinfmt with the kernel's own message.
 type noBinfmt struct{ error }
 
 func (e *noBinfmt) Is(target error) bool { return target == errNoBinfmt }
@@ -227,12 +227,12 @@ func (e *noBinfmt) Is(target error) bool { return target == errNoBinfmt }
 // coverEntries keeps packages inside from registering their emulators with the host.
 func (b *builder) coverEntries() error {
 	if _, err := binfmt.Host(); err != nil {
-		return nil // none to cover
+		return nil // nothing to cover
 	}
 	return sys.Mount("none", b.Location+binfmt.Dir, "tmpfs", unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "size=4k,mode=555")
 }
 
-// tell has the kernel's files tell the identity; uname(2) is the supervisor's, at each enter.
+// tell makes the kernel's files show the identity; for uname(2) each enter has its supervisor.
 func (b *builder) tell() error { return identity.Cover(b.Identity.Files(os.ReadFile), b.Location) }
 
 func (b *builder) prove() error {

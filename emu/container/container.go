@@ -1,16 +1,16 @@
 // Package container makes, keeps and enters architecture emulation containers: a mount namespace
-// whose root is a foreign one, with the host's /proc, /sys, /dev and home directories in it.
+// with a foreign root, in which the host's /proc, /sys, /dev and home directories are mounted.
 //
-// Create starts a child in a new mount namespace (and a user namespace, where the entries are to
-// be its own). The child does all there is to do by system calls: it cuts its mounts from all
-// others, binds the root on itself and the host's directories into it, proves that a program of
-// the architecture runs, and pivots. Then the namespace is held: for root by a bind mount of the
-// namespace itself on /run/build-container/NAME (nsenter --mount= works on it), for an ordinary
-// user by the child, which stays as the anchor. Nothing is mounted in the creator's namespace
-// before that, so a failure leaves nothing.
+// Create starts a child in a new mount namespace (and in a user namespace, if the entries are to
+// be its own). The child does everything by system calls: it separates its mounts from all others,
+// binds the root on itself and the host's directories into it, proves that a program of the
+// architecture runs, and pivots. Then the namespace is held. Root's is held by a bind mount of the
+// namespace on /run/build-container/NAME (nsenter --mount= works on it), an ordinary user's by the
+// child, which stays as the anchor. Before that nothing is mounted in the creator's namespace, so
+// a failure leaves nothing behind.
 //
-// The emulator is held open by the kernel (flag F); by route supervise, where there is no entry
-// and each Enter starts a supervisor, by one more pin or by the anchor. No package inside can
+// The kernel holds the emulator open (flag F). By route supervise there is no entry, and each
+// Enter starts a supervisor; there another pin or the anchor holds it. So no package inside can
 // overwrite it, and no rm on the host can break the container.
 package container
 
@@ -33,46 +33,46 @@ import (
 	"binproxy/emu/sys"
 )
 
-// The routes that a container has.
+// These are the routes of a container.
 const (
 	RouteNative = "native" // the kernel runs the programs itself
-	RouteKernel = "kernel" // an entry of the host, with F
+	RouteKernel = "kernel" // an entry of the host, with flag F
 	RouteUserns = "userns" // an entry of the container's own user namespace
 
-	RouteSupervise = "supervise" // a supervisor for each who enters
+	RouteSupervise = "supervise" // a supervisor for each Enter
 )
 
-// Container is what is kept of one, in the store.
+// Container is the store's record of a container.
 type Container struct {
 	Name, Arch, Location, Route string
-	// the places in it where something of the host is
+	// the places in it where the host's files are mounted
 	Mounts   []string
-	Identity identity.Identity // as it is told in there
+	Identity identity.Identity // the identity that it shows
 	MountNS  uint64            // the inode of its mount namespace
-	Anchor   Anchor            // of an ordinary user's
-	Single   bool              // only the creator's own id exists in there
+	Anchor   Anchor            // of an ordinary user's container
+	Single   bool              // only the creator's own id exists in it
 }
 
-// Anchor is the process that holds an ordinary user's container: pid, and when it was started, by
-// which another process with that pid is told from it.
+// Anchor is the process that holds an ordinary user's container: its pid, and its start time,
+// which distinguishes it from another process with that pid.
 type Anchor struct {
 	PID   int
 	Start uint64 // clock ticks since boot
 }
 
-// RootStore is where root's containers are pinned: the place of James Bottomley's build-container
-// script, which other tools know.
+// RootStore is where root's containers are pinned: the place that James Bottomley's
+// build-container script uses, which other tools know.
 const RootStore = "/run/build-container"
 
 // Store is where containers are kept: a directory with a record for each, and for root the pins.
-// It is locked while it is open, by a file in it that nobody else can open.
+// While a store is open, it is locked by a file in it that nobody else can open.
 type Store struct {
 	Dir  string
 	root bool
 	lock *os.File
 }
 
-// Open opens the caller's store, making it where it is missing, and waits for its lock.
+// Open opens the caller's store, makes it if it is missing, and waits for its lock.
 func Open() (*Store, error) {
 	if os.Geteuid() == 0 {
 		return openStore(RootStore, true)
@@ -94,7 +94,7 @@ func openStore(dir string, root bool) (*Store, error) {
 		}
 		lock, err := sys.LockFile(context.Background(), filepath.Join(dir, lockName))
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // removed by the last one to leave
+			continue // removed by the last process to leave
 		}
 		if err != nil {
 			return nil, err
@@ -103,12 +103,12 @@ func openStore(dir string, root bool) (*Store, error) {
 	}
 }
 
-// Close lets the next one in. A store that nothing is left in goes, with its mount.
+// Close unlocks the store. It removes an empty store, with its mount.
 func (s *Store) Close() {
 	if left, err := os.ReadDir(s.Dir); err == nil && len(left) == 1 { // the lock
 		_ = os.Remove(s.lock.Name())
 		if s.root {
-			_ = sys.Detach(s.Dir) // EINVAL where it is no mount
+			_ = sys.Detach(s.Dir) // EINVAL if it is no mount
 		}
 		_ = os.Remove(s.Dir)
 		if !s.root {
@@ -122,7 +122,7 @@ func (s *Store) record(name string) string  { return filepath.Join(s.Dir, "."+na
 func (s *Store) pin(name string) string     { return filepath.Join(s.Dir, name) }
 func (s *Store) userPin(name string) string { return filepath.Join(s.Dir, "."+name+".user") }
 
-// emulatorPin is where root's containers of the route supervise have their emulator.
+// emulatorPin is where root's containers of route supervise have their emulator.
 func (s *Store) emulatorPin(name string) string { return filepath.Join(s.Dir, "."+name+".emulator") }
 
 // MaxName is the longest name of a container in bytes.
@@ -139,7 +139,7 @@ func CheckName(name string) error {
 	return nil
 }
 
-// Names lists what is in the store, in order; also what a create that was killed has left.
+// Names lists what is in the store, in order, also the remains of a create that was killed.
 func (s *Store) Names() ([]string, error) {
 	files, err := os.ReadDir(s.Dir)
 	var names []string
@@ -153,14 +153,14 @@ func (s *Store) Names() ([]string, error) {
 	return names, err
 }
 
-// missing is the fs.ErrNotExist for a container, which is no file to whoever reads of it.
+// missing is fs.ErrNotExist for a container: its message does not speak of a file.
 type missing string
 
 func (m missing) Error() string { return string(m) }
 
 func (m missing) Is(err error) bool { return err == fs.ErrNotExist }
 
-// Get reads a record. The error for a container that there is not lists those that there are.
+// Get reads a record. The error for a container that does not exist lists the existing ones.
 func (s *Store) Get(name string) (Container, error) {
 	if err := CheckName(name); err != nil {
 		return Container{}, err
@@ -180,7 +180,7 @@ func (s *Store) Get(name string) (Container, error) {
 	return c, nil
 }
 
-// put writes a record, whole or not at all.
+// put writes a record completely or not at all.
 func (s *Store) put(c Container) error {
 	text, err := json.MarshalIndent(c, "", "\t")
 	if err != nil {
@@ -193,8 +193,8 @@ func (s *Store) put(c Container) error {
 	return os.Rename(temp, s.record(c.Name))
 }
 
-// namespaces opens the container's namespaces, in the order in which they are to be entered.
-// fs.ErrNotExist means that nothing holds them any more.
+// namespaces opens the container's namespaces, in the order in which to enter them. fs.ErrNotExist
+// means that nothing holds them any more.
 func (s *Store) namespaces(c Container) ([]*os.File, error) {
 	var paths []string
 	if s.root {
@@ -249,14 +249,14 @@ func namespaceInode(f *os.File) (uint64, error) {
 	return st.Ino, err
 }
 
-// alive reports whether the process is still the one that was recorded.
+// alive reports whether the process is still the recorded one.
 func (a Anchor) alive() bool {
 	start, err := startTime(a.PID)
 	return err == nil && start == a.Start
 }
 
-// startTime is field 22 of /proc/PID/stat; the second field may hold anything, up to the last
-// parenthesis.
+// startTime is field 22 of /proc/PID/stat. The second field ends at the last parenthesis, and may
+// contain anything.
 func startTime(pid int) (uint64, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {

@@ -26,10 +26,10 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// asUser tells this program that it is the ordinary user's run of a test.
+// asUser marks an ordinary user's run of a test by this program.
 const asUser = "MNTNS_TEST_AS_USER"
 
-// TestMain is also the program that Create starts anew.
+// TestMain is also the program that Create starts again.
 func TestMain(m *testing.M) {
 	if ok, err := entrypoint.Main([]entrypoint.Row{{Name: entrypoint.Make, Run: Make}, {Name: entrypoint.Hold, Run: Hold},
 		{Name: entrypoint.Prove, Run: Prove}, {Name: entrypoint.Launch, Run: supervise.Launch}}, os.Args); ok {
@@ -46,8 +46,7 @@ func end(err error) {
 	os.Exit(exit.Code(err))
 }
 
-// as runs the test that calls it as root, as the ordinary user with subordinate ids, and as one
-// without.
+// as runs the calling test as root, as the ordinary user with subordinate ids, and as one without.
 func as(t *testing.T, test func(t *testing.T)) {
 	if os.Getenv(asUser) != "" {
 		test(t)
@@ -58,7 +57,7 @@ func as(t *testing.T, test func(t *testing.T)) {
 	t.Run("root", test)
 	for name, id := range map[string]uint32{"user": host.UserID, "user without subordinate ids": 54321} {
 		t.Run(name, func(t *testing.T) {
-			// His container is held by this program started anew in a root where no loader is.
+			// This program, started again in a root without a loader, holds his container.
 			need.Given(t, id == host.UserID || static(t), "a static test program (CGO_ENABLED=0)")
 			home := host.Home(t)
 			require.NoError(t, os.Chown(home, int(id), int(id)))
@@ -85,7 +84,7 @@ func static(t *testing.T) bool {
 	return info.Static()
 }
 
-// foreignRoot is the least that Create takes for a root.
+// foreignRoot is the smallest root that Create accepts.
 func foreignRoot(t *testing.T) string {
 	dir := filepath.Join(t.TempDir(), "root")
 	require.NoError(t, os.MkdirAll(dir+"/bin", 0o755))
@@ -106,7 +105,7 @@ func tree(t *testing.T, dir string) []string {
 	return paths
 }
 
-// Whichever step fails, the mounts, the root and the store are afterwards as they were.
+// Whichever step fails, the mounts, the root and the store are as before.
 func TestEveryStepThatFailsIsUndone(t *testing.T) {
 	as(t, func(t *testing.T) {
 		for _, route := range []string{RouteUserns, RouteSupervise} {
@@ -128,7 +127,7 @@ func everyStepFails(t *testing.T, route string) {
 		require.ErrorContains(t, err, "failed for the test's sake")
 		assert.Equal(t, mounts, host.Mounts(t), err)
 		if strings.Contains(err.Error(), "making it the root") {
-			continue // the root is in use by the very namespace that would have to clean it
+			continue // the namespace that would have to clean the root uses it
 		}
 		assert.Equal(t, files, tree(t, location), err)
 		assert.Empty(t, c.Anchor)
@@ -142,8 +141,8 @@ func everyStepFails(t *testing.T, route string) {
 	assert.FileExists(t, location+"/bin/sh")
 }
 
-// By the host's entry, which the root cannot see: a package in there would register its emulators
-// with the host.
+// By the host's entry, which the root cannot see: otherwise a package in it would register its
+// emulators with the host.
 func TestKernelRoute(t *testing.T) {
 	host.Need(t)
 	location := foreignRoot(t)
@@ -222,7 +221,7 @@ func TestRefusals(t *testing.T) {
 	require.NoError(t, Remove("aarch64"))
 }
 
-// One of two creates of a name at once wins; the other says that it exists.
+// One of two simultaneous creates of a name wins; the other says that it exists.
 func TestTwoAtOnce(t *testing.T) {
 	as(t, func(t *testing.T) {
 		location := foreignRoot(t)
@@ -241,7 +240,7 @@ func TestTwoAtOnce(t *testing.T) {
 	})
 }
 
-// What of the host is mounted lands in the root, wherever the root's links point.
+// The host's mounts appear in the root, wherever the root's links point.
 func TestPlacesStayInTheRoot(t *testing.T) {
 	dir := foreignRoot(t)
 	require.NoError(t, os.Symlink("/usr/home", dir+"/home"))

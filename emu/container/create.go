@@ -21,37 +21,36 @@ import (
 	"binproxy/emu/userns"
 )
 
-// Options say what container to make.
+// Options describe the container to make.
 type Options struct {
 	ABI      *arch.ABI
 	Location string   // the root
 	Name     string   // "" for the ABI's own
 	Binds    []string // SRC[:DST]
-	NoHome   bool     // without the home directories
-	// "" for the one that works: the host's entry, where it has F, else a namespace's own, else a
-	// supervisor
+	NoHome   bool     // leave out the home directories
+	// "" for the first that works: the host's entry, if it has F; a namespace's own; a supervisor
 	Route    string
 	Emulator string // "" to search for it
-	// what uname(2) and the kernel's files tell in it; empty fields are the kernel's
+	// what uname(2) and the kernel's files show in it; empty fields are the kernel's
 	Identity identity.Identity
 	Warn     func(format string, args ...any)
 
-	failAt int // a test's: this step of the child fails instead, counted from 1
+	failAt int // for a test: this step of the child fails, counted from 1
 }
 
-// plan is what the child is told.
+// plan is the message to the child.
 type plan struct {
 	ABI      string
 	Location string
 	Mounts   []mount
-	Entries  []binfmt.Entry // to register; the host's count where there are none
+	Entries  []binfmt.Entry // to register; if there are none, the host's apply
 	Emulator bool           // there is an emulator at emulatorFD, for supervisors
 	Identity identity.Identity
-	NoSetID  bool        // set-user-ID bits in the root are nothing
-	Inner    *userns.IDs // who holds the container in the end, where that is not who makes it
+	NoSetID  bool        // set-user-ID bits in the root have no effect
+	Inner    *userns.IDs // who holds the container in the end, if that is not its maker
 	FailAt   int
 
-	emulator *os.File // for the child's emulatorFD, and there that
+	emulator *os.File // becomes the child's emulatorFD
 }
 
 func (p *plan) Fields(w *entrypoint.Words) {
@@ -67,15 +66,15 @@ func (p *plan) Fields(w *entrypoint.Words) {
 	entrypoint.Number(w, &p.FailAt)
 }
 
-// report is what the child answers.
+// report is the child's answer.
 type report struct {
 	Error    string
-	NoBinfmt bool // the error is that the kernel takes no entry of the namespace's own
-	PID      int  // of the one who holds the namespaces
+	NoBinfmt bool // the error: the kernel accepts no entry of the namespace's own
+	PID      int  // the process that holds the namespaces
 }
 
-// Create makes a container. Where nobody chose a route and the kernel takes no entry of the
-// namespace's own, it takes another one.
+// Create makes a container. If nobody chose a route and the kernel accepts no entry of the
+// namespace's own, it takes another route.
 func Create(o Options) (Container, error) {
 	c, err := create(o)
 	if errors.Is(err, errNoBinfmt) && o.Route == "" {
@@ -86,10 +85,10 @@ func Create(o Options) (Container, error) {
 	return c, err
 }
 
-// errNoBinfmt is the kernel's refusal of an entry of the namespace's own.
+// errNoBinfmt means that the kernel refused an entry of the namespace's own.
 var errNoBinfmt = errors.New("no binfmt_misc of the container's own")
 
-// withoutBinfmt is the route where the kernel has refused an entry.
+// withoutBinfmt returns the route if the kernel has refused an entry.
 func withoutBinfmt(abi *arch.ABI, refusal error, warn func(string, ...any)) (string, error) {
 	entries, err := hostEntries(abi)
 	if err != nil {
@@ -126,10 +125,10 @@ func create(o Options) (Container, error) {
 	return c, store.make(&c, ids, p)
 }
 
-// make starts the child and holds what it made. From Linux 6.18 on a mount namespace can only be
-// pinned in one that has a smaller number, and numbers are handed out per processor, in batches:
-// the child's is sure to be the greater one only on the processor where ours was made. So each is
-// tried.
+// make starts the child and pins what it made. From Linux 6.18 on a mount namespace can be pinned
+// only in one with a smaller number, and each processor hands out numbers in batches: the child's
+// number is certainly greater only on the processor where ours was made. So make tries each
+// processor.
 func (s *Store) make(c *Container, ids userns.IDs, p plan) error {
 	attempt := func() error {
 		holder, err := start(ids, p)
@@ -156,7 +155,7 @@ func (s *Store) make(c *Container, ids userns.IDs, p plan) error {
 // ours.
 var errCannotPin = errors.New("the kernel does not let the mount namespace be pinned")
 
-// prepare looks at everything that can be looked at before something is done.
+// prepare checks everything that can be checked before anything is done.
 func prepare(o *Options) (Container, plan, error) {
 	if o.Name == "" {
 		o.Name = o.ABI.Name
@@ -190,8 +189,8 @@ func prepare(o *Options) (Container, plan, error) {
 			p.emulator, err = os.Open(emulator)
 			return c, p, err
 		}
-		// With C, for sudo and su: whoever misuses the emulator gets no further than this
-		// namespace's root. Where that is the host's, the files of the host's root are his.
+		// Flag C is for sudo and su: a user who misuses the emulator gets only the rights of this
+		// namespace's root. If that is the host's root, he gets that root's files.
 		flags := "POCF"
 		if p.NoSetID = os.Geteuid() == 0; p.NoSetID {
 			flags = "POF"
@@ -201,7 +200,7 @@ func prepare(o *Options) (Container, plan, error) {
 	return c, p, nil
 }
 
-// checkLocation gives the root's path without links, or says why it can be none.
+// checkLocation returns the root's path without links, or says why it cannot be a root.
 func checkLocation(o *Options) (string, error) {
 	path, err := filepath.Abs(o.Location)
 	if err != nil || o.Location == "" {
@@ -231,7 +230,7 @@ func checkLocation(o *Options) (string, error) {
 	return path, checkRoot(o, path)
 }
 
-// checkRoot looks at the file system and at a program of the root.
+// checkRoot checks the file system and a program of the root.
 func checkRoot(o *Options, path string) error {
 	var st unix.Statfs_t
 	if err := unix.Statfs(path, &st); err != nil {
@@ -271,8 +270,8 @@ func checkRoot(o *Options, path string) error {
 	return nil
 }
 
-// pickRoute picks how programs reach the emulator. Only an entry with F is one for a container:
-// another emulator's path would have to be in the root, where a package can overwrite it.
+// pickRoute picks how programs reach the emulator. A container needs an entry with F: without it
+// the emulator's path would have to be in the root, where a package can overwrite it.
 func pickRoute(o *Options) (string, error) {
 	if o.ABI.Native(arch.Host()) {
 		return RouteNative, nil
@@ -306,8 +305,8 @@ func hostEntries(abi *arch.ABI) ([]binfmt.Entry, error) {
 	return registry.Serving(abi)
 }
 
-// ids: root's container needs a user namespace for entries of its own only. An ordinary user's has
-// his subordinate ids; if he has none, it is he alone, made by a root that is him, too.
+// ids: root's container needs a user namespace only for entries of its own. An ordinary user's has
+// his subordinate ids; if he has none, it has only him, and he is also the root that makes it.
 func ids(c *Container, p *plan) (userns.IDs, error) {
 	if os.Geteuid() == 0 && c.Route != RouteUserns {
 		return userns.IDs{None: true}, nil
@@ -321,7 +320,7 @@ func ids(c *Container, p *plan) (userns.IDs, error) {
 	return ids, err
 }
 
-// free refuses a name that is taken, and clears away what a killed create has left of it.
+// free refuses a name that is taken, and removes the remains of a killed create.
 func (s *Store) free(name string) error {
 	c, err := s.Get(name)
 	if err == nil && s.Alive(c) {
@@ -330,10 +329,10 @@ func (s *Store) free(name string) error {
 	return s.clear(name)
 }
 
-// holder is the child that made the namespaces, and waits for what becomes of it.
+// holder is the child that made the namespaces, and that waits to be kept or ended.
 type holder struct {
 	pid   int
-	stays *os.File // "stay" makes it the anchor; its end without that ends the child
+	stays *os.File // "stay" makes it the anchor; closing without that ends the child
 	wait  func()
 }
 
@@ -383,7 +382,7 @@ func start(ids userns.IDs, p plan) (*holder, error) {
 func (h *holder) release() { h.stays.Close() }
 
 // hold keeps the namespaces, by pins or by the child, and writes the record. The record comes
-// before the pin: what has no pin is nothing yet.
+// before the pin: without a pin there is no container yet.
 func (s *Store) hold(c *Container, h *holder, emulator *os.File) error {
 	dir := "/proc/" + strconv.Itoa(h.pid) + "/ns/"
 	f, err := os.Open(dir + "mnt")
@@ -417,7 +416,7 @@ func (s *Store) hold(c *Container, h *holder, emulator *os.File) error {
 	return nil
 }
 
-// pinAll pins the namespaces, and the emulator that no entry keeps open.
+// pinAll pins the namespaces, and the emulator if no entry keeps it open.
 func (s *Store) pinAll(c Container, dir string, emulator *os.File) error {
 	is, err := sys.IsMount(s.Dir)
 	if err != nil {
@@ -454,7 +453,7 @@ func pin(what, at string) error {
 	return sys.Mount(what, at, "", unix.MS_BIND, "")
 }
 
-// clear removes pins and record of the name, as far as they are there.
+// clear removes the pins and the record of the name, if they exist.
 func (s *Store) clear(name string) error {
 	var failures []error
 	for _, path := range []string{s.pin(name), s.userPin(name), s.emulatorPin(name)} {

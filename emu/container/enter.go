@@ -16,18 +16,18 @@ import (
 	"binproxy/emu/userns"
 )
 
-// Visit is what is to run in a container, and as whom.
+// Visit is a command for a container, and the user who runs it.
 type Visit struct {
-	User string   // a name or number of the container; "" for the caller
+	User string   // a name or number in the container; "" for the caller
 	Argv []string // empty for the user's login shell
 
-	// Identity is told in a container that has none of its own.
+	// Identity is for a container that has none of its own.
 	Identity identity.Identity
 	Proc     identity.Proc
 }
 
-// visit is what whoever lands in the container is told: also who the caller is outside, and which
-// directory he is in.
+// visit is what the deputy learns: the Visit, who the caller is outside, and which directory he is
+// in.
 type visit struct {
 	Visit
 	Single bool
@@ -36,8 +36,8 @@ type visit struct {
 	Dir    string
 	Is     sys.FileIdentity // the directory
 
-	// For a supervisor that routes: the container's ABI, and its emulator by a path in the
-	// container, or by a descriptor.
+	// For a supervisor that routes: the container's ABI, and the emulator as a path in the
+	// container or as a descriptor.
 	ABI, Emulator string
 	EmulatorFD    int
 }
@@ -58,14 +58,15 @@ func (v *visit) Fields(w *entrypoint.Words) {
 	entrypoint.Number(w, &v.EmulatorFD)
 }
 
-// isSupervised reports whether a supervisor comes between.
+// isSupervised reports whether a supervisor starts the command.
 func (v visit) isSupervised() bool {
 	return !v.Identity.IsZero() || v.Emulator != "" || v.EmulatorFD != 0
 }
 
 // Enter runs the visit in the container, and ends with its exit status. A deputy joins the
-// namespaces, finds out in there who the user is, becomes him, and then the command: nothing of
-// ours is started inside, except for a supervisor where an identity is told or no entry routes.
+// namespaces, finds the user in the container, and becomes first that user and then the command.
+// No process of ours is started inside, except a supervisor if an identity is to be shown or no
+// entry routes.
 func Enter(name string, v Visit) error {
 	signals := catch()
 	defer signals.stop()
@@ -98,7 +99,7 @@ func join(name string, v Visit) (pid int, err error) {
 		return 0, fmt.Errorf("container %s tells an identity of its own, release %q, and its files in /proc do so for everybody: it cannot tell another one for once", name, c.Identity.Release)
 	}
 	if v.Identity.IsZero() {
-		v.Identity, v.Proc = c.Identity, identity.ProcNo // mounts in the container tell it
+		v.Identity, v.Proc = c.Identity, identity.ProcNo // mounts in the container show it
 	}
 	sent := visit{Visit: v, Single: c.Single}
 	sent.here()
@@ -118,7 +119,7 @@ func join(name string, v Visit) (pid int, err error) {
 		if err != nil {
 			return 0, err
 		}
-		defer emulator.Close() // also where it is nil
+		defer emulator.Close() // also if it is nil
 	}
 	d, err := sys.Send()
 	if err != nil {
@@ -126,7 +127,7 @@ func join(name string, v Visit) (pid int, err error) {
 	}
 	pid, err = sent.arrive(d, self, namespaces, !c.Single && (!store.root || c.Route == RouteUserns))
 	if errors.Is(err, sys.ErrGone) {
-		return d.Release(), nil // a signal ended it, and the caller sees which
+		return d.Release(), nil // a signal ended it, which the caller learns from the exit status
 	}
 	if err != nil {
 		d.Recall()
@@ -134,8 +135,8 @@ func join(name string, v Visit) (pid int, err error) {
 	return pid, err
 }
 
-// arrive has the deputy go into the namespaces, become root of the user namespace there if it is
-// to, and there the command or the supervisor, which is self.
+// arrive has the deputy enter the namespaces and, if needed, become root of the user namespace.
+// Then it becomes the command, or the supervisor, which is self.
 func (v visit) arrive(d *sys.Deputy, self *os.File, namespaces []*os.File, root bool) (int, error) {
 	for _, ns := range namespaces {
 		if err := d.Enter(ns); err != nil {
@@ -162,9 +163,9 @@ func (v visit) arrive(d *sys.Deputy, self *os.File, namespaces []*os.File, root 
 	return d.ExecFile(self, argv, os.Environ())
 }
 
-// emulator has the visit told of the container's emulator: root's is pinned, another's is held by
-// the anchor. Whose anchor is root in there, which for us is another user, leaves the opening to
-// the container's root.
+// emulator tells the visit where the container's emulator is: root's is pinned, another user's is
+// held by the anchor. If the anchor is root in the container, which to us is another user, the
+// container's root opens it.
 func (s *Store) emulator(c Container, v *visit) (*os.File, error) {
 	v.ABI = c.Arch
 	path := s.emulatorPin(c.Name)
@@ -182,8 +183,8 @@ func (s *Store) emulator(c Container, v *visit) (*os.File, error) {
 	return f, err
 }
 
-// land has the deputy, which is in the container, become the user, go to his directory, and become
-// the command.
+// land has the deputy, in the container, become the user, go to his directory, and become the
+// command.
 func (v visit) land(d *sys.Deputy) (int, error) {
 	a, err := v.account(d.Open)
 	if err != nil {
@@ -196,8 +197,8 @@ func (v visit) land(d *sys.Deputy) (int, error) {
 	return v.exec(d, a)
 }
 
-// here notes the current directory: its path, and the file that it is, since the container may
-// have another one of that path.
+// here records the current directory: its path and its file identity, since the container may have
+// another directory under that path.
 func (v *visit) here() {
 	dir, err := os.Getwd()
 	if err != nil {
@@ -208,7 +209,7 @@ func (v *visit) here() {
 	}
 }
 
-// caller is who is to land in the container: behind sudo the user who called it.
+// caller returns the user who enters the container: under sudo, the user who called it.
 func caller() (account, error) {
 	uid := strconv.Itoa(os.Getuid())
 	if sudo := os.Getenv("SUDO_UID"); uid == "0" && sudo != "" {
@@ -216,7 +217,7 @@ func caller() (account, error) {
 	}
 	u, err := user.LookupId(uid)
 	if err != nil {
-		// A user without a line in passwd(5) is one, too.
+		// A user without a line in passwd(5) counts as well.
 		n, err := strconv.Atoi(uid)
 		gid := os.Getgid()
 		if n != os.Getuid() {
@@ -234,8 +235,8 @@ func caller() (account, error) {
 	return a, err
 }
 
-// Inside is what starts in the container where there has to be a supervisor: it supervises itself,
-// started once more, which then lands. It returns only with an error or the command's end.
+// Inside is what starts in the container if a supervisor is needed. It starts itself once more
+// under supervision, and that process lands. It returns only with an error or the command's end.
 func Inside(words []string) error {
 	var v visit
 	if err := entrypoint.Read(words, &v); err != nil {
@@ -253,8 +254,8 @@ func Inside(words []string) error {
 	return err
 }
 
-// account finds the user in the container's own passwd(5), whose shell is one that is there. A
-// caller who is not in it is who he is outside.
+// account finds the user in the container's own passwd(5), with a shell that exists there. A
+// caller who is not in it keeps his account of outside.
 func (v visit) account(open opener) (account, error) {
 	if v.User == "" {
 		a, ok, err := lookUp(open, "/etc/passwd", func(a account) bool { return a.UID == v.Caller.UID })
@@ -300,8 +301,7 @@ func (v visit) become(d *sys.Deputy, a account) error {
 	return err
 }
 
-// goHome goes to the directory that the caller is in, where that is in the container; else home;
-// else to the root.
+// goHome goes to the caller's directory if that is in the container; else home; else to the root.
 func (v visit) goHome(d *sys.Deputy, a account) {
 	if v.Dir != "" {
 		if _, is, err := d.Stat(v.Dir); err == nil && is == v.Is && d.Chdir(v.Dir) == nil {

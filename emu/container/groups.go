@@ -11,12 +11,12 @@ import (
 	"binproxy/emu/entrypoint"
 )
 
-// hostAccounts is what the host says of a user who is to land in root's container: ids in there
-// are the host's, and so is what they may do with its /dev and its home directories. An image says
-// who its users are, but not which groups of the host they are in.
+// hostAccounts is what the host says of a user who enters root's container. Ids in it are the
+// host's, and decide what users may do with its /dev and its home directories. An image says who
+// its users are, but not which groups of the host they are in.
 type hostAccounts struct {
-	UID    int   // the user of that name or number, -1 where there is none
-	Groups []int // his, the first is the primary one
+	UID    int   // the user of that name or number, -1 if there is none
+	Groups []int // his groups, the primary one first
 	Known  []int // the host's groups
 }
 
@@ -27,10 +27,10 @@ func (h *hostAccounts) fields(w *entrypoint.Words) {
 	}
 }
 
-// noGroup is the kernel's for whoever has none.
+// noGroup is the kernel's group for a user who has none.
 const noGroup = 65534
 
-// lookAround asks the host. The caller is one whom it may not know.
+// lookAround asks the host, which may not know the caller.
 func lookAround(asked string, caller account) *hostAccounts {
 	h := &hostAccounts{UID: -1, Known: []int{0}}
 	open := func(path string) (io.ReadCloser, error) { return os.Open(path) }
@@ -54,9 +54,9 @@ func lookAround(asked string, caller account) *hostAccounts {
 	return h
 }
 
-// grant is which group and which further ones of the image's a user of the container gets: those
-// that are his on the host, and those that are nobody's there. The caller, who asks for no user,
-// gets the host's.
+// grant returns the group and the further groups that a user of the container gets: of the image's
+// groups, those that are his on the host, and those that the host does not have. A caller who asks
+// for no user gets his groups of the host.
 func (h *hostAccounts) grant(a account, image []int, asked string) (gid int, groups []int, err error) {
 	switch {
 	case asked == "":

@@ -28,7 +28,7 @@ type account struct {
 // opener opens a file of the container.
 type opener func(path string) (io.ReadCloser, error)
 
-// lookUp finds the first account of the file that is wanted. A file that is missing has none.
+// lookUp finds the first matching account of the file. A missing file has none.
 func lookUp(open opener, path string, wanted func(account) bool) (account, bool, error) {
 	var found account
 	ok := false
@@ -69,7 +69,7 @@ func group(f []string, name string) (gid int, isMember bool, err error) {
 	return gid, slices.Contains(strings.Split(f[3], ","), name), err
 }
 
-// called tells the account of a name or a number.
+// called matches the account with this name or number.
 func called(user string) func(account) bool {
 	number, err := strconv.Atoi(user)
 	return func(a account) bool { return a.Name == user || err == nil && a.UID == number }
@@ -98,10 +98,10 @@ func eachLine(open opener, path string, more func(fields []string) bool) error {
 	return lines.Err()
 }
 
-// maxAccounts is how long a file of accounts may be.
+// maxAccounts is the largest size of a file of accounts.
 const maxAccounts = 16 << 20
 
-// The path of a login, as Debian's login.defs has it.
+// This is the path of a login, as in Debian's login.defs.
 const (
 	rootPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 	userPath = "/usr/local/bin:/usr/bin:/bin:/usr/local/games:/usr/games"
@@ -130,7 +130,7 @@ func (v visit) exec(d *sys.Deputy, a account) (int, error) {
 	return pid, failed(program, err)
 }
 
-// lookPath finds a command as a shell does; "" where there is none.
+// lookPath finds a command as a shell does; "" if there is none.
 func lookPath(d *sys.Deputy, name, path string) string {
 	if strings.Contains(name, "/") {
 		return name
@@ -161,8 +161,8 @@ var hostOnly = [...]string{"LD_LIBRARY_PATH", "LD_PRELOAD", "SUDO_UID", "SUDO_GI
 // tempNames are variables that name a directory for temporary files.
 var tempNames = [...]string{"TMPDIR", "TMP", "TEMP", "TEMPDIR"}
 
-// environment is the caller's, with the login's variables as the container has them. isDir reports
-// whether there is such a directory in it.
+// environment is the caller's, with the login variables of the container. isDir reports whether
+// the container has such a directory.
 func environment(env []string, login map[string]string, isDir func(string) bool) []string {
 	var out []string
 	for _, v := range env {
@@ -172,7 +172,7 @@ func environment(env []string, login map[string]string, isDir func(string) bool)
 			drop = drop || name == h
 		}
 		for _, t := range tempNames {
-			// one of the host's that is not in here
+			// A directory of the host that the container lacks.
 			drop = drop || name == t && !isDir(v[len(t)+1:])
 		}
 		if _, ours := login[name]; !ours && !drop {

@@ -13,19 +13,18 @@ import (
 	"binproxy/emu/sys"
 )
 
-// mount is something of the host that appears in the container.
+// mount is a file or directory of the host that appears in the container.
 type mount struct {
-	Source, At string // absolute paths; At is one in the container
+	Source, At string // absolute paths; At is in the container
 	File       bool
 }
 
-// usual are the host's directories that every container has; those that the host lacks are left
-// out.
+// usual are the host's directories that every container has; missing ones are left out.
 var usual = [...]string{"/proc", "/sys", "/dev", "/var/tmp"}
 
 const resolvConf = "/etc/resolv.conf"
 
-// mounts lists what is mounted in the container, in that order.
+// mounts lists what is mounted in the container, in order.
 func mounts(o *Options) ([]mount, error) {
 	var all []mount
 	for _, dir := range usual {
@@ -51,8 +50,8 @@ func mounts(o *Options) ([]mount, error) {
 	return all, nil
 }
 
-// homes is /home, and the caller's own home where that is elsewhere. Root's home is the
-// container's own.
+// homes is /home, and the caller's own home if that is elsewhere. Root's home is the container's
+// own.
 func homes() []string {
 	var dirs []string
 	if isDir("/home") {
@@ -94,8 +93,8 @@ func parseBind(bind string) (mount, error) {
 	return mount{Source: source, At: at, File: !fi.IsDir()}, nil
 }
 
-// place opens the mount's place in the root, making it where it is missing; links in the root do
-// not lead out of it. What it makes it notes in made.
+// place opens the mount's place in the root, and makes it if it is missing. Links in the root do
+// not lead out of it. What it makes is recorded in made.
 func (m mount) place(root *os.File, made *[]string) (*os.File, error) {
 	f, err := sys.OpenIn(root, m.At, unix.O_PATH)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -155,8 +154,8 @@ func (m mount) make(root *os.File, made *[]string) error {
 	return belongLike(root, path)
 }
 
-// belongLike gives the file to whom the root belongs: an ordinary user's root may be all his, and
-// who makes places in it is another there.
+// belongLike gives the file the owner of the root: an ordinary user's root may belong to him
+// completely, but the user who makes places in it is another one there.
 func belongLike(root *os.File, path string) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(root.Fd()), &st); err != nil {
@@ -168,7 +167,7 @@ func belongLike(root *os.File, path string) error {
 	return os.Lchown(path, int(st.Uid), int(st.Gid))
 }
 
-// unmake removes what was made, last first.
+// unmake removes what was made, in reverse order.
 func unmake(root *os.File, made []string) {
 	for i := len(made) - 1; i >= 0; i-- {
 		parent, err := sys.OpenIn(root, filepath.Dir(made[i]), unix.O_PATH|unix.O_DIRECTORY)

@@ -13,7 +13,7 @@ import (
 	"binproxy/emu/sys"
 )
 
-// Process is one that runs in a container.
+// Process runs in a container.
 type Process struct {
 	PID  int
 	Name string // as in /proc/PID/comm
@@ -21,14 +21,14 @@ type Process struct {
 
 func (p Process) String() string { return fmt.Sprintf("%d (%s)", p.PID, p.Name) }
 
-// State is a container, whether it can be entered, and what runs in it.
+// State is a container, whether it can be entered, and the processes in it.
 type State struct {
 	Container
 	Alive     bool
 	Processes []Process
 }
 
-// List tells of every container in the caller's store.
+// List returns the state of every container in the caller's store.
 func List() ([]State, error) {
 	store, err := Open()
 	if err != nil {
@@ -56,8 +56,8 @@ func List() ([]State, error) {
 	return all, nil
 }
 
-// Remove lets go of a container in which nothing runs. Its root, and what of the host was mounted
-// in it, stay as they are.
+// Remove releases a container in which nothing runs. Its root, and the host's files that were
+// mounted in it, stay as they are.
 func Remove(name string) error {
 	if err := CheckName(name); err != nil {
 		return err
@@ -72,7 +72,7 @@ func Remove(name string) error {
 		return err
 	}
 	if err != nil || !store.Alive(c) {
-		return store.clear(name) // nothing to enter, so nothing to be careful with
+		return store.clear(name) // it cannot be entered, so no process is in it
 	}
 	running, err := c.processes()
 	if err != nil {
@@ -97,7 +97,7 @@ func listed(processes []Process) string {
 	return strings.Join(names, ", ")
 }
 
-// processes finds the processes in the container's mount namespace, except for its anchor. Those
+// processes finds the processes in the container's mount namespace, except its anchor. Processes
 // that the caller may not look at are not his.
 func (c Container) processes() ([]Process, error) {
 	entries, err := os.ReadDir("/proc")
@@ -120,8 +120,8 @@ func (c Container) processes() ([]Process, error) {
 	return running, nil
 }
 
-// end ends the anchor and waits until it is gone. It goes by a pidfd: the process that is looked
-// at is the one that is ended.
+// end ends the anchor and waits until it is gone. It uses a pidfd, so that it ends the very
+// process that it has checked.
 func (a Anchor) end() error {
 	fd, err := unix.PidfdOpen(a.PID, 0)
 	if err != nil {

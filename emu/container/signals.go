@@ -11,20 +11,20 @@ import (
 	"binproxy/emu/sys"
 )
 
-// caught are the signals that came since catch; who sends a deputy catches them first, so that
-// none ends us and leaves it. It takes no handler of ours along, as emu/signals has one: a signal
-// ends the deputy, and the command is not started.
+// caught are the signals since catch. A process that sends a deputy catches signals first, so that
+// none ends it and leaves the deputy behind. The deputy inherits no handler, unlike in
+// emu/signals: a signal ends it, and the command is not started.
 type caught chan os.Signal
 
-// catch begins to hold back the signals that wait hands on.
+// catch begins to hold back the signals that wait passes on.
 func catch() caught {
 	signals := make(caught, 8)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
 	return signals
 }
 
-// wait waits for the child, hands on the signals that a terminal does not send to both, and gives
-// the child's exit status as the error's.
+// wait waits for the child, passes on the signals that a terminal does not send to both, and
+// returns the child's exit status as an error.
 func (signals caught) wait(child int) error {
 	done := make(chan struct{})
 	defer close(done)
@@ -47,5 +47,5 @@ func (signals caught) wait(child int) error {
 	return exit.Ended(status)
 }
 
-// stop gives the signals their usual effect again.
+// stop restores the usual effect of the signals.
 func (signals caught) stop() { signal.Stop(signals) }

@@ -18,12 +18,12 @@ import (
 	"binproxy/emu/supervise"
 )
 
-// proof is what the process is told that proves.
+// proof is the message to the process that runs the proof.
 type proof struct{ abi string }
 
 func (p *proof) Fields(w *entrypoint.Words) { w.String(&p.abi) }
 
-// proveSupervised starts the proof: whoever supervises does nothing else ever.
+// proveSupervised starts the proof: a process that supervises can do nothing else any more.
 func proveSupervised(abi string, emulator *os.File) error {
 	program, err := route.InMemory(arch.Get(abi))
 	if err != nil {
@@ -39,8 +39,8 @@ func proveSupervised(abi string, emulator *os.File) error {
 	return errors.Join(err, errors.New(strings.TrimSpace(string(said))))
 }
 
-// Prove is the proof: a supervisor runs the smallest program. That is descriptor 3, the emulator
-// the next.
+// Prove is the proof: a supervisor runs the smallest program. That program is descriptor 3, the
+// emulator is the next.
 func Prove(words []string) error {
 	var p proof
 	if err := entrypoint.Read(words, &p); err != nil {
@@ -53,7 +53,7 @@ func Prove(words []string) error {
 }
 
 // supervised runs the command under a supervisor, which routes programs of the ABI to the emulator
-// at path; "" where the kernel does.
+// at path; "" if the kernel routes.
 func supervised(c supervise.Config, abi, path string) error {
 	c.Env = os.Environ()
 	c.Guest = func(a *arch.ABI) bool { return path != "" && a.QEMU == arch.Get(abi).QEMU }
@@ -67,8 +67,8 @@ func supervised(c supervise.Config, abi, path string) error {
 	return exit.Ended(status)
 }
 
-// superviseLanding starts the landing under a supervisor that tells the identity, or routes, or
-// both. It is the container's root that supervises: setuid programs get their rights then.
+// superviseLanding starts the landing under a supervisor that shows the identity, or routes, or
+// both. The container's root supervises, so that setuid programs get their rights.
 func (v visit) superviseLanding() error {
 	c := supervise.Config{Command: entrypoint.Self, Identity: v.Identity, Proc: v.Proc}
 	abi, emulator := v.ABI, v.Emulator
