@@ -14,10 +14,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// attributes is what a line of a kept layer's file says of an entry: KIND MODE UID:GID "NAME" and,
-// for each extended attribute, two more quoted words. Kinds are dir, file, link, fifo, socket
+// attributes is what a line of a kept layer's file says about an entry: KIND MODE UID:GID "NAME"
+// and, for each extended attribute, two more quoted words. Kinds are dir, file, link, fifo, socket
 // (which is not kept), char:MAJOR:MINOR and block:MAJOR:MINOR; "gone" is an entry of the root that
-// the guest removed. What an overlay notes of itself stands in extended attributes.
+// the guest removed. An overlay's own marks are extended attributes.
 type attributes struct {
 	kind         string
 	major, minor uint32
@@ -27,7 +27,7 @@ type attributes struct {
 	xattrs       []string // names and values
 }
 
-// nodeBits is what a kind is to mknod; 0 for what lies in the tree, or is not kept.
+// nodeBits is the kind's value for mknod; 0 for a kind that is in the tree, or is not kept.
 func nodeBits(kind string) (bits uint32, known bool) {
 	switch kind {
 	case "dir", "file", "link", "socket":
@@ -69,12 +69,12 @@ func attributesOf(path, name string, fi fs.FileInfo) (a attributes, err error) {
 	return a, err
 }
 
-// overlayNotes are extended attributes that overlayfs finds again by itself, or that are true of
-// one mount only (linux/fs/overlayfs/overlayfs.h, overlayfs.rst). Of its others, opaque is needed:
-// a directory that hides what is below it.
+// overlayNotes are extended attributes that overlayfs can make again by itself, or that apply to
+// one mount only (linux/fs/overlayfs/overlayfs.h, overlayfs.rst). Of its other attributes, opaque
+// is needed: it marks a directory that hides the one below it.
 var overlayNotes = [...]string{"trusted.overlay.impure", "trusted.overlay.nlink", "trusted.overlay.origin", "trusted.overlay.upper", "trusted.overlay.uuid"}
 
-// xattrs reads a file's extended attributes: names and values in turn.
+// xattrs reads a file's extended attributes: names and values alternate.
 func xattrs(path string) (list []string, err error) {
 	names := make([]byte, 64<<10)
 	n, err := unix.Llistxattr(path, names)
@@ -167,14 +167,14 @@ func quotedWords(s string) (words []string, err error) {
 	}
 }
 
-// apply gives an entry of the tree its attributes, and makes one that no tree of the host has. An
-// entry that is not there, or whose directory is not, was taken away.
+// apply gives an entry of the tree its attributes, and makes an entry that no tree of the host can
+// have. If an entry, or its directory, is missing, someone has removed it.
 func (a attributes) apply(dir string) error {
 	path := below(dir, a.name)
 	if bits, _ := nodeBits(a.kind); bits != 0 {
 		err := unix.Mknod(path, bits|0o600, int(unix.Mkdev(a.major, a.minor)))
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) {
-			return nil // its directory was taken away, or another entry put in its place
+			return nil // its directory was removed or replaced
 		}
 		if err != nil {
 			return fmt.Errorf("mknod %s: %w", path, err)

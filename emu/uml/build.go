@@ -21,34 +21,34 @@ import (
 	"binproxy/emu/sys"
 )
 
-// BuildOptions is one build. Version is a kernel series (6.12) that Debian or the machine's own
-// sources have, "" for the newest; Source is a tar file of a kernel's source, to be taken instead
-// of a package's.
+// BuildOptions describe one build. Version is a kernel series (6.12) of Debian's or the machine's
+// own sources, "" for the newest. Source is a tar file of a kernel's source, to use instead of a
+// package.
 type BuildOptions struct {
 	Version, Source string
 	Progress        io.Writer
 }
 
-// fragment is the configuration, over allnoconfig.
+// fragment is the configuration, added to allnoconfig.
 //
 //go:embed fragment.config
 var fragment []byte
 
-// tools are what a build calls, and the Debian packages that have them.
+// tools are the programs that a build calls, and the Debian packages that contain them.
 var tools = [][2]string{{"make", "make"}, {"gcc", "gcc"}, {"ld", "binutils"}, {"strip", "binutils"}, {"flex", "flex"}, {"bison", "bison"}, {"bc", "bc"}, {"tar", "tar"}, {"xz", "xz-utils"}}
 
-// builder is a build at work.
+// builder is a build in progress.
 type builder struct {
 	ctx      context.Context
 	options  BuildOptions
-	cache    string // where the kernels are
+	cache    string // the directory of the kernels
 	work     string // a directory for this build, removed at its end
 	log      *os.File
 	progress func(format string, args ...any)
 }
 
-// Build makes a kernel and returns its path in the cache; one that is there already, of the same
-// source and configuration, is not made again.
+// Build makes a kernel and returns its path in the cache. If the cache has one of the same source
+// and configuration, it returns that.
 func Build(o BuildOptions) (string, error) {
 	return locked(o, func(b *builder) (string, error) {
 		if err := haveTools(tools); err != nil {
@@ -58,8 +58,8 @@ func Build(o BuildOptions) (string, error) {
 	})
 }
 
-// locked makes a kernel while no other process does. A signal ends it, and what it has made so far
-// goes.
+// locked makes a kernel while no other process does. A signal ends it, and removes what it has
+// made.
 func locked(o BuildOptions, make func(*builder) (string, error)) (string, error) {
 	if runtime.GOARCH != "amd64" {
 		return "", errors.New("not here: User Mode Linux is a kernel for x86 hosts")
@@ -87,7 +87,7 @@ func locked(o BuildOptions, make func(*builder) (string, error)) (string, error)
 	return path, interruptedOr(ctx, err)
 }
 
-// interruptedOr is a shorter error where a signal made the longer one.
+// interruptedOr returns a short error if a signal caused the long one.
 func interruptedOr(ctx context.Context, err error) error {
 	if err != nil && ctx.Err() != nil {
 		return errors.New("interrupted")
@@ -109,11 +109,11 @@ func haveTools(tools [][2]string) error {
 	return nil
 }
 
-// workPrefix begins the name of a build's directory.
+// workPrefix is the start of the name of a build's directory.
 const workPrefix = "build-"
 
-// sweep removes the directories of builds that were killed; who calls it has the lock, so that
-// none is at work.
+// sweep removes the directories of builds that were killed. Its caller has the lock, so no build
+// is in progress.
 func sweep(cache string) error {
 	dead, err := filepath.Glob(filepath.Join(cache, workPrefix+"*"))
 	for _, dir := range dead {
@@ -159,7 +159,7 @@ func (b *builder) build() (string, error) {
 	return b.install()
 }
 
-// begin makes the directory to work in, and the log.
+// begin makes the work directory and the log.
 func (b *builder) begin() (cleanUp func(), err error) {
 	if b.work, err = os.MkdirTemp(b.cache, workPrefix); err != nil {
 		return nil, err
@@ -180,7 +180,7 @@ func isMade(dir string, fragment []byte) bool {
 	return err == nil && bytes.Equal(made, fragment)
 }
 
-// compile configures and builds. The kernel carries no name of who built it, where and when.
+// compile configures and builds. The kernel does not record who built it, where and when.
 func (b *builder) compile() error {
 	config := filepath.Join(b.work, "fragment.config")
 	if err := os.WriteFile(config, fragment, 0o644); err != nil {
@@ -198,7 +198,7 @@ func (b *builder) compile() error {
 	return b.command(src, "strip", "linux")
 }
 
-// command runs a program with its output in the log, says how many files it has compiled, and
+// command runs a program with its output in the log, reports how many files it has compiled, and
 // puts the log's end into its error.
 func (b *builder) command(dir, name string, args ...string) error {
 	cmd := exec.CommandContext(b.ctx, name, args...)
@@ -229,7 +229,7 @@ func (b *builder) command(dir, name string, args ...string) error {
 			}
 		}
 	}
-	io.Copy(b.log, out) // what the scanner did not take: a line without end
+	io.Copy(b.log, out) // what the scanner did not read: a line without end
 	if err := cmd.Wait(); err != nil {
 		return fmt.Errorf("%s %s: %w; the end of its output:\n%s", name, args[0], err, strings.Join(tail[max(0, len(tail)-logLines):], "\n"))
 	}
@@ -263,8 +263,8 @@ func (b *builder) install() (string, error) {
 	return filepath.Join(dir, "linux"), nil
 }
 
-// replace gives a directory another's place, in one step where the file system can; what was there
-// goes to the other's.
+// replace moves a directory to another's place, in one step if the file system can. The content of
+// that place moves to the directory's.
 func replace(made, dir string) error {
 	err := os.Rename(made, dir)
 	if errors.Is(err, fs.ErrExist) { // there is one, and it is not empty

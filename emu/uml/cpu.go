@@ -6,24 +6,24 @@ import (
 	"binproxy/emu/sys"
 )
 
-// The registers of a process that a kernel traces have to be handed to the host whole:
+// A kernel hands the registers of a process that it traces to the host as a whole:
 // PTRACE_SETREGSET of NT_X86_XSTATE refuses (EFAULT) a buffer that is smaller than the CPU's XSAVE
 // area (arch/x86/kernel/fpu/regset.c, xstateregs_set). Up to 6.12 that buffer has a fixed size,
 // whatever the host: HOST_FP_SIZE of arch/x86/um/user-offsets.c, "DEFINE_LONGS(HOST_FP_SIZE,
-// 2696)", which is enough for AVX-512 and protection keys. Since 6.13 its size is asked of the
-// host at the boot: host_fp_size of arch/x86/um/os-Linux/registers.c (commit 3f17fed21491, "um:
-// switch to regset API and depend on XSTATE"). With AMX's tiles the area is 11,008 bytes: the
+// 2696)", which is enough for AVX-512 and protection keys. Since 6.13 the kernel asks the host for
+// the size at boot: host_fp_size of arch/x86/um/os-Linux/registers.c (commit 3f17fed21491, "um:
+// switch to regset API and depend on XSTATE"). With AMX's tiles the area is 11,008 bytes, and the
 // older kernels panic at their first process.
 const (
 	fixedRegisters = 2696
 	sizedByHost    = "6.13"
 )
 
-// hostRegisters is the size of the XSAVE area here; a variable for tests.
+// hostRegisters returns the size of the XSAVE area here; a variable for tests.
 var hostRegisters = sys.XSaveSize
 
-// runsOn says why a kernel of a release cannot run where the registers take so many bytes; nil
-// where it can.
+// runsOn says why a kernel of this release cannot run on a CPU whose registers take so many bytes;
+// nil if it can.
 func runsOn(release string, registers int) error {
 	if registers <= fixedRegisters || compareReleases(release, sizedByHost) >= 0 {
 		return nil
@@ -35,7 +35,7 @@ func runsOn(release string, registers int) error {
 // another says how to get a kernel that runs here.
 const another = "get a newer one with binproxy uml kernel build, or binproxy uml kernel fetch"
 
-// RunsHere says why the kernel cannot run on this machine's CPU; nil where it can.
+// RunsHere says why the kernel cannot run on this machine's CPU; nil if it can.
 func (k *Kernel) RunsHere() error {
 	if err := runsOn(k.Release, hostRegisters()); err != nil {
 		return fmt.Errorf("kernel %s (%s): %w; %s", k.Path, k.Release, err, another)

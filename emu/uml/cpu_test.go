@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// amx is the XSAVE area of a CPU with AMX.
+// amx is the size of the XSAVE area of a CPU with AMX.
 const amx = 11008
 
 func TestRunsOn(t *testing.T) {
@@ -37,8 +37,8 @@ func TestRunsOn(t *testing.T) {
 		"cannot run on this CPU, whose registers take 11008 bytes (XSAVE; AMX has such): a User Mode Linux before 6.13 has 2696 for them")
 }
 
-// On a CPU with AMX an old kernel is refused before it boots, passed over, and told of in the
-// list.
+// On a CPU with AMX an old kernel is refused before it boots and skipped in a search, and the list
+// reports it.
 func TestOldKernelsOnAMX(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	cache, err := CacheDir()

@@ -15,7 +15,7 @@ import (
 // Config is the configuration that the kernel was built with: option without CONFIG_ -> y, m or a
 // value.
 func (k *Kernel) Config() (map[string]string, error) {
-	runtime.LockOSThread() // addresses are fixed for a thread
+	runtime.LockOSThread() // the address layout is set for a thread
 	defer runtime.UnlockOSThread()
 	var out []byte
 	err := k.start([]string{"--showconfig"}, func(cmd *exec.Cmd) (err error) {
@@ -34,8 +34,9 @@ func (k *Kernel) Config() (map[string]string, error) {
 	return config, nil
 }
 
-// modulesFor finds the modules that the job needs and the kernel does not have built in. A kernel
-// without a directory of modules has all of them built in, or lacks them: its mount then says so.
+// modulesFor finds the modules that the job needs and that are not built into the kernel. A kernel
+// without a directory of modules has all of them built in, or lacks them; then its mount fails
+// with a message.
 func (k *Kernel) modulesFor(j *job) ([]string, error) {
 	dir := filepath.Join(k.modules, k.Release)
 	index, err := os.ReadFile(filepath.Join(dir, modulesIndex))
@@ -63,25 +64,25 @@ func (k *Kernel) modulesFor(j *job) ([]string, error) {
 	return paths, nil
 }
 
-// modulesIndex is the file that says of each module which others it needs.
+// modulesIndex is the file that lists which modules each module needs.
 const modulesIndex = "modules.dep"
 
-// dependencies finds a module and those that it needs in the text of modules.dep, in the order of
-// their loading.
+// dependencies finds a module and the ones that it needs in the text of modules.dep, in the order
+// in which to load them.
 func dependencies(index, name string) []string {
 	for line := range strings.Lines(index) {
 		path, needs, _ := strings.Cut(strings.TrimSpace(line), ":")
 		if filepath.Base(path) == name+".ko" {
 			order := strings.Fields(needs)
-			slices.Reverse(order) // the last is needed by those before it
+			slices.Reverse(order) // the earlier ones need the last
 			return append(order, path)
 		}
 	}
 	return nil
 }
 
-// A Feature is something of a kernel that binproxy uses: the option, and what does not work
-// without it.
+// A Feature is a part of a kernel that binproxy uses: the option, and what does not work without
+// it.
 type Feature struct {
 	Name, Option, Without string
 }
@@ -100,11 +101,11 @@ var Features = []Feature{
 	{"fuse", "FUSE_FS", "no FUSE in the guest"},
 }
 
-// A FeatureState is a feature, and how a kernel has it.
+// A FeatureState is a feature, and whether a kernel has it.
 type FeatureState struct{ Name, State string }
 
-// Describe reports whether the kernel runs on this CPU, and for each feature whether it has it and
-// what it cannot do without.
+// Describe reports whether the kernel runs on this CPU, and for each feature whether it is there
+// and what does not work without it.
 func (k *Kernel) Describe() ([]FeatureState, error) {
 	config, err := k.Config()
 	if err != nil {

@@ -14,20 +14,20 @@ import (
 	"binproxy/emu/elfinfo"
 )
 
-// kernelPackage is Debian's package of a kernel, and cPackage the one with the loader and the C
-// library that it is linked with.
+// kernelPackage is Debian's package of a kernel; cPackage has the loader and the C library that
+// the kernel is linked with.
 const (
 	kernelPackage = "user-mode-linux"
 	cPackage      = "libc6"
 )
 
-// fetchedModules are those of the package's modules that are kept: what a guest's PID 1 loads, and
-// FUSE. All of them would be 160 MB.
+// fetchedModules are the modules of the package that are kept: those that a guest's PID 1 loads,
+// and FUSE. All modules would be 160 MB.
 var fetchedModules = []string{"overlay", "binfmt_misc", "fuse"}
 
-// Fetch brings the kernel that Debian's next release has as a package, and returns its path in the
-// cache. It is linked with that release's C library, so that comes with it, and the loader that
-// goes with that: the kernel runs by them, as an emulator of a bundle does.
+// Fetch loads the kernel that Debian's next release has as a package, and returns its path in the
+// cache. The kernel is linked with that release's C library, so Fetch loads that and its loader,
+// too. The kernel runs by them, like an emulator of a bundle.
 func Fetch(progress io.Writer) (string, error) {
 	return locked(BuildOptions{Progress: progress}, (*builder).fetch)
 }
@@ -68,8 +68,8 @@ func (b *builder) fetch() (string, error) {
 	return filepath.Join(dir, "linux"), nil
 }
 
-// pick takes out of the packages' files what a kernel is run with, and returns its release: the
-// kernel, its loader and libraries, its modules.
+// pick takes from the packages' files what a kernel needs to run, and returns its release. It
+// takes the kernel, its loader and libraries, and its modules.
 func pick(from, to string) (release string, err error) {
 	kernel := filepath.Join(to, "linux")
 	if err := move(filepath.Join(from, debianKernel), kernel); err != nil {
@@ -85,8 +85,8 @@ func pick(from, to string) (release string, err error) {
 	return k.Release, pickModules(filepath.Join(from, debianModules, k.Release), filepath.Join(to, ownModules, k.Release))
 }
 
-// pickLibraries takes the loader and the libraries that a program is linked with, and those that
-// these are linked with. A static one has none.
+// pickLibraries takes the loader and the libraries that a program is linked with, and the
+// libraries that these need. A static program has none.
 func pickLibraries(from, program, to string) error {
 	interp, err := interpreter(program)
 	if err != nil || interp == "" {
@@ -130,7 +130,7 @@ func pickLibraries(from, program, to string) error {
 	return take(program, append(needs, filepath.Base(interp)))
 }
 
-// needed are the libraries that an ELF file names.
+// needed returns the libraries that an ELF file names.
 func needed(path string) ([]string, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -144,8 +144,7 @@ func needed(path string) ([]string, error) {
 	return list, nil
 }
 
-// pickModules takes the modules that are kept, with those that they need, and their part of the
-// index.
+// pickModules takes the modules that are kept, the modules that they need, and the index of both.
 func pickModules(from, to string) error {
 	index, err := os.ReadFile(filepath.Join(from, modulesIndex))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -175,7 +174,7 @@ func pickModules(from, to string) error {
 	return os.WriteFile(filepath.Join(to, modulesIndex), []byte(kept.String()), 0o644)
 }
 
-// move moves a file into a directory that is made.
+// move moves a file into a directory, which it makes.
 func move(from, to string) error {
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		return err

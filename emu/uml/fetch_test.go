@@ -27,8 +27,8 @@ func compileC(t *testing.T, path, source string, flags ...string) {
 	require.NoError(t, err, string(out))
 }
 
-// byItsLoader is a kernel that says its release only where a loader was executed, as a program of
-// another release of the distribution has to be.
+// byItsLoader is a kernel that prints its release only if a loader runs it, as a program of
+// another release of the distribution must be run.
 const byItsLoader = `#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -97,14 +97,14 @@ func TestFetch(t *testing.T) {
 		at := filepath.Join(dir, "modules/7.9.1")
 		assert.Equal(t, []string{filepath.Join(at, "a/fuse.ko"), filepath.Join(at, "a/overlay.ko"), filepath.Join(at, "b/binfmt_misc.ko")}, modules)
 	}
-	// What was built comes first, whatever its release.
+	// Built kernels come first, whatever their release.
 	compileC(t, filepath.Join(cache, "6.13/linux"), "#include <stdio.h>\nint main(void) { return puts(\"6.13.0\") < 0; }\n")
 	k, err := Find("")
 	require.NoError(t, err)
 	assert.Equal(t, "6.13.0", k.Release)
 }
 
-// A kernel whose libraries cannot be had is not kept.
+// A kernel is not kept if its libraries cannot be had.
 func TestFetchWithoutLibraries(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	tree := t.TempDir()
@@ -127,7 +127,7 @@ func TestFetchWithoutLibraries(t *testing.T) {
 	assert.Empty(t, dirs)
 }
 
-// What a kernel or its loader says of why it does not start is said.
+// If a kernel does not start, the error has the message of the kernel or its loader.
 func TestDoesNotStart(t *testing.T) {
 	dir := t.TempDir()
 	compileC(t, filepath.Join(dir, "kernel"), byItsLoader)
@@ -138,7 +138,7 @@ func TestDoesNotStart(t *testing.T) {
 	assert.ErrorContains(t, err, `not a User Mode Linux kernel: asked for its version, it says "true`)
 }
 
-// files lists a directory's, at any depth.
+// files lists the files of a directory, at any depth.
 func files(t *testing.T, dir string) []string {
 	t.Helper()
 	var names []string

@@ -22,8 +22,8 @@ import (
 )
 
 // Guest is PID 1 of the UML kernel: it makes the root that the job describes, runs the command,
-// and powers off with its status. It does not return there. Its message is the file; the words are
-// the kernel's, which adds arguments of its own.
+// and powers off with its status. It does not return there. The job file is its message; its words
+// are the kernel's, which adds arguments of its own.
 func Guest([]string) error {
 	if os.Getpid() != 1 {
 		return exit.Errorf(exit.Failed, "uml: the first process of a kernel is PID 1")
@@ -37,23 +37,23 @@ func Guest([]string) error {
 	return nil
 }
 
-// guest is what PID 1 knows. The paths are those of its first root, the jail's /boot, until enter
-// has changed it.
+// guest is PID 1's state. Until enter has changed the root, paths are in the first root, the
+// jail's /boot.
 type guest struct {
 	job      job
 	control  *control
 	exitcode *os.File // /proc/exitcode of the kernel
 	streams  streams
 
-	absent map[string]bool // what of system is not mounted, for want of a directory
-	// the directory that keeps the layer, and the layer; "" where it is not kept
+	absent map[string]bool // entries of system that are not mounted: their directory is missing
+	// the directory that keeps the layer, and the layer; "" if none is kept
 	keep, upper string
 }
 
 // jobFile is the job in the guest's first root.
 const jobFile = "/job"
 
-// newRoot is where the guest's root is put together.
+// newRoot is where the guest's root is assembled.
 const newRoot = "/new"
 
 func (g *guest) prepare() error {
@@ -67,8 +67,8 @@ func (g *guest) prepare() error {
 	if g.exitcode, err = os.OpenFile("/proc/exitcode", os.O_WRONLY, 0); err != nil {
 		return err
 	}
-	os.WriteFile("/proc/sys/vm/overcommit_memory", []byte("0"), 0) // it is 1 for us only
-	// a kernel that does not mount it by itself
+	os.WriteFile("/proc/sys/vm/overcommit_memory", []byte("0"), 0) // it is 1 only for us
+	// A kernel may not mount it by itself.
 	if _, err := os.Stat("/dev/tty1"); err != nil {
 		if err := mount("devtmpfs", "/dev", "devtmpfs", 0, ""); err != nil {
 			return err
@@ -85,7 +85,7 @@ func (g *guest) prepare() error {
 	return nil
 }
 
-// loadModules loads what the kernel has as modules; they are in the order of their dependencies.
+// loadModules loads what the kernel has as modules, in the order of their dependencies.
 func (g *guest) loadModules() error {
 	for _, path := range g.job.Modules {
 		f, err := os.Open("/modules/" + filepath.Base(path))
@@ -102,8 +102,8 @@ func (g *guest) loadModules() error {
 }
 
 // mountRoot mounts the root: the directory itself, or an overlay of it and a tmpfs. A read-only
-// root that lacks a directory to mount on gets the overlay too, made read-only once they are
-// there.
+// root that lacks a directory to mount on also gets the overlay, which becomes read-only after
+// these directories are made.
 func (g *guest) mountRoot() error {
 	flags := uintptr(g.job.NoSuid) * unix.MS_NOSUID
 	switch {
@@ -129,7 +129,7 @@ func (g *guest) mountRoot() error {
 	return mount("overlay", newRoot, "overlay", flags, "lowerdir=/lower,upperdir=/layer/upper,workdir=/layer/work")
 }
 
-// complete reports whether a read-only root has everything that something is to be mounted on.
+// complete reports whether a read-only root has every directory and file to mount on.
 func (g *guest) complete() bool {
 	if err := mount("none", "/lower", "hostfs", unix.MS_RDONLY, jailRoot); err != nil {
 		return false
@@ -151,7 +151,7 @@ func (g *guest) complete() bool {
 	return true
 }
 
-// system is what a Linux program expects to be mounted. on names the entry that brings the mount
+// system lists the mounts that a Linux program expects. on names the entry that provides the mount
 // point, "" for the root.
 var system = [...]struct{ at, fstype, data, on string }{
 	{"proc", "proc", "", ""},
@@ -163,9 +163,9 @@ var system = [...]struct{ at, fstype, data, on string }{
 	{"run", "tmpfs", "mode=755", ""},
 }
 
-// mountSystem mounts them. In a root that the host's user may write, a missing directory is not
-// made: that mount is left out. The caller's directory stays reachable where one of the mounts
-// would cover it.
+// mountSystem mounts them. If the host's user may write to the root, it does not make a missing
+// directory, and leaves out that mount. The caller's directory stays reachable if one of the
+// mounts would cover it.
 func (g *guest) mountSystem() error {
 	here, err := sys.Open(filepath.Join(newRoot, g.job.Dir), unix.O_PATH|unix.O_DIRECTORY)
 	if err == nil {
@@ -214,8 +214,8 @@ func bindFD(fd int, at string) error {
 	return mount("/proc/self/fd/"+strconv.Itoa(fd), at, "", unix.MS_BIND, "")
 }
 
-// mountBinds mounts what --bind names; a file's directory first, out of the way, and the file from
-// there.
+// mountBinds mounts what --bind names. For a file it mounts the file's directory elsewhere first,
+// and then the file from there.
 func (g *guest) mountBinds() error {
 	for n, b := range slices.Collect(slices.Chunk(g.job.Binds, 3)) {
 		src, dst := jailBind+"/"+strconv.Itoa(n), filepath.Join(newRoot, b[1])
@@ -253,8 +253,8 @@ func bindFrom(dst string) error {
 	return mount(src, dst, "", unix.MS_BIND, "")
 }
 
-// register makes the kernel run the programs of --arch by the emulator: flag F has it opened now,
-// so that the root need not have it.
+// register makes the kernel run the programs of --arch by the emulator. Flag F opens the emulator
+// now, so the root need not contain it.
 func (g *guest) register() error {
 	if g.job.Arch == "" {
 		return nil
@@ -297,7 +297,7 @@ func (g *guest) enter() error {
 	return nil
 }
 
-// seal makes a read-only root read-only, once everything is in its place.
+// seal makes a read-only root read-only after all mounts are made.
 func (g *guest) seal() error {
 	if g.job.Mode != modeRO {
 		return nil
@@ -305,7 +305,7 @@ func (g *guest) seal() error {
 	return wrap(sys.Mount("", "/", "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY|uintptr(g.job.NoSuid)*unix.MS_NOSUID, ""), "make the root read-only")
 }
 
-// run starts the command, reaps until it has ended, and ends the others.
+// run starts the command, reaps until it has ended, and then ends the other processes.
 func (g *guest) run() error {
 	unix.Sethostname([]byte(g.job.Hostname))
 	unix.Umask(g.job.Umask)
@@ -337,7 +337,7 @@ func (g *guest) run() error {
 	return exit.Silent(status)
 }
 
-// command finds what to run: the job's words, or a shell.
+// command returns what to run: the job's words, or a shell.
 func (g *guest) command() (path string, argv []string, err error) {
 	argv = g.job.Argv
 	if len(argv) == 0 {
@@ -360,8 +360,8 @@ func (g *guest) command() (path string, argv []string, err error) {
 	return path, argv, nil
 }
 
-// reap waits until the process has ended, and for every other that ends meanwhile; it returns the
-// status as a shell gives it. With -1 it waits until nobody is left.
+// reap waits for the process, and for every other that ends meanwhile. It returns the status as a
+// shell does. With -1 it waits until no process is left.
 func reap(pid int) int {
 	for {
 		got, ws, err := sys.WaitChild(-1, 0)
@@ -376,7 +376,7 @@ func reap(pid int) int {
 	}
 }
 
-// powerOff tells the host side and the kernel the status, and ends the kernel.
+// powerOff reports the status to the host side and the kernel, and ends the kernel.
 func (g *guest) powerOff(err error) {
 	code, message := exit.Code(err), exit.Message(err)
 	unix.Sync()

@@ -13,8 +13,8 @@ import (
 	"binproxy/emu/sys"
 )
 
-// The network that slirp4netns and slirp both show their guest: its router is the host, whose
-// loopback is reached by that address, and its resolver is the host's.
+// slirp4netns and slirp show their guest the same network: the router's address leads to the
+// host's loopback, and the resolver is the host's.
 var (
 	vectorAddress = [4]byte{10, 0, 2, 100}
 	slirpAddress  = [4]byte{10, 0, 2, 15}
@@ -23,14 +23,14 @@ var (
 
 const netResolver = "10.0.2.3"
 
-// Interfaces, by the kernel's transport.
+// These are the interfaces, by the kernel's transport.
 const (
 	vectorNIC = "vec0"
 	slirpNIC  = "eth0"
 )
 
-// network brings up the loopback interface, and with --net the other one, with an address and a
-// default route.
+// network brings up the loopback interface, and with --net also the transport's interface, with an
+// address and a default route.
 func (g *guest) network() error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -110,9 +110,9 @@ func addDefaultRoute(gateway [4]byte) error {
 
 const resolvConf = "/etc/resolv.conf"
 
-// resolver makes /etc/resolv.conf name the network's resolver: by a mount, so that the root's own
-// file stays. Where it is a link to nowhere (/run is an empty one), the file is made there. The
-// root is entered already.
+// resolver makes /etc/resolv.conf name the network's resolver, by a mount, so that the root's own
+// file stays. If that file is a link to nowhere (/run is an empty one), resolver makes the file
+// there. The guest is already in its root.
 func (g *guest) resolver() error {
 	if g.job.Net == "" {
 		return nil
@@ -128,7 +128,7 @@ func (g *guest) resolver() error {
 			os.MkdirAll(filepath.Dir(path), 0o755)
 		}
 		if g.job.Mode == modeRW && path == conf {
-			return nil // the host's directory: nothing is added
+			return nil // the host's directory: add nothing
 		}
 		os.MkdirAll("/etc", 0o755)
 		if err := os.WriteFile(path, text, 0o644); err != nil {

@@ -19,14 +19,14 @@ import (
 	"binproxy/emu/userns"
 )
 
-// bootLimit is how long a kernel may take to its PID 1; a boot takes a second at most, on a busy
-// machine a few.
+// bootLimit is how long a kernel may take until its PID 1 runs. A boot takes a second at most, on
+// a busy machine a few.
 const bootLimit = 90 * time.Second
 
-// powerOffLimit is how long a kernel may take to its own end.
+// powerOffLimit is how long a kernel may take to end.
 const powerOffLimit = 10 * time.Second
 
-// logLines is how much of its log a kernel that failed is shown with.
+// logLines is how many lines of its log the error of a failed kernel shows.
 const logLines = 15
 
 // host is the host side of a run.
@@ -36,12 +36,12 @@ type host struct {
 	kernel  *Kernel
 
 	jail    *exec.Cmd
-	ended   chan struct{} // the jail has
+	ended   chan struct{} // closed when the jail has ended
 	log     *logTail
 	ours    []*os.File    // our ends of the pipes that live as long as the run
 	control *os.File      // to the guest
-	words   chan string   // for it
-	window  chan struct{} // has as many as files of standard input may still be written
+	words   chan string   // messages to it
+	window  chan struct{} // an element for each file of standard input that may be written
 	output  sync.WaitGroup
 	net     *slirp4netns
 	restore func() // the terminal
@@ -61,12 +61,12 @@ func (h *host) run() error {
 	return h.follow(messages, signals)
 }
 
-// forwarded are the signals that the command gets. SIGPIPE is here so that a write to a pipe that
-// nobody reads is an error.
+// forwarded are the signals that the command gets. SIGPIPE is among them so that a write to a pipe
+// that nobody reads is an error.
 var forwarded = []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2,
 	syscall.SIGALRM, syscall.SIGCONT, syscall.SIGWINCH, syscall.SIGPIPE}
 
-// start makes the pipes, starts the jail, and hands it the job.
+// start makes the pipes, starts the jail, and gives it the job.
 func (h *host) start() (<-chan message, error) {
 	var theirs []*os.File
 	defer func() {
@@ -77,7 +77,7 @@ func (h *host) start() (<-chan message, error) {
 	pipe := func(input bool) *os.File {
 		r, w, err := os.Pipe()
 		if err != nil {
-			// the process has no more file descriptors: the jail's start fails and says it
+			// The process has no descriptors left: the jail's start fails and says so.
 			return nil
 		}
 		if !input {
@@ -112,9 +112,9 @@ func (h *host) start() (<-chan message, error) {
 	return messages, nil
 }
 
-// setKernelArgs is the kernel's command line. In a small memory the Go runtime starts only with
-// overcommit. What RAID needs, and takes most of the boot of a distribution's kernel to find out
-// the fastest way of, is left out.
+// setKernelArgs sets the kernel's command line. In a small memory the Go runtime starts only with
+// overcommit. RAID's search for its fastest method, which takes most of the boot of a
+// distribution's kernel, is left out.
 func (h *host) setKernelArgs() {
 	j := h.job
 	fd := func(n int) string { return "fd:" + strconv.Itoa(n) }
@@ -134,8 +134,8 @@ func (h *host) setKernelArgs() {
 	j.KernelArgs = append(j.KernelArgs, "--", string(entrypoint.Guest))
 }
 
-// startJail starts the jail in its namespaces: as root with the privileges it has, else, or where
-// those do not suffice, in a user namespace.
+// startJail starts the jail in its namespaces. As root it uses its own privileges; otherwise, or
+// if they do not suffice, it uses a user namespace.
 func (h *host) startJail(theirs []*os.File) error {
 	start := func(user bool) error {
 		h.jail = entrypoint.Command(entrypoint.Jail, h.job)
@@ -143,7 +143,7 @@ func (h *host) startJail(theirs []*os.File) error {
 		h.jail.SysProcAttr = namespaces(user)
 		h.jail.SysProcAttr.Setsid = true
 		h.jail.SysProcAttr.Cloneflags |= unix.CLONE_NEWPID | unix.CLONE_NEWIPC
-		// slirp is started by the kernel, and is to reach the host's network
+		// The kernel starts slirp, which must reach the host's network.
 		if h.options.Net != Slirp {
 			h.jail.SysProcAttr.Cloneflags |= unix.CLONE_NEWNET
 		}
@@ -184,8 +184,8 @@ func whyNoNamespaces() string {
 	return "a container's seccomp profile may forbid them (docker run --security-opt seccomp=unconfined)"
 }
 
-// follow is the run's life: it hands signals in, and the status out. Whatever the guest says or
-// leaves unread, it goes on: the timeout and the signals count on it.
+// follow controls the run: it passes signals in, and the status out. It goes on whatever the guest
+// says or leaves unread, because the timeout and the signals depend on it.
 func (h *host) follow(messages <-chan message, signals <-chan os.Signal) error {
 	boot := time.NewTimer(bootLimit)
 	defer boot.Stop()
@@ -210,7 +210,7 @@ func (h *host) follow(messages <-chan message, signals <-chan os.Signal) error {
 			case "took":
 				select {
 				case <-h.window:
-				default: // it was given nothing
+				default: // no file was written to it
 				}
 			case "exit":
 				return h.settle(exit.Silent(m.code), signals, limit)
@@ -218,7 +218,7 @@ func (h *host) follow(messages <-chan message, signals <-chan os.Signal) error {
 				return h.settle(exit.Errorf(m.code, "uml: %s", m.text), signals, limit)
 			}
 		case s := <-signals:
-			if ends(s) && h.window == nil { // there is no command yet to get it
+			if ends(s) && h.window == nil { // no command is there yet to get the signal
 				h.kill()
 				return exit.Silent(exit.Signal + int(s.(syscall.Signal)))
 			}
@@ -231,13 +231,13 @@ func (h *host) follow(messages <-chan message, signals <-chan os.Signal) error {
 	}
 }
 
-// ends reports whether a signal is there to end a program.
+// ends reports whether the purpose of a signal is to end a program.
 func ends(s os.Signal) bool {
 	return s == syscall.SIGHUP || s == syscall.SIGINT || s == syscall.SIGQUIT || s == syscall.SIGTERM
 }
 
-// settle waits for the rest of the output, which is there when the kernel has ended. The guest has
-// sent all of it, and powers off.
+// settle waits for the rest of the output, which is complete when the kernel has ended. The guest
+// has sent all of it, and powers off.
 func (h *host) settle(err error, signals <-chan os.Signal, limit <-chan time.Time) error {
 	written := make(chan struct{})
 	go func() { h.output.Wait(); close(written) }()
@@ -258,11 +258,11 @@ func (h *host) settle(err error, signals <-chan os.Signal, limit <-chan time.Tim
 	}
 }
 
-// died is the end of a kernel whose PID 1 did not say how the command ended.
+// died handles the end of a kernel whose PID 1 did not report the command's end.
 func (h *host) died() error {
 	select {
 	case <-h.ended:
-	case <-time.After(powerOffLimit): // it only stopped talking
+	case <-time.After(powerOffLimit): // it has only stopped talking
 		h.kill()
 	}
 	h.restore()
@@ -278,13 +278,13 @@ func (h *host) hung(what string, after time.Duration) error {
 		h.kernel.Path, h.kernel.Release, what, after, h.log.last(logLines))
 }
 
-// kill ends every process of the namespaces, and waits until they have gone.
+// kill ends every process of the namespaces, and waits until all have ended.
 func (h *host) kill() {
 	h.jail.Process.Kill()
 	<-h.ended
 }
 
-// stop leaves nothing behind.
+// stop ends the run and leaves nothing behind.
 func (h *host) stop() {
 	if h.ended != nil {
 		h.kill()
@@ -297,10 +297,10 @@ func (h *host) stop() {
 	}
 }
 
-// setWindow notes the size of the caller's terminal.
+// setWindow records the size of the caller's terminal.
 func (h *host) setWindow() { h.job.Rows, h.job.Cols = window() }
 
-// window is the size of the first of the standard file descriptors that is a terminal.
+// window is the size of the first standard file descriptor that is a terminal.
 func window() (rows, cols int) {
 	for fd := range 3 {
 		if ws, err := unix.IoctlGetWinsize(fd, unix.TIOCGWINSZ); err == nil {
@@ -310,8 +310,8 @@ func window() (rows, cols int) {
 	return 0, 0
 }
 
-// makeRaw hands every key of the caller's terminal to the guest's, which does the editing; restore
-// undoes it.
+// makeRaw lets the guest's terminal, which does the editing, get every key of the caller's
+// terminal; restore undoes that.
 func (h *host) makeRaw() {
 	if h.job.TTY&1 == 0 {
 		return

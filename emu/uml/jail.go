@@ -19,8 +19,8 @@ import (
 	"binproxy/emu/sys"
 )
 
-// File descriptors of the jail and of the kernel. Nothing comes from the jail's standard input:
-// its end is the end of the host side. Standard output and error are the kernel's log.
+// These are the file descriptors of the jail and of the kernel. The jail's standard input brings
+// no data: its end means the end of the host side. Standard output and error are the kernel's log.
 const (
 	fdControlIn = 3 + iota
 	fdControlOut
@@ -32,9 +32,9 @@ const (
 	fdInput = 63
 )
 
-// The jail's directories, which are what a guest sees of the host with a hostfs mount of its own.
+// The jail's directories are what a guest sees of the host if it mounts hostfs itself.
 const (
-	jailOld  = "/old"  // the host, until it is detached
+	jailOld  = "/old"  // the host's root, until it is detached
 	jailBoot = "/boot" // the guest's first root
 	jailRoot = "/root"
 	jailBind = "/bind" // one directory for each --bind
@@ -42,9 +42,9 @@ const (
 	jailKeep = "/layer"
 )
 
-// Jail is PID 1 of the namespaces that a kernel runs in: it builds their root from what the job
-// names, leaves the host's behind, runs the kernel, and ends with its exit status. When it ends,
-// by itself or because the host side has gone, everything in the namespaces ends.
+// Jail is PID 1 of the namespaces that a kernel runs in. It builds their root from what the job
+// names, detaches the host's root, runs the kernel, and ends with the kernel's exit status. When
+// it ends, by itself or because the host side has ended, everything in the namespaces ends.
 func Jail(words []string) error {
 	j := new(job)
 	if err := entrypoint.Read(words, j); err != nil {
@@ -59,7 +59,7 @@ func Jail(words []string) error {
 }
 
 func (j *job) jail() (int, error) {
-	runtime.LockOSThread() // what is dropped below is a thread's
+	runtime.LockOSThread() // rights are dropped for this thread
 	runtime.GOMAXPROCS(2)
 	go func() {
 		io.Copy(io.Discard, os.Stdin)
@@ -74,8 +74,8 @@ func (j *job) jail() (int, error) {
 	return j.runKernel()
 }
 
-// enterRoot makes a tmpfs the root, with the host at jailOld. It is mounted over /proc, which
-// every host has; nobody but us sees it there.
+// enterRoot makes a tmpfs the root, with the host at jailOld. It mounts the tmpfs over /proc,
+// which every host has; only this process sees that.
 func (j *job) enterRoot() error {
 	if err := mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return err
@@ -96,7 +96,7 @@ func (j *job) enterRoot() error {
 	return os.Chdir("/")
 }
 
-// fillRoot binds what the job names into the root.
+// fillRoot binds the job's files into the root.
 func (j *job) fillRoot() error {
 	for _, dir := range []string{"dev", "proc", "lower", "layer", "new", inputDir} {
 		if err := os.MkdirAll(filepath.Join(jailBoot, dir), 0o755); err != nil {
@@ -132,8 +132,8 @@ func (j *job) fillRoot() error {
 	return os.Mkdir(jailTemp, 0o700)
 }
 
-// bindFiles binds what the kernel needs, none of it to be written: a guest of root's would write
-// to the host's files.
+// bindFiles binds the kernel's files read-only: a guest of root's could otherwise change the
+// host's files.
 func (j *job) bindFiles() error {
 	files := [][2]string{{j.Kernel, "/linux"}, {j.Self, jailBoot + "/uml"}, {"/dev/null", "/dev/null"}, {"/dev/random", "/dev/random"}}
 	libs := j.Libs
@@ -166,7 +166,7 @@ func (j *job) bindFiles() error {
 	return nil
 }
 
-// bindOne binds SRC of a --bind: a directory at dst, a file at dst/file.
+// bindOne binds the SRC of a --bind: a directory at dst, a file at dst/file.
 func bindOne(src, dst string, readOnly bool) error {
 	fi, err := os.Stat(jailOld + src)
 	if err != nil {
@@ -191,8 +191,8 @@ func bindFile(src, dst string) error {
 	return mount(jailOld+src, dst, "", unix.MS_BIND, "")
 }
 
-// bindTree binds a directory with all that is mounted in it, and hides every proc file system:
-// its links lead to the roots and files of other processes, and so out of here.
+// bindTree binds a directory with all its mounts, and covers every proc file system: its links
+// lead to the roots and files of other processes, outside the jail.
 func bindTree(src, dst string, readOnly bool) error {
 	if err := os.MkdirAll(dst, 0o755); err != nil {
 		return err
@@ -209,7 +209,7 @@ func bindTree(src, dst string, readOnly bool) error {
 			continue
 		}
 		err := mount("tmpfs", m.point, "tmpfs", unix.MS_RDONLY, "size=4k,mode=555")
-		// where we do not get, the guest does not either
+		// We cannot get there, and so the guest cannot.
 		if err != nil && !errors.Is(err, unix.EACCES) && !errors.Is(err, unix.ENOENT) {
 			return err
 		}
@@ -217,8 +217,8 @@ func bindTree(src, dst string, readOnly bool) error {
 	return restrict(dst, readOnly)
 }
 
-// restrict takes devices and set-ID bits from a mount and those below it, and the right to write;
-// one by one where the kernel (before 5.12) cannot in one step.
+// restrict takes devices, set-ID bits and, if asked, writing from a mount and the mounts below it.
+// Before 5.12 the kernel cannot do that in one step, so restrict takes one mount after the other.
 func restrict(path string, readOnly bool) error {
 	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV}
 	flags := uintptr(unix.MS_REMOUNT | unix.MS_BIND | unix.MS_NOSUID | unix.MS_NODEV)
@@ -277,9 +277,9 @@ func leaveHost() error {
 	return os.Remove(jailOld)
 }
 
-// runKernel runs it at fixed addresses: a heap that the host has put far from the program counts
-// as memory of the guest, and its pages want to be described. A host that refuses that costs some
-// memory.
+// runKernel runs the kernel at fixed addresses. If the host puts the heap far from the program,
+// the kernel counts the gap as guest memory and describes its pages. If the host refuses fixed
+// addresses, that costs some memory.
 func (j *job) runKernel() (int, error) {
 	sys.FixAddresses()
 	cmd := exec.Command("/linux", j.KernelArgs...)
@@ -292,7 +292,7 @@ func (j *job) runKernel() (int, error) {
 		return 0, fmt.Errorf("start the kernel %s: %w", j.Kernel, err)
 	}
 	for _, f := range cmd.ExtraFiles {
-		f.Close() // the kernel's end is then theirs
+		f.Close() // the kernel's end belongs to the kernel
 	}
 	cmd.Wait()
 	if ws := cmd.ProcessState.Sys().(interface{ Signaled() bool }); ws.Signaled() {
@@ -301,7 +301,7 @@ func (j *job) runKernel() (int, error) {
 	return cmd.ProcessState.ExitCode(), nil
 }
 
-// mount is sys.Mount, whose error names the host's files as the host does, and the data.
+// mount is sys.Mount with an error that names the files by their host paths, and the data.
 func mount(source, at, fstype string, flags uintptr, data string) error {
 	err := sys.Mount(source, at, fstype, flags, data)
 	if in, ok := err.(*os.PathError); ok {

@@ -2,8 +2,8 @@ package uml
 
 import "binproxy/emu/entrypoint"
 
-// A job is what the host side tells the jail, and the jail the guest's PID 1, by a file: the
-// arguments on a kernel's command line are few, and cannot hold a space.
+// A job is the message of the host side to the jail, and of the jail to the guest's PID 1, in a
+// file: a kernel's command line takes few arguments, and none with a space.
 type job struct {
 	// for the jail
 	Kernel     string   // the kernel's file
@@ -13,16 +13,16 @@ type job struct {
 	Root       string
 	Binds      []string // SRC, DST and "ro" or "rw": three words each
 	Mem        int      // MiB
-	MemDir     string   // where the guest's memory lies; "" for a tmpfs of the jail's own
-	LayerDir   string   // where a kept layer lies; "" for one that is thrown away
-	Modules    []string // kernel modules, as PATH of the host
+	MemDir     string   // the directory of the guest's memory; "" for a tmpfs of the jail's own
+	LayerDir   string   // the directory of a kept layer; "" for a layer that is dropped
+	Modules    []string // kernel modules, as paths of the host
 	Emulator   string   // the static emulator of Arch
-	Helper     string   // slirp, where the kernel starts it
+	Helper     string   // slirp, if the kernel starts it
 	HelperLibs []string
 
 	// for PID 1
 	Mode     string // modeRO, modeOverlay, modeRW
-	NoSuid   int    // 1: what the set-user-ID bits say of owners is not true in the guest
+	NoSuid   int    // 1: owners in the guest are not real, so set-user-ID bits must have no effect
 	Arch     string // the guest's ABI, "" for the host's
 	Net      string // the interface: "", vec0, eth0
 	Hostname string
@@ -30,19 +30,19 @@ type job struct {
 	Env      []string
 	Dir      string
 	Umask    int
-	TTY      int // a bit for each of the file descriptors 0, 1, 2 that is a terminal of the caller
+	TTY      int // a bit for each of the file descriptors 0, 1, 2 that is the caller's terminal
 	Rows     int
 	Cols     int
 }
 
-// How the root is shown to the guest.
+// These are the ways to show the root to the guest.
 const (
 	modeRO      = "ro"
 	modeOverlay = "overlay"
 	modeRW      = "rw"
 )
 
-// Fields has all of it: the jail is told no environment, which is its own.
+// Fields contains everything: the jail gets no environment from us.
 func (j *job) Fields(w *entrypoint.Words) {
 	w.String(&j.Kernel, &j.Self, &j.Root, &j.MemDir, &j.LayerDir, &j.Emulator, &j.Helper, &j.Mode, &j.Arch, &j.Net, &j.Hostname, &j.Dir)
 	for _, list := range []*[]string{&j.Libs, &j.KernelArgs, &j.Binds, &j.Modules, &j.HelperLibs, &j.Argv, &j.Env} {

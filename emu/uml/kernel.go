@@ -23,32 +23,32 @@ import (
 	"binproxy/emu/sys"
 )
 
-// A Kernel is a User Mode Linux kernel's file and what it says of itself.
+// A Kernel is a User Mode Linux kernel's file and what it reports about itself.
 type Kernel struct {
 	Path    string
 	Release string
 
-	loader  string   // that of its own directory, where it has one there
+	loader  string   // the loader of its own directory, if that has one
 	libs    []string // what it is linked with: file and name of each
-	modules string   // where its modules are, in a directory for each release
+	modules string   // the directory of its modules, which has a directory for each release
 }
 
-// debianKernel is the file of Debian's package user-mode-linux, and debianModules where it has its
-// modules.
+// debianKernel is the file of Debian's package user-mode-linux, and debianModules the directory of
+// its modules.
 const (
 	debianKernel  = "/usr/bin/linux.uml"
 	debianModules = "/usr/lib/uml/modules"
 )
 
-// A kernel of another release of the distribution has what it needs of that beside it: its loader
+// A kernel of another release of the distribution has files of that release beside it: its loader
 // and libraries, and its modules.
 const (
 	ownLibs    = "lib"
 	ownModules = "modules"
 )
 
-// Find finds a kernel: a file where the name has a slash, the one of that release, or without a
-// name the newest of our own that runs on this CPU, else Debian's.
+// Find finds a kernel. A name with a slash is a file; another name is a release. Without a name it
+// is our newest one that runs on this CPU, else Debian's.
 func Find(name string) (*Kernel, error) {
 	if strings.Contains(name, "/") {
 		return Open(name)
@@ -70,7 +70,7 @@ func Find(name string) (*Kernel, error) {
 	return nil, fmt.Errorf("no kernel %s; see binproxy uml kernel list", name)
 }
 
-// findAny finds the first that runs here. Where none does, the error is that of the first.
+// findAny finds the first that runs here. If none does, it returns the first one's error.
 func findAny() (*Kernel, error) {
 	var cannot error
 	for _, path := range candidates() {
@@ -89,7 +89,7 @@ func findAny() (*Kernel, error) {
 	return nil, fmt.Errorf("no User Mode Linux kernel: make one with binproxy uml kernel build, get one with binproxy uml kernel fetch, or install Debian's package user-mode-linux (%s)", debianKernel)
 }
 
-// Kernels lists those that are found without a path.
+// Kernels lists the kernels that are found without a path.
 func Kernels() []*Kernel {
 	var kernels []*Kernel
 	for _, path := range candidates() {
@@ -100,8 +100,8 @@ func Kernels() []*Kernel {
 	return kernels
 }
 
-// candidates are the files that a kernel may be in: those built, the newest release first, those
-// fetched, then Debian's.
+// candidates are the files that a kernel may be in: first the built ones, the newest release
+// first, then the fetched ones, then Debian's.
 func candidates() []string {
 	var paths []string
 	if dir, err := CacheDir(); err == nil {
@@ -137,8 +137,8 @@ func numbers(release string) []int {
 	return n
 }
 
-// CacheDir is where the kernels are that were built, each in a directory with the name of its
-// release, and those that were fetched, in directories with the names of the packages.
+// CacheDir is the directory of the kernels. Each built one is in a directory with the name of its
+// release, each fetched one in a directory with the names of the packages.
 func CacheDir() (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -147,8 +147,8 @@ func CacheDir() (string, error) {
 	return filepath.Join(cache, "binproxy", "uml"), nil
 }
 
-// Open looks at a kernel's file: that it is one, what release it is, and that a kernel may trace
-// its processes here.
+// Open checks a kernel's file: whether it is a kernel, which release it is, and whether a kernel
+// may trace its processes here.
 func Open(path string) (*Kernel, error) {
 	if err := checkKernelFile(path); err != nil {
 		return nil, err
@@ -175,7 +175,7 @@ func Open(path string) (*Kernel, error) {
 	return k, nil
 }
 
-// notKernel is the error for a program that did not say its release: on its standard error are the
+// notKernel is the error for a program that did not print its release. Its standard error has the
 // reasons of a loader, or of a kernel.
 func notKernel(path, out, said string) error {
 	if said = strings.TrimSpace(said); strings.TrimSpace(out) == "" && said != "" {
@@ -185,9 +185,9 @@ func notKernel(path, out, said string) error {
 	return fmt.Errorf("kernel %s: not a User Mode Linux kernel: asked for its version, it says %.40q", path, out)
 }
 
-// findNeeds finds the loader, the libraries and the modules: beside the kernel where its loader
-// lies there (a kernel's source has a directory lib, too), else the machine's. In the jail,
-// libraries of its own lie where every loader looks.
+// findNeeds finds the loader, the libraries and the modules. They are beside the kernel if its
+// loader is there (a kernel's source also has a directory lib), else they are the machine's. In
+// the jail, the kernel's own libraries are where every loader looks.
 func (k *Kernel) findNeeds() error {
 	k.modules = debianModules
 	interp, err := interpreter(k.Path)
@@ -226,7 +226,7 @@ func interpreter(path string) (string, error) {
 	return info.Interp, err
 }
 
-// checkKernelFile tells files that are no kernel for this host apart by reading them.
+// checkKernelFile reads a file and recognises those that are no kernel for this host.
 func checkKernelFile(path string) error {
 	fi, err := os.Stat(path)
 	if err != nil {
@@ -259,14 +259,14 @@ func checkKernelFile(path string) error {
 
 func readELF(f *os.File) (elfinfo.Info, error) { return elfinfo.Read(f) }
 
-// start prepares a run of the kernel's program on the host, by its own loader where it has one,
-// and calls run. Kernels want fixed addresses, and exec /proc/self/exe if they can have them and
-// do not; that would be the loader. So they get them first.
+// start prepares a run of the kernel's program on the host, by its own loader if it has one, and
+// calls run. A kernel wants fixed addresses; if it can have them and does not, it execs
+// /proc/self/exe, which would be the loader. So start sets fixed addresses first.
 func (k *Kernel) start(args []string, run func(cmd *exec.Cmd) error) error {
 	argv := append([]string{k.Path}, args...)
 	if k.loader != "" {
 		argv = append([]string{k.loader, "--library-path", filepath.Dir(k.loader)}, argv...)
-		// where that is refused, it is to the kernel, too
+		// If that is refused, it is also refused to the kernel.
 		if restore, err := sys.FixAddresses(); err == nil {
 			defer restore()
 		}
@@ -277,9 +277,9 @@ func (k *Kernel) start(args []string, run func(cmd *exec.Cmd) error) error {
 }
 
 // traced runs the kernel's program as a tracee, as a kernel runs its processes, and returns what
-// it prints. Where that is refused, no kernel can work.
+// it prints. If that is refused, no kernel can work.
 func (k *Kernel) traced(args ...string) (stdout, stderr string, err error) {
-	runtime.LockOSThread() // ptrace knows threads
+	runtime.LockOSThread() // ptrace works by thread
 	defer runtime.UnlockOSThread()
 	var out, said bytes.Buffer
 	err = k.start(args, func(cmd *exec.Cmd) error {
@@ -307,7 +307,7 @@ func (k *Kernel) traced(args ...string) (stdout, stderr string, err error) {
 }
 
 // libraries lists the loader and the libraries of a dynamic program: for each the file, and the
-// name it is asked for by.
+// name by which it is needed.
 func libraries(path string) ([]string, error) {
 	f, err := os.Open(path)
 	if err != nil {

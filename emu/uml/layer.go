@@ -18,12 +18,12 @@ import (
 	"binproxy/emu/sys"
 )
 
-// A kept layer is a directory in that of --upper: a tree of what the guest made or changed, for
-// people to look at and to edit, and beside it a file of attributes. The layer itself always lies
-// in a tmpfs of the guest, where chown, mknod and extended attributes are a root's: on the host's
-// file system, by hostfs as an ordinary user, they are not, and there a file of a guest's root
-// with its set-user-ID bit would be one of the caller's. So the tree has contents, links, times
-// and plain modes, and a line of attributes tells the rest of each entry (attributes.go).
+// A kept layer is a directory in that of --upper. It has a tree of what the guest made or changed,
+// for people to look at and to edit, and beside it a file of attributes. During a run the layer is
+// always in a tmpfs of the guest, where root can use chown, mknod and extended attributes. By
+// hostfs as an ordinary user it cannot, and a file of a guest's root with its set-user-ID bit
+// would be the caller's on the host. So the tree has contents, links, times and plain modes, and a
+// line of attributes has the rest of each entry (attributes.go).
 const (
 	layerName      = "layer"
 	treeName       = "tree"
@@ -33,8 +33,8 @@ const (
 // upperDir is the overlay's layer in the guest.
 const upperDir = "/layer/upper"
 
-// restoreLayer brings back a layer that was kept, and notes where to keep this one: both
-// directories stay open, beyond the change of the root.
+// restoreLayer restores a kept layer, and records where to keep this one. Both directories stay
+// open across the change of the root.
 func (g *guest) restoreLayer() error {
 	if g.job.LayerDir == "" {
 		return nil
@@ -59,8 +59,8 @@ func (g *guest) restoreLayer() error {
 	return wrap(readLayer(kept, g.upper), "restore the layer of --upper %s", g.job.LayerDir)
 }
 
-// openDir opens a directory and returns a path to it that no mount and no change of the root can
-// take away.
+// openDir opens a directory and returns a path to it that stays valid after mounts and a change of
+// the root.
 func openDir(path string) (string, error) {
 	fd, err := sys.Open(path, unix.O_PATH|unix.O_DIRECTORY)
 	if err != nil {
@@ -69,17 +69,17 @@ func openDir(path string) (string, error) {
 	return "/proc/self/fd/" + strconv.Itoa(fd), nil
 }
 
-// saveLayer keeps the layer, where it is to be kept. It is written beside the one before and takes
-// its place in one step.
+// saveLayer keeps the layer if it is to be kept. It writes it beside the earlier one, and then
+// replaces that in one step.
 func (g *guest) saveLayer() error {
 	if g.keep == "" {
 		return nil
 	}
-	// The command may have hidden /proc; this one is ours.
+	// The command may have covered /proc; this one is ours.
 	unix.Umask(0)
 	kept := filepath.Join(g.keep, layerName)
 	made := kept + ".new"
-	err := os.RemoveAll(made) // of a run that was killed
+	err := os.RemoveAll(made) // left by a run that was killed
 	if err == nil {
 		err = writeLayer(g.upper, made)
 	}
@@ -89,7 +89,7 @@ func (g *guest) saveLayer() error {
 	return wrap(errors.Join(err, os.RemoveAll(made)), "keep the layer in --upper %s", g.job.LayerDir)
 }
 
-// writeLayer keeps the layer of a directory as another, which it makes.
+// writeLayer writes the layer in a directory to another directory, which it makes.
 func writeLayer(upper, kept string) error {
 	tree := filepath.Join(kept, treeName)
 	if err := os.MkdirAll(tree, 0o700); err != nil {
@@ -101,7 +101,7 @@ func writeLayer(upper, kept string) error {
 	}
 	out := bufio.NewWriter(f)
 	err = copyTree(upper, tree, func(name string, fi fs.FileInfo, linked bool) error {
-		if linked { // its attributes are those of the first link
+		if linked { // the first link has its attributes
 			return nil
 		}
 		a, err := attributesOf(below(upper, name), name, fi)
@@ -113,9 +113,8 @@ func writeLayer(upper, kept string) error {
 	return errors.Join(err, out.Flush(), f.Close())
 }
 
-// readLayer makes the layer below upper, which is empty, of a directory that writeLayer made and
-// people may have changed since: what they put in belongs to root, what they took away is not
-// made.
+// readLayer makes the layer below upper, which is empty, from a directory that writeLayer made and
+// people may have changed since. What they added belongs to root; what they removed is not made.
 func readLayer(kept, upper string) error {
 	if err := copyTree(filepath.Join(kept, treeName), upper, nil); err != nil {
 		return err
@@ -142,16 +141,16 @@ func readLayer(kept, upper string) error {
 }
 
 // copyTree copies directories, files, symbolic and hard links from one directory to another, which
-// is there, with their times and plain modes. The owner can read and write all of it. The entries
-// that are none of these are left out; each is told of every one, and whether it is a further link
-// to a file that was copied.
+// exists, with their times and plain modes. The owner can read and write every copy. It skips
+// other kinds of entries. each is called for every entry; linked means a further link to a file
+// that was copied.
 func copyTree(from, to string, each func(name string, fi fs.FileInfo, linked bool) error) error {
 	first := map[uint64]string{} // inode -> the name of its first link
 	type stamp struct {
 		path string
 		at   time.Time
 	}
-	var dirs []stamp // set last, since what is made in a directory changes its time
+	var dirs []stamp // set last, because an entry made in a directory changes its time
 	err := filepath.WalkDir(below(from, "."), func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -166,7 +165,7 @@ func copyTree(from, to string, each func(name string, fi fs.FileInfo, linked boo
 		}
 		st := fi.Sys().(*syscall.Stat_t)
 		before, linked := first[st.Ino]
-		// an overlay's marks of removals are links to one device
+		// An overlay's removal marks are links to one device.
 		linked = linked && copied(fi.Mode()) && !fi.IsDir()
 		if st.Nlink > 1 && !linked {
 			first[st.Ino] = name
@@ -194,11 +193,11 @@ func copyTree(from, to string, each func(name string, fi fs.FileInfo, linked boo
 	return err
 }
 
-// below is a path in a directory, which may be a magic link: unlike one of filepath.Join it leads
+// below is a path in a directory that may be given by a magic link. Unlike filepath.Join, it leads
 // through that link also for ".".
 func below(dir, name string) string { return dir + "/" + name }
 
-// copied reports whether copyTree copies an entry of the kind.
+// copied reports whether copyTree copies this kind of entry.
 func copied(mode fs.FileMode) bool { return mode&^fs.ModeSymlink&fs.ModeType == 0 || mode.IsDir() }
 
 func copyEntry(from, to string, fi fs.FileInfo) error {

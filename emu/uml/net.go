@@ -19,10 +19,10 @@ import (
 	"binproxy/emu/sys"
 )
 
-// Transport is how the guest's network leaves it.
+// Transport is how the guest's network leaves the guest.
 type Transport int
 
-// Auto is Vector where the kernel has it, else Slirp.
+// Auto is Vector if the kernel has it, else Slirp.
 const (
 	None   Transport = iota
 	Auto             // whichever the kernel has
@@ -30,7 +30,7 @@ const (
 	Slirp            // SLIP to slirp(1), over its standard input and output
 )
 
-// Publish is a port of the host that leads to one of the guest.
+// Publish is a port of the host that leads to a port of the guest.
 type Publish struct {
 	Proto       string // tcp or udp
 	HostAddr    string
@@ -41,7 +41,7 @@ func (p Publish) String() string {
 	return fmt.Sprintf("%s:%d:%d/%s", p.HostAddr, p.Host, p.Guest, p.Proto)
 }
 
-// slirpPath is slirp's place in the jail.
+// slirpPath is slirp's path in the jail.
 const slirpPath = "/slirp"
 
 // setNet picks the transport and finds its helper.
@@ -88,7 +88,7 @@ func (o *Options) setNet(j *job, k *Kernel) error {
 	return nil
 }
 
-// program finds a helper in PATH and where administrators' programs are.
+// program finds a helper in PATH and in the directories of administrators' programs.
 func program(name, pkg string) (string, error) {
 	for _, candidate := range []string{name, "/usr/sbin/" + name, "/usr/bin/" + name} {
 		if path, err := exec.LookPath(candidate); err == nil {
@@ -104,8 +104,8 @@ type slirp4netns struct {
 	lifeline *os.File
 }
 
-// The helper's sockets lie in a tmpfs of a mount namespace of its own, over /proc: they are
-// reached through the root of its process, and no end of ours, however sudden, leaves a file.
+// The helper's sockets are in a tmpfs over /proc, in a mount namespace of its own. We reach them
+// through the root of its process, so no file is left, however suddenly we end.
 const (
 	netSocket = "/proc/net.sock"
 	apiSocket = "/proc/api.sock"
@@ -124,7 +124,7 @@ func (h *host) startNet() (*os.File, error) {
 		h.net.cmd.ExtraFiles = []*os.File{r}
 		h.net.cmd.SysProcAttr = namespaces(user)
 		h.net.cmd.SysProcAttr.Setsid = true
-		// slirp4netns forks: what it forked ends with it
+		// slirp4netns forks; its children end with it.
 		h.net.cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWPID
 		return h.net.cmd.Start()
 	}
@@ -149,8 +149,8 @@ func (h *host) startNet() (*os.File, error) {
 	return socket, nil
 }
 
-// NetHelper makes the place for the sockets and becomes slirp4netns. Standard error stays the
-// caller's for its messages.
+// NetHelper makes the place for the sockets and becomes slirp4netns. Its messages go to the
+// caller's standard error.
 func NetHelper(words []string) error {
 	if err := entrypoint.Read(words, &entrypoint.Nothing{}); err != nil {
 		return err
@@ -165,9 +165,9 @@ func NetHelper(words []string) error {
 	if err != nil {
 		return err
 	}
-	// slirp4netns does not look at its lifeline before somebody has connected. The signal for the
-	// parent's death belongs to a thread: it was set for the one that Go started with, and is
-	// wanted for the one that execs.
+	// slirp4netns looks at its lifeline only after someone has connected. The signal for the
+	// parent's death belongs to a thread: Go set it for the thread that it started with, but the
+	// thread that execs needs it.
 	runtime.LockOSThread()
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(syscall.SIGKILL), 0, 0, 0); err != nil {
 		return fmt.Errorf("prctl PR_SET_PDEATHSIG: %w", err)
@@ -178,7 +178,7 @@ func NetHelper(words []string) error {
 	return syscall.Exec(path, []string{"slirp4netns", "--target-type=bess", "--exit-fd=3", "--api-socket=" + apiSocket, netSocket}, os.Environ())
 }
 
-// connect connects to one of the helper's sockets, once it is there.
+// connect connects to one of the helper's sockets as soon as that exists.
 func (s *slirp4netns) connect(path string, kind int) (*os.File, error) {
 	at := fmt.Sprintf("/proc/%d/root%s", s.cmd.Process.Pid, path)
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
@@ -201,7 +201,7 @@ func (s *slirp4netns) connect(path string, kind int) (*os.File, error) {
 	}
 }
 
-// publish asks slirp4netns for a port. Its API takes one JSON object a connection.
+// publish asks slirp4netns for a port. Its API takes one JSON object for each connection.
 func (s *slirp4netns) publish(p Publish) error {
 	f, err := s.connect(apiSocket, unix.SOCK_STREAM)
 	if err != nil {
@@ -218,7 +218,7 @@ func (s *slirp4netns) publish(p Publish) error {
 	return nil
 }
 
-// stop ends the helper. It would spin once the guest has gone.
+// stop ends the helper, which would spin after the guest has ended.
 func (s *slirp4netns) stop() {
 	s.lifeline.Close()
 	if s.cmd != nil {

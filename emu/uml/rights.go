@@ -14,8 +14,8 @@ import (
 	"binproxy/emu/sys"
 )
 
-// A kernel that a guest has taken over is a process in the jail. What it does not have here, it
-// cannot use there.
+// A kernel that a guest has taken over is a process in the jail. It cannot use what it does not
+// have here.
 
 // lastFD is the last of the file descriptors that the kernel gets.
 func (j *job) lastFD() int {
@@ -25,7 +25,7 @@ func (j *job) lastFD() int {
 	return fdStderr
 }
 
-// keepInherited keeps what the caller has left open to us from the kernel.
+// keepInherited keeps the caller's open files from the kernel.
 func (j *job) keepInherited() error {
 	open, err := os.ReadDir("/proc/self/fd")
 	for _, f := range open {
@@ -45,8 +45,8 @@ func openInput() error {
 	return wrap(err, "open %s", inputDir)
 }
 
-// kept are the capabilities that the kernel has: as root, those by which a root reads and writes
-// files of several owners. With them alone it cannot leave the jail, nor make a device.
+// kept are the capabilities of the kernel: under root, the ones by which root reads and writes
+// files of several owners. With them alone it can neither leave the jail nor make a device.
 func (j *job) kept() []uintptr {
 	kept := []uintptr{unix.CAP_DAC_OVERRIDE, unix.CAP_CHOWN, unix.CAP_FOWNER, unix.CAP_FSETID}
 	if !j.writes() {
@@ -55,24 +55,24 @@ func (j *job) kept() []uintptr {
 	return kept
 }
 
-// writes reports whether anything of the host is there to be written to.
+// writes reports whether the guest may write to any file of the host.
 func (j *job) writes() bool {
 	return j.Mode == modeRW || j.LayerDir != "" || slices.Contains(j.Binds, modeRW)
 }
 
-// dropRights takes every other capability from this thread and what it starts, for good.
+// dropRights takes every other capability from this thread and its children, permanently.
 func (j *job) dropRights() error {
 	kept := j.kept()
 	for c := uintptr(0); c <= unix.CAP_LAST_CAP; c++ {
 		if slices.Contains(kept, c) {
 			continue
 		}
-		// EINVAL: an older kernel's last is lower
+		// EINVAL: an older kernel's last capability is lower.
 		if err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0); err != nil && !errors.Is(err, unix.EINVAL) {
 			return fmt.Errorf("drop capability %d: %w", c, err)
 		}
 	}
-	// A program of root's gets what can be inherited, whatever the bounding set says.
+	// A program of root's gets the inheritable ones, whatever the bounding set says.
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData
 	err := unix.Capget(&header, &data[0])
@@ -89,12 +89,12 @@ func (j *job) dropRights() error {
 // x32 is the bit of an x32 call's number.
 const x32 = 1 << 30
 
-// refuseSockets keeps this thread and what it starts from the sockets that servers of the host
-// have in the directories which the jail shows: no mount option does. A pair of datagram sockets
-// could be sent to any of them. Nor is there a socket of the host's kernel. Those of the
-// Internet's protocols are bounded by the network namespace. By io_uring, or as i386, calls would
-// go past these rules. The helper slirp ends without a socket of a path, though it connects to
-// none that is there; it is the kernel's child, and what it may the kernel may.
+// refuseSockets keeps this thread and its children from the sockets that servers of the host have
+// in the jail's directories, which no mount option does. A pair of datagram sockets could send to
+// any of them, and is refused, as are sockets of the host's kernel. The network namespace limits
+// the sockets of the Internet's protocols. io_uring, and calls as i386, would get around these
+// rules. The helper slirp ends if it cannot make a socket with a path, though it connects to none
+// that exists. It is the kernel's child, and whatever it may do, the kernel may do.
 func (j *job) refuseSockets() error {
 	x86, i386, refused := arch.Get("x86_64").Audit(), arch.Get("i386").Audit(), seccomp.Fail(uint16(unix.EACCES))
 	const domain, kind, kinds = 0, 1, 0xf

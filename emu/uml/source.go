@@ -12,18 +12,18 @@ import (
 	"binproxy/emu/apt"
 )
 
-// oldest is the first series that a build takes of itself: all that is newer has room for the
-// registers of every CPU, and the seccomp mode.
+// oldest is the oldest series that a build chooses by itself: from it on, kernels have room for
+// the registers of every CPU, and the seccomp mode.
 const oldest = "6.16"
 
-// hostArch is Debian's name of the hosts for which there is User Mode Linux.
+// hostArch is Debian's name of the hosts that have User Mode Linux.
 const hostArch = "amd64"
 
-// sourcePrefix begins the names of the packages with a kernel's source.
+// sourcePrefix is the start of the names of packages with a kernel's source.
 const sourcePrefix = "linux-source-"
 
-// A place is where packages are looked for: suites of Debian, or the machine's own sources where
-// it names none.
+// A place is where packages are searched: suites of Debian or, if it names none, the machine's own
+// sources.
 type place struct {
 	name   string
 	suites []string
@@ -36,7 +36,7 @@ var (
 	unstable    = place{"Debian's unstable", []string{"unstable"}}
 )
 
-// debianLists is a variable for tests, which have an archive of their own.
+// debianLists is a variable for tests, which have their own archive.
 var debianLists = apt.Debian
 
 // lists are the package lists of a place, kept in the cache for the next build.
@@ -51,7 +51,7 @@ func (b *builder) lists(p place) (*apt.Lists, error) {
 	return debianLists(b.ctx, filepath.Join(dir, strings.Join(p.suites, "+")), hostArch, p.suites...)
 }
 
-// find looks for a package in one place after another.
+// find searches one place after another for a package.
 func (b *builder) find(places []place, look func(*apt.Lists) (*debian, error)) (*debian, error) {
 	var said []string
 	for _, p := range places {
@@ -75,13 +75,14 @@ type debian struct {
 	name, version string
 }
 
-// release is the kernel's in a version of a package of its source: 7.3.4 of 7.3.4-1~bpo13+1.
+// release returns the kernel's release from the version of its source package: 7.3.4 from
+// 7.3.4-1~bpo13+1.
 func (d *debian) release() string {
 	release, _, _ := strings.Cut(d.version, "-")
 	return release
 }
 
-// sourcePackage finds the package of the series that was asked for, else of the newest.
+// sourcePackage finds the package of the requested series, or of the newest.
 func (b *builder) sourcePackage() (*debian, error) {
 	places, look := []place{backports, nextRelease}, func(l *apt.Lists) (*debian, error) { return newestSource(b.ctx, l) }
 	if b.options.Version != "" {
@@ -118,14 +119,14 @@ func newestSource(ctx context.Context, l *apt.Lists) (*debian, error) {
 	return named(ctx, l, sourcePrefix+newest)
 }
 
-// download brings a package's file into the work directory.
+// download loads a package's file into the work directory.
 func (b *builder) download(d *debian, more ...string) ([]string, error) {
 	b.progress("download %s %s", d.name, d.version)
 	return d.lists.Download(b.ctx, b.work, append([]string{d.name}, more...)...)
 }
 
-// archive brings the package with the kernel's source, and returns the tar file in it. What is no
-// longer needed goes at once: each of the two has 160 MB.
+// archive loads the package with the kernel's source, and returns the tar file in it. It removes
+// each file as soon as it is not needed: each of the two has 160 MB.
 func (b *builder) archive(d *debian) (string, error) {
 	debs, err := b.download(d)
 	if err != nil {
@@ -144,15 +145,15 @@ func (b *builder) archive(d *debian) (string, error) {
 	return archive, nil
 }
 
-// unused are parts of the source that no such kernel is built of and no Kconfig file lies in; they
-// are most of what is to be unpacked.
+// unused are parts of the source that no such kernel uses and that contain no Kconfig file; they
+// are the larger part of the source.
 var unused = []string{"*/Documentation/*.rst", "*/Documentation/*.yaml", "*/tools/testing/*", "*/tools/perf/*", "*.dts", "*.dtsi", "*/rust/*.rs",
 	"*/drivers/gpu/drm/*.[ch]", "*/drivers/net/*/*/*.[ch]", "*/drivers/media/*.[ch]", "*/drivers/scsi/*.[ch]", "*/drivers/clk/*.[ch]",
 	"*/drivers/pinctrl/*.[ch]", "*/drivers/usb/*.[ch]", "*/drivers/accel/*.[ch]", "*/drivers/infiniband/*.[ch]", "*/drivers/iio/*.[ch]",
 	"*/drivers/staging/*.[ch]", "*/drivers/video/*.[ch]", "*/drivers/hwmon/*.[ch]", "*/sound/*.[ch]"}
 
-// unpack brings the source into the directory src of the work directory. An xz file of several
-// blocks is unpacked by all processors.
+// unpack unpacks the source into the directory src of the work directory. All processors unpack an
+// xz file of several blocks.
 func (b *builder) unpack(archive string) error {
 	archive, err := filepath.Abs(archive)
 	if err != nil {

@@ -17,8 +17,8 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// addSource adds a package of a kernel's source, which make builds in a moment: what it calls
-// linux is a program that says its release.
+// addSource adds a package of a kernel's source that make builds in a moment: its file linux is a
+// program that prints its release.
 func addSource(t *testing.T, a *archive.Archive, series, release string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -40,8 +40,7 @@ func write(t *testing.T, path, text string) {
 	require.NoError(t, os.WriteFile(path, []byte(text), 0o644))
 }
 
-// useArchives has Debian's suites be these, by their names; what is missing is an archive without
-// packages.
+// useArchives makes these Debian's suites, by name; a missing one is an archive without packages.
 func useArchives(t *testing.T, suites map[string]*archive.Archive) {
 	t.Helper()
 	none := archive.New(t)
@@ -56,8 +55,8 @@ func useArchives(t *testing.T, suites map[string]*archive.Archive) {
 	}
 }
 
-// A build takes the newest series that runs everywhere, or the one that is named; what it brings
-// is one kernel, and the lists.
+// A build takes the newest series that runs everywhere, or the named one. It keeps one kernel, and
+// the lists.
 func TestBuildFromPackages(t *testing.T) {
 	for _, tool := range tools {
 		need.Program(t, tool[0], tool[1])
@@ -96,7 +95,8 @@ func TestBuildFromPackages(t *testing.T) {
 	assert.Equal(t, filepath.Join(cache, "6.16.10/linux"), path)
 }
 
-// What is not in one place is looked for in the next; what is nowhere is said, with what to do.
+// A package that one place lacks is searched in the next. If no place has it, the error says what
+// to do.
 func TestSourcePlaces(t *testing.T) {
 	old, next := archive.New(t), archive.New(t)
 	old.Add("linux-source-6.12", "6.12.95-1", nil)

@@ -16,18 +16,18 @@ import (
 	"binproxy/emu/sys"
 )
 
-// The kernel's consoles. Each is a raw byte stream to or from a pipe of the host side; the command
-// never sees them: it has pipes of the guest, or a pseudo-terminal. A console takes its input from
-// the host a byte at a time, a system call each, so standard input comes in files of the jail, and
-// the control stream says when there is one.
+// The kernel's consoles are raw byte streams to or from pipes of the host side. The command never
+// sees them: it has pipes of the guest, or a pseudo-terminal. A console reads the host's input
+// byte by byte, with a system call for each. So standard input comes as files of the jail, and the
+// control stream says when there is a new one.
 const (
 	ttyControl = "/dev/tty1"
 	ttyStdout  = "/dev/tty2"
 	ttyStderr  = "/dev/tty3"
 )
 
-// Messages of the control stream, a line each. To the guest: "signal N", "size ROWS COLS", "input
-// N" (the file N of inputDir is the next of standard input), "eof", "closed FD" (nobody reads the
+// The control stream has one message a line. To the guest: "signal N", "size ROWS COLS", "input N"
+// (the file N of inputDir is the next of standard input), "eof", "closed FD" (nobody reads the
 // caller's FD any more). From the guest: "ready", "took N", "exit CODE", "error CODE "TEXT"".
 type control struct {
 	tty *os.File
@@ -48,8 +48,8 @@ func (c *control) end(code int, message string) {
 	drain(c.tty)
 }
 
-// openRaw opens a console and takes all line editing from it. The file blocks: each has a reader
-// or writer of its own.
+// openRaw opens a console without line editing. The file blocks: each has a goroutine that reads
+// or writes it.
 func openRaw(path string, flags int) (*os.File, error) {
 	fd, err := sys.Open(path, flags|unix.O_NOCTTY)
 	if err != nil {
@@ -75,7 +75,7 @@ func makeRaw(fd int) error {
 	return unix.IoctlSetTermios(fd, unix.TCSETS, t)
 }
 
-// drain waits until a console has handed out what was written to it.
+// drain waits until a console has passed on what was written to it.
 func drain(tty *os.File) { unix.IoctlSetInt(int(tty.Fd()), unix.TCSBRK, 1) }
 
 // streams carries the command's standard input, output and error between its files and the
@@ -83,22 +83,21 @@ func drain(tty *os.File) { unix.IoctlSetInt(int(tty.Fd()), unix.TCSBRK, 1) }
 type streams struct {
 	consoles [3]*os.File // the kernel's, of 1 and 2
 	ours     [3]*os.File // our ends of the command's files
-	theirs   []*os.File  // the command's
-	master   *os.File    // of the pseudo-terminal; nil where the caller has none
+	theirs   []*os.File  // the command's ends
+	master   *os.File    // of the pseudo-terminal; nil if the caller has no terminal
 	output   sync.WaitGroup
 	closed   [3]atomic.Bool
 	inputDir int      // inputDir, open
-	input    chan int // the files of it that have come
+	input    chan int // the numbers of its files that have come
 }
 
-// inputDir is where standard input comes, in the guest's first root.
+// inputDir is the directory of standard input, in the guest's first root.
 const inputDir = "/stdin"
 
-// inputWindow is how many files of standard input, of at most a chunk each, may be there at a
-// time.
+// inputWindow is how many files of standard input, each of at most a chunk, may exist at a time.
 const inputWindow = 8
 
-// openHost opens what leads to the host, before the first root is left.
+// openHost opens the streams to the host before the first root is left.
 func (s *streams) openHost() (err error) {
 	if s.inputDir, err = sys.Open(inputDir, unix.O_PATH|unix.O_DIRECTORY); err != nil {
 		return fmt.Errorf("open %s: %w", inputDir, err)
@@ -110,8 +109,8 @@ func (s *streams) openHost() (err error) {
 	return err
 }
 
-// open makes the command's files. Those that are the caller's terminal are a pseudo-terminal of
-// the guest, the others pipes.
+// open makes the command's files. A file that is the caller's terminal becomes a pseudo-terminal
+// of the guest, the others become pipes.
 func (s *streams) open(j *job) ([]uintptr, *syscall.SysProcAttr, error) {
 	s.input = make(chan int, inputWindow)
 	attr := &syscall.SysProcAttr{Setsid: true}
@@ -149,8 +148,8 @@ func (s *streams) open(j *job) ([]uintptr, *syscall.SysProcAttr, error) {
 	return fds, attr, nil
 }
 
-// openPTY makes the pseudo-terminal. Where the caller's terminal does not give the input, it still
-// does the output's line ends and the echo, and the guest's must not do them a second time.
+// openPTY makes the pseudo-terminal. If the caller's terminal is not the input, it still
+// translates line ends and echoes, so the guest's must not do that again.
 func (s *streams) openPTY(j *job) (*os.File, error) {
 	fd, err := sys.Open("/dev/pts/ptmx", unix.O_RDWR|unix.O_NOCTTY)
 	if err != nil {
@@ -183,8 +182,8 @@ func (s *streams) resize(rows, cols int) {
 	}
 }
 
-// blockingPipe is a pipe that Go does not poll: a poll is two more system calls for each read, and
-// they are what costs here.
+// blockingPipe is a pipe that Go does not poll: polling takes two more system calls for each read,
+// and system calls are slow here.
 func blockingPipe() (r, w *os.File, err error) {
 	var p [2]int
 	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
@@ -193,7 +192,7 @@ func blockingPipe() (r, w *os.File, err error) {
 	return os.NewFile(uintptr(p[0]), "pipe"), os.NewFile(uintptr(p[1]), "pipe"), nil
 }
 
-// start lets the bytes flow, once the command with this pid runs.
+// start starts the copying, after the command with this pid was started.
 func (s *streams) start(c *control, pid int) {
 	for _, f := range s.theirs {
 		f.Close()
@@ -203,7 +202,8 @@ func (s *streams) start(c *control, pid int) {
 	for fd := 1; fd <= 2; fd++ {
 		from := s.ours[fd]
 		if from == nil && s.master != nil && !(fd == 2 && s.ours[1] == nil) {
-			// stdout's console carries it, stderr's only where stdout is no terminal
+			// stdout's console carries the terminal; stderr's does so only if stdout is no
+			// terminal.
 			from = s.master
 		}
 		if from != nil {
@@ -211,13 +211,13 @@ func (s *streams) start(c *control, pid int) {
 		}
 	}
 	if s.master != nil && s.ours[1] != nil && s.ours[2] != nil {
-		// only the input is a terminal: its echo has nowhere to go
+		// Only the input is a terminal: nobody sees its echo.
 		go io.Copy(io.Discard, s.master)
 	}
 	fmt.Fprintln(c.tty, "ready")
 }
 
-// finish waits until the output is out. Every process that could write has ended.
+// finish waits until all output is written. Every process that could write has ended.
 func (s *streams) finish() {
 	s.output.Wait()
 	drain(s.consoles[1])
@@ -231,14 +231,14 @@ func (s *streams) pumpOutput(fd int, from *os.File) {
 	for {
 		n, err := from.Read(buf)
 		if err != nil || s.closed[fd].Load() {
-			from.Close() // the writers, if any are left, get SIGPIPE
+			from.Close() // writers that are left get SIGPIPE
 			return
 		}
 		s.consoles[fd].Write(buf[:n])
 	}
 }
 
-// pumpInput hands the files on as standard input. What a command that has closed its input is sent
+// pumpInput passes the files on as standard input. If the command has closed its input, the rest
 // is lost, as in a pipe.
 func (s *streams) pumpInput(c *control) {
 	to := s.ours[0]
@@ -262,7 +262,7 @@ func (s *streams) pumpInput(c *control) {
 	}
 }
 
-// listen does what the host side says.
+// listen does what the host side's messages say.
 func (s *streams) listen(c *control, pid int) {
 	for lines := bufio.NewScanner(c.tty); lines.Scan(); {
 		words := append(strings.Fields(lines.Text()), "", "", "")
@@ -281,7 +281,7 @@ func (s *streams) listen(c *control, pid int) {
 		case word == "eof":
 			close(s.input)
 			if s.ours[0] == nil {
-				unix.Kill(pid, unix.SIGHUP) // the terminal has gone
+				unix.Kill(pid, unix.SIGHUP) // the terminal is gone
 			}
 		}
 	}

@@ -16,7 +16,7 @@ import (
 	"binproxy/emu/sys"
 )
 
-// wordsAhead is how many lines may wait for a guest that reads none.
+// wordsAhead is how many lines may wait for a guest that does not read.
 const wordsAhead = 64
 
 // message is a line from the guest.
@@ -26,7 +26,7 @@ type message struct {
 	text string
 }
 
-// listen hands on the guest's messages, until it has no more.
+// listen passes on the guest's messages until they end.
 func listen(answers io.Reader, messages chan<- message) {
 	defer close(messages)
 	for lines := bufio.NewScanner(answers); lines.Scan(); {
@@ -42,7 +42,7 @@ func listen(answers io.Reader, messages chan<- message) {
 	}
 }
 
-// talk hands the guest its words, as it takes them.
+// talk sends the guest its words as fast as it reads them.
 func (h *host) talk() {
 	for words := range h.words {
 		if _, err := io.WriteString(h.control, words); err != nil {
@@ -51,7 +51,7 @@ func (h *host) talk() {
 	}
 }
 
-// say has the guest told something, after what it was told before.
+// say sends the guest a word, after the earlier ones.
 func (h *host) say(format string, args ...any) {
 	select {
 	case h.words <- fmt.Sprintf(format, args...):
@@ -59,8 +59,8 @@ func (h *host) say(format string, args ...any) {
 	}
 }
 
-// forward tells the guest of a signal. One that reads nothing does not hear of more than it can
-// be told ahead: whoever waited for it could be stopped by it.
+// forward tells the guest of a signal. A guest that does not read gets no more than wordsAhead
+// lines: waiting for it could block the run.
 func (h *host) forward(s syscall.Signal) {
 	words := fmt.Sprintf("signal %d\n", int(s))
 	switch s {
@@ -79,8 +79,8 @@ func (h *host) forward(s syscall.Signal) {
 	}
 }
 
-// pump copies one output of the command to the caller's, and tells the guest when nobody reads it
-// any more.
+// pump copies one output of the command to the caller's, and tells the guest when nobody reads
+// that any more.
 func (h *host) pump(fd int, to io.Writer, from *os.File) {
 	if _, err := io.Copy(to, from); err != nil {
 		h.say("closed %d\n", fd)
@@ -88,8 +88,8 @@ func (h *host) pump(fd int, to io.Writer, from *os.File) {
 	}
 }
 
-// feed copies the caller's standard input to the guest, a file of the jail for each piece, once
-// the guest is ready for it.
+// feed copies the caller's standard input to the guest, as one file of the jail for each piece,
+// once the guest is ready.
 func (h *host) feed() {
 	defer h.say("eof\n")
 	dir, err := h.openInput()
@@ -111,7 +111,7 @@ func (h *host) feed() {
 	}
 }
 
-// running reports whether the jail has not ended: its pid is not another process's then.
+// running reports whether the jail has not ended yet: then its pid is still its own.
 func (h *host) running() bool {
 	select {
 	case <-h.ended:
@@ -121,8 +121,8 @@ func (h *host) running() bool {
 	}
 }
 
-// openInput opens the directory for standard input as the jail did before there was a guest, whose
-// root may since have put anything at its path.
+// openInput opens the directory for standard input, which the jail opened before the guest
+// started. The guest's root may have replaced its path since.
 func (h *host) openInput() (int, error) {
 	dir, err := sys.Open(fmt.Sprintf("/proc/%d/fd/%d", h.jail.Process.Pid, fdInput), unix.O_PATH|unix.O_DIRECTORY)
 	if err == nil && !h.running() {
@@ -131,7 +131,7 @@ func (h *host) openInput() (int, error) {
 	return dir, err
 }
 
-// writeInput makes a file of standard input. Nothing that the guest has put at its name is opened.
+// writeInput makes a file of standard input. It does not open what the guest may have put there.
 func writeInput(dir, n int, piece []byte) error {
 	var fd int
 	err := sys.Retry(func() (err error) {

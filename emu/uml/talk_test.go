@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A guest that reads nothing of what it is told keeps nobody from telling it.
+// A guest that does not read its messages does not block the process that sends them.
 func TestForwardToNobody(t *testing.T) {
 	r, w, err := os.Pipe()
 	require.NoError(t, err)

@@ -1,18 +1,25 @@
-// Package uml runs a command under a kernel of its own: User Mode Linux, as an ordinary user, on a
-// directory of the host.
+// Package uml runs a command under a kernel of its own: User Mode Linux, which runs as an ordinary
+// user on a directory of the host.
 //
-// Three processes of binproxy take part. The host side (Run) holds the caller's standard input,
-// output, error and terminal. It starts the jail (Jail), PID 1 of a mount, PID, network and IPC
-// namespace, in a user namespace where the caller is not root: its root is a tmpfs with the
-// kernel, its libraries, the guest's root and what is bound, and nothing else of the host, for a
-// guest can mount by hostfs whatever its kernel's process can open. The kernel boots on a
-// directory of that tmpfs, where init is binproxy again (Guest): it mounts the guest's root and
-// what programs expect, runs the command, reaps, and powers off with the status. The command's
-// words travel in a file; its bytes over raw consoles of the kernel, each a pipe of the host side,
-// with one more for control: signals, the window's size, the end of the input, and the status
-// back.
+// Three processes of binproxy take part.
 //
-// Nothing is left behind: all that was mounted goes with the namespaces, and they go with the host
+// The host side (Run) holds the caller's standard input, output, error and terminal. It starts the
+// jail.
+//
+// The jail (Jail) is PID 1 of a mount, PID, network and IPC namespace, in a user namespace where
+// the caller is not root. Its root is a tmpfs with the kernel, its libraries, the guest's root and
+// the bound files. It contains nothing else of the host, because a guest can mount by hostfs
+// whatever its kernel's process can open.
+//
+// The kernel boots on a directory of that tmpfs, where init is binproxy again (Guest). It mounts
+// the guest's root and what programs expect, runs the command, reaps, and powers off with the
+// status.
+//
+// The command's words are in a file. Its bytes go over raw consoles of the kernel, each a pipe of
+// the host side. One more console is for control: signals, the window's size, the end of the
+// input, and the status back.
+//
+// Nothing is left behind: all mounts end with the namespaces, and the namespaces end with the host
 // side.
 package uml
 
@@ -34,33 +41,33 @@ import (
 	"binproxy/emu/exit"
 )
 
-// Options is one run. The zero value of a field is its default.
+// Options describe one run. The zero value of a field means its default.
 type Options struct {
 	Kernel   string // a file, or a release that Kernels lists; default: the newest of them
 	Root     string // default: /
 	Mem      int    // MiB, default DefaultMem
-	MemDir   string // where the guest's memory lies; default: a tmpfs of its own
+	MemDir   string // the directory of the guest's memory; default: a tmpfs of its own
 	Mode     Mode
 	Upper    string // keep the overlay's layer in this directory
 	Net      Transport
 	Publish  []Publish
 	Binds    []Bind
 	Arch     *arch.ABI // run programs of this ABI, by an emulator
-	Emulator string    // default: searched for
+	Emulator string    // default: search for it
 	Timeout  time.Duration
 	Command  []string // default: a shell
 }
 
-// DefaultMem is the guest's memory, MinMem the least that it boots in, in MiB. In 32, which has
-// some 5 free at the end of its boot, one boot in 50 of Debian's kernel ended for want of memory:
-// it keeps back 4 more once it has had to mix movable pages with others
+// DefaultMem is the guest's memory, MinMem the least with which it boots, in MiB. With 32, of
+// which some 5 are free at the end of its boot, one boot in 50 of Debian's kernel ran out of
+// memory: it reserves 4 more after it has mixed movable pages with others
 // (vm.watermark_boost_factor).
 const (
 	DefaultMem = 64
 	MinMem     = 40
 )
 
-// Mode is how the root is shown.
+// Mode is how the guest sees the root.
 type Mode int
 
 // The modes. The default is an overlay for an ordinary user and a read-only view for root.
@@ -91,7 +98,7 @@ func Run(o Options) error {
 	return h.run()
 }
 
-// job checks everything that can be checked before the boot, and says it in one message each.
+// job checks everything that can be checked before the boot, with one message for each fault.
 func (o *Options) job() (*job, *Kernel, error) {
 	j := &job{Hostname: hostname(), Argv: o.Command, TTY: terminals()}
 	j.Umask = syscall.Umask(0)
@@ -149,7 +156,7 @@ func (o *Options) setSelf(j *job) error {
 	return nil
 }
 
-// setMem checks the memory's size, and its place where the caller chose one.
+// setMem checks the memory's size, and its directory if the caller chose one.
 func (o *Options) setMem(j *job) error {
 	j.Mem, j.MemDir = o.Mem, o.MemDir
 	if j.Mem == 0 {
@@ -225,8 +232,8 @@ func (o *Options) setRoot(j *job) error {
 		return errors.New("--upper keeps the layer of an overlay; it does not go with --ro or --rw")
 	}
 	j.Mode = [...]string{ReadOnly: modeRO, Overlay: modeOverlay, ReadWrite: modeRW}[mode]
-	// An ordinary user is the guest's root, and every other user of the host its nobody: a
-	// set-user-ID program of the host's root would make the guest's root a nobody.
+	// An ordinary user is the guest's root, and every other user of the host is the guest's
+	// nobody: a set-user-ID program of the host's root would turn the guest's root into nobody.
 	var st unix.Stat_t
 	if err := unix.Stat(j.Root, &st); err == nil && os.Geteuid() != 0 && int(st.Uid) != os.Geteuid() {
 		j.NoSuid = 1
@@ -263,7 +270,7 @@ func (o *Options) setBinds(j *job) error {
 	return nil
 }
 
-// setArch finds the emulator for a foreign ABI, for an entry of the guest kernel's binfmt_misc.
+// setArch finds the emulator for a foreign ABI. It becomes an entry of the guest's binfmt_misc.
 func (o *Options) setArch(j *job) error {
 	if o.Arch == nil || o.Arch == arch.Host() {
 		return nil
@@ -277,7 +284,7 @@ func (o *Options) setArch(j *job) error {
 	return err
 }
 
-// terminals has a bit for each of the standard file descriptors that is a terminal.
+// terminals has a bit for each standard file descriptor that is a terminal.
 func terminals() int {
 	bits := 0
 	for fd := range 3 {
@@ -288,7 +295,7 @@ func terminals() int {
 	return bits
 }
 
-// logTail keeps the last bytes that the kernel logged.
+// logTail keeps the last bytes of the kernel's log.
 type logTail struct {
 	text []byte
 	done chan struct{}
@@ -312,8 +319,8 @@ func (l *logTail) follow(r io.Reader) {
 	}
 }
 
-// last is the log's last n lines, after it has ended; those before the dump of stack and registers
-// where the kernel panicked.
+// last returns the log's last n lines after its end. If the kernel panicked, these are the lines
+// before the dump of stack and registers.
 func (l *logTail) last(n int) string {
 	<-l.done
 	lines := strings.Split(strings.TrimSpace(strings.ReplaceAll(string(l.text), "\r", "")), "\n")

@@ -71,15 +71,15 @@ func TestLogTail(t *testing.T) {
 	assert.LessOrEqual(t, len(l.text), 2*logSize+4096)
 }
 
-// TestFragment wants every line of the fragment to be one that allnoconfig takes.
+// TestFragment checks that allnoconfig accepts every line of the fragment.
 func TestFragment(t *testing.T) {
 	for line := range strings.Lines(string(fragment)) {
 		assert.Regexp(t, `^(#.*|CONFIG_[A-Z0-9_]+=(y|"[a-z]+")|)\n$`, line)
 	}
 }
 
-// TestLayer keeps a tree of what any user can make and brings it back; owners, devices and
-// attributes are tested in a guest.
+// TestLayer keeps a tree that any user can make, and restores it; owners, devices and attributes
+// are tested in a guest.
 func TestLayer(t *testing.T) {
 	from, to, kept := t.TempDir(), t.TempDir(), filepath.Join(t.TempDir(), "kept")
 	require.NoError(t, os.MkdirAll(filepath.Join(from, "d/e"), 0o755))
