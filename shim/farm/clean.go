@@ -17,18 +17,18 @@ import (
 	"binproxy/emu/sys"
 )
 
-// Cleaned is what a Clean did.
+// Cleaned is what Clean did.
 type Cleaned struct {
-	Restored int // files put back in their own place
+	Restored int // files put back in their place
 	Links    int // farm links removed
 	Remarks  []string
 }
 
-// ErrNoBundle means that the program lies in no bundle: then there is nothing to install from, and
-// it is not Clean's to remove.
+// ErrNoBundle means that the program is not in a bundle. It cannot install from there, and Clean
+// must not remove it.
 var ErrNoBundle = errors.New("no " + config.Name + " beside it, so this is no bundle; nothing was changed")
 
-// Clean takes everything away that Install made, and then the bundle with the program itself.
+// Clean removes everything that Install made, and then the bundle with the program itself.
 func Clean(cfg config.Config) (Cleaned, error) {
 	if err := NeedBundle(cfg); err != nil {
 		return Cleaned{}, err
@@ -81,7 +81,7 @@ func (m *image) clean(done *Cleaned) error {
 	if m.journal.damaged {
 		return cmp.Or[error](m.journal.write(), &DamagedError{m.journal.path, m.cfg.Self()})
 	}
-	for _, dir := range changed { // what was done there is on the disk before the journal goes
+	for _, dir := range changed { // what was done there reaches the disk before the journal goes
 		if err := fsync(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
@@ -90,7 +90,7 @@ func (m *image) clean(done *Cleaned) error {
 	return m.removeBundle()
 }
 
-// cleanable finds out what would fail before the first change is made.
+// cleanable finds what would fail before the first change is made.
 func (m *image) cleanable() error {
 	dirs := []string{m.cfg.Dir, filepath.Dir(m.cfg.Dir)}
 	for _, place := range m.journal.places {
@@ -106,7 +106,7 @@ func (m *image) cleanable() error {
 	return nil
 }
 
-// takeOut puts the real file back in its place, wherever a run that was killed left it.
+// takeOut puts the real file back in its place, wherever a killed run left it.
 func (m *image) takeOut(place string) error {
 	aside := Aside(place)
 	kept := exists(aside) && !leadsTo(aside, m.cfg.Self())
@@ -123,8 +123,8 @@ func (m *image) takeOut(place string) error {
 	return m.remove(place)
 }
 
-// clearAside removes what lies under the name of the real file while the name itself does not lead
-// to binproxy: a link that was to be exchanged, a second name of the same file, or the file of a
+// clearAside removes what has the real file's name aside while the name itself does not lead to
+// binproxy: a link that was to be exchanged, a second name of the same file, or the file of a
 // command that was replaced or removed since.
 func (m *image) clearAside(place, becomes string) error {
 	for _, aside := range []string{Aside(Aside(place)), Aside(place)} {
@@ -151,12 +151,11 @@ func (m *image) clearAside(place, becomes string) error {
 	return nil
 }
 
-// ownName tells names of links to binproxy that people make: no command's that was renamed.
+// ownName recognises links to binproxy that people make, and that are no renamed command.
 func ownName(name string) bool { return name == config.Binary || name == "sh" || name == "uname" }
 
-// moved puts the real file where its link was moved to. Where nothing says which of several links
-// that is, it is put back under its old name, or stays where it is if that is taken, rather than
-// being lost.
+// moved puts the real file where its link was moved to. If several links are possible, the file
+// gets its old name back, or stays where it is if that name is taken, so that it is not lost.
 func (m *image) moved(place, aside string) (bool, error) {
 	strays, err := m.strays(filepath.Dir(place))
 	if err != nil || len(strays) == 0 {
@@ -186,8 +185,8 @@ func (m *image) strays(dir string) (found []string, err error) {
 	return found, err
 }
 
-// alone reports whether no other place in the directory has lost its link: a stray link is not
-// that one's.
+// alone reports whether no other place in the directory has lost its link: otherwise a stray link
+// may be that place's.
 func (m *image) alone(place string) bool {
 	return !slices.ContainsFunc(m.journal.places, func(other string) bool {
 		aside := Aside(other)
@@ -196,8 +195,8 @@ func (m *image) alone(place string) bool {
 	})
 }
 
-// renamed is the stray link that was once at place: the only one if that is alone, or the only one
-// with an ending behind the old name (date.orig, dash.distrib); "" where it cannot be told.
+// renamed is the stray link that was once at place: the only one, if that is alone, or the only
+// one with a suffix after the old name (date.orig, dash.distrib); "" if it cannot be determined.
 func renamed(place string, strays []string, alone bool) string {
 	if len(strays) == 1 && alone {
 		return strays[0]
@@ -220,8 +219,8 @@ func displayAll(names []string) string {
 	return strings.Join(shown, ", ")
 }
 
-// dropAsides ends what no link stands for any more: asides of commands that were removed or
-// replaced since.
+// dropAsides removes files kept aside that no link stands for any more: their commands were
+// removed or replaced since.
 func (m *image) dropAsides() error {
 	for _, place := range m.journal.places {
 		if !leadsTo(place, m.cfg.Self()) {
@@ -241,7 +240,7 @@ func (m *image) relink() error {
 			groups[n] = append(groups[n], path)
 		}
 	}
-	first := map[string]string{} // by the names that are to be links of it
+	first := map[string]string{} // by the names that are to become links to it
 	for _, n := range slices.Sorted(maps.Keys(groups)) {
 		names := groups[n]
 		slices.Sort(names)
@@ -264,7 +263,7 @@ func (m *image) relink() error {
 	return nil
 }
 
-// parted reports whether the two were one file, and are copies of each other now.
+// parted reports whether two files were one, and are now copies of each other.
 func (m *image) parted(first, name string) (bool, error) {
 	if sameFile(first, name) {
 		return false, nil
@@ -289,7 +288,7 @@ func (m *image) relinkTo(first, name string) error {
 	return m.rename(Aside(name), name)
 }
 
-// endRelinks ends what a clean that was killed has begun, before any file is kept aside again: its
+// endRelinks ends what a killed clean has begun, before any file is kept aside again. The clean's
 // records say that a file aside is the second name of another, and not the only one.
 func (m *image) endRelinks() error {
 	names := sorted(m.journal.relinks)
@@ -312,8 +311,8 @@ func sameFile(a, b string) bool {
 	return errA == nil && errB == nil && os.SameFile(fa, fb)
 }
 
-// identical reports whether two files have the same bytes, owner, mode and time: what hard links
-// parted by a copy have.
+// identical reports whether two files have the same bytes, owner, mode and time. So have hard
+// links that a copy has separated.
 func identical(a, b string) (bool, error) {
 	fa, err := os.Lstat(a)
 	if err != nil {
@@ -339,8 +338,8 @@ func sameBytes(a, b string) (bool, error) {
 	return err == nil && bytes.Equal(ta, tb), err
 }
 
-// removeBundle removes the files of the bundle, the program and the configuration last, and the
-// directory if nothing of others is in it. The directory above keeps its time.
+// removeBundle removes the bundle's files, the program and the configuration last, and then the
+// directory if it has no other files. The directory above keeps its time.
 func (m *image) removeBundle() error {
 	parent, err := os.Stat(filepath.Dir(m.cfg.Dir))
 	if err != nil {
@@ -378,7 +377,7 @@ func (m *image) removeBundle() error {
 }
 
 // bundleFiles lists what belongs to the bundle besides program and configuration, each directory
-// behind its files.
+// after its files.
 func (m *image) bundleFiles() []string {
 	var files []string
 	for _, e := range m.cfg.Emulators {
@@ -404,7 +403,8 @@ func (m *image) bundleFiles() []string {
 	return append(files, filepath.Join(m.cfg.Dir, config.Name+".new"), m.journal.path)
 }
 
-// preloadFiles are the preload route's: libraries and relative links in a directory for each ABI.
+// preloadFiles are the preload route's files: libraries and relative links in a directory for each
+// ABI.
 func preloadFiles(dir string) []string {
 	var files []string
 	abis, _ := os.ReadDir(dir)

@@ -19,13 +19,13 @@ import (
 
 // Options says what Install makes.
 type Options struct {
-	Farm  string   // the farm's directory, absolute; "" for the one the bundle has, or BUNDLE/farm
-	Paths []string // files, and directories whose entries, get links in their own place
+	Farm  string   // the farm's directory, absolute; "" for the bundle's farm, or BUNDLE/farm
+	Paths []string // files that get a link in their place, and directories whose entries get one
 	Path  string   // the PATH whose directories the farm mirrors; "" for DefaultPath
-	Shell string   // /bin/sh, to be put in place too; "" for not
+	Shell string   // /bin/sh, to put in place as well; "" for not
 }
 
-// Installed is what an Install did.
+// Installed is what Install did.
 type Installed struct {
 	Farm            string
 	Links, Places   int // how many there are now
@@ -35,8 +35,8 @@ type Installed struct {
 	NothingToChange bool
 }
 
-// image is a change of an image under way: the bundle, its lock and journal, and what takes this
-// run's changes back.
+// image is a change of an image in progress: the bundle, its lock and journal, and the steps that
+// undo this run's changes.
 type image struct {
 	cfg     config.Config
 	scan    *scanner
@@ -46,14 +46,14 @@ type image struct {
 	remarks []string
 }
 
-// open locks the bundle's image and reads its journal. Two changes never overlap: the lock is on
-// the bundle's directory.
+// open locks the bundle's image and reads its journal. The lock is on the bundle's directory, so
+// two changes never overlap.
 func open(cfg config.Config, shell string) (*image, error) {
 	lock, err := sys.Lock(context.Background(), cfg.Dir)
 	if err != nil {
 		return nil, err
 	}
-	// Read behind the lock: whoever held it may have added a farm, or taken the bundle away.
+	// Read under the lock: its last holder may have added a farm, or removed the bundle.
 	cfg, err = config.Load(cfg.Dir)
 	if err == nil {
 		err = NeedBundle(cfg)
@@ -84,8 +84,8 @@ func (m *image) remark(format string, args ...any) {
 	m.remarks = append(m.remarks, fmt.Sprintf(format, args...))
 }
 
-// touch notes a directory's modification time before its first change, settle puts the times back:
-// no program of the image changed anything there.
+// touch records a directory's modification time before its first change, settle restores the
+// times: no program of the image changed anything there.
 func (m *image) touch(dir string) error {
 	if _, begun := m.journal.mtimes[dir]; begun {
 		return nil
@@ -113,18 +113,18 @@ func (m *image) settle() error {
 
 // plan is what an image is to get.
 type plan struct {
-	// directories of the image that are symbolic links, and what they lead to
+	// directories of the image that are symbolic links, and their targets
 	mirrors map[string]string
 	// names in the image that the farm has links for; their directories are no links
 	links  []string
 	places []string           // sorted
-	hard   map[inode][]string // the names of files with several, as far as they were seen
+	hard   map[inode][]string // the names of files that have several, as far as seen
 }
 
 type inode struct{ dev, ino uint64 }
 
-// Install makes the farm and puts links in place, or adds what is new since the last time. An
-// error leaves nothing half done: what this run changed is taken back.
+// Install makes the farm and puts links in place, or adds what is new since the last time. After
+// an error nothing is half done: it undoes this run's changes.
 func Install(cfg config.Config, opts Options) (Installed, error) {
 	farm, err := chooseFarm(cfg, opts.Farm)
 	if err != nil {
@@ -231,8 +231,8 @@ func (m *image) cannotPlace(place string) string {
 	return ""
 }
 
-// planShell adds /bin/sh itself, a symbolic link or not: the shell behind it stays free to be
-// called by its own name.
+// planShell adds /bin/sh itself, whether it is a symbolic link or not: the shell that it leads to
+// can still be called by its own name.
 func (m *image) planShell(shell string, places map[string]struct{}) {
 	if m.scan.shell == "" {
 		return
@@ -264,8 +264,8 @@ func split(paths []string) (dirs, files []string, err error) {
 	return dirs, files, nil
 }
 
-// mirror notes the symbolic links among a directory's own path, so that FARM/bin leads to
-// FARM/usr/bin as /bin does to /usr/bin, and returns the directory's path without them.
+// mirror records the symbolic links in a directory's own path, so that FARM/bin leads to
+// FARM/usr/bin as /bin leads to /usr/bin. It returns the directory's path without them.
 func (p *plan) mirror(dir string) (string, error) {
 	real := "/"
 	for name := range strings.SplitSeq(strings.Trim(dir, "/"), "/") {
@@ -300,7 +300,7 @@ func (p *plan) add(f finding, inPlace bool, places map[string]struct{}) {
 	}
 }
 
-// writable finds out what would fail before the first change is made.
+// writable finds what would fail before the first change is made.
 func (m *image) writable(farm string, p *plan) error {
 	dirs := []string{m.cfg.Dir}
 	if exists(farm) {
@@ -321,10 +321,10 @@ func (m *image) writable(farm string, p *plan) error {
 	return nil
 }
 
-// did notes how to take a change of this run back.
+// did records how to undo a change of this run.
 func (m *image) did(undo func() error) { m.undo = append(m.undo, undo) }
 
-// rollback takes back what this run did, the last change first.
+// rollback undoes what this run did, the last change first.
 func (m *image) rollback(fresh bool) error {
 	var errs []error
 	for _, undo := range slices.Backward(m.undo) {
@@ -390,15 +390,15 @@ func (m *image) makePlaces(p *plan, done *Installed) error {
 	return nil
 }
 
-// group is a file with several names, all of which clean has to make one file again: to exchange a
-// name copies the file up on an overlay file system, and parts it from the others.
+// group is a file with several names, which clean must make one file again: on an overlay file
+// system, exchanging a name copies the file up, and separates it from the others.
 type group struct {
 	n     int64
 	names []string
 }
 
-// groups finds the hard links of what is to be put in place. Names that belonged together before
-// stay one group.
+// groups finds the hard links of what is to be put in place. Names that were one group before stay
+// one.
 func (m *image) groups(p *plan) map[string]*group {
 	groups := map[string]*group{}
 	for _, key := range slices.SortedFunc(maps.Keys(p.hard), func(a, b inode) int { return strings.Compare(p.hard[a][0], p.hard[b][0]) }) {
@@ -412,8 +412,8 @@ func (m *image) groups(p *plan) map[string]*group {
 	return groups
 }
 
-// announce records what is to be put in place, all of it before the first change: the journal goes
-// to the disk once, and not for each link.
+// announce records everything that is to be put in place before the first change: so the journal
+// is synced once, and not for each link.
 func (m *image) announce(p *plan) error {
 	groups := m.groups(p)
 	for _, place := range p.places {
@@ -431,7 +431,7 @@ func (m *image) announce(p *plan) error {
 	return nil
 }
 
-// announceGroup records the place's hard links, and is the number that they share.
+// announceGroup records the place's hard links, and returns the number that they share.
 func (m *image) announceGroup(place string, groups map[string]*group) int64 {
 	g := groups[place]
 	if g == nil || len(g.names) < 2 {
@@ -448,22 +448,21 @@ func (m *image) announceGroup(place string, groups map[string]*group) int64 {
 	return g.n
 }
 
-// putInPlace makes the place, which the journal knows, a link.
+// putInPlace makes the place, which the journal has, a link.
 func (m *image) putInPlace(place string) (bool, error) {
 	if err := m.clearAside(place, "routed now"); err != nil {
 		return false, err
 	}
 	if exists(Aside(place)) {
-		return false, nil // kept for a command that was renamed, nobody can tell to what
+		return false, nil // kept for a renamed command, whose new name nobody can tell
 	}
 	m.did(func() error { return m.takeOut(place) })
 	return true, m.putLink(place)
 }
 
-// putLink makes path a link and keeps the file beside it. At no instant is there nothing under the
-// name: the link is made under the other name, and the two are exchanged. Where the file system
-// cannot exchange, the file gets its second name first, and a new link is then moved over the
-// first.
+// putLink makes path a link and keeps the file beside it. The name exists at every moment: the
+// link is made under the other name, and the two are exchanged. If the file system cannot
+// exchange, the file gets its second name first, and a new link is then moved over the first name.
 func (m *image) putLink(path string) error {
 	self := m.cfg.Self()
 	aside, spare := Aside(path), Aside(Aside(path))

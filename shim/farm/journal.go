@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// JournalName is the journal's name in the bundle. It lies there, and not in a farm, so that it
-// exists before the first farm does, and so that a bundle with several farms has one.
+// JournalName is the journal's name in the bundle. The journal is not in a farm, so that it exists
+// before the first farm does, and so that a bundle with several farms has only one.
 const JournalName = ".journal"
 
 // The journal is a file of lines, only ever appended to. Each line is synced before the change
@@ -30,9 +30,9 @@ const JournalName = ".journal"
 //	kept "PATH"              the link PATH in a farm, none of install's, makes way for one that is
 //	damaged "DIR"            the journal of the bundle DIR lacked what follows, and perhaps more
 //
-// Names are quoted as Go quotes strings, so that every byte of a name comes back. Records say what
-// was begun, the file system what became of it: a change is undone by looking at both. A last line
-// without its newline was not written, and neither was its change.
+// Names are quoted as Go quotes strings, which keeps every byte of a name. A record says that a
+// change was begun, the file system shows its result: a change is undone by looking at both. If
+// the last line lacks its newline, it was not written, and its change was not made.
 type record struct {
 	verb string
 	path string
@@ -64,8 +64,8 @@ func (r record) String() string {
 	return line
 }
 
-// parseRecord reads one line. Only absolute, clean paths are taken: whatever a damaged
-// journal says, nothing else is touched.
+// parseRecord reads one line. It accepts only absolute, clean paths: whatever a damaged journal
+// says, nothing else is changed.
 func parseRecord(line string) (record, bool) {
 	verb, rest, _ := strings.Cut(line, " ")
 	switch verb {
@@ -93,30 +93,30 @@ func parseRecord(line string) (record, bool) {
 	return r, err == nil
 }
 
-// journal is what the records add up to, and the file to add more.
+// journal is the sum of the records, and the file that gets more records.
 type journal struct {
 	path    string
 	file    *os.File // nil until the first record is added
-	size    int64    // of its whole lines
-	pending string   // lines that are to follow
-	bundle  string   // whose it is
+	size    int64    // of its complete lines
+	pending string   // lines to write
+	bundle  string   // the bundle that it belongs to
 	farms   []string
-	mtimes  map[string]time.Time // directories whose time is not put back yet
+	mtimes  map[string]time.Time // directories whose time was not restored yet
 	places  []string             // in the order of their records
 	groups  map[string]int64     // of places and siblings
-	relinks map[string]bool      // of a clean that did not come to its end
-	kept    map[string]bool      // links of farms that lie aside, or were to
+	relinks map[string]bool      // of a clean that did not finish
+	kept    map[string]bool      // links of farms that were kept aside, or were to be
 	last    int64                // the highest group number
-	damaged bool                 // there is a line that nobody wrote, or a place without one
+	damaged bool                 // it has a line that nobody wrote, or a place is not recorded
 }
 
 func newJournal(path string) *journal {
 	return &journal{path: path, mtimes: map[string]time.Time{}, groups: map[string]int64{}, relinks: map[string]bool{}, kept: map[string]bool{}}
 }
 
-// readJournal reads a bundle's journal. A missing journal is empty. That of a bundle at another
-// path is refused: this one is a copy, or seen from another root, and the links do not lead to
-// it.
+// readJournal reads a bundle's journal. A missing journal is empty. It refuses the journal of a
+// bundle at another path: this bundle is then a copy, or is seen from another root, and the links
+// do not lead to it.
 func readJournal(dir string) (*journal, error) {
 	j := newJournal(filepath.Join(dir, JournalName))
 	text, err := os.ReadFile(j.path)
@@ -181,7 +181,7 @@ func (j *journal) placed(path string) bool { return slices.Contains(j.places, pa
 // isEmpty reports whether nothing was ever recorded.
 func (j *journal) isEmpty() bool { return j.size == 0 && j.pending == "" }
 
-// add notes a record, which goes to the file with the next flush.
+// add adds a record, which the next flush writes to the file.
 func (j *journal) add(r record) {
 	j.pending += r.String() + "\n"
 	j.note(r)

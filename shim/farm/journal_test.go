@@ -14,8 +14,8 @@ import (
 	"binproxy/test/lib/snapshot"
 )
 
-// TestForeignJournal: a copy of a bundle has the journal of the first one, whose links lead there.
-// Undone by the copy, all that was kept aside would be taken for replaced since, and go.
+// TestForeignJournal: a copied bundle has the first bundle's journal, whose links lead there. If
+// the copy undid that journal, it would take every file kept aside for replaced, and remove it.
 func TestForeignJournal(t *testing.T) {
 	root, cfg, _ := installed(t)
 	other := cfg
@@ -33,8 +33,8 @@ func TestForeignJournal(t *testing.T) {
 	nothingLost(t, cfg, root)
 }
 
-// TestEachPrefix: of what is recorded before the first change any part may have reached the disk
-// when the power is lost. None of it is undone as if it had been done.
+// TestEachPrefix: if the power is lost, any part of what is recorded before the first change may
+// have reached the disk. No such record is undone as if its change had been made.
 func TestEachPrefix(t *testing.T) {
 	root, cfg, before := installed(t)
 	text, err := os.ReadFile(filepath.Join(cfg.Dir, JournalName))
@@ -58,7 +58,7 @@ func TestEachPrefix(t *testing.T) {
 	}
 }
 
-// TestTamperedJournal: what is not install's stays as it is, whatever the journal says of it.
+// TestTamperedJournal: what is not install's stays as it is, whatever the journal says about it.
 func TestTamperedJournal(t *testing.T) {
 	root, cfg, before := installed(t)
 	var lines strings.Builder
@@ -78,7 +78,7 @@ func TestTamperedJournal(t *testing.T) {
 	snapshot.Same(t, before, snapshotOf(t, root))
 }
 
-// TestSyncs: the journal goes to the disk as often for many links as for few.
+// TestSyncs: the number of syncs does not depend on the number of links.
 func TestSyncs(t *testing.T) {
 	saved := fsync
 	defer func() { fsync = saved }()

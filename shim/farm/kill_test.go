@@ -17,7 +17,7 @@ import (
 	"binproxy/test/lib/snapshot"
 )
 
-// The variables by which a test starts itself again, to be killed before change KILL_AT.
+// The variables with which a test starts itself again, to be killed before change KILL_AT.
 const (
 	envDo    = "FARM_TEST_DO"
 	envRoot  = "FARM_TEST_ROOT"
@@ -75,8 +75,8 @@ func victim(what, root string) int {
 	return 0
 }
 
-// losePower has victims die as with the machine's power: what was written to the journal, and is
-// not on the disk, is lost with them.
+// losePower has victims end as if the power were lost: what was written to the journal but is not
+// on the disk is lost, too.
 func losePower(t *testing.T, lose bool) {
 	value := ""
 	if lose {
@@ -85,7 +85,7 @@ func losePower(t *testing.T, lose bool) {
 	t.Setenv(envPower, value)
 }
 
-// killed starts a victim; false when it came to its end unharmed.
+// killed starts a victim; false if it finished unharmed.
 func killed(t *testing.T, what, root string, n int) bool {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
@@ -152,7 +152,7 @@ func killEverywhere(t *testing.T, fresh func(t *testing.T) string) {
 		}
 		after := snapshotOf(t, root)
 		if last && hit {
-			// of the bundle's removal nothing is left that could tell the time of what held it
+			// After the bundle's removal nothing is left that has its directory's time.
 			after[0] = before[0]
 		}
 		snapshot.Same(t, before, after)
@@ -163,9 +163,8 @@ func killEverywhere(t *testing.T, fresh func(t *testing.T) string) {
 	}
 }
 
-// TestDivertedAfterKilledClean: wherever a clean was killed, the install after it is one of its
-// own: a link that dpkg-divert renames then gets its file back, whatever the killed clean
-// recorded of it.
+// TestDivertedAfterKilledClean: wherever a clean was killed, the next install starts anew. A link
+// that dpkg-divert then renames gets its file back, whatever the killed clean recorded of it.
 func TestDivertedAfterKilledClean(t *testing.T) {
 	for n, hit := 1, true; hit; n++ {
 		root := freshTree(t)
@@ -191,14 +190,14 @@ func TestDivertedAfterKilledClean(t *testing.T) {
 	}
 }
 
-// part makes a copy of a file that is a hard link, as an overlay file system does.
+// part copies a file that is a hard link, as an overlay file system does.
 func part(t *testing.T, path string) {
 	out, err := exec.Command("cp", "-a", path, path+".copy").CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	require.NoError(t, os.Rename(path+".copy", path))
 }
 
-// expected checks that clean tells of nothing but links that are not install's.
+// expected checks that clean reports only links that are not install's.
 func expected(t *testing.T, cleaned Cleaned) {
 	t.Helper()
 	for _, remark := range cleaned.Remarks {
@@ -208,7 +207,7 @@ func expected(t *testing.T, cleaned Cleaned) {
 	}
 }
 
-// tear leaves half a line at the journal's end, as a write that was cut off does.
+// tear leaves half a line at the journal's end, like an interrupted write.
 func tear(t *testing.T, cfg config.Config) {
 	f, err := os.OpenFile(filepath.Join(cfg.Dir, JournalName), os.O_WRONLY|os.O_APPEND, 0)
 	if errors.Is(err, os.ErrNotExist) {
@@ -257,15 +256,15 @@ func TestKilledAtEachChangeWithoutExchange(t *testing.T) {
 	killEverywhere(t, freshTree)
 }
 
-// TestKilledAtEachChangeOnOverlay does it in a mount namespace of its own, on the kind of file
-// system that images are built on: there a file is copied up when its name is changed, and parted
-// from its hard links.
+// TestKilledAtEachChangeOnOverlay runs the test in its own mount namespace, on the kind of file
+// system on which images are built. It copies a file up when its name changes, which separates the
+// file from its hard links.
 func TestKilledAtEachChangeOnOverlay(t *testing.T) {
 	inOverlay(t, func(overlay func(t *testing.T) string) { killEverywhere(t, overlay) })
 }
 
-// inOverlay runs the test that calls it again in a mount namespace, and there calls do with what
-// mounts a fresh tree.
+// inOverlay runs the calling test again in a mount namespace, and calls do there with a function
+// that mounts a fresh tree.
 func inOverlay(t *testing.T, do func(fresh func(t *testing.T) string)) {
 	need.Root(t)
 	if os.Getenv(envMount) == "" {

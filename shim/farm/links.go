@@ -11,7 +11,7 @@ import (
 	"syscall"
 )
 
-// This file is about the farm itself: its directories and links, made, dropped and removed.
+// This file handles the farm itself: its directories and links are made, dropped and removed here.
 
 func (m *image) makeFarm(farm string) error {
 	if !slices.Contains(m.cfg.AllFarms(), farm) {
@@ -27,7 +27,7 @@ func (m *image) makeFarm(farm string) error {
 	case exists(farm) && !m.journal.isEmpty():
 		return nil
 	case exists(farm):
-		return m.touch(farm) // a journal of nothing would be a lost one
+		return m.touch(farm) // a journal without records would count as lost
 	}
 	m.journal.add(record{verb: verbFarm, path: farm})
 	if !within(farm, m.cfg.Dir) {
@@ -46,7 +46,7 @@ func (m *image) mkdir(dir string) error {
 	return nil
 }
 
-// mkdirs makes a directory of the farm with those above it; the farm itself is there.
+// mkdirs makes a directory of the farm and those above it; the farm itself exists.
 func (m *image) mkdirs(dir string) error {
 	if exists(dir) {
 		return m.touchFarm(dir)
@@ -57,8 +57,8 @@ func (m *image) mkdirs(dir string) error {
 	return m.mkdir(dir)
 }
 
-// touchFarm notes the time of a directory in a farm that was there before install, or of the one
-// above a farm: clean leaves it.
+// touchFarm records the time of a directory that clean leaves: one of a farm that existed before
+// install, or the one above a farm.
 func (m *image) touchFarm(dir string) error {
 	own := func(top string) bool { return within(dir, top) }
 	if own(m.cfg.Dir) || slices.ContainsFunc(m.journal.farms, own) {
@@ -67,7 +67,7 @@ func (m *image) touchFarm(dir string) error {
 	return m.touch(dir)
 }
 
-// makeLinks makes the farm's links: first the directories that are links in the image, then one
+// makeLinks makes the farm's links: first the directories that are links in the image, then a link
 // for each command.
 func (m *image) makeLinks(farm string, p *plan, done *Installed) error {
 	for _, dir := range slices.Sorted(maps.Keys(p.mirrors)) {
@@ -113,8 +113,8 @@ func (m *image) farmLink(farm, target, path string) (added bool, err error) {
 	return true, nil
 }
 
-// makeWay takes another link from where the farm is to have one. What install made is removed, any
-// other is kept for clean to bring back. It reports whether there is room now.
+// makeWay removes another link from the place of a farm's link. A link of install's is deleted,
+// any other is kept for clean to restore. It reports whether the place is free now.
 func (m *image) makeWay(farm, path, text string) (bool, error) {
 	if m.farmsOwn(farm, path) {
 		if err := m.remove(path); err != nil {
@@ -141,7 +141,7 @@ func (m *image) makeWay(farm, path, text string) (bool, error) {
 	return true, nil
 }
 
-// dropLinks removes the farm's links whose guest has gone, or is none any more.
+// dropLinks removes the farm's links whose guest is gone, or is no guest any more.
 func (m *image) dropLinks(farm string, done *Installed) error {
 	links, err := m.farmLinks(farm)
 	if err != nil {
@@ -173,8 +173,8 @@ func (m *image) farmLinks(farm string) (links []string, err error) {
 	return links, err
 }
 
-// removeFarm removes the farm's links and the directories that are empty then. What else lies
-// there is not ours.
+// removeFarm removes the farm's links and then its empty directories. Everything else in it is not
+// ours.
 func (m *image) removeFarm(farm string, done *Cleaned) error {
 	if !exists(farm) {
 		return nil
@@ -217,7 +217,8 @@ func (m *image) removeFarm(farm string, done *Cleaned) error {
 	return nil
 }
 
-// removeIn removes what is in a farm, or the farm. The directory above keeps its time if it stays.
+// removeIn removes an entry of a farm, or the farm. If the directory above stays, it keeps its
+// time.
 func (m *image) removeIn(path string) error {
 	if err := m.touchFarm(filepath.Dir(path)); err != nil {
 		return err
@@ -225,8 +226,8 @@ func (m *image) removeIn(path string) error {
 	return m.remove(path)
 }
 
-// bringBack puts a link that install did not make back where it was in the farm, unless somebody
-// has put another thing there since.
+// bringBack restores a link in the farm that install did not make, unless the place has been taken
+// since.
 func (m *image) bringBack(farm, path string, done *Cleaned) error {
 	aside := Aside(path)
 	if !exists(aside) {
@@ -245,7 +246,7 @@ func (m *image) bringBack(farm, path string, done *Cleaned) error {
 	return m.rename(aside, path)
 }
 
-// farmsOwn tells a link that install made: to binproxy, or from one mirrored directory to another.
+// farmsOwn recognises a link that install made: to binproxy, or between mirrored directories.
 func (m *image) farmsOwn(farm, path string) bool {
 	text, err := os.Readlink(path)
 	return err == nil && (leadsTo(path, m.cfg.Self()) || !filepath.IsAbs(text) && within(filepath.Join(filepath.Dir(path), text), farm))

@@ -11,7 +11,7 @@ import (
 	"binproxy/test/lib/snapshot"
 )
 
-// TestFailedInstallGivesLinksBack: what an install took a link away for has failed.
+// TestFailedInstallGivesLinksBack: a failed install restores a link that it had removed.
 func TestFailedInstallGivesLinksBack(t *testing.T) {
 	saved := exchange
 	exchange = func(a, b string) error { return syscall.EIO }
@@ -25,8 +25,8 @@ func TestFailedInstallGivesLinksBack(t *testing.T) {
 	snapshot.Same(t, before, snapshotOf(t, root))
 }
 
-// TestOverriddenAgain: the last link that somebody has put into the farm is the one that counts,
-// whether an install came after it or not.
+// TestOverriddenAgain: the last link that somebody has put into the farm counts, whether an
+// install came after it or not.
 func TestOverriddenAgain(t *testing.T) {
 	for name, installs := range map[string]bool{"taken in": true, "left": false} {
 		t.Run(name, func(t *testing.T) {
@@ -56,7 +56,7 @@ func TestOverriddenAgain(t *testing.T) {
 	}
 }
 
-// TestNoRoomForAKeptLink: where a link cannot be kept, it is not replaced.
+// TestNoRoomForAKeptLink: a link that cannot be kept is not replaced.
 func TestNoRoomForAKeptLink(t *testing.T) {
 	root := overriddenTree(t)
 	link := root + "/" + ownFarm + root + "/usr/bin/date"

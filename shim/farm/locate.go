@@ -1,12 +1,12 @@
-// Package farm is the tree of links that lead guest commands to binproxy: how a call through a
-// link finds the file that it stands for, and how links are made, checked and removed, with a
-// journal that can undo all of it.
+// Package farm is the tree of links that lead guest commands to binproxy. It finds the file that a
+// call through a link means, and it makes, checks and removes links, with a journal that can undo
+// all of that.
 //
-// There are two kinds of links, both symbolic ones to the program in the bundle. A farm mirrors
+// There are two kinds of links, both symbolic links to the program in the bundle. A farm mirrors
 // the image's directories: FARM/usr/bin/date stands for /usr/bin/date, and a FARM/usr/bin early in
-// PATH is found first. A link in a command's own place catches absolute paths too: /usr/bin/date
-// is then the link, and the real file is kept beside it under the name that Aside gives. At exec
-// time the names alone lead from one to the other; the journal is not read.
+// PATH is found first. A link in a command's own place also catches absolute paths: /usr/bin/date
+// is then the link, and the real file is beside it under the name that Aside returns. At exec time
+// the names alone lead from one to the other; the journal is not read.
 package farm
 
 import (
@@ -27,9 +27,8 @@ const asidePrefix = ".binproxy."
 // maxLinks is how many symbolic links the kernel follows in one path (MAXSYMLINKS).
 const maxLinks = 40
 
-// Aside is the name under which the real file of path is kept while a link is in its place: in the
-// same directory, so that it is on the same file system and what a program finds beside itself
-// ($ORIGIN) stays true.
+// Aside is the name of path's real file while a link is in its place. It is in the same directory,
+// so that the file stays on the same file system and still finds what is beside it ($ORIGIN).
 func Aside(path string) string {
 	dir, base := filepath.Split(path)
 	return dir + asidePrefix + base
@@ -38,25 +37,25 @@ func Aside(path string) string {
 // IsAside reports whether path is such a name.
 func IsAside(path string) bool { return strings.HasPrefix(filepath.Base(path), asidePrefix) }
 
-// Original is the name that a file had before it was put aside; not ok for one that was not.
+// Original is the name that a file had before it was put aside; not ok if it was not.
 func Original(path string) (string, bool) {
 	dir, base := filepath.Split(path)
 	name, ok := strings.CutPrefix(base, asidePrefix)
 	return dir + name, ok
 }
 
-// Call is one start of binproxy: which bundle it belongs to, and what it was called as.
+// Call is one start of binproxy: its bundle, and the name that was called.
 type Call struct {
 	Config config.Config
 	Root   Root
-	Link   string // the path that led here; for a #! script the interpreter's
-	// the file that the link stands for; "" when called by its own name or by a name of its own
+	Link   string // the path that led here; for a #! script, the interpreter's path
+	// the file that the link stands for; "" if binproxy was called by one of its own names
 	Guest string
 }
 
-// Locate finds out what this start of binproxy is, from AT_EXECFN and argv[0]. Where the kernel
-// ran us as the interpreter of a `#!` script, AT_EXECFN is the script, and argv[0] the
-// interpreter's path as the script has it.
+// Locate finds out what this start of binproxy is, from AT_EXECFN and argv[0]. If the kernel ran
+// us as the interpreter of a `#!` script, AT_EXECFN is the script, and argv[0] is the
+// interpreter's path as written in the script.
 func Locate(execfn, argv0 string) (Call, error) {
 	link := execfn
 	self := follow(link)
@@ -79,7 +78,7 @@ func Locate(execfn, argv0 string) (Call, error) {
 // Name is the command's name: the last part of the path that led here.
 func (c Call) Name() string { return filepath.Base(c.Link) }
 
-// follow follows the symbolic links that path itself is, not those of its directories.
+// follow follows the symbolic links that path itself is, but not those in its directories.
 func follow(path string) string {
 	for range maxLinks {
 		target, err := os.Readlink(path)
@@ -91,8 +90,8 @@ func follow(path string) string {
 	return path
 }
 
-// beside is the target of the link at path. The directories are not cleaned: a ".." behind a link
-// is the kernel's to resolve.
+// beside is the target of the link at path. The directories are not cleaned: the kernel must
+// resolve a ".." after a link.
 func beside(path, target string) string {
 	if strings.HasPrefix(target, "/") {
 		return target
@@ -101,7 +100,7 @@ func beside(path, target string) string {
 	return dir + target
 }
 
-// leadsHere reports whether argv[0] is a path to binproxy: it decides for a script that may not be
+// leadsHere reports whether argv[0] is a path to binproxy. That decides if a script may not be
 // read.
 func leadsHere(argv0 string) bool {
 	return strings.Contains(argv0, "/") && filepath.Base(follow(argv0)) == config.Binary
@@ -118,14 +117,14 @@ func isScript(path string) bool {
 	return err == nil && string(head[:]) == "#!"
 }
 
-// Root shows the files of the own root with the farm's links taken away: a resolve.FS.
+// Root shows the files of our own root without the farm's links: a resolve.FS.
 type Root struct {
 	Self  string   // the program that the links lead to
 	Farms []string // the farms' directories
 }
 
-// Real is the path that path means without the farm: path itself unless its links lead to Self,
-// else the file that the link stands for.
+// Real is the path that path means without the farm: path itself or, if its links lead to Self,
+// the file that the link stands for.
 func (r Root) Real(path string) (string, syscall.Errno) {
 	real, probe := path, path
 	for range maxLinks {
@@ -147,8 +146,7 @@ func (r Root) Real(path string) (string, syscall.Errno) {
 	return "", syscall.ELOOP
 }
 
-// standsFor is the file that a link to Self at path stands for; "" for a link that is none of
-// ours.
+// standsFor is the file that a link to Self at path stands for; "" for a link that is not ours.
 func (r Root) standsFor(link string) string {
 	if guest := r.mirrored(link); guest != "" {
 		return guest
@@ -178,8 +176,8 @@ func (r Root) mirrored(link string) string {
 		return guest
 	}
 	if filepath.IsAbs(link) && filepath.Clean(link) == link && !strings.Contains(link, "/proc/") {
-		// The usual case: a clean path, no farm in it. A farm reached through a symbolic link of
-		// the image's own is not looked for.
+		// This is the usual case: a clean path without a farm in it. A farm that is reached
+		// through one of the image's symbolic links is not searched.
 		return ""
 	}
 	dir, err := filepath.EvalSymlinks(filepath.Dir(link))
@@ -201,10 +199,10 @@ func (r Root) cutFarm(link string) string {
 	return ""
 }
 
-// Path is a PATH with the farms' counterpart of each directory in front of that directory, where
-// there is one that is not in it yet. Directory by directory, so that a command is found where the
-// image's own PATH finds it: what has no link, a script of an unknown interpreter or a host-native
-// program, still hides a command of the same name in a later directory.
+// Path is a PATH in which each directory follows its counterpart in the farms, if that exists and
+// is not in the PATH yet. It goes directory by directory, so that a command is found where the
+// image's own PATH finds it: a program without a link, such as a script of an unknown interpreter
+// or a native program, still hides a command of the same name in a later directory.
 func (r Root) Path(path string) string {
 	dirs := filepath.SplitList(path)
 	var farmed []string
@@ -227,8 +225,8 @@ func (r Root) inFarm(dir string) bool {
 	return slices.ContainsFunc(r.Farms, func(farm string) bool { return strings.HasPrefix(dir, farm+"/") })
 }
 
-// Open finds the guest's file and reads its head, as resolve.FS asks. A file that may be executed
-// but not read is EACCES: an emulator has to read it.
+// Open finds the guest's file and reads its head, for resolve.FS. It returns EACCES for a file
+// that may be executed but not read: an emulator must read it.
 func (r Root) Open(path string) (resolve.File, syscall.Errno) {
 	real, errno := r.Real(path)
 	if errno != 0 {

@@ -11,10 +11,9 @@ import (
 	"binproxy/emu/sys"
 )
 
-// Every change of the file system goes through this file, and waits until the journal's records
-// are synced. Tests stop the process before each change (step), remove the atomic exchange
-// (exchange) as some file systems do, and note what is synced instead of waiting for the disk
-// (fsync).
+// This file makes every change of the file system, after the journal's records are synced. Tests
+// stop the process before each change (step), remove the atomic exchange (exchange), which some
+// file systems lack, and record what is synced instead of waiting for the disk (fsync).
 var (
 	step     = func() {}
 	exchange = sys.Exchange
@@ -30,7 +29,7 @@ func (m *image) begin() error {
 	return err
 }
 
-// name makes one of the changes that take two names: of a link's text, a link, a file.
+// name makes a change with two names: of a link's text, a link, or a file.
 func (m *image) name(change func(from, to string) error, from, to string) error {
 	if err := m.begin(); err != nil {
 		return err
@@ -57,7 +56,7 @@ func (m *image) save(cfg config.Config) error {
 	return cfg.Save()
 }
 
-// remove removes a file, a link or an empty directory; one that is not there is no error.
+// remove removes a file, a link or an empty directory; a missing one is no error.
 func (m *image) remove(path string) error {
 	if err := m.begin(); err != nil {
 		return err
@@ -68,8 +67,8 @@ func (m *image) remove(path string) error {
 	return nil
 }
 
-// setMtime changes the modification time of a directory alone; what has another thing's name now
-// is left as it is.
+// setMtime changes the modification time of a directory only. If the name means something else
+// now, that stays as it is.
 func (m *image) setMtime(path string, mtime time.Time) error {
 	if fi, err := os.Lstat(path); err != nil || !fi.IsDir() {
 		return nil
@@ -80,7 +79,7 @@ func (m *image) setMtime(path string, mtime time.Time) error {
 	return os.Chtimes(path, time.Time{}, mtime)
 }
 
-// exists reports whether there is anything under the name, a dangling link too.
+// exists reports whether the name exists, also as a dangling link.
 func exists(path string) bool {
 	_, err := os.Lstat(path)
 	return err == nil
@@ -92,7 +91,7 @@ func leadsTo(path, target string) bool {
 	return err == nil && beside(path, text) == target
 }
 
-// within reports whether path is dir or lies below it.
+// within reports whether path is dir or is below it.
 func within(path, dir string) bool {
 	rel, err := filepath.Rel(dir, path)
 	return err == nil && filepath.IsLocal(rel)

@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// unrecorded lists the places that the journal does not know, as after damage to it: names in the
-// directories of its own places and of the farms' links that lead to binproxy, with the real file
-// beside them. lost means that there are none, but farms whose journal has gone.
+// unrecorded lists places that a damaged journal does not have: names that lead to binproxy, with
+// the real file beside them, in the directories of the journal's own places and of the farms'
+// links. lost means that there are none, but that there are farms whose journal is gone.
 func (m *image) unrecorded() (found []string, lost bool, err error) {
 	dirs := map[string]bool{}
 	for _, place := range m.journal.places {
@@ -27,7 +27,7 @@ func (m *image) unrecorded() (found []string, lost bool, err error) {
 		}
 	}
 	for _, dir := range sorted(dirs) {
-		entries, _ := os.ReadDir(dir) // a directory that has gone has no places
+		entries, _ := os.ReadDir(dir) // a directory that is gone has no places
 		for _, e := range entries {
 			path := filepath.Join(dir, e.Name())
 			if e.Type() == fs.ModeSymlink && !IsAside(path) && leadsTo(path, m.cfg.Self()) && exists(Aside(path)) && !m.journal.placed(path) {
@@ -38,7 +38,7 @@ func (m *image) unrecorded() (found []string, lost bool, err error) {
 	return found, lost, nil
 }
 
-// adopt has the journal know them.
+// adopt adds them to the journal.
 func (m *image) adopt() error {
 	found, lost, err := m.unrecorded()
 	if err != nil || len(found) == 0 && !lost {
@@ -55,8 +55,8 @@ func (m *image) adopt() error {
 	return nil
 }
 
-// DamagedError means that the journal at Journal cannot be relied on, so that Clean took out what
-// it could find, and kept the bundle: commands may still be links to its program.
+// DamagedError means that the journal at Journal is not reliable. Clean removed what it could
+// find, and kept the bundle, because commands may still be links to its program.
 type DamagedError struct{ Journal, Program string }
 
 func (e *DamagedError) Error() string {

@@ -15,9 +15,9 @@ import (
 	"binproxy/test/lib/snapshot"
 )
 
-// TestDamagedJournal: whatever became of the journal, no command is left as a link that leads
-// nowhere: those in the farm's directories are put back, and the bundle stays for others. Only the
-// directories' times, and which copies were one file, cannot be known then.
+// TestDamagedJournal: whatever happened to the journal, no command is left as a dangling link.
+// Those in the farm's directories are restored, and the bundle stays for others. Only the
+// directories' times, and which copies were one file, are lost.
 func TestDamagedJournal(t *testing.T) {
 	for name, damage := range map[string]func([]byte) []byte{
 		"NULs":  func([]byte) []byte { return []byte("\x00\x00\x00") },
@@ -61,8 +61,8 @@ func TestDamagedJournal(t *testing.T) {
 	}
 }
 
-// TestLostJournal has its only place where no farm has a link: nothing tells of it but that the
-// journal has gone.
+// TestLostJournal has its only place where no farm has a link: only the missing journal shows that
+// there was one.
 func TestLostJournal(t *testing.T) {
 	root := freshTree(t)
 	cfg := bundle(t, root)
@@ -78,8 +78,8 @@ func TestLostJournal(t *testing.T) {
 	assert.FileExists(t, cfg.Self())
 }
 
-// A farm in a directory that was there leaves a journal, though nothing is in place: it is no lost
-// one.
+// A farm in a directory that existed leaves a journal, though nothing is in place: that journal is
+// not lost.
 func TestFarmAlone(t *testing.T) {
 	root := freshTree(t)
 	cfg := bundle(t, root)
@@ -94,7 +94,7 @@ func TestFarmAlone(t *testing.T) {
 	snapshot.Same(t, before, snapshotOf(t, root))
 }
 
-// withoutTimes leaves the times of directories out of a snapshot.
+// withoutTimes drops the times of directories from a snapshot.
 func withoutTimes(lines []string) []string {
 	directory := regexp.MustCompile(`^("[^"]*" 4\d{4} \S+) \S+`)
 	var out []string

@@ -15,27 +15,27 @@ import (
 	"binproxy/emu/resolve"
 )
 
-// DefaultPath is the PATH of an image that sets none, as Docker has it.
+// DefaultPath is the PATH of an image that sets none, the same as Docker's.
 const DefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// maxName is the longest name that can be put in place: NAME_MAX less the prefix of the real
+// maxName is the longest name that can be put in place: NAME_MAX less the prefixes of the real
 // file's name and of a temporary link's.
 const maxName = 255 - 2*len(asidePrefix)
 
-// Resolver tells guests from natives for a bundle: a guest is what the host's kernel cannot load,
-// or what the bundle has an emulator for.
+// Resolver distinguishes guests from natives for a bundle: the host's kernel cannot load a guest,
+// or the bundle has an emulator for it.
 func Resolver(cfg config.Config) resolve.Resolver {
 	return resolve.Resolver{Guest: cfg.Guest}
 }
 
-// finding is what a name in a directory turned out to be.
+// finding is the result for a name in a directory.
 type finding struct {
 	path string
-	// what a link has to stand in place of, so that a call by absolute path is routed: the ELF
-	// file, or a script's interpreter; "" for nothing
+	// the file that a link must replace so that a call by absolute path is routed: the ELF file,
+	// or a script's interpreter; "" for none
 	place  string
-	reason string   // why the name is not routed, "" where it is
-	notes  []string // what does not work as natively
+	reason string   // why the name is not routed, "" if it is
+	notes  []string // what works differently from a native system
 }
 
 func (f finding) routed() bool { return f.reason == "" }
@@ -55,16 +55,16 @@ func newScanner(cfg config.Config, shell string) *scanner {
 	return s
 }
 
-// ours reports whether path lies in the bundle or in a farm.
+// ours reports whether path is in the bundle or in a farm.
 func (s *scanner) ours(path string) bool {
 	return within(path, s.cfg.Dir) || slices.ContainsFunc(s.cfg.Farms, func(farm string) bool { return within(path, farm) })
 }
 
-// errStray is the answer for a link to binproxy that no file was kept for.
+// errStray is the error for a link to binproxy for which no file was kept.
 var errStray = errors.New("leads to binproxy, but not by a link that install made")
 
-// follow follows path to the name that stands for the file (place, free of symbolic links) and to
-// the name that has its bytes (file): they differ where a link of ours is in place.
+// follow follows path to the name that stands for the file (place, without symbolic links) and to
+// the name that has its bytes (file). They differ if a link of ours is in place.
 func (s *scanner) follow(path string) (place, file string, err error) {
 	for range maxLinks {
 		dir, err := filepath.EvalSymlinks(filepath.Dir(path))
@@ -95,7 +95,7 @@ func (s *scanner) follow(path string) (place, file string, err error) {
 	return "", "", syscall.ELOOP
 }
 
-// recorder notes which file ended a chain of `#!` lines, and whether one of them names its
+// recorder records which file ended a chain of `#!` lines, and whether one of the lines names its
 // interpreter by a relative path.
 type recorder struct {
 	Root
@@ -111,7 +111,7 @@ func (r *recorder) Open(path string) (resolve.File, syscall.Errno) {
 	return r.Root.Open(path)
 }
 
-// look finds out what path is. ok is false for what is no command at all: a directory, a file of
+// look finds out what path is. ok is false if it is no command at all: a directory, or a file of
 // our own.
 func (s *scanner) look(path string) (f finding, ok bool) {
 	f.path = path
@@ -150,15 +150,15 @@ func (s *scanner) look(path string) (f finding, ok bool) {
 	return f, true
 }
 
-// classify follows `#!` lines to the program that runs, and says what has to be in place for it
+// classify follows `#!` lines to the program that runs, and returns what must be in place for it,
 // or why it is not routed.
 func (s *scanner) classify(place, file string) (inPlace, reason string) {
 	rec := &recorder{Root: s.root}
 	plan, errno := Resolver(s.cfg).Resolve(rec, resolve.Request{Path: file})
 	switch {
 	case rec.relative != "":
-		// Which file that is depends on where the script is called; what happens to lie there now
-		// must not be put in place.
+		// The file depends on where the script is called; the one that is there now must not be
+		// replaced.
 		return "", fmt.Sprintf("interpreter %s: a relative path", display(rec.relative))
 	case errno != 0 && rec.last != file:
 		return "", fmt.Sprintf("interpreter %s: %v", display(rec.last), errno)
@@ -210,9 +210,9 @@ func whyNative(head []byte) string {
 	return "the host's own program"
 }
 
-// isLibrary tells shared libraries and the loader by their name. They are opened by their path far
-// more than they are executed, so no link may stand in their place; Debian's /usr/bin/ld.so and
-// Alpine's ldd are links to the loader.
+// isLibrary recognises shared libraries and the loader by their name. They are opened by path far
+// more often than executed, so no link may replace them. Debian's /usr/bin/ld.so and Alpine's ldd
+// are links to the loader.
 func isLibrary(path string) bool {
 	name := filepath.Base(path)
 	return strings.HasSuffix(name, ".so") || strings.Contains(name, ".so.")
@@ -228,8 +228,8 @@ func notes(fi fs.FileInfo) (notes []string) {
 	return notes
 }
 
-// list is every name of a directory that could be a command, sorted; nothing for a directory that
-// is not there.
+// list returns every name of a directory that could be a command, sorted; none for a missing
+// directory.
 func (s *scanner) list(dir string) ([]finding, error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
@@ -258,7 +258,7 @@ func (s *scanner) pathDirs(path string) []string {
 	return dirs
 }
 
-// plain is the errno of an error that names a path, without the path.
+// plain is the errno of an error that names a path, without that path.
 func plain(err error) string {
 	var errno syscall.Errno
 	if errors.As(err, &errno) {

@@ -14,14 +14,14 @@ import (
 	"binproxy/emu/sys"
 )
 
-// Item is one name of the image. It is routed if it is in the farm or in place; if it is neither,
+// Item is one name of the image. It is routed if it is in the farm or in place. If it is neither,
 // Reason says why.
 type Item struct {
 	Path    string
 	Farm    bool // a farm has a link for it
 	InPlace bool // a call by its absolute path is routed
 	Reason  string
-	Notes   []string // what does not work as natively
+	Notes   []string // what works differently from a native system
 }
 
 // Status is what an image looks like.
@@ -29,11 +29,11 @@ type Status struct {
 	Bundle  string
 	Farms   []string
 	Items   []Item
-	Remarks []string // what the next install or clean will put right
+	Remarks []string // what the next install or clean will repair
 }
 
-// Inspect looks at an image and changes nothing: the directories of path (a PATH; "" for
-// DefaultPath), and those that install changed.
+// Inspect looks at an image and changes nothing. It looks at the directories of path (a PATH; ""
+// for DefaultPath), and at those that install changed.
 func Inspect(cfg config.Config, path string) (Status, error) {
 	j, err := readJournal(cfg.Dir)
 	if err != nil {
@@ -98,13 +98,13 @@ func (m *image) item(f finding, farmed bool) Item {
 	return item
 }
 
-// routedByPath reports whether an exec of the path itself reaches binproxy: the name leads to it,
-// or the interpreter of the script does.
+// routedByPath reports whether an exec of the path itself reaches binproxy: by the name, or by the
+// interpreter of the script.
 func (m *image) routedByPath(f finding) bool {
 	return follow(f.path) == m.cfg.Self() || f.place != f.path && follow(f.place) == m.cfg.Self()
 }
 
-// leftovers says what a package manager or a killed run left.
+// leftovers reports what a package manager or a killed run left.
 func (m *image) leftovers(farmed map[string]bool) {
 	for _, guest := range sorted(farmed) {
 		m.remark("%s: the farm has a link for it, and the file has gone", display(guest))
@@ -136,7 +136,7 @@ func sorted[V any](m map[string]V) []string {
 	return keys
 }
 
-// display is a name as one line of text: quoted where it holds what would not show.
+// display is a name as one line of text: quoted if a character in it would not show.
 func display(name string) string {
 	if quoted := strconv.Quote(name); quoted != `"`+name+`"` {
 		return quoted
@@ -144,10 +144,10 @@ func display(name string) string {
 	return name
 }
 
-// Display is a name for people to read, on one line whatever its bytes are.
+// Display is a name for people to read, on one line, whatever bytes it has.
 func Display(name string) string { return display(name) }
 
-// Bundle is the bundle that the running program lies in, found as a shim finds it, without /proc.
+// Bundle is the bundle of the running program, found as a shim finds it, without /proc.
 func Bundle(argv []string) (config.Config, error) {
 	argv0 := ""
 	if len(argv) > 0 {
@@ -171,7 +171,7 @@ func Bundle(argv []string) (config.Config, error) {
 	return config.Load(dir)
 }
 
-// NeedBundle is nil where the directory is a bundle.
+// NeedBundle returns nil if the directory is a bundle.
 func NeedBundle(cfg config.Config) error {
 	_, err := os.Lstat(filepath.Join(cfg.Dir, config.Name))
 	if errors.Is(err, fs.ErrNotExist) {

@@ -18,7 +18,7 @@ import (
 	"binproxy/test/lib/snapshot"
 )
 
-// elfFile is the start of an ELF program of a 64-bit machine: as much as install reads of one.
+// elfFile is the start of an ELF program of a 64-bit machine, as much as install reads.
 func elfFile(machine uint16, body string) string {
 	head := make([]byte, 64)
 	copy(head, "\x7fELF\x02\x01\x01")
@@ -39,11 +39,11 @@ func guest(body string) string { return elfFile(emAArch64, body) }
 // oddName is a name of bytes that are not UTF-8.
 const oddName = "odd\xff\xfe"
 
-// longName can be a name, but with the prefix of a kept file it would be too long for one.
+// longName is a valid name, but too long with the prefix of a kept file.
 var longName = strings.Repeat("n", 250)
 
-// tree makes a small image at dir, to be seen at root: merged /usr, a chain of alternatives, hard
-// links, one of every kind of file.
+// tree makes a small image at dir, which is seen at root: merged /usr, a chain of alternatives,
+// hard links, and one file of every kind.
 func tree(t testing.TB, dir, root string) {
 	for _, d := range []string{"usr/bin", "usr/sbin", "usr/local/bin", "usr/bin/directory", "etc/alternatives", "opt/lang", "opt/own"} {
 		require.NoError(t, os.MkdirAll(filepath.Join(dir, d), 0o755))
@@ -102,8 +102,8 @@ func tree(t testing.TB, dir, root string) {
 	age(t, dir)
 }
 
-// overridden is a tree with a farm that somebody has put links of his own into: in the place of a
-// command's, and in that of a directory's.
+// overridden is a tree with a farm in which somebody has put his own links: in the place of a
+// command's link, and in that of a directory's.
 func overridden(t testing.TB, dir, root string) {
 	tree(t, dir, root)
 	farm := filepath.Join(dir, ownFarm, root)
@@ -117,7 +117,7 @@ func overridden(t testing.TB, dir, root string) {
 // ownFarm is such a farm.
 const ownFarm = "opt/farm"
 
-// age gives every file and directory a time of its own in the past, with nanoseconds.
+// age gives every file and directory its own time in the past, with nanoseconds.
 func age(t testing.TB, dir string) {
 	var paths []string
 	require.NoError(t, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
@@ -130,7 +130,7 @@ func age(t testing.TB, dir string) {
 	}
 }
 
-// bundle makes the bundle of the image at root, and puts the time of what holds it back.
+// bundle makes the bundle of the image at root, and restores the time of its directory.
 func bundle(t testing.TB, root string) config.Config {
 	before, err := os.Stat(root)
 	require.NoError(t, err)
@@ -161,7 +161,7 @@ func reload(t testing.TB, cfg config.Config) config.Config {
 	return cfg
 }
 
-// at gives the options for the tree at root.
+// at returns the options for the tree at root.
 func at(root string) Options {
 	return Options{
 		Paths: []string{root + "/bin", root + "/usr/local/bin"}, Shell: root + "/bin/sh",
@@ -172,14 +172,14 @@ func at(root string) Options {
 // snapshotOf is the image without the bundle.
 func snapshotOf(t testing.TB, root string) []string { return snapshot.Of(t, root, "/binproxy") }
 
-// commands are the contents of the tree's commands by name: none may be lost at any time.
+// commands are the contents of the tree's commands by name: none may ever be lost.
 var commands = map[string]string{
 	"usr/bin/date": guest("date"), "bin/date": guest("date"), "bin/sh": guest("dash"), "bin/dash": guest("dash"), "usr/bin/perl": guest("perl"),
 	"usr/bin/perl5": guest("perl"), "usr/bin/awk": guest("mawk"), "usr/bin/su": guest("su"), "usr/bin/new\nline": guest("newline"),
 	"usr/bin/" + oddName: guest("odd"), "usr/sbin/date": guest("another date"), "opt/lang/lang": guest("lang"), "usr/sbin/perl6": guest("perl"),
 }
 
-// nothingLost checks that every command's file can be found, as a shim would.
+// nothingLost checks that every command's file can be found, as a shim would find it.
 func nothingLost(t testing.TB, cfg config.Config, root string) {
 	t.Helper()
 	r := Root{cfg.Self(), cfg.AllFarms()}

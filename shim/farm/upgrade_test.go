@@ -14,7 +14,7 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// packageOf makes a Debian package of commands for arm64, each a program of that text; perl and
+// packageOf makes a Debian package of commands for arm64, each a program with that text; perl and
 // perl5 are one file.
 func packageOf(t *testing.T, version, text string, names ...string) string {
 	t.Helper()
@@ -38,7 +38,7 @@ func dpkg(t *testing.T, argv ...string) {
 	require.NoError(t, err, "%s", out)
 }
 
-// debian is an image whose commands are a package's, and what dpkg does to it.
+// debian is an image whose commands belong to a package, and on which dpkg works.
 type debian struct {
 	t    *testing.T
 	root string
@@ -50,15 +50,14 @@ func (d debian) install(archive string) {
 	dpkg(d.t, "dpkg", "--root="+d.root, "--force-architecture", "--force-unsafe-io", "-i", archive)
 }
 
-// divert has the package's command under another name from now on, and puts an own one in its
-// place.
+// divert has dpkg rename the package's command, and puts another program in its place.
 func (d debian) divert(name string) {
 	d.t.Helper()
 	dpkg(d.t, "dpkg-divert", "--root="+d.root, "--local", "--rename", "--add", "/usr/bin/"+name)
 	write(d.t, filepath.Join(d.root, "usr/bin", name), guest("local "+name))
 }
 
-// newDebian installs the package into a root with nothing in it but a shell's name.
+// newDebian installs the package into a root that contains only a shell's name.
 func newDebian(t *testing.T, archive string) debian {
 	root, err := filepath.EvalSymlinks(t.TempDir())
 	require.NoError(t, err)
@@ -73,7 +72,7 @@ func newDebian(t *testing.T, archive string) debian {
 	return d
 }
 
-// programs are what the commands hold, by their names.
+// programs are the texts of the commands by their names.
 type programs map[string]string
 
 func (p programs) with(more programs) programs {
@@ -82,7 +81,7 @@ func (p programs) with(more programs) programs {
 	return all
 }
 
-// has checks that the commands are those programs, that perl and perl5 are one file unless one was
+// has checks that the commands have those texts, that perl and perl5 are one file unless one was
 // diverted, and that nothing of binproxy is left.
 func (d debian) has(want programs) {
 	d.t.Helper()
@@ -98,10 +97,10 @@ func (d debian) has(want programs) {
 	require.NoDirExists(d.t, d.root+"/binproxy")
 }
 
-// TestUpgradedBetween: install, an upgrade of the commands' package by dpkg, a diversion of one,
-// and clean, in several orders, with the install or the clean killed before each of its changes,
-// or with the power lost there. perl5 is parted from perl, as by an overlay file system. In the
-// end the commands are those that dpkg alone would have made.
+// TestUpgradedBetween: install, an upgrade of the commands' package by dpkg, a diversion of a
+// command, and clean, in several orders. The install or the clean is killed before each of its
+// changes, or the power is lost there. perl5 is separated from perl, as by an overlay file system.
+// In the end the commands are the ones that dpkg alone would have made.
 func TestUpgradedBetween(t *testing.T) {
 	need.Root(t)
 	need.Program(t, "dpkg-divert", "dpkg")
