@@ -2,7 +2,7 @@ package bootstrap
 
 import "path/filepath"
 
-// apk finds the mirror in the root's own list, where what is installed later finds it, too.
+// apk finds the mirror in the root's own list, which later installations use, too.
 func apk(o Options, arch, root string) ([]step, error) {
 	if err := o.needMirror(); err != nil {
 		return nil, err

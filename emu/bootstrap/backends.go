@@ -13,18 +13,18 @@ import (
 	"binproxy/emu/arch"
 )
 
-// step is a program to run, with what is added to its environment, and files to write first.
+// step is a program to run, with additions to its environment, and files to write first.
 type step struct {
 	argv  []string
 	env   []string
 	files map[string]string
 }
 
-// backend is a distribution's bootstrapper. packages says what distributions call the package that
-// has it.
+// backend is a distribution's bootstrapper. packages lists the distributions' names of the package
+// that contains it.
 type backend struct {
 	name, packages string
-	arch           func(*arch.ABI) string // its name of the architecture, "" for none
+	arch           func(*arch.ABI) string // its name of the architecture, "" if it has none
 	commands       func(o Options, arch, root string) ([]step, error)
 }
 
@@ -47,7 +47,7 @@ func Backends() []string {
 	return names
 }
 
-// commands is what the backend runs to make the root, or why it cannot.
+// commands returns what the backend runs to make the root, or why it cannot make it.
 func commands(o Options, root string) ([]step, error) {
 	all := backends()
 	i := slices.IndexFunc(all, func(b backend) bool { return b.name == o.From })
@@ -65,7 +65,7 @@ func commands(o Options, root string) ([]step, error) {
 	return b.commands(o, name, root)
 }
 
-// find looks in the directories of root's programs, too, which an ordinary user may not have in
+// find also looks in the directories of root's programs, which an ordinary user may not have in
 // PATH.
 func find(program string) (string, error) {
 	path, err := exec.LookPath(program)
@@ -77,8 +77,8 @@ func find(program string) (string, error) {
 	return path, err
 }
 
-// run runs the command with that home and that directory for temporary files, which goes with the
-// partial directory; what it says goes to stderr, as progress.
+// run runs the command with this home and this directory for temporary files, which is removed
+// with the partial directory. Its output goes to stderr, as progress.
 func (c step) run(home, temp string) error {
 	for path, text := range c.files {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -106,7 +106,7 @@ func (c step) run(home, temp string) error {
 
 func debianArch(a *arch.ABI) string { return a.Debian }
 
-// rpmArch is what RPM calls it, as Fedora and openSUSE build for it.
+// rpmArch is RPM's name of the architecture, as Fedora and openSUSE build for it.
 func rpmArch(a *arch.ABI) string {
 	switch a.Name {
 	case "aarch64", "ppc64le", "ppc64", "s390x", "riscv64", "x86_64", "loongarch64":
@@ -126,7 +126,7 @@ func alpineArch(a *arch.ABI) string {
 	case "armhf":
 		return "armv7"
 	case "armel":
-		return "armhf" // Alpine's armhf is for ARMv6
+		return "armhf" // Alpine's armhf is ARMv6
 	case "i386":
 		return "x86"
 	}
@@ -154,8 +154,8 @@ func (o Options) suite(usual string) string {
 	return o.Suite
 }
 
-// debootstrap is told that it is in LXC: then it makes no device nodes, which nobody can in a user
-// namespace, but binds the host's.
+// debootstrap thinks that it is in LXC. Then it binds the host's device nodes instead of making
+// its own, which nobody can do in a user namespace.
 func debootstrap(o Options, arch, root string) ([]step, error) {
 	argv := withKeyring([]string{"debootstrap", "--arch=" + arch, "--variant=" + o.variant()}, "--keyring", o.Keyring)
 	if o.Keyring != "" {
@@ -171,7 +171,7 @@ func debootstrap(o Options, arch, root string) ([]step, error) {
 	return []step{{argv: argv, env: []string{"container=lxc"}}}, nil
 }
 
-// mmdebstrap would ask arch-test whether programs of the architecture run. Here they do.
+// mmdebstrap would ask arch-test whether the architecture's programs run. Here they do.
 func mmdebstrap(o Options, arch, root string) ([]step, error) {
 	argv := []string{"mmdebstrap", "--mode=root", "--format=directory", "--skip=check/qemu", "--architectures=" + arch, "--variant=" + o.variant()}
 	argv = withKeyring(argv, "--keyring", o.Keyring)
@@ -185,7 +185,7 @@ func mmdebstrap(o Options, arch, root string) ([]step, error) {
 	return []step{{argv: argv}}, nil
 }
 
-// packages is what to install: what it takes to install the rest, and what was asked for.
+// packages returns what to install: what further installations need, and what was asked for.
 func (o Options) packages(usual ...string) ([]string, error) {
 	if o.Variant == "custom" {
 		usual = nil

@@ -2,12 +2,12 @@
 // from container images.
 //
 // All the work is done in a user and a mount namespace (emu/userns) in which the architecture's
-// programs run: the bootstrapper thinks that it is root and that the machine is registered, and
-// what it mounts ends with it. The root grows beside its place, in a directory that says what it
-// is, and is moved there when it is whole: a run that was interrupted leaves no root that looks
-// like one.
+// programs run. The bootstrapper thinks that it is root and that the machine has an emulator
+// registered, and its mounts end with the namespace. The root grows beside its place, in a
+// directory that says what it is, and is moved to its place when it is complete: an interrupted
+// run leaves nothing that looks like a root.
 //
-// Whoever may write beside that place, or above it, can exchange the names that lead to it while
+// Whoever may write beside that place, or above it, can replace the names that lead to it while
 // root writes there. So the directory is made and opened once (growing.Dir), and this package uses
 // its descriptor. A bootstrapper takes a path. It gets one that nobody can exchange: the directory
 // is mounted a second time, in our own mount namespace (shelter).
@@ -33,14 +33,14 @@ import (
 	"binproxy/emu/userns"
 )
 
-// Options say what root to make.
+// Options describe the root to make.
 type Options struct {
 	ABI      *arch.ABI
 	Dir      string
 	From     string   // a backend, or oci:DIR[:REF] or tar:FILE
 	Suite    string   // "" for the backend's default
 	Mirror   string   // "" for the bootstrapper's own
-	Variant  string   // "" for minbase; custom for nothing but Include
+	Variant  string   // "" for minbase; custom for only Include
 	Include  []string // packages
 	Keyring  string   // "" for the bootstrapper's own
 	Emulator string   // "" to search for it
@@ -48,12 +48,12 @@ type Options struct {
 	Restart  bool     // remove what an interrupted run left
 }
 
-// job is what is done inside.
+// job is the work in the namespaces.
 type job struct {
 	Options
 	ABI     string         // instead of the row
-	Only    bool           // remove what an interrupted run left, and no more
-	Entries []binfmt.Entry // what has to be done yet for programs of the root to run
+	Only    bool           // only remove what an interrupted run left
+	Entries []binfmt.Entry // entries that programs of the root still need in order to run
 }
 
 func (j *job) Fields(w *entrypoint.Words) {
@@ -82,8 +82,8 @@ func Run(o Options) error {
 	return inside(o, job{Options: o, ABI: o.ABI.Name})
 }
 
-// Remove removes what an interrupted run for the directory left, and a root there that was made by
-// this user.
+// Remove removes what an interrupted run left for the directory, and a root there that this user
+// made.
 func Remove(dir string) error {
 	o := Options{Dir: dir}
 	path, err := filepath.Abs(dir)
@@ -125,8 +125,8 @@ func inside(o Options, j job) error {
 	return userns.Run(userns.Command{IDs: ids, Command: command.Command{Name: entrypoint.Self, Argv: argv, Env: os.Environ()}})
 }
 
-// checkDir refuses a directory that is something already, and makes the paths absolute:
-// bootstrappers differ in where relative ones begin.
+// checkDir refuses a directory that is already in use, and makes the paths absolute, because
+// bootstrappers differ in the start of relative ones.
 func checkDir(o *Options) error {
 	path, err := filepath.Abs(o.Dir)
 	if err != nil {
@@ -157,12 +157,12 @@ func checkDir(o *Options) error {
 	return err
 }
 
-// partial is where the root grows: beside its place, hence on the same file system.
+// partial is where the root grows: beside its place, so on the same file system.
 func (o Options) partial() string {
 	return filepath.Join(filepath.Dir(o.Dir), "."+filepath.Base(o.Dir)+".bootstrap")
 }
 
-// leftover refuses to go on where an interrupted run left something, unless it is to be removed.
+// leftover refuses to go on if an interrupted run left something, unless that is to be removed.
 func leftover(o Options) error {
 	state, err := os.ReadFile(filepath.Join(o.partial(), markName))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -193,7 +193,7 @@ func Inside(words []string) error {
 		}
 	}
 	go j.endOnSignal()
-	syscall.Umask(0o022) // a root is for everybody in it
+	syscall.Umask(0o022) // everybody may use a root
 	if j.Only || j.Restart {
 		if err := j.removeLeft(); err != nil || j.Only {
 			return err
@@ -203,7 +203,7 @@ func Inside(words []string) error {
 }
 
 // removeLeft removes what an interrupted run left. The mark is the first file in it, and the last
-// one to be removed.
+// that is removed.
 func (j job) removeLeft() error {
 	g, err := growing.Open(j.partial())
 	if errors.Is(err, fs.ErrNotExist) {
@@ -223,7 +223,7 @@ func (j job) removeLeft() error {
 	return g.Remove(markName)
 }
 
-// make makes the root beside its place, and puts it there.
+// make makes the root beside its place, and moves it there.
 func (j job) make() error {
 	g, err := j.start()
 	if err != nil {
@@ -242,7 +242,7 @@ func (j job) make() error {
 	return g.Remove(markName)
 }
 
-// endOnSignal ends process 1 of the namespace, which the kernel would not, and with it all others.
+// endOnSignal ends process 1 of the namespace, which the kernel would not do, and so all others.
 func (j job) endOnSignal() {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
@@ -258,7 +258,7 @@ func (j job) unfinished() string {
 	return fmt.Sprintf("The unfinished root is in %s; `binproxy bootstrap --remove %s` removes it", j.partial(), j.Dir)
 }
 
-// rootName is what the root is called in the partial directory.
+// rootName is the root's name in the partial directory.
 const rootName = "root"
 
 // start makes the partial directory with its mark before anything else is in it.
@@ -285,7 +285,7 @@ func (j job) start() (*growing.Dir, error) {
 	return g, os.Chmod(root, 0o755) // whatever the umask
 }
 
-// fill fills the root in the directory at the path.
+// fill fills the root in the directory at this path.
 func (j job) fill(partial string) error {
 	if isImage(j.From) {
 		return unpackImage(j.Options, filepath.Join(partial, rootName), os.Stderr)
@@ -311,8 +311,8 @@ func (j job) fill(partial string) error {
 	return nil
 }
 
-// shelter mounts the directory where nobody can exchange a name on the way to it: over the first
-// of these directories that is empty. It returns the path there. No other process sees the mount.
+// shelter mounts the directory at a path in which nobody can replace a name: over the first of
+// these directories that is empty. It returns that path. No other process sees the mount.
 func (j job) shelter(partial string) (string, error) {
 	for _, dir := range [...]string{"/mnt", "/media", "/srv", "/opt", "/var/opt", "/var/local"} {
 		if entries, err := os.ReadDir(dir); err == nil && len(entries) == 0 {
@@ -331,14 +331,14 @@ func settle(partial string) error {
 		return err
 	}
 	defer root.Close()
-	// where debootstrap takes this for a container, it makes proc a link, which leads to itself
+	// If debootstrap takes this for a container, it makes proc a link, which leads to itself.
 	if fi, err := root.Lstat("proc"); err == nil && fi.Mode().Type() == fs.ModeSymlink {
 		if err := errors.Join(root.Remove("proc"), root.Mkdir("proc", 0o555)); err != nil {
 			return err
 		}
 	}
-	// somebody wrote to /dev/null while there was no such device: debootstrap binds the host's
-	// only for a while
+	// A program wrote to /dev/null before that device existed: debootstrap binds the host's only
+	// for a while.
 	if fi, err := root.Lstat("dev/null"); err == nil && fi.Mode().IsRegular() {
 		return root.Remove("dev/null")
 	}

@@ -16,8 +16,7 @@ import (
 	"binproxy/emu/sys"
 )
 
-// make makes what the entry is, in the place of what is there. A directory stays, with new
-// attributes.
+// make makes the entry, and replaces what is there. A directory stays, with new attributes.
 func (u *unpacker) make(at string, h *tar.Header, contents io.Reader) error {
 	there, err := u.root.Lstat(at)
 	switch {
@@ -46,7 +45,7 @@ func (u *unpacker) make(at string, h *tar.Header, contents io.Reader) error {
 	case tar.TypeLink:
 		return u.link(at, h)
 	case tar.TypeChar, tar.TypeBlock:
-		u.devices++ // nobody makes them in a user namespace
+		u.devices++ // they cannot be made in a user namespace
 		return nil
 	case tar.TypeFifo:
 		return nil
@@ -69,7 +68,7 @@ func (u *unpacker) file(at string, h *tar.Header, contents io.Reader) error {
 		return err
 	}
 	for key, value := range h.PAXRecords {
-		// Capabilities, mostly. Others may be refused to a namespace's root.
+		// Mostly capabilities. Others may be refused to a namespace's root.
 		if name, ok := strings.CutPrefix(key, "SCHILY.xattr."); ok && (name == "security.capability" || strings.HasPrefix(name, "user.")) {
 			if err := sys.SetXattr(f, name, value); err != nil && !errors.Is(err, unix.ENOTSUP) {
 				return err
@@ -89,7 +88,7 @@ func (u *unpacker) link(at string, h *tar.Header) error {
 	return u.root.Link(path.Join(dir, base), at)
 }
 
-// attributes sets owner, mode and time; the owner first, since a change of it clears setuid.
+// attributes sets owner, mode and time; the owner first, because changing it clears setuid.
 func (u *unpacker) attributes(at string, h *tar.Header) error {
 	if err := u.root.Lchown(at, h.Uid, h.Gid); errors.Is(err, unix.EINVAL) {
 		return fmt.Errorf("owner %d:%d does not exist in the user namespace; a larger range in /etc/subuid and /etc/subgid has it: %w", h.Uid, h.Gid, err)
@@ -106,7 +105,7 @@ func (u *unpacker) attributes(at string, h *tar.Header) error {
 	return u.root.Chtimes(at, time.Time{}, h.ModTime)
 }
 
-// special turns tar's bits (setuid, setgid, sticky) into Go's.
+// special converts tar's bits (setuid, setgid, sticky) to Go's.
 func special(mode int64) (m fs.FileMode) {
 	for _, b := range [...]struct {
 		tar int64
@@ -119,8 +118,7 @@ func special(mode int64) (m fs.FileMode) {
 	return m
 }
 
-// setTimes sets the directories' times when nothing is made in them any more; those that are gone
-// have none.
+// setTimes sets the directories' times after everything in them is made. It skips removed ones.
 func (u *unpacker) setTimes() error {
 	for _, d := range u.dirs {
 		if fi, err := u.root.Lstat(d.name); err != nil || !fi.IsDir() {

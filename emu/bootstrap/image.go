@@ -18,7 +18,7 @@ func isImage(from string) bool {
 	return strings.HasPrefix(from, "oci:") || strings.HasPrefix(from, "tar:")
 }
 
-// absoluteSource makes the path in From absolute, and refuses one that is not there.
+// absoluteSource makes the path in From absolute, and refuses a missing one.
 func absoluteSource(o *Options) error {
 	kind, path, _ := strings.Cut(o.From, ":")
 	if kind == "oci" {
@@ -50,8 +50,8 @@ func absoluteSource(o *Options) error {
 	return nil
 }
 
-// readable tells beforehand what would fail when the root has been begun. A pipe, which opens but
-// once, is left alone.
+// readable reports beforehand what would fail after the root has been begun. It skips a pipe,
+// which can be opened only once.
 func readable(path string) error {
 	fi, err := os.Stat(path)
 	switch {
@@ -70,7 +70,7 @@ func readable(path string) error {
 	return oci.Readable(f)
 }
 
-// splitRef takes oci:DIR:REF apart; DIR may have colons, if a directory of that name is there.
+// splitRef splits oci:DIR:REF; DIR may contain colons if a directory of that name exists.
 func splitRef(path string) (dir, ref string) {
 	if fi, err := os.Stat(path); err == nil && fi.IsDir() {
 		return path, ""
@@ -100,7 +100,7 @@ func unpackImage(o Options, root string, progress io.Writer) error {
 	return unpackArchive(path, o.ABI, root, progress)
 }
 
-// unpackArchive unpacks a saved image, or a root: what docker export or tar has written.
+// unpackArchive unpacks a saved image, or a root that docker export or tar has written.
 func unpackArchive(path string, abi *arch.ABI, root string, progress io.Writer) error {
 	f, err := os.Open(path)
 	if err != nil {
@@ -122,7 +122,7 @@ func unpackArchive(path string, abi *arch.ABI, root string, progress io.Writer) 
 	return unpackLayers(root, layers, progress)
 }
 
-// layersFor finds the layers of the first image for the ABI (of that name, if one is given).
+// layersFor finds the layers of the first image for the ABI (with that name, if one is given).
 func layersFor(store *oci.Store, abi *arch.ABI, ref string) ([]oci.Layer, error) {
 	var seen []string
 	wanted := func(name string, p oci.Platform) bool {

@@ -13,9 +13,9 @@ import (
 	"binproxy/emu/oci"
 )
 
-// unpackLayers applies the layers one over the other. Whatever they hold, nothing outside the root
-// is read or written: all of it goes through an os.Root, and links in the way are followed as if
-// the root were "/".
+// unpackLayers applies the layers one over the other. Whatever they contain, nothing outside the
+// root is read or written: everything goes through an os.Root, and links in the way are followed
+// as if the root were "/".
 func unpackLayers(dir string, layers []oci.Layer, progress io.Writer) error {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -40,14 +40,14 @@ func unpackLayers(dir string, layers []oci.Layer, progress io.Writer) error {
 
 type unpacker struct {
 	root    *os.Root
-	fresh   map[string]bool // what this layer made: a whiteout of it is none
-	dirs    []stamped       // times of directories, which what is made in them changes
+	fresh   map[string]bool // what this layer made: its own whiteouts do not apply to that
+	dirs    []stamped       // times of directories, which change when an entry is made in them
 	total   int64           // entries of all layers
 	devices int
 }
 
-// stamped is a directory and its time. The header is not kept: it may hold a MiB of what nobody
-// asked for.
+// stamped is a directory and its time. The header is not kept: it may contain a MiB of useless
+// data.
 type stamped struct {
 	name string
 	time time.Time
@@ -89,7 +89,7 @@ func (u *unpacker) entry(e oci.Entry) error {
 	return u.make(at, e.Header, e.Contents)
 }
 
-// markFresh notes the file and the directories that lead to it.
+// markFresh records the file and the directories that lead to it.
 func (u *unpacker) markFresh(name string) {
 	for ; name != "." && !u.fresh[name]; name = path.Dir(name) {
 		u.fresh[name] = true
@@ -103,7 +103,7 @@ func (u *unpacker) remove(name string) error {
 	return u.root.RemoveAll(name)
 }
 
-// empty removes what layers below have put into the directory.
+// empty removes what lower layers have put into the directory.
 func (u *unpacker) empty(dir string) error {
 	d, err := u.root.Open(dir)
 	if err != nil {
@@ -131,9 +131,9 @@ func (u *unpacker) empty(dir string) error {
 // maxLinks is how many symbolic links the kernel follows in one path.
 const maxLinks = 40
 
-// makeDirs gives the directory without links in it, relative to the root, making what is missing.
-// A link in the way is followed inside the root, also an absolute one; a file in the way is
-// replaced.
+// makeDirs returns the directory without links in it, relative to the root, and makes what is
+// missing. It follows a link in the way inside the root, also an absolute one, and replaces a file
+// in the way.
 func (u *unpacker) makeDirs(dir string) (string, error) {
 	rest := strings.Split(strings.Trim(dir, "/"), "/")
 	at, links := ".", 0

@@ -23,7 +23,7 @@ import (
 	"binproxy/test/images"
 )
 
-// archive is a layer of entries that are written as images.Line reads them.
+// archive is a layer of entries, which are written as images.Line reads them.
 func archive(t testing.TB, files ...string) []byte {
 	t.Helper()
 	var entries []images.Entry
@@ -33,7 +33,7 @@ func archive(t testing.TB, files ...string) []byte {
 	return images.Tar(t, entries...)
 }
 
-// layersOf are those of a saved image.
+// layersOf returns the layers of a saved image.
 func layersOf(t testing.TB, archives ...[]byte) []oci.Layer {
 	t.Helper()
 	image := images.Saved(t, archives...)
@@ -106,7 +106,7 @@ func TestLayersRefuse(t *testing.T) {
 	assert.ErrorContains(t, unpackLayers(t.TempDir(), layersOf(t, []byte("\x28\xb5\x2f\xfdrest of it")), io.Discard), "zstd: the frame wants a dictionary")
 }
 
-// heap notes how much memory is in use when something is written to it.
+// heap records how much memory is in use when something is written to it.
 type heap struct{ most uint64 }
 
 func (h *heap) Write(b []byte) (int, error) {
@@ -117,8 +117,8 @@ func (h *heap) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// TestHeadersAreNotKept: what headers hold beside what a root has of it is forgotten. The device
-// is told of at the end.
+// TestHeadersAreNotKept: what headers contain beyond the root's needs is dropped. The line about
+// the device is written at the end.
 func TestHeadersAreNotKept(t *testing.T) {
 	var layer bytes.Buffer
 	z := gzip.NewWriter(&layer)
@@ -146,7 +146,7 @@ func namesIn(t testing.TB, dir string) (names []string) {
 	return names
 }
 
-// Whatever a layer holds, nothing beside the root changes.
+// Whatever a layer contains, nothing outside the root changes.
 func FuzzLayers(f *testing.F) {
 	// The file system takes no way twice, so that no find would be small enough for a minute.
 	require.NoError(f, flag.Set("test.fuzzminimizetime", "100x"))
@@ -165,7 +165,7 @@ func FuzzLayers(f *testing.F) {
 	})
 }
 
-// layoutLayers are those of the ABI's image in a layout.
+// layoutLayers returns the layers of the ABI's image in a layout.
 func layoutLayers(t testing.TB, l images.Layout, abi, ref string) ([]oci.Layer, error) {
 	t.Helper()
 	image := l.Tar(t)
@@ -174,7 +174,7 @@ func layoutLayers(t testing.TB, l images.Layout, abi, ref string) ([]oci.Layer, 
 	return layersFor(store, arch.Get(abi), ref)
 }
 
-// An index in an index, as BuildKit makes them, with an attestation beside the images.
+// An index in an index, as BuildKit makes it, with an attestation beside the images.
 func TestOCI(t *testing.T) {
 	l := images.Layout{}
 	image := func(platform, layer string) string { return l.Image(platform, []byte(layer), l.Add) }
@@ -194,7 +194,7 @@ func TestOCI(t *testing.T) {
 	_, err = layoutLayers(t, images.Layout{}.Index(), "armhf", "")
 	assert.ErrorContains(t, err, "it has: no image at all")
 
-	// What is for others need not be there.
+	// Files of other platforms may be missing.
 	for name, blob := range l {
 		if blob == "no" {
 			delete(l, name)
@@ -216,7 +216,7 @@ func unpacked(t testing.TB, archive []byte) ([]string, error) {
 	return listing(t, root), err
 }
 
-// What every reader of images refuses or takes is refused or taken here.
+// The refusals and limits of every reader of images apply here.
 func TestAgreedImages(t *testing.T) {
 	for _, c := range images.AllAgreed(t) {
 		t.Run(c.Name, func(t *testing.T) {

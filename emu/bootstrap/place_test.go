@@ -25,8 +25,9 @@ func imageJob(t *testing.T, dir string, entries ...string) job {
 	return job{ABI: "aarch64", Options: Options{ABI: arch.Get("aarch64"), Dir: filepath.Join(dir, "root"), From: "tar:" + image}}
 }
 
-// TestExchangedWhileMade: whoever can write beside the root exchanges what grows for a link to
-// another place, again and again. Nothing is ever written there, and roots are made all the same.
+// TestExchangedWhileMade: a user who can write beside the root replaces the growing directory with
+// a link to another place, again and again. Nothing is ever written there, and roots are made all
+// the same.
 func TestExchangedWhileMade(t *testing.T) {
 	elsewhere := t.TempDir()
 	require.NoError(t, os.WriteFile(elsewhere+"/bin", []byte("precious"), 0o600))
@@ -71,7 +72,7 @@ func tree(t *testing.T, name string) string {
 	return dir
 }
 
-// TestRemoveLeft removes what bootstraps leave and nothing else.
+// TestRemoveLeft removes what bootstraps leave, and nothing else.
 func TestRemoveLeft(t *testing.T) {
 	for name, c := range map[string]struct {
 		left func(path string) error
@@ -100,7 +101,7 @@ func TestRemoveLeft(t *testing.T) {
 	}
 }
 
-// TestOthersDirectory: what another user put in the place of what an earlier run left stays.
+// TestOthersDirectory: what another user put in place of an earlier run's remains is not removed.
 func TestOthersDirectory(t *testing.T) {
 	need.Root(t)
 	j := imageJob(t, t.TempDir(), "bin")
@@ -110,7 +111,7 @@ func TestOthersDirectory(t *testing.T) {
 	assert.FileExists(t, filepath.Join(j.partial(), markName))
 }
 
-// TestSettle puts right what is in the root, and nothing that links of the root lead to.
+// TestSettle corrects what is in the root, and nothing outside that links of the root lead to.
 func TestSettle(t *testing.T) {
 	elsewhere := t.TempDir()
 	require.NoError(t, os.WriteFile(elsewhere+"/null", nil, 0o644))
@@ -128,7 +129,7 @@ func TestSettle(t *testing.T) {
 	assert.FileExists(t, elsewhere+"/null")
 }
 
-// TestShelter: the path that bootstrappers get leads to what grows, whatever its name leads to.
+// TestShelter: the bootstrapper's path leads to the growing directory, whatever its name leads to.
 func TestShelter(t *testing.T) {
 	need.Root(t)
 	const inside = "BOOTSTRAP_TEST_IN_NAMESPACE"

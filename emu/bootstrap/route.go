@@ -14,13 +14,13 @@ import (
 	"binproxy/emu/userns"
 )
 
-// The routes by which the programs of a root reach their emulator while it is made.
+// These are the routes from a root's programs to their emulator while the root is made.
 const (
 	RouteUserns    = "userns"    // a binfmt_misc of the namespace's own, Linux 6.7 and later
-	RouteSupervise = "supervise" // a supervisor over the bootstrapper and all that it starts
+	RouteSupervise = "supervise" // a supervisor over the bootstrapper and all its children
 )
 
-// CheckRoute refuses what is no route for a bootstrap; "" is the first one that works.
+// CheckRoute refuses a word that is no route for a bootstrap; "" means the first that works.
 func CheckRoute(name string) error {
 	switch name {
 	case "", RouteUserns, RouteSupervise:
@@ -29,8 +29,8 @@ func CheckRoute(name string) error {
 	return fmt.Errorf("--route %s: it is %s or %s", name, RouteUserns, RouteSupervise)
 }
 
-// open makes programs of the root run. Where the kernel is to do that, the caller goes on with the
-// job; else the job is over: it was done under a supervisor, which this process was.
+// open makes programs of the root run. If the kernel can do that, the caller goes on with the job;
+// else the job is done already, under a supervisor, which was this process.
 func (j *job) open() (over bool, err error) {
 	if j.Route != RouteSupervise {
 		err := userns.Register(j.Entries)
@@ -45,7 +45,7 @@ func (j *job) open() (over bool, err error) {
 	return true, j.supervised()
 }
 
-// supervised does the job in a child, with every exec of a program of the root routed.
+// supervised does the job in a child; every exec of a program of the root is routed.
 func (j *job) supervised() error {
 	entries := j.Entries
 	j.Entries = nil

@@ -5,8 +5,8 @@ import (
 	"path/filepath"
 )
 
-// repository is how dnf and zypper are told of the mirror. Packages without a good signature end
-// the run; with a keyring, so does such an index.
+// repository tells dnf and zypper the mirror. A package without a good signature ends the run;
+// with a keyring, an index without one does so, too.
 func repository(o Options, name string) string {
 	text := fmt.Sprintf("[%s]\nname=%s\nbaseurl=%s\nenabled=1\ngpgcheck=1\n", name, name, o.Mirror)
 	if o.Keyring != "" {
@@ -15,12 +15,12 @@ func repository(o Options, name string) string {
 	return text
 }
 
-// beside is a file of ours that the bootstrapper reads: next to the root, and gone with the
-// partial directory.
+// beside is a file of ours that the bootstrapper reads. It is next to the root, and removed with
+// the partial directory.
 func beside(root, name string) string { return filepath.Join(filepath.Dir(root), name) }
 
-// database is where the RPM of today's Fedora and openSUSE keeps its database; that of Debian,
-// which may be the one that runs here, is in a home.
+// database is where the RPM of today's Fedora and openSUSE keeps its database. Debian's RPM, which
+// may be the one that runs here, keeps it in a home.
 func database(root string) map[string]string {
 	return map[string]string{beside(root, "home/.rpmmacros"): "%_dbpath /usr/lib/sysimage/rpm\n"}
 }
@@ -41,8 +41,8 @@ func dnf(o Options, arch, root string) ([]step, error) {
 	return []step{{argv: append(argv, packages...), files: files}}, nil
 }
 
-// zypper takes the architecture from the file that ZYPP_CONF names, and keeps the repository in
-// the root, for what is installed later.
+// zypper takes the architecture from the file that ZYPP_CONF names. The repository stays in the
+// root, for later installations.
 func zypper(o Options, arch, root string) ([]step, error) {
 	if err := o.needMirror(); err != nil {
 		return nil, err
