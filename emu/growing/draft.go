@@ -13,7 +13,7 @@ import (
 // that ends the program first removes the Draft; the program then dies of the signal as usual.
 // Ignored signals stay ignored.
 type Draft struct {
-	Dir     string // for this process, and not for its children
+	Dir     string // valid for this process, but not for its children
 	grows   *Dir
 	name    string
 	signals chan os.Signal
@@ -52,22 +52,22 @@ func (d *Draft) endOnSignal() {
 	_ = unix.Kill(os.Getpid(), s.(unix.Signal))
 }
 
-// Place puts the Draft in its place, where it may replace a directory. A signal waits until either
-// the old or the new one is whole.
+// Place moves the Draft to its place, where it may replace a directory. A signal waits until
+// either the old or the new one is complete.
 func (d *Draft) Place() error {
 	d.lock.Lock()
 	defer d.lock.Unlock()
 	return d.grows.Place(d.name)
 }
 
-// Beside is the path of a name beside the Draft, for this process. Look there to see whether the
-// Draft may take its place: another path may lead elsewhere by now.
+// Beside is the path of a name beside the Draft, for this process. The check whether the Draft may
+// take its place must use this path: another may lead elsewhere by now.
 func (d *Draft) Beside(name string) string { return d.grows.Beside(name) }
 
-// Put gives one file of it a name beside it.
+// Put moves one of its files to a name beside it.
 func (d *Draft) Put(name string) error { return d.grows.Put(name, name) }
 
-// Close removes the rest of it.
+// Close removes the rest of the Draft.
 func (d *Draft) Close() {
 	d.lock.Lock()
 	defer d.lock.Unlock()

@@ -40,7 +40,7 @@ func TestDraft(t *testing.T) {
 	assert.FileExists(t, path+"/file")
 }
 
-// beside is the draft's own directory, by the name that it has for others.
+// beside is the draft's own directory, by its name for other processes.
 func beside(t *testing.T, path string) string {
 	found, err := filepath.Glob(filepath.Join(filepath.Dir(path), ".it.*"))
 	require.NoError(t, err)
@@ -48,8 +48,8 @@ func beside(t *testing.T, path string) string {
 	return found[0]
 }
 
-// TestLedElsewhere: somebody exchanges the names that lead to a draft for links to another place.
-// What is written, placed and removed from then on is where it was begun, and there is nothing in
+// TestLedElsewhere: somebody replaces the names that lead to a draft with links to another place.
+// Everything after that is still written, placed and removed where the draft began, and nothing in
 // the other place.
 func TestLedElsewhere(t *testing.T) {
 	top := t.TempDir()
@@ -80,8 +80,8 @@ func TestLedElsewhere(t *testing.T) {
 	assert.Equal(t, "precious", entries[0].Name())
 }
 
-// TestExchangedWhenMade: what the name stands for when it is opened may be another's directory, or
-// one that has something in it.
+// TestExchangedWhenMade: when the name is opened, it may mean another user's directory, or one
+// that is not empty.
 func TestExchangedWhenMade(t *testing.T) {
 	at := t.TempDir() + "/it"
 	full := func(in *os.File, name string) (string, error) { return name, os.MkdirAll(at+"/precious", 0o755) }
@@ -99,7 +99,7 @@ func TestExchangedWhenMade(t *testing.T) {
 	require.ErrorContains(t, err, "it is a directory of user 65534's")
 }
 
-// TestDraftEnded also runs as a program of its own, which has such a directory and waits.
+// TestDraftEnded also runs as a program of its own, which makes such a directory and waits.
 func TestDraftEnded(t *testing.T) {
 	const asked = "TEST_DRAFT"
 	if path := os.Getenv(asked); path != "" {

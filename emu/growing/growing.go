@@ -1,10 +1,9 @@
 // Package growing makes directories in a directory that others may be able to write to.
 //
-// Such a user can exchange every name on the way there, at any moment, and so lead whoever uses
-// the name a second time to another place. So each name is used once. The directory that grows
-// and the one that holds it stay open, and everything else goes through their descriptors. When
-// the name is opened, a link is not followed, and a directory of another user, or one with
-// something in it, is refused.
+// Such a user can replace every name on the way there, at any moment. Whoever uses the name a
+// second time may then reach another place. So each name is used once. The growing directory and
+// the one that contains it stay open, and everything else goes through their descriptors. Opening
+// the name does not follow a link, and refuses another user's directory and one that is not empty.
 package growing
 
 import (
@@ -19,21 +18,20 @@ import (
 	"binproxy/emu/sys"
 )
 
-// Dir is a directory in progress, and the one that holds it.
+// Dir is a directory in progress, and the directory that contains it.
 type Dir struct {
 	in, dir *os.File
 	name    string
 }
 
-// Make makes the directory at path, which only its owner can write in.
+// Make makes the directory at path, in which only its owner can write.
 func Make(path string) (*Dir, error) {
 	return start(path, func(in *os.File, name string) (string, error) {
 		return name, os.Mkdir(sys.FDPath(in)+"/"+name, 0o755)
 	})
 }
 
-// MakeBeside makes one with a name of its own, which only its owner can read, beside what it is to
-// become.
+// MakeBeside makes one with a name of its own beside its final place. Only its owner can read it.
 func MakeBeside(path string) (*Dir, error) {
 	return start(path, func(in *os.File, name string) (string, error) {
 		made, err := os.MkdirTemp(sys.FDPath(in), "."+name+".")
@@ -63,7 +61,7 @@ func start(path string, mkdir func(in *os.File, name string) (string, error)) (*
 	return g, nil
 }
 
-// Open opens the one that an earlier run made at path.
+// Open opens the directory that an earlier run made at path.
 func Open(path string) (*Dir, error) {
 	g, err := at(path)
 	if err != nil {
@@ -85,7 +83,7 @@ func at(path string) (*Dir, error) {
 	return &Dir{in: os.NewFile(uintptr(fd), filepath.Dir(path)), name: filepath.Base(path)}, nil
 }
 
-// open takes the name for the last time: what it stands for must be a directory of ours.
+// open uses the name for the last time: it must mean a directory of ours.
 func (g *Dir) open() error {
 	fd, err := sys.Openat(int(g.in.Fd()), g.name, unix.O_DIRECTORY|unix.O_NOFOLLOW)
 	if err != nil {
@@ -108,7 +106,7 @@ func owner(f *os.File) (uint32, error) {
 	return st.Uid, err
 }
 
-// madeBy is who has what we make: on some file systems (a network's, Windows') somebody else.
+// madeBy is the owner of what we make: on some file systems (a network's, Windows') another user.
 func (g *Dir) madeBy() uint32 {
 	f, err := os.CreateTemp(sys.FDPath(g.dir), "")
 	if err != nil {
@@ -129,15 +127,15 @@ func (g *Dir) isEmpty() bool {
 	return len(names) == 0 && err == nil
 }
 
-// Path leads to the directory, whatever its name leads to by now. It is a path for this process,
-// and not for its children.
+// Path leads to the directory, whatever its name leads to by now. It is valid for this process,
+// but not for its children.
 func (g *Dir) Path() string { return sys.FDPath(g.dir) + "/." }
 
-// Beside is the path of a name beside the directory, for this process alone.
+// Beside is the path of a name beside the directory, valid only for this process.
 func (g *Dir) Beside(name string) string { return sys.FDPath(g.in) + "/" + name }
 
-// Put gives what is called from in the directory the name to beside it, and takes the place of
-// nothing, of a file or of an empty directory.
+// Put moves the entry from of the directory to the name to beside it. It replaces a file or an
+// empty directory, if there is one.
 func (g *Dir) Put(from, to string) error {
 	if err := os.Rename(sys.FDPath(g.dir)+"/"+from, g.Beside(to)); err != nil {
 		return g.error("put "+from+" beside", sys.Errno(err))
@@ -145,8 +143,8 @@ func (g *Dir) Put(from, to string) error {
 	return nil
 }
 
-// Place gives the directory itself the name beside it, in the place of nothing or of a directory,
-// which is removed.
+// Place moves the directory itself to a name beside it. It replaces a directory there, which is
+// removed.
 func (g *Dir) Place(name string) error {
 	from, to := g.Beside(g.name), g.Beside(name)
 	err := os.Rename(from, to) // takes the place of an empty directory, too
@@ -162,10 +160,10 @@ func (g *Dir) Place(name string) error {
 	}
 	g.dir.Close()
 	g.dir = nil
-	return os.RemoveAll(from) // the earlier one, of whoever it is
+	return os.RemoveAll(from) // the earlier one, whoever owns it
 }
 
-// Remove removes it, with what is in it; what is called last goes last.
+// Remove removes the directory with its entries; the entry last is removed last.
 func (g *Dir) Remove(last string) error {
 	if g.dir == nil {
 		return nil // it is in its place
@@ -193,7 +191,7 @@ func (g *Dir) Remove(last string) error {
 	return nil
 }
 
-// Close gives the descriptors back; the directory stays.
+// Close closes the descriptors; the directory stays.
 func (g *Dir) Close() {
 	g.in.Close()
 	if g.dir != nil {
