@@ -1,8 +1,8 @@
 // Package bundle makes the directory that a Dockerfile ADDs: the program, an emulator for each
 // guest architecture, the links sh and uname, and the configuration file.
 //
-// It is written beside its destination and put in place in one step, so that a bundle is whole or
-// not there. Nothing in it depends on when or where it was made: modes are set, times are
+// The bundle is written beside its destination and moved there in one step, so that it is complete
+// or missing. Nothing in it depends on when or where it was made: modes are set, times are
 // SOURCE_DATE_EPOCH or a constant, names are our own.
 package bundle
 
@@ -29,43 +29,42 @@ import (
 	"binproxy/emu/twin/pack"
 )
 
-// Links are the names in a bundle that lead to the program: shims that answer under a name of
-// their own.
+// Links are the names in a bundle that lead to the program: shims that act under their own name.
 var Links = []string{"sh", "uname"}
 
-// libDir holds the loader and the libraries of dynamic emulators.
+// libDir contains the loader and the libraries of dynamic emulators.
 const libDir = "lib"
 
-// Options say what goes into a bundle.
+// Options describe the content of a bundle.
 type Options struct {
 	ABIs []*arch.ABI
-	// QEMU's name of an architecture to an emulator's file; the others are searched for
+	// for a QEMU name of an architecture, the emulator's file; others are searched for
 	Emulators map[string]string
 	Identity  identity.Identity
-	Proc      identity.Proc // how the kernel's files tell it
+	Proc      identity.Proc // how the kernel's files show the identity
 	Self      string        // the program's own file
 	Extra     []Extra
-	Twins     *pack.Options // which twins go in; nil for none
-	TwinsFrom string        // a directory of twins that goes in as it is; "" for none
+	Twins     *pack.Options // which twins to include; nil for none
+	TwinsFrom string        // a directory of twins to include as it is; "" for none
 }
 
-// Extra is a further file of the bundle: a regular one with Data, or a symbolic link. Its name is
+// Extra is another file of the bundle: a regular file with Data, or a symbolic link. Its name is
 // relative to the bundle.
 type Extra struct {
 	Name string
 	Data []byte
-	Link string // what a link leads to
+	Link string // the target of a link
 }
 
 // File is one file of a bundle, for the listing. Size is in bytes.
 type File struct {
 	Name string
 	Size int64
-	From string // the file that it is a copy of, or what a link leads to
+	From string // the file that it is a copy of, or the target of a link
 }
 
-// Make writes the bundle to dir, which may not exist, be empty, or hold an earlier bundle (which
-// is replaced). It returns what it put in.
+// Make writes the bundle to dir. dir may be missing, empty, or contain an earlier bundle, which is
+// replaced. Make returns the files of the bundle.
 func Make(dir string, o Options) ([]File, error) {
 	if err := o.Identity.Check(); err != nil {
 		return nil, err
@@ -95,7 +94,7 @@ func Make(dir string, o Options) ([]File, error) {
 	return b.files, draft.Place()
 }
 
-// replaceable refuses a directory that holds something else than a bundle.
+// replaceable refuses a directory that contains something else than a bundle.
 func replaceable(at, dir string) error {
 	fi, err := os.Lstat(at)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -129,7 +128,7 @@ func (b *builder) fill(o Options) error {
 	}
 	for _, abi := range o.ABIs {
 		if cfg.Names(abi) {
-			continue // armhf and armel have one emulator
+			continue // armhf and armel share an emulator
 		}
 		e, err := b.emulator(abi, o)
 		if err != nil {
@@ -217,7 +216,7 @@ func (b *builder) libraries(path string) (name string, err error) {
 	for _, lib := range libs {
 		name := filepath.Join(libDir, filepath.Base(lib))
 		if b.has(name) {
-			continue // another emulator brought it
+			continue // copied for another emulator
 		}
 		if err := b.copy(lib, name); err != nil {
 			return "", err
@@ -230,7 +229,7 @@ func (b *builder) has(name string) bool {
 	return slices.ContainsFunc(b.files, func(f File) bool { return f.Name == name })
 }
 
-// program copies the program, without what may follow it in its file.
+// program copies the program, without any data appended to its file.
 func (b *builder) program(self string) error {
 	return b.fillFile(config.Binary, self, func(w io.Writer) (int64, error) { return single.CopyProgram(w, self) })
 }
@@ -268,14 +267,14 @@ func (b *builder) extra(e Extra) error {
 		return err
 	}
 	if e.Link != "" {
-		// not worth a line of the listing: there are many, and they lead to what is in it
+		// The listing omits them: there are many, and they lead to what is in it.
 		return os.Symlink(e.Link, to)
 	}
 	b.files = append(b.files, File{Name: e.Name, Size: int64(len(e.Data))})
 	return os.WriteFile(to, e.Data, 0o755)
 }
 
-// settle sets modes and times, so that the umask and the clock leave no trace.
+// settle sets modes and times, so that the umask and the clock have no effect.
 func (b *builder) settle() error {
 	stamp, err := timestamp()
 	if err != nil {
@@ -296,7 +295,7 @@ func (b *builder) settle() error {
 		}
 		return os.Chmod(path, mode)
 	})
-	slices.Reverse(paths) // a directory after what is in it
+	slices.Reverse(paths) // a directory after its entries
 	for _, path := range paths {
 		if err == nil {
 			err = sys.SetModTime(path, stamp)

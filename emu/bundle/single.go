@@ -16,8 +16,8 @@ import (
 	"binproxy/emu/sys"
 )
 
-// MakeSingle writes the file at path: the program, the emulators and the configuration in one. A
-// single file that is there is replaced, any other is not. It returns what it put in.
+// MakeSingle writes the file at path: the program, the emulators and the configuration in one. It
+// replaces only an earlier single file. It returns its parts.
 func MakeSingle(path string, o Options) ([]File, error) {
 	s, err := planSingle(path, o.ABIs, o)
 	if err != nil {
@@ -26,8 +26,8 @@ func MakeSingle(path string, o Options) ([]File, error) {
 	return s.files, place(filepath.Dir(path), []*singleFile{s}, o.Self)
 }
 
-// MakeBuildKit writes to dir, for each architecture, the single file that BuildKit takes for its
-// emulator. Without ABIs these are the ones that a static emulator is found for.
+// MakeBuildKit writes to dir, for each architecture, the single file that BuildKit uses as its
+// emulator. Without ABIs it takes all that a static emulator is found for.
 func MakeBuildKit(dir string, o Options) (files []File, err error) {
 	if len(o.ABIs) == 0 {
 		o.ABIs = o.found()
@@ -40,7 +40,7 @@ func MakeBuildKit(dir string, o Options) (files []File, err error) {
 		}
 		path := filepath.Join(dir, name)
 		if slices.ContainsFunc(all, func(s *singleFile) bool { return s.path == path }) {
-			continue // armhf and armel have one emulator
+			continue // armhf and armel share an emulator
 		}
 		s, err := planSingle(path, []*arch.ABI{abi}, o)
 		if err != nil {
@@ -78,8 +78,8 @@ func (o Options) found() []*arch.ABI {
 	})
 }
 
-// singleFile is a single file to be: its parts, the program first and the configuration last, and
-// the files of its emulators by their names in it.
+// singleFile is a single file to be made: its parts, the program first and the configuration last,
+// and its emulators' files by their names in it.
 type singleFile struct {
 	path      string
 	config    config.Config
@@ -87,7 +87,7 @@ type singleFile struct {
 	files     []File
 }
 
-// planSingle finds what goes into the file.
+// planSingle finds the parts of the file.
 func planSingle(path string, abis []*arch.ABI, o Options) (*singleFile, error) {
 	if err := o.Identity.Check(); err != nil {
 		return nil, err
@@ -115,7 +115,7 @@ func planSingle(path string, abis []*arch.ABI, o Options) (*singleFile, error) {
 	return s, s.replaceable(path)
 }
 
-// replaceable refuses a place that has something else than a single file.
+// replaceable refuses a place that contains something else than a single file.
 func (s *singleFile) replaceable(at string) error {
 	_, err := single.Own(at)
 	switch {
@@ -127,7 +127,7 @@ func (s *singleFile) replaceable(at string) error {
 	return err
 }
 
-// place writes the files beside their places in dir, and puts them there when all are whole.
+// place writes the files beside their places in dir, and moves them there when all are complete.
 func place(dir string, all []*singleFile, self string) error {
 	draft, err := growing.NewDraft(filepath.Join(dir, config.Binary))
 	if err != nil {
@@ -151,7 +151,7 @@ func place(dir string, all []*singleFile, self string) error {
 	return nil
 }
 
-// write writes the file to path, with a mode and a time that depend on nothing.
+// write writes the file to path, with a constant mode and time.
 func (s *singleFile) write(path, self string) error {
 	stamp, err := timestamp()
 	if err != nil {
