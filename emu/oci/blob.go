@@ -11,17 +11,17 @@ import (
 	"strings"
 )
 
-// The algorithms that the OCI image specification registers for digests.
+// These are the digest algorithms that the OCI image specification registers.
 var algorithms = [...]struct {
 	name  string
 	bytes int
 	make  func() hash.Hash
 }{{"sha256", sha256.Size, sha256.New}, {"sha512", sha512.Size, sha512.New}}
 
-// blobsDir is where a layout has its blobs, by algorithm and digest.
+// blobsDir is where a layout keeps its blobs, by algorithm and digest.
 const blobsDir = "blobs/"
 
-// blobPath is where a layout has the blob of a digest, which is checked, since it becomes a path.
+// blobPath is a blob's path in a layout. It checks the digest, which becomes part of the path.
 func blobPath(digest string) (string, error) {
 	algorithm, sum, _ := strings.Cut(digest, ":")
 	name := blobsDir + algorithm + "/" + sum
@@ -31,7 +31,7 @@ func blobPath(digest string) (string, error) {
 	return name, nil
 }
 
-// digestOf is the digest that a path promises, "" for one that promises none.
+// digestOf is the digest that a path promises, "" if it promises none.
 func digestOf(name string) string {
 	if hashOf(name) == nil {
 		return ""
@@ -50,12 +50,12 @@ func hashOf(name string) hash.Hash {
 	return nil
 }
 
-// blob is a file of an image, read from its begin to its end.
+// blob is a file of an image, which is read from start to end.
 type blob struct {
 	io.ReadCloser
 	name string
 	size int64
-	sum  hash.Hash // nil for a file whose path is no digest, as in archives of older docker save
+	sum  hash.Hash // nil if the path is no digest, as in archives of older docker save
 }
 
 func openBlob(from files, name string) (*blob, error) {
@@ -79,7 +79,7 @@ func (b *blob) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// verify reads what is left and compares the whole with the digest.
+// verify reads the rest and compares the whole with the digest.
 func (b *blob) verify() error {
 	if b.sum == nil {
 		return nil

@@ -16,7 +16,7 @@ import (
 	"binproxy/test/images"
 )
 
-// A stream of as much as may be ends as it does; a byte more is an error, not an end.
+// A stream of the maximum size ends normally; one more byte is an error, not an end.
 func TestLimited(t *testing.T) {
 	for text, large := range map[string]bool{"": false, "123": false, "1234": false, "12345": true, "123456789": true} {
 		for _, c := range []struct {
@@ -39,7 +39,7 @@ func TestLimited(t *testing.T) {
 	assert.EqualError(t, tooLarge{}, "it unpacks to more than 256 GiB, the most that is read")
 }
 
-// The layers of an image share their bounds.
+// The layers of an image share their limits.
 func TestWork(t *testing.T) {
 	of := func(size int64) Entry { return Entry{Header: &tar.Header{Size: size}, Path: "x"} }
 	w := &work{}
@@ -67,7 +67,7 @@ func zstdOfZeros(size int) []byte {
 	return b
 }
 
-// TestRatio: 32 KiB of zstd do not become a GiB, but as much as a small image may well be.
+// TestRatio: 32 KiB of zstd cannot become a GiB, but can become as much as a small image may be.
 func TestRatio(t *testing.T) {
 	small, large := zstdOfZeros(200<<20), zstdOfZeros(1<<30)
 	require.Less(t, len(large), 33<<10)
@@ -83,7 +83,7 @@ func TestRatio(t *testing.T) {
 	require.Less(t, n, int64(300<<20))
 }
 
-// TestNames: what is kept of an image's names is in proportion to the image, however it is packed.
+// TestNames: the memory for an image's names is in proportion to the image, however it is packed.
 func TestNames(t *testing.T) {
 	var entries []images.Entry
 	for n := range 12_000 {
@@ -104,7 +104,7 @@ func TestNames(t *testing.T) {
 	require.EqualError(t, err, fmt.Sprintf("the image has more files, or longer names, than one of %d bytes has", len(packed)))
 }
 
-// TestValues: a description of a few MiB does not become a hundred times as many.
+// TestValues: a description of a few MiB does not need a hundred times as much memory.
 func TestValues(t *testing.T) {
 	l := images.Layout{"index.json": `{"manifests":[` + strings.Repeat("0,", 1<<20) + `0]}`}
 	archive := l.Tar(t)

@@ -8,17 +8,17 @@ import (
 	"io"
 )
 
-// maxUnpacked is how many bytes a compressed archive may become, and all files of an image. Of a
-// small archive it is freely, and then gzip's best for each of its bytes: no archive that gzip
-// made comes to more, and one that zstd made of a disk full of zeros is told how it can be
-// packed.
+// maxUnpacked is the largest size in bytes of an unpacked archive, and of all files of an image. A
+// small archive has a free amount, plus gzip's best ratio for each of its bytes. No archive made
+// by gzip exceeds that. If one made by zstd does (a disk full of zeros), the error says how to
+// pack it.
 const (
 	maxUnpacked = 256 << 30
 	freely      = 256 << 20
 	maxRatio    = 1040
 )
 
-// compression names the compression of a file by its first bytes; "" is none.
+// compression names the compression of a file by its first bytes; "" means none.
 func compression(head []byte) string {
 	for _, c := range [...]struct{ magic, name string }{
 		{"\x1f\x8b", "gzip"}, {"\x28\xb5\x2f\xfd", "zstd"}, {"BZh", "bzip2"}, {"\xfd7zXZ\x00", "xz"},
@@ -30,12 +30,12 @@ func compression(head []byte) string {
 	return ""
 }
 
-// IsArchive tells an archive that OpenAt takes or refuses by name, by the first 512 bytes.
+// IsArchive recognises, by its first 512 bytes, an archive that OpenAt accepts or refuses by name.
 func IsArchive(head []byte) bool {
 	return compression(head) != "" || len(head) >= 262 && string(head[257:262]) == "ustar"
 }
 
-// Readable tells before an archive is opened that its compression is none that is read.
+// Readable reports, before an archive is opened, a compression that cannot be read.
 func Readable(r io.Reader) error {
 	head, err := peek(r)
 	if err != nil {
@@ -53,7 +53,7 @@ func unreadable(name string) error {
 	return fmt.Errorf("it is compressed with %s, which is not read: pack it with gzip or zstd, or not at all", name)
 }
 
-// peek reads as much as tells the compression.
+// peek reads enough to recognise the compression.
 func peek(r io.Reader) ([]byte, error) {
 	head := make([]byte, 8)
 	n, err := io.ReadFull(r, head)
@@ -88,7 +88,7 @@ func decompress(from io.Reader) (io.Reader, error) {
 	}
 }
 
-// counted counts what is read.
+// counted counts the bytes that are read.
 type counted struct {
 	io.Reader
 	bytes int64
@@ -100,7 +100,8 @@ func (c *counted) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// tooLarge ends what a small archive would fill a disk with: by itself, or for its size.
+// tooLarge ends an archive that would fill a disk: by its size alone, or in proportion to its
+// packed size.
 type tooLarge struct{ forItsSize bool }
 
 func (t tooLarge) Error() string {
@@ -110,7 +111,7 @@ func (t tooLarge) Error() string {
 	return fmt.Sprintf("it unpacks to more than %d GiB, the most that is read", maxUnpacked>>30)
 }
 
-// limited fails where a stream is longer than it may be.
+// limited fails if a stream is longer than allowed.
 type limited struct {
 	r      io.Reader
 	packed *counted

@@ -12,7 +12,7 @@ import (
 	"syscall"
 )
 
-// files are those of an image, by their paths in it.
+// files are the files of an image, by their paths in it.
 type files interface {
 	open(name string) (r io.ReadCloser, size int64, err error)
 }
@@ -37,22 +37,22 @@ func (d dirFiles) open(name string) (io.ReadCloser, int64, error) {
 	return f, fi.Size(), nil
 }
 
-// archiveFiles are in an archive.
+// archiveFiles are files in an archive.
 type archiveFiles struct {
 	archive io.ReaderAt
 	places  map[string]place
 }
 
-// place is where a file's content lies, or which other file it is a link to.
+// place is where a file's content is, or the file that it is a link to.
 type place struct {
 	offset, size int64
 	link         string
 }
 
 const (
-	maxFiles = 1 << 16 // of an image that is in an archive
+	maxFiles = 1 << 16 // of an image in an archive
 	maxNames = 8 << 20 // bytes of their names
-	maxLinks = 8       // in a row
+	maxLinks = 8       // in one chain
 )
 
 func (a archiveFiles) open(name string) (io.ReadCloser, int64, error) {
@@ -69,8 +69,8 @@ func (a archiveFiles) open(name string) (io.ReadCloser, int64, error) {
 	return io.NopCloser(io.NewSectionReader(a.archive, p.offset, p.size)), p.size, nil
 }
 
-// indexArchive notes where the files of an archive begin. The archive is read once, its files are
-// passed over.
+// indexArchive records where the files of an archive begin. It reads the archive once and skips
+// the files.
 func indexArchive(archive *io.SectionReader) (archiveFiles, error) {
 	a := archiveFiles{archive, map[string]place{}}
 	names := 0
@@ -100,8 +100,8 @@ func indexArchive(archive *io.SectionReader) (archiveFiles, error) {
 	}
 }
 
-// note notes a file or a link. Older docker save links a layer that comes twice to its first copy;
-// a link that leads out of the archive is a root's, and leads to no file of an image.
+// note records a file or a link. Older docker save links a layer that occurs twice to its first
+// copy. A link that leads out of the archive belongs to a root, and to no file of an image.
 func (a archiveFiles) note(name string, h *tar.Header, offset int64) {
 	to := h.Linkname
 	switch h.Typeflag {
@@ -122,11 +122,11 @@ func (a archiveFiles) note(name string, h *tar.Header, offset int64) {
 	}
 }
 
-// maxName is the longest path that the kernel takes (PATH_MAX).
+// maxName is the longest path that the kernel accepts (PATH_MAX).
 const maxName = 4096
 
-// cleanName is an entry's path without a slash before or behind it; "" is the root. A name that
-// leads out is refused.
+// cleanName is an entry's path without leading and trailing slashes; "" is the root. It refuses a
+// name that leads out.
 func cleanName(name string) (string, error) {
 	switch {
 	case len(name) > maxName:
@@ -142,7 +142,7 @@ func cleanName(name string) (string, error) {
 	return strings.TrimPrefix(path.Clean("/"+name), "/"), nil
 }
 
-// Open is OpenAt for a file. What cannot be read at any place, such as a pipe, is copied first.
+// Open is OpenAt for a file. A file without random access, such as a pipe, is copied first.
 func Open(f *os.File, temp string) (*Store, error) {
 	fi, err := f.Stat()
 	if err != nil {
@@ -154,8 +154,8 @@ func Open(f *os.File, temp string) (*Store, error) {
 	return openSpooled(f, temp)
 }
 
-// OpenAt opens an archive. A compressed one is unpacked to a file without a name in the directory
-// temp ("" for the system's own), which Close gives back.
+// OpenAt opens an archive. It unpacks a compressed one to an unnamed file in the directory temp
+// ("" for the system's own), which Close releases.
 func OpenAt(archive io.ReaderAt, size int64, temp string) (*Store, error) {
 	whole := io.NewSectionReader(archive, 0, size)
 	head, err := peek(io.NewSectionReader(archive, 0, size))
@@ -188,7 +188,7 @@ func openSpooled(archive io.Reader, temp string) (*Store, error) {
 	return s, nil
 }
 
-// newStore indexes an archive. One that is no image is a store all the same: it can be Whole.
+// newStore indexes an archive. An archive that is no image is a store as well: it can be Whole.
 func newStore(archive *io.SectionReader, packed int64, end func() error) (*Store, error) {
 	a, err := indexArchive(archive)
 	if errors.Is(err, ErrNoImage) {
@@ -197,12 +197,12 @@ func newStore(archive *io.SectionReader, packed int64, end func() error) (*Store
 	return &Store{a, archive, packed, end}, err
 }
 
-// noFiles are those of an archive that is no image.
+// noFiles are the files of an archive that is no image.
 type noFiles struct{ why error }
 
 func (n noFiles) open(string) (io.ReadCloser, int64, error) { return nil, 0, n.why }
 
-// spool copies a stream into a file without a name.
+// spool copies a stream into an unnamed file.
 func spool(r io.Reader, temp string) (*os.File, int64, error) {
 	f, err := os.CreateTemp(temp, ".binproxy-image-")
 	if err != nil {

@@ -15,14 +15,14 @@ type Layer struct {
 	Name string // its path in the image
 	open func() (*blob, error)
 	work *work
-	// whether its size counts, as that of a file of its own
+	// whether its size counts, because it is a file of its own
 	counts bool
 }
 
-// Digest is the layer's digest, or its name where that promises none.
+// Digest is the layer's digest, or its name if that promises none.
 func (l Layer) Digest() string { return cmp.Or(digestOf(path.Clean(l.Name)), l.Name) }
 
-// Whole is an archive as the only layer of an image: what docker export and tar have written.
+// Whole is an archive as the only layer of an image, as docker export and tar write it.
 func (s *Store) Whole(name string) Layer {
 	return Layer{Name: name, open: func() (*blob, error) {
 		r := io.NewSectionReader(s.archive, 0, s.archive.Size())
@@ -33,8 +33,8 @@ func (s *Store) Whole(name string) Layer {
 // Kind is what an entry does to the layers below.
 type Kind int
 
-// What an entry does to the layers below (OCI image specification, layer): a file .wh.NAME removes
-// NAME, and .wh..wh..opq all that is in its directory.
+// These are an entry's effects on the layers below (OCI image specification, layer): a file
+// .wh.NAME removes NAME, and .wh..wh..opq removes everything in its directory.
 const (
 	Adds Kind = iota
 	Removes
@@ -50,31 +50,31 @@ const (
 type Entry struct {
 	*tar.Header
 	Kind Kind
-	// what is added, removed or emptied: without a slash before it, "" for the root
+	// what is added, removed or emptied: without a leading slash, "" for the root
 	Path     string
 	Contents io.Reader
 }
 
-// work is what the layers of one image have made to do so far.
+// work is what the layers of one image have required so far.
 type work struct {
-	kept   int64 // what is kept of the entries, about
+	kept   int64 // about how much is kept of the entries
 	bytes  int64
-	packed int64 // how large the image is where it lies
+	packed int64 // the size of the image in the store
 }
 
-// Bounds on the layers of an image: they may be as large as a disk, but what is kept of them has
-// to fit into memory. A real image has fewer bytes of names than of its packed layers; one of
-// empty files, a few times as many.
+// These are bounds on the layers of an image: layers may be as large as a disk, but what is kept
+// of them must fit into memory. A real image's names are smaller than its packed layers; those of
+// an image of empty files are a few times as large.
 const (
 	keptOfEach  = 64 // beside its name
 	keptFreely  = 32 << 20
-	keptOfAByte = 16 // that is packed
+	keptOfAByte = 16 // for each packed byte
 	maxKept     = 512 << 20
 )
 
-// Walk hands out the layer's entries in their order. When it returns nil, all of the layer has
-// been read and was what its digest says; a wrong digest is preferred, as the reason, to whatever
-// else a damaged layer led to.
+// Walk hands out the layer's entries in order. If it returns nil, it has read the whole layer, and
+// the digest is right. If a damaged layer leads to other errors as well, Walk returns the one for
+// the wrong digest.
 func (l Layer) Walk(visit func(Entry) error) error {
 	b, err := l.open()
 	if err != nil {
@@ -123,7 +123,7 @@ func (l Layer) walk(b *blob, visit func(Entry) error) error {
 	}
 }
 
-// entry reads what a header says.
+// entry returns the change that a header describes.
 func entry(h *tar.Header, contents io.Reader) (Entry, error) {
 	name, err := cleanName(h.Name)
 	if err == nil && h.Typeflag == tar.TypeLink {

@@ -1,11 +1,11 @@
 // Package oci reads container images: OCI layouts, and archives of docker save and docker export,
 // plain or compressed.
 //
-// A layout is files by path (files.go): a directory, or an archive of which only the places of its
-// files are noted. index.json, or docker's manifest.json, leads to images, an image to its layers.
-// A blob that is named by its digest is hashed while it is read, and is an error at its end if it
-// is another's (blob.go). A layer is handed out entry by entry (layer.go). Nothing that an image
-// says is trusted: names stay inside it, and what is kept or unpacked of it has a bound.
+// A layout is files by path (files.go): a directory, or an archive of which only the positions of
+// its files are recorded. index.json, or docker's manifest.json, leads to images, an image to its
+// layers. A blob that is named by its digest is hashed while it is read; a wrong digest is an
+// error at its end (blob.go). A layer is handed out entry by entry (layer.go). Nothing in an image
+// is trusted: names stay inside it, and what is kept or unpacked of it is limited.
 package oci
 
 import (
@@ -20,10 +20,10 @@ import (
 	"strings"
 )
 
-// Bounds on an image's descriptions, which are small in every real one.
+// These are bounds on an image's descriptions, which are small in every real one.
 const (
 	maxJSON    = 4 << 20
-	maxValues  = 64 << 10 // of which each may take a hundred bytes of memory
+	maxValues  = 64 << 10 // each of which may take a hundred bytes of memory
 	maxImages  = 64
 	maxLayers  = 1024
 	maxNesting = 4
@@ -34,38 +34,38 @@ type failure string
 
 func (f failure) Error() string { return string(f) }
 
-// ErrNoImage means that there is neither of the two files that an image begins with.
+// ErrNoImage means that both files with which an image can begin are missing.
 var ErrNoImage error = failure("neither index.json (an OCI layout) nor manifest.json (docker save) is in it")
 
 // Store holds images.
 type Store struct {
 	files   files
 	archive *io.SectionReader // nil for a directory
-	packed  int64             // the archive's size, as it was given
+	packed  int64             // the archive's size before unpacking
 	close   func() error
 }
 
-// Dir is the store in a directory; its owner closes it. Links in it do not lead out.
+// Dir is the store in a directory, which its owner closes. Links in it do not lead out.
 func Dir(root *os.Root) *Store { return &Store{files: dirFiles{root}, close: keep} }
 
-// Close removes what was unpacked to read the store.
+// Close removes what was unpacked in order to read the store.
 func (s *Store) Close() error { return s.close() }
 
-// Platform is what an image is for, in OCI's words.
+// Platform is the platform of an image, in OCI's words.
 type Platform struct{ OS, Architecture, Variant string }
 
 func (p Platform) String() string {
 	return strings.Trim(p.OS+"/"+p.Architecture+"/"+p.Variant, "/")
 }
 
-// Image is one image of a store, its layers from the lowest up.
+// Image is one image of a store, with its layers from the lowest up.
 type Image struct {
 	Layers []Layer
 	store  *Store
 	config string
 }
 
-// Platform reads what the image says of itself.
+// Platform reads the platform that the image states.
 func (i *Image) Platform() (Platform, error) {
 	var p Platform
 	if i.config == "" {
@@ -81,12 +81,13 @@ type descriptor struct {
 	Annotations map[string]string
 }
 
-// name is what the one who wrote the layout called an image.
+// name is the name that the layout's author gave an image.
 func (d descriptor) name() string { return d.Annotations["org.opencontainers.image.ref.name"] }
 
-// Images lists the images in the store's order. Those that an index describes are read if wanted
-// wants them: it gets the name at the top of the layout, and the platform, either of which may be
-// empty. A layout may lack the others: they are often listed without having been fetched.
+// Images lists the images in the store's order. An image that an index describes is read only if
+// wanted returns true for the name at the top of the layout and the platform, either of which may
+// be empty. Other images may be missing from the layout: often they are listed without having been
+// fetched.
 func (s *Store) Images(wanted func(name string, p Platform) bool) iter.Seq2[*Image, error] {
 	return func(yield func(*Image, error) bool) {
 		w := walk{s, wanted, yield, 0}
@@ -106,7 +107,7 @@ type walk struct {
 	images int
 }
 
-// top reads what a store begins with: OCI's file, else docker's.
+// top reads the first file of a store: OCI's, else docker's.
 func (w *walk) top() error {
 	var index struct{ Manifests []descriptor }
 	err := w.store.readJSON("index.json", &index)
@@ -135,8 +136,8 @@ func (w *walk) top() error {
 	return nil
 }
 
-// index goes through a list of images and of further lists. An inner list's images have the name
-// that it has at the top.
+// index goes through a list of images and of inner lists. An inner list's images have the name
+// that the list has at the top.
 func (w *walk) index(list []descriptor, name string, depth int) error {
 	if depth == maxNesting || len(list) > maxImages {
 		return fmt.Errorf("an index of %d images, nested %d deep; the most that is read is %d and %d",
@@ -187,7 +188,7 @@ func (w *walk) manifest(digest, name string, depth int) error {
 	return w.found(config, layers)
 }
 
-// found hands an image out.
+// found hands out an image.
 func (w *walk) found(config string, paths []string) error {
 	if w.images++; w.images > maxImages {
 		return fmt.Errorf("more than %d images", maxImages)
@@ -225,7 +226,7 @@ func (s *Store) readJSON(path string, into any) error {
 		err = fmt.Errorf("more than %d values", maxValues)
 	}
 	if err == nil {
-		err = json.NewDecoder(bytes.NewReader(text)).Decode(into) // what follows is let pass
+		err = json.NewDecoder(bytes.NewReader(text)).Decode(into) // data after it is ignored
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)

@@ -22,7 +22,7 @@ import (
 
 func all(string, oci.Platform) bool { return true }
 
-// contents are the names of all that is in a store's images, each image's platform before it.
+// contents lists the names in all images of a store, after each image's platform.
 func contents(s *oci.Store) ([]string, error) {
 	var found []string
 	for image, err := range s.Images(all) {
@@ -45,7 +45,7 @@ func contents(s *oci.Store) ([]string, error) {
 	return found, nil
 }
 
-// entries are the changes of a layer, the files with what is in them.
+// entries lists the changes of a layer, and the content of its files.
 func entries(l oci.Layer) (found []string, err error) {
 	return found, l.Walk(func(e oci.Entry) error {
 		text, err := io.ReadAll(e.Contents)
@@ -76,7 +76,7 @@ func two(t testing.TB) images.Layout {
 
 var inTwo = []string{"linux/arm/v7", "a is it", "linux/amd64", "d", "empty d", "remove x"}
 
-// Every form of a store holds the same.
+// Every form of a store contains the same.
 func TestForms(t *testing.T) {
 	l := two(t)
 	dir := l.Directory(t)
@@ -105,7 +105,7 @@ func TestForms(t *testing.T) {
 	assert.Empty(t, left)
 }
 
-// An image that is not wanted is not read, and the search ends where the caller ends it.
+// An image that is not wanted is not read, and the search ends when the caller ends it.
 func TestWanted(t *testing.T) {
 	l := two(t)
 	l["index.json"] = `{"manifests":[{"digest":"none","annotations":{"org.opencontainers.image.ref.name":"it"},"platform":{"os":"linux","architecture":"arm"}},` +
@@ -126,8 +126,8 @@ func TestWanted(t *testing.T) {
 	assert.Equal(t, []string{"it linux/arm", " ", " "}, asked)
 }
 
-// A blob that is not what its name says is an error, whatever it holds: each of an image's, with a
-// byte more, less or other.
+// A blob whose content does not match its name is an error, whatever it contains. The test makes
+// each blob of an image longer, shorter or different.
 func TestDigests(t *testing.T) {
 	good := two(t)
 	for name, blob := range good {
@@ -192,7 +192,7 @@ func TestRefused(t *testing.T) {
 	assert.ErrorContains(t, err, "an archive of more than 65536 files is no image")
 }
 
-// What is no image is a layer.
+// An archive that is no image is a layer.
 func TestWhole(t *testing.T) {
 	for _, archive := range [][]byte{images.Tar(t, images.Entry{Name: "a"}), images.Zstd(t, images.Tar(t, images.Entry{Name: "a"}))} {
 		s, err := open(archive)
@@ -224,7 +224,7 @@ func TestHostileDirectory(t *testing.T) {
 	}
 }
 
-// What visits a layer ends it; a damaged layer is the better reason.
+// The visitor can end a layer's walk; if the layer is damaged, that is the reported reason.
 func TestVisitFails(t *testing.T) {
 	l := two(t)
 	for name, blob := range l {

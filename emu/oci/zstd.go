@@ -8,15 +8,15 @@ import (
 	"binproxy/third_party/zstd"
 )
 
-// maxWindow is how far back a zstd frame may refer to what it unpacked to, as with zstd(1). As
-// much is kept in memory, and little more.
+// maxWindow is how far back a zstd frame may refer to its unpacked data, as in zstd(1). Unpacking
+// keeps that much in memory, and little more.
 const maxWindow = 128 << 20
 
-// zstdReader says in its errors what was read.
+// zstdReader adds to its errors what was read.
 type zstdReader struct{ frames *zstd.Decoder }
 
-// unzstd reads a stream of frames. Blocks are unpacked one by one, by whoever reads: there is
-// nothing to be closed.
+// unzstd reads a stream of frames. Reading unpacks one block after the other, so there is nothing
+// to close.
 func unzstd(r io.Reader) (zstdReader, error) {
 	frames, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1),
 		zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderMaxMemory(maxUnpacked))

@@ -17,7 +17,7 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// compressed is what zstd(1) makes of bytes.
+// compressed returns the output of zstd(1) for bytes.
 func compressed(t testing.TB, b []byte, options ...string) []byte {
 	t.Helper()
 	cmd := exec.Command(need.Program(t, "zstd", "zstd"), append([]string{"-c", "-q"}, options...)...)
@@ -35,7 +35,7 @@ func unpacked(r io.Reader) ([]byte, error) {
 	return io.ReadAll(z)
 }
 
-// samples are bytes of different kinds: what compresses to every kind of block, of literals and of
+// samples are bytes of different kinds, which compress to every kind of block, of literals and of
 // tables.
 func samples(t testing.TB) map[string][]byte {
 	t.Helper()
@@ -62,7 +62,7 @@ func samples(t testing.TB) map[string][]byte {
 	}
 }
 
-// What zstd(1) packs at every level comes out as it went in.
+// Unpacking restores what zstd(1) packed, at every level.
 func TestAgainstZstd(t *testing.T) {
 	for name, want := range samples(t) {
 		for _, options := range [][]string{{"-1"}, {"-3"}, {"-9"}, {"-16"}, {"--fast=5"}, {"-3", "--no-check"}, {"-3", "--long=27"}, {"--ultra", "-22", "--zstd=wlog=19"}} {
@@ -78,8 +78,8 @@ func TestAgainstZstd(t *testing.T) {
 	}
 }
 
-// A frame of known size comes from a file; and frames may follow one another, with some between
-// that are none.
+// A frame of known size comes from a file; several frames may follow one another, with skippable
+// frames between them.
 func TestFrames(t *testing.T) {
 	path := t.TempDir() + "/file"
 	require.NoError(t, os.WriteFile(path, []byte(strings.Repeat("sized ", 100)), 0o666))
@@ -103,7 +103,7 @@ func TestDamagedZstd(t *testing.T) {
 		_, err := unpacked(bytes.NewReader(b))
 		require.ErrorContains(t, err, "zstd: ", name)
 	}
-	// Whatever byte is another, it is found: by what the blocks hold, or by the checksum.
+	// A change of any byte is detected, by the blocks or by the checksum.
 	short := compressed(t, []byte(strings.Repeat("hello, world ", 50)+"bye"))
 	for i := 6; i < len(short); i++ {
 		b := bytes.Clone(short)
@@ -113,9 +113,9 @@ func TestDamagedZstd(t *testing.T) {
 	}
 }
 
-// What the header of a frame says is not believed: neither what it unpacks to nor what it refers
-// back to takes memory that it may not have. The fourth is a segment of 128 MiB and a byte, the
-// sixth of as much as may be, with nothing in it.
+// The header of a frame is not trusted: neither the stated size nor the stated window takes more
+// memory than allowed. The fourth is a segment of 128 MiB and a byte, the sixth is of the maximum
+// size and empty.
 func TestHeaders(t *testing.T) {
 	const magic = "\x28\xb5\x2f\xfd"
 	for _, c := range []struct{ header, want string }{
@@ -137,17 +137,17 @@ func TestHeaders(t *testing.T) {
 	}
 }
 
-// Errors of reading come through.
+// Read errors are passed on.
 func TestReadError(t *testing.T) {
 	whole := compressed(t, []byte("hello"))
 	_, err := unpacked(io.MultiReader(bytes.NewReader(whole[:6]), iotest.ErrReader(os.ErrPermission)))
 	require.ErrorIs(t, err, os.ErrPermission)
 }
 
-// mostBlock is what a block unpacks to at most.
+// mostBlock is the largest size of an unpacked block.
 const mostBlock = 128 << 10
 
-// Any bytes give bytes or an error, never more than they may.
+// Any bytes give bytes or an error, never more than allowed.
 func FuzzZstd(f *testing.F) {
 	f.Add([]byte{0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x58, 0x29, 0, 0, 'h', 'e', 'l', 'l', 'o'})
 	if path, err := exec.LookPath("zstd"); err == nil {
