@@ -19,14 +19,14 @@ import (
 	"binproxy/frontend/rewrite"
 )
 
-// Where in a container the bundle and the twins are: /dev is a tmpfs of the container's own, so
-// that no mount point is made in the image.
+// These are the places of the bundle and the twins in a container. /dev is the container's own
+// tmpfs, so no mount point is made in the image.
 const (
 	mounted      = "/dev/.binproxy"
 	mountedTwins = "/dev/.binproxy-twins"
 )
 
-// A changing client changes the commands of whatever is to be solved.
+// A changing client changes the commands in each request that it solves.
 type changing struct {
 	client.Client
 
@@ -41,7 +41,7 @@ type changing struct {
 	}
 }
 
-// newChanging reads the options that the user has given as build arguments.
+// newChanging reads the options, which the user has given as build arguments.
 func newChanging(c client.Client) *changing {
 	argument := func(name string) string { return c.BuildOpts().Opts["build-arg:BINPROXY_"+name] }
 	changed := &changing{Client: c, worker: workerOf(c.BuildOpts().Workers, isSet(argument("ALWAYS")))}
@@ -59,7 +59,7 @@ func newChanging(c client.Client) *changing {
 	return changed
 }
 
-// isSet reports whether a variable's value is none of those that mean no.
+// isSet reports whether a variable's value is not one of those that mean no.
 func isSet(value string) bool {
 	switch value {
 	case "", "0", "off", "no", "false":
@@ -68,7 +68,7 @@ func isSet(value string) bool {
 	return true
 }
 
-// Solve hands the request on with its commands changed.
+// Solve changes the request's commands and passes the request on.
 func (c *changing) Solve(ctx context.Context, request client.SolveRequest) (*client.Result, error) {
 	if request.Definition != nil {
 		def, err := rewrite.Commands(request.Definition, func(p *pb.Platform) (*rewrite.Change, error) { return c.change(ctx, p) })
@@ -80,7 +80,7 @@ func (c *changing) Solve(ctx context.Context, request client.SolveRequest) (*cli
 	return c.Client.Solve(ctx, request)
 }
 
-// change is what becomes of the commands of a platform.
+// change returns the change for the commands of a platform.
 func (c *changing) change(ctx context.Context, p *pb.Platform) (*rewrite.Change, error) {
 	guest, is := c.worker.of(p)
 	if is == registered {
@@ -107,7 +107,7 @@ func (c *changing) change(ctx context.Context, p *pb.Platform) (*rewrite.Change,
 	return &rewrite.Change{Words: append(words, "--"), Mounts: mounts, Platform: c.worker.platform()}, nil
 }
 
-// warn says once that the options reach no command of a platform that the worker's kernel runs.
+// warn warns once that the options have no effect on a platform that the worker's kernel runs.
 func (c *changing) warn(ctx context.Context, guest ocispecs.Platform) error {
 	c.once.Lock()
 	defer c.once.Unlock()
@@ -119,7 +119,7 @@ func (c *changing) warn(ctx context.Context, guest ocispecs.Platform) error {
 	if err != nil {
 		return err
 	}
-	dockerfile, err := ui.ReadEntrypoint(ctx, "Dockerfile") // what a warning is shown with
+	dockerfile, err := ui.ReadEntrypoint(ctx, "Dockerfile") // shown with the warning
 	if err != nil {
 		return err
 	}
@@ -128,7 +128,7 @@ func (c *changing) warn(ctx context.Context, guest ocispecs.Platform) error {
 	return nil
 }
 
-// has looks for a bundle in the image, which is this process's root.
+// has reports whether the image, which is this process's root, has a bundle.
 func has(dir string) error {
 	_, err := os.Stat(dir)
 	if !errors.Is(err, fs.ErrNotExist) {
@@ -145,7 +145,7 @@ func has(dir string) error {
 	return fmt.Errorf("this frontend's image has those of %s", strings.Join(guests, ", "))
 }
 
-// resolve finds what is mounted, at the first command that needs it.
+// resolve finds the mounts, at the first command that needs them.
 func (c *changing) resolve(ctx context.Context) (err error) {
 	c.once.Lock()
 	defer c.once.Unlock()

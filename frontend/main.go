@@ -3,9 +3,9 @@
 //
 // BuildKit starts it from its image for a build, and talks gRPC with it over stdin and stdout. It
 // is BuildKit's own frontend, with a client in between that sees each definition before the daemon
-// does: a command of a foreign platform gets a bundle of binproxy mounted, which is in the
-// frontend's image, and binproxy run before its arguments (package rewrite). What the daemon
-// exports, the image's configuration and history, comes from the Dockerfile alone.
+// does. For a command of a foreign platform the client mounts a bundle of binproxy, which is in
+// the frontend's image, and puts binproxy run before the arguments (package rewrite). The daemon
+// exports an image whose configuration and history depend only on the Dockerfile.
 package main
 
 import (
@@ -27,8 +27,9 @@ func main() {
 	}
 }
 
-// build is what BuildKit's own frontend does, with a changing client. Asked for by name, as
-// buildctl does, that one would hand the build on to what the Dockerfile's syntax line names.
+// build is BuildKit's own frontend with a changing client. If a request names the frontend's
+// image, as buildctl's does, BuildKit's code would pass the build on to the image in the syntax
+// line.
 func build(ctx context.Context, c client.Client) (*client.Result, error) {
 	opts := c.BuildOpts().Opts
 	if _, ok := opts["cmdline"]; !ok && opts != nil {

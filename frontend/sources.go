@@ -15,12 +15,12 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// metadata is where BuildKit tells a frontend by which definition its own root file system was
-// made. An older BuildKit does not.
+// metadata is where BuildKit tells a frontend the definition of its own root file system. An older
+// BuildKit does not do so.
 const metadata = "/run/config/buildkit/metadata/frontend.bin"
 
-// itself is the definition of this frontend's image: whatever it came from, a registry, the
-// engine's store or a named context, the builder has it already.
+// itself is the definition of this frontend's image. The builder already has that image, whether
+// it came from a registry, the engine's store or a named context.
 func itself(ctx context.Context, c client.Client, native ocispecs.Platform) (*pb.Definition, error) {
 	text, err := os.ReadFile(metadata)
 	if err == nil {
@@ -34,7 +34,7 @@ func itself(ctx context.Context, c client.Client, native ocispecs.Platform) (*pb
 	return image(ctx, c, source, native)
 }
 
-// image is the definition of an image, by its digest.
+// image is the definition of an image with this digest.
 func image(ctx context.Context, c client.Client, name string, native ocispecs.Platform) (*pb.Definition, error) {
 	parsed, err := reference.ParseNormalizedNamed(name)
 	if err != nil {
@@ -55,7 +55,7 @@ func image(ctx context.Context, c client.Client, name string, native ocispecs.Pl
 	return marshal(ctx, llb.Image(parsed.String(), llb.Platform(native)))
 }
 
-// named is the definition of a named context of the build, or else of an image.
+// named is the definition of a named context of the build or, if there is none, of an image.
 func named(ctx context.Context, c client.Client, name string, native ocispecs.Platform) (*pb.Definition, error) {
 	ui, err := dockerui.NewClient(c)
 	if err != nil {

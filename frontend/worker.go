@@ -12,13 +12,13 @@ import (
 
 // A worker is the machine that the commands run on.
 type worker struct {
-	native ocispecs.Platform   // its own
-	runs   []ocispecs.Platform // what it says that it runs
+	native ocispecs.Platform   // its own platform
+	runs   []ocispecs.Platform // what it reports that it runs
 	always bool                // what it runs by an emulator is foreign, too
 }
 
-// workerOf looks at the worker that BuildKit itself takes for the default of a build. Its own
-// platform is the first that it names.
+// workerOf finds the worker that BuildKit itself takes as the default of a build. The first
+// platform that the worker names is its own.
 func workerOf(workers []client.WorkerInfo, always bool) worker {
 	if len(workers) == 0 || len(workers[0].Platforms) == 0 {
 		return worker{native: platforms.DefaultSpec(), always: always}
@@ -27,16 +27,16 @@ func workerOf(workers []client.WorkerInfo, always bool) worker {
 	return worker{native: platforms.Normalize(runs[0]), runs: runs, always: always}
 }
 
-// A standing is what the platform of a command is to the worker.
+// A standing says how the platform of a command relates to the worker.
 type standing int
 
 const (
-	own        standing = iota // the worker's own architecture, or nothing that this is about
-	registered                 // the worker runs it by an emulator that its kernel knows
+	own        standing = iota // the worker's own architecture, or a platform without a guest
+	registered                 // the worker runs it by an emulator that its kernel has registered
 	foreign
 )
 
-// of is the platform and its standing. A command without a platform is of the worker's own.
+// of returns the platform and its standing. A command without a platform has the worker's own.
 func (w worker) of(p *pb.Platform) (ocispecs.Platform, standing) {
 	if p == nil {
 		return ocispecs.Platform{}, own
@@ -50,8 +50,8 @@ func (w worker) of(p *pb.Platform) (ocispecs.Platform, standing) {
 	case w.always:
 		return asked, foreign
 	}
-	// Variants are not told apart: no emulator here makes more of one. And a worker that runs arm
-	// on arm64 says so: not every arm64 does.
+	// Variants are not distinguished: no emulator here distinguishes them. And a worker that runs
+	// arm on arm64 says so: not every arm64 does.
 	if slices.ContainsFunc(w.runs, func(p ocispecs.Platform) bool { return p.Architecture == asked.Architecture }) {
 		return asked, registered
 	}
@@ -63,7 +63,7 @@ func (w worker) platform() *pb.Platform {
 	return &pb.Platform{OS: w.native.OS, Architecture: w.native.Architecture, Variant: w.native.Variant}
 }
 
-// bundles is where the image has a bundle for each guest, by OCI's name of the architecture.
+// bundles is where the image has each guest's bundle, by OCI's name of the architecture.
 const bundles = "/bundles"
 
 func bundle(guest ocispecs.Platform) string { return path.Join(bundles, guest.Architecture) }

@@ -9,7 +9,7 @@ import (
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// What a worker runs by itself it says; its own architecture is never foreign.
+// A worker reports what it runs by itself; its own architecture is never foreign.
 func TestForeign(t *testing.T) {
 	for _, test := range []struct {
 		runs   []string

@@ -1,10 +1,10 @@
-// Package rewrite changes commands in a definition, the graph that a frontend hands to BuildKit.
+// Package rewrite changes commands in a definition, the graph that a frontend gives to BuildKit.
 //
-// A definition is a list of operations, each known by the digest of its own text, which has the
-// digests of its inputs in it. So what is behind a changed command gets other digests, too; what
-// the definition says of an operation beside the list (its name in the progress, its place in the
-// Dockerfile) is said of the new digest. An operation that is not behind a changed command stays
-// the same to the last byte, and with it what the cache knows of it.
+// A definition is a list of operations. Each is identified by the digest of its own text, which
+// contains the digests of its inputs. So an operation that depends on a changed command gets
+// another digest, too. The definition's further data about an operation (its name in the progress,
+// its place in the Dockerfile) moves to the new digest. Every other operation stays the same to
+// the last byte, so its cache stays valid.
 package rewrite
 
 import (
@@ -18,23 +18,23 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// A Change is what becomes of a command.
+// A Change says how to change a command.
 type Change struct {
-	Words    []string     // go before its arguments
-	Mounts   []Mount      // read-only, added to its own
-	Platform *pb.Platform // takes its platform's place
+	Words    []string     // to put before its arguments
+	Mounts   []Mount      // read-only, to add to its own
+	Platform *pb.Platform // replaces its platform
 }
 
-// A Mount is a directory of what another definition makes.
+// A Mount is a directory in the result of another definition.
 type Mount struct {
 	From      *pb.Definition
-	Selector  string // the directory in it
+	Selector  string // the directory in the result
 	Directory string // where it is mounted
 }
 
-// Commands gives the definition with its commands changed: change is asked for each command's
-// platform, which is nil for the worker's own, and answers nil for a command that stays as it is.
-// The definition that was given is not touched, but the new one shares its parts.
+// Commands returns the definition with its commands changed. It calls change with each command's
+// platform, which is nil for the worker's own; a nil result leaves the command as it is. The given
+// definition does not change, but the new one shares parts with it.
 func Commands(def *pb.Definition, change func(*pb.Platform) (*Change, error)) (*pb.Definition, error) {
 	e := editor{
 		change: change, ops: map[string]*pb.Op{}, renamed: map[string]string{}, changed: map[string]bool{},
@@ -56,18 +56,18 @@ func Commands(def *pb.Definition, change func(*pb.Platform) (*Change, error)) (*
 	return e.made, nil
 }
 
-// editor makes one definition of another.
+// editor makes a new definition from an old one.
 type editor struct {
 	change  func(*pb.Platform) (*Change, error)
-	ops     map[string]*pb.Op // by the old digests
-	renamed map[string]string // old digests to new ones, of the operations that are made
+	ops     map[string]*pb.Op // by their old digests
+	renamed map[string]string // old digests to new ones, of the finished operations
 	changed map[string]bool   // the new digests of changed commands
 	made    *pb.Definition
-	there   map[string]bool // the digests of what is in it
+	there   map[string]bool // the digests in the new definition
 	source  *pb.Source      // the old definition's
 }
 
-// append appends an operation, unless it is there.
+// append appends an operation, unless the new definition has it.
 func (e *editor) append(text []byte) (name string, added bool) {
 	name = digest.FromBytes(text).String()
 	if e.there[name] {
@@ -78,7 +78,7 @@ func (e *editor) append(text []byte) (name string, added bool) {
 	return name, true
 }
 
-// add appends an operation to the new definition. Its inputs come before it in the old one.
+// add appends an operation to the new definition. In the old one its inputs come before it.
 func (e *editor) add(old string, text []byte) error {
 	op := e.ops[old]
 	behind := false
@@ -105,7 +105,7 @@ func (e *editor) add(old string, text []byte) error {
 	return nil
 }
 
-// located gives the error the lines of the Dockerfile that an operation comes from.
+// located adds to the error the Dockerfile's lines from which an operation comes.
 func located(err error, source *pb.Source, operation string) error {
 	for _, l := range source.GetLocations()[operation].GetLocations() {
 		if i := int(l.SourceIndex); i >= 0 && i < len(source.Infos) {
@@ -141,8 +141,8 @@ func (e *editor) command(op *pb.Op) (bool, error) {
 	return true, nil
 }
 
-// include takes another definition's operations over, but for the last, which only says what the
-// definition is of, and gives that.
+// include adds another definition's operations, except the last, which only names the definition's
+// result, and returns that.
 func (e *editor) include(def *pb.Definition) (*pb.Input, error) {
 	last := &pb.Op{}
 	if len(def.Def) == 0 || proto.Unmarshal(def.Def[len(def.Def)-1], last) != nil || len(last.Inputs) != 1 {
@@ -156,7 +156,7 @@ func (e *editor) include(def *pb.Definition) (*pb.Input, error) {
 	return last.Inputs[0], nil
 }
 
-// describe says of the new operations what the definition says of the old ones.
+// describe gives the new operations the old definition's data about them.
 func (e *editor) describe(def *pb.Definition) {
 	for old, name := range e.renamed {
 		of, ok := def.Metadata[old]

@@ -11,7 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// made is a definition in the making.
+// made is a definition in progress.
 type made struct {
 	t   *testing.T
 	def *pb.Definition
@@ -21,7 +21,7 @@ func newMade(t *testing.T) made {
 	return made{t, &pb.Definition{Metadata: map[string]*pb.OpMetadata{}, Source: &pb.Source{Locations: map[string]*pb.Locations{}}}}
 }
 
-// add appends an operation that has a name in the progress and a line in the Dockerfile.
+// add appends an operation with a name in the progress and a line in the Dockerfile.
 func (m made) add(name string, line int32, op *pb.Op, inputs ...string) string {
 	m.t.Helper()
 	for _, input := range inputs {
@@ -52,7 +52,7 @@ func command(arch string, args ...string) *pb.Op {
 
 func platform(arch string) *pb.Platform { return &pb.Platform{OS: "linux", Architecture: arch} }
 
-// bundles is the definition of what is mounted.
+// bundles is the definition of the mounted image.
 func bundles(t *testing.T) *pb.Definition {
 	m := newMade(t)
 	m.add("", 0, &pb.Op{}, m.add("the bundles", 0, image("bundles", "amd64")))
@@ -70,8 +70,8 @@ func foreign(from *pb.Definition) func(*pb.Platform) (*Change, error) {
 	}
 }
 
-// read gives the operations by their names in the progress, and checks that each comes after its
-// inputs and that all are there once.
+// read returns the operations by their names in the progress, and checks that each comes after its
+// inputs and occurs once.
 func read(t *testing.T, def *pb.Definition) (named map[string]*pb.Op, lines map[string]int32, texts map[string]string) {
 	t.Helper()
 	named, lines, texts = map[string]*pb.Op{}, map[string]int32{}, map[string]string{}
@@ -100,8 +100,8 @@ func read(t *testing.T, def *pb.Definition) (named map[string]*pb.Op, lines map[
 	return named, lines, texts
 }
 
-// A foreign command is changed, and what is behind it has the names, lines and inputs that it had;
-// all else is the same to the last byte.
+// A foreign command is changed, and the operations that depend on it keep their names, lines and
+// inputs. Everything else is the same to the last byte.
 func TestCommands(t *testing.T) {
 	m := newMade(t)
 	native := m.add("RUN native", 2, command("amd64", "native"), m.add("FROM native", 1, image("debian", "amd64")))
@@ -157,7 +157,7 @@ func TestCommands(t *testing.T) {
 	}
 }
 
-// What is mounted may be part of the build already, and is there once.
+// What is mounted may already be part of the build; then it occurs only once.
 func TestCommandsOfItself(t *testing.T) {
 	m := newMade(t)
 	bundle := m.add("FROM the bundles", 1, image("bundles", "amd64"))

@@ -12,13 +12,13 @@ import (
 	"binproxy/emu/emulator"
 )
 
-// Where other hosts' emulators come from.
+// These are the sources of other hosts' emulators.
 const (
 	suite         = "bookworm"
 	debianPackage = "qemu-user-static"
 )
 
-// search gives the directories in which the host's emulators are.
+// search returns the directories of the host's emulators.
 func (h host) search(ctx context.Context) ([]string, error) {
 	switch {
 	case h.emulators != "":

@@ -19,22 +19,22 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// An image is one for workers of an architecture, with the files below root.
+// An Image is the image for workers of one architecture, with the files below root.
 type image struct{ goarch, root string }
 
-// labels are what BuildKit asks of a frontend before it starts it: that it needs no network, and
-// what it knows. They are those of BuildKit's own image.
+// labels are what BuildKit reads before it starts a frontend: that it needs no network, and its
+// capabilities. They are the labels of BuildKit's own image.
 var labels = map[string]string{
 	"moby.buildkit.frontend.network.none": "true",
 	"moby.buildkit.frontend.caps": "moby.buildkit.frontend.inputs,moby.buildkit.frontend.subrequests," +
 		"moby.buildkit.frontend.contexts,moby.buildkit.frontend.gitquerystring,moby.buildkit.frontend.contexts.zstd",
 }
 
-// created is the time of every file and image: the earliest that all archive formats can hold.
+// created is the time of every file and image: the earliest that all archive formats can contain.
 var created = time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// write writes a layout of one index with the images, which is called latest, and prints its
-// digest, which buildctl has to be told.
+// write writes a layout whose only index, called latest, has the images. It prints the index's
+// digest, which buildctl needs.
 func write(dir string, images []image) error {
 	if err := replaceable(dir); err != nil {
 		return err
@@ -64,7 +64,7 @@ func write(dir string, images []image) error {
 	return path.AppendIndex(index, layout.WithAnnotations(map[string]string{"org.opencontainers.image.ref.name": "latest"}))
 }
 
-// replaceable refuses a directory that has something else than a layout.
+// replaceable refuses a directory that contains something else than a layout.
 func replaceable(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0 {
@@ -100,7 +100,7 @@ func (i image) make() (v1.Image, error) {
 	return mutate.Append(made, mutate.Addendum{Layer: layer, History: v1.History{Created: v1.Time{Time: created}, CreatedBy: "make frontend"}})
 }
 
-// archived is a tar archive of the files. A file that is in it already, by its contents, is a
+// archived returns a tar archive of the files. A file whose contents are already in it becomes a
 // hard link: each bundle has the same binproxy.
 func archived(files fs.FS) ([]byte, error) {
 	var out bytes.Buffer
@@ -137,7 +137,7 @@ func archived(files fs.FS) ([]byte, error) {
 	return out.Bytes(), errors.Join(err, w.Close())
 }
 
-// regular completes the header of a regular file, and gives what follows it.
+// regular completes the header of a regular file, and returns the file's content.
 func regular(h *tar.Header, text []byte, first map[[sha256.Size]byte]string) []byte {
 	sum := sha256.Sum256(append(fmt.Appendf(nil, "%o ", h.Mode), text...))
 	if there, ok := first[sum]; ok {

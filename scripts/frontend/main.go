@@ -1,11 +1,11 @@
 // Command frontend is `make frontend`: it writes an OCI layout with the image of the BuildKit
-// frontend (docs/frontend.md), for workers of one architecture or several. No Docker engine is
-// needed.
+// frontend (docs/frontend.md), for workers of one or several architectures. It needs no Docker
+// engine.
 //
 // For each of these hosts it builds the frontend and binproxy, and has that binproxy make a bundle
-// for each guest (binproxy bundle), under an emulator if it is not this machine's. The emulators
-// for this machine are those that binproxy bundle finds; those for other hosts come from Debian,
-// unless a directory is named.
+// for each guest (binproxy bundle), under an emulator if the host is not this machine's. The
+// emulators for this machine are the ones that binproxy bundle finds. Those for other hosts come
+// from Debian, unless a directory is named.
 package main
 
 import (
@@ -26,11 +26,11 @@ import (
 	"binproxy/emu/emulator"
 )
 
-// options are what the user can choose.
+// options are the user's choices.
 type options struct {
 	out       string
 	hosts     []string          // GOARCH, which is OCI's name, too
-	guests    []string          // OCI's names; none for all that there are emulators for
+	guests    []string          // OCI's names; empty for every guest that has an emulator
 	emulators map[string]string // GOARCH to a directory
 }
 
@@ -65,7 +65,7 @@ func main() {
 	}
 }
 
-// make makes the image of each host in a directory that is removed, and writes the layout.
+// make makes the image of each host in a temporary directory, and writes the layout.
 func (o options) make(ctx context.Context) error {
 	if flag.NArg() > 0 {
 		return fmt.Errorf("%q is one word too many", flag.Arg(0))
@@ -95,7 +95,7 @@ func build(ctx context.Context, goarch, to string) error {
 	return run(ctx, "", []string{"GOARCH=" + goarch}, "scripts/build", to)
 }
 
-// run runs a command in a directory, with variables besides ours.
+// run runs a command in a directory, with extra variables in the environment.
 func run(ctx context.Context, dir string, env []string, command ...string) error {
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
 	cmd.Dir, cmd.Env = dir, append(os.Environ(), env...)
@@ -105,7 +105,7 @@ func run(ctx context.Context, dir string, env []string, command ...string) error
 	return nil
 }
 
-// A host is an architecture of workers. What goes into its image is below dir/root.
+// A host is an architecture of workers. The files of its image are below dir/root.
 type host struct {
 	goarch, dir string
 	emulators   string // a directory, "" for this machine's or Debian's
@@ -152,7 +152,7 @@ func (h host) bundles(ctx context.Context, self string, dirs, guests []string) e
 			fmt.Fprintf(os.Stderr, "frontend: for %s hosts: without %s: %v\n", h.goarch, name, err)
 			continue
 		}
-		// Where it is another machine's program, this machine's binproxy finds its emulator.
+		// If it is another machine's program, this machine's binproxy finds its emulator.
 		if err := run(ctx, "", nil, h.native, "run", "--", self, "bundle", "--arch", abi.Name,
 			"--emulator", abi.QEMU+"="+path, "-o", filepath.Join(h.dir, "root", "bundles", name)); err != nil {
 			return err
