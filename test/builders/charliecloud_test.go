@@ -17,14 +17,14 @@ import (
 	"binproxy/test/lib/registry"
 )
 
-// charlies is what ch-image builds.
+// charlies is the Dockerfile that ch-image builds.
 const charlies = `FROM base
 RUN uname -m && echo built >/made
 RUN ["/bin/busybox", "uname", "-m"]
 `
 
-// Charliecloud's builder, which an ordinary user starts and which has no daemon and no runtime,
-// builds under `binproxy run` as it does where the kernel runs the image's programs.
+// Charliecloud's builder runs as an ordinary user, without a daemon and a runtime. Under `binproxy
+// run` it builds as it does where the kernel runs the image's programs.
 func TestCharliecloud(t *testing.T) {
 	need.Root(t)
 	need.Long(t)

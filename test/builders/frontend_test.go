@@ -21,7 +21,8 @@ import (
 	"binproxy/test/lib/registry"
 )
 
-// byFrontend builds with a buildkitd that has no plug, by the frontend's image in a registry.
+// byFrontend builds with a buildkitd without registered emulators, by the frontend's image in a
+// registry.
 type byFrontend struct {
 	t        *testing.T
 	registry registry.Registry
@@ -48,7 +49,7 @@ func (b byFrontend) dockerfile(text string) {
 	require.NoError(b.t, os.WriteFile(filepath.Join(b.context, "Dockerfile"), []byte(text), 0o644))
 }
 
-// build builds for the guest, and gives what buildctl said.
+// build builds for the guest, and returns buildctl's output.
 func (b byFrontend) build(options ...string) (string, error) {
 	args := []string{"build", "--progress=plain", "--frontend=gateway.v0", "--opt=source=" + b.source,
 		"--opt=platform=linux/" + registry.Guest, "--local=context=" + b.context, "--local=dockerfile=" + b.context}
@@ -76,8 +77,8 @@ func cached(said string) map[string]bool {
 	return found
 }
 
-// A build is cached as a whole, whatever the frontend's image is called; what changes a foreign
-// command - an option, binproxy itself - has it run again, and leaves the native ones alone.
+// A second build is cached completely, whatever the frontend's image is called. A change of an
+// option or of binproxy itself runs the foreign commands again, but not the native ones.
 func TestFrontendCache(t *testing.T) {
 	need.Long(t)
 	b := newByFrontend(t, lab.NewPlace(t, false))
@@ -116,8 +117,8 @@ func only(of map[string]bool, names ...string) map[string]bool {
 	return of
 }
 
-// What a user reads: the Dockerfile's instructions while it builds, the line of an error, and of
-// binproxy's own doing a line that says so.
+// A user sees the Dockerfile's instructions while it builds, the line of an error, and a line for
+// each of binproxy's own errors.
 func TestFrontendMessages(t *testing.T) {
 	need.Long(t)
 	b := newByFrontend(t, lab.NewPlace(t, false))
@@ -141,8 +142,8 @@ func TestFrontendMessages(t *testing.T) {
 	assert.Contains(t, said, "Dockerfile:3")
 }
 
-// The rest of the Dockerfile's language is BuildKit's: targets, checks, several platforms at once
-// (two foreign ones and the worker's own), attestations; and a root that has nothing but the
+// The rest of the Dockerfile's language works as in BuildKit: targets, checks, several platforms
+// at once (two foreign ones and the worker's own), attestations, and a root that contains only the
 // command's own program.
 func TestFrontendLanguage(t *testing.T) {
 	need.Long(t)
@@ -171,8 +172,8 @@ func TestFrontendLanguage(t *testing.T) {
 	assert.Contains(t, said, "Dockerfile:1")
 }
 
-// The layout itself is the frontend's image, without a registry, as a named context of the build;
-// and a syntax line names the image as well, with the daemon's own frontend.
+// The layout itself works as the frontend's image, without a registry, as a named context of the
+// build. A syntax line can name the image as well, with the daemon's own frontend.
 func TestFrontendNamed(t *testing.T) {
 	need.Long(t)
 	b := newByFrontend(t, lab.NewPlace(t, false))
@@ -192,7 +193,7 @@ func TestFrontendNamed(t *testing.T) {
 	assert.Contains(t, string(out), " Linux aarch64\n")
 }
 
-// Options reach binproxy run: the route, the summary, and twins, which are a named context.
+// Options reach binproxy run: the route, the summary, and twins from a named context.
 func TestFrontendOptions(t *testing.T) {
 	need.Long(t)
 	b := newByFrontend(t, lab.NewPlace(t, false))
@@ -211,7 +212,7 @@ func TestFrontendOptions(t *testing.T) {
 	assert.Regexp(t, `TracerPid:\s+0\b`, b.mustBuild("--opt=build-arg:BINPROXY_ROUTE=preload"))
 }
 
-// A worker whose kernel runs the guest's programs is left alone, unless the user says otherwise.
+// A platform that the worker's kernel runs is left alone, unless the user says otherwise.
 func TestFrontendRegistered(t *testing.T) {
 	need.Long(t)
 	b := newByFrontend(t, lab.Reference(t, false, registry.Guest))
@@ -226,8 +227,8 @@ func TestFrontendRegistered(t *testing.T) {
 	assert.Contains(t, said, " binproxy.conf\n")
 }
 
-// warnings gives the texts of the warnings of raw progress. Clients show them at the end of a
-// build, except for buildctl.
+// warnings returns the texts of the warnings of raw progress. Clients other than buildctl show
+// them at the end of a build.
 func warnings(t *testing.T, said string) string {
 	t.Helper()
 	var texts []string
@@ -239,8 +240,8 @@ func warnings(t *testing.T, said string) string {
 	return strings.Join(texts, "\n")
 }
 
-// Without the frontend the same daemon does not run the guest's programs: what the other tests
-// show is the frontend's doing.
+// Without the frontend the same daemon does not run the guest's programs: so the other tests show
+// the frontend's effect.
 func TestFrontendIsNeeded(t *testing.T) {
 	need.Long(t)
 	b := newByFrontend(t, lab.NewPlace(t, false))

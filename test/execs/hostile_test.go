@@ -19,13 +19,13 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// The programs of these tests do what a tracee must not gain anything by. They become nobody
-// first, if they are root.
+// The programs of these tests try to gain what a tracee must not gain. If they are root, they
+// become nobody first.
 const (
 	nobody = 65534
 	good   = 42 // the status of the guest that they may execute
-	secret = 77 // that of one which they may not
-	asRoot = 78 // that of either, executed as root
+	secret = 77 // the status of the guest that they may not execute
+	asRoot = 78 // the status of either, executed as root
 	killed = 128 + int(syscall.SIGKILL)
 )
 
@@ -61,7 +61,7 @@ func newHostile(t *testing.T) *hostile {
 	return h
 }
 
-// supervisors runs a test with root's supervisor, and with that of an ordinary user.
+// supervisors runs a test with root's supervisor, and with an ordinary user's.
 func (h *hostile) supervisors(t *testing.T, test func(t *testing.T, h *hostile)) {
 	t.Helper()
 	t.Run("root", func(t *testing.T) {
@@ -75,8 +75,8 @@ func (h *hostile) supervisors(t *testing.T, test func(t *testing.T, h *hostile))
 	})
 }
 
-// run has the program do something under supervision, and gives how often its children ended with
-// which status, and what the supervisor said.
+// run has the program do something under supervision. It returns how many children ended with
+// which status, and the supervisor's output.
 func (h *hostile) run(t *testing.T, args ...string) (ends map[int]int, said string) {
 	t.Helper()
 	return h.as(t, nil, nil, append([]string{h.binproxy, "run", "--route", "supervise", "--", h.program}, args...)...)
@@ -114,7 +114,7 @@ func (h *hostile) as(t *testing.T, attr *syscall.SysProcAttr, env []string, argv
 	return ends, errs.String()
 }
 
-// swaps checks that nothing else became of the swapped programs than their end.
+// swaps checks that the swapped programs were ended, and did nothing else.
 func swaps(t *testing.T, ends map[int]int, said string) {
 	t.Helper()
 	assert.Positive(t, ends[killed], "the swap has succeeded")
@@ -124,8 +124,8 @@ func swaps(t *testing.T, ends map[int]int, said string) {
 	assert.Contains(t, said, "is ended: it has ")
 }
 
-// A task that shares its table of descriptors puts a set-user-id program of the host's in the
-// place of the emulator: the supervisor does not take that for the emulator.
+// A task that shares its table of descriptors puts a native set-user-id program in place of the
+// emulator: the supervisor does not take it for the emulator.
 func TestSwappedEmulator(t *testing.T) {
 	h := newHostile(t)
 	other := filepath.Join(h.dir, "other")
@@ -139,7 +139,7 @@ func TestSwappedEmulator(t *testing.T) {
 	})
 }
 
-// The same with a set-user-id guest, for which the host's binfmt_misc executes the very emulator,
+// The same with a set-user-id guest. For it, the host's binfmt_misc executes the same emulator
 // with the rights of the guest's owner (flag C).
 func TestSwappedForSetID(t *testing.T) {
 	need.Root(t)
@@ -156,8 +156,8 @@ func TestSwappedForSetID(t *testing.T) {
 	swaps(t, ends, said)
 }
 
-// A thread executes a guest while the leader of its group is stopped again and again, which dies
-// by that exec. What was to become of those stops does not become of the new program.
+// A thread executes a guest while the leader of its group is stopped again and again; the exec
+// ends the leader. What the supervisor does about those stops does not affect the new program.
 func TestOvertakenLeader(t *testing.T) {
 	h := newHostile(t)
 	times := 40
@@ -170,8 +170,8 @@ func TestOvertakenLeader(t *testing.T) {
 	})
 }
 
-// A path leads now to a file that the caller may not execute and now to one that it may: the
-// former is never executed, however often the kernel is asked of the latter.
+// A path leads by turns to a file that the caller may not execute and to one that it may. The
+// first is never executed, however often the kernel is asked about the second.
 func TestFlippedPath(t *testing.T) {
 	need.Root(t)
 	h := newHostile(t)
@@ -186,8 +186,8 @@ func TestFlippedPath(t *testing.T) {
 	require.NoError(t, os.Chmod(h.secret, 0o700))
 	check(t, "0")
 
-	// As root of a user namespace the caller has the capabilities to pass by, which are not good
-	// for this directory.
+	// As root of a user namespace the caller has the capabilities that override file permissions,
+	// but they do not apply to this directory.
 	hidden := filepath.Join(h.dir, "hidden")
 	require.NoError(t, os.Mkdir(hidden, 0o700))
 	require.NoError(t, os.Rename(h.secret, filepath.Join(hidden, "secret")))
@@ -196,8 +196,8 @@ func TestFlippedPath(t *testing.T) {
 	check(t, "1")
 }
 
-// A process that is not dumpable executes a guest. Nobody else of its user can read its memory
-// before, however hard he tries, and the parent of a vfork is as it was afterwards.
+// A process that is not dumpable executes a guest. No other process of its user can read its
+// memory before, however hard it tries. The parent of a vfork is afterwards as it was.
 func TestUndumpable(t *testing.T) {
 	h := newHostile(t)
 	h.supervisors(t, func(t *testing.T, h *hostile) {

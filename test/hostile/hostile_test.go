@@ -1,5 +1,5 @@
-// Package hostile runs programs under supervision that do harm to whoever traces them, or that are
-// merely odd, and sees that they come to what the kernel alone makes of them, or to an end.
+// Package hostile runs programs under supervision that attack their tracer, or are only odd. It
+// checks that they end, or have the same result as without a tracer.
 package hostile
 
 import (
@@ -23,7 +23,7 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// patience is after how long a command has failed that does not end.
+// patience is how long a command may run before it counts as hanging.
 const patience = 3 * time.Minute
 
 // place has the hostile program and a guest, in a directory that everybody may use.
@@ -31,7 +31,7 @@ type place struct {
 	dir            string
 	hostile, guest string
 	binproxy       string
-	user           uint32 // who runs it; 0 for whoever runs the tests
+	user           uint32 // the user who runs it; 0 for the tests' own
 }
 
 func newPlace(t *testing.T) *place {
@@ -44,7 +44,7 @@ func newPlace(t *testing.T) *place {
 	p := &place{dir: dir, hostile: filepath.Join(dir, "hostile"), guest: filepath.Join(dir, "guest"), binproxy: filepath.Join(dir, "binproxy")}
 	compile(t, "gcc", "gcc", "testdata/hostile.c", p.hostile)
 	compile(t, "aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu", "testdata/guest.c", p.guest)
-	// In the cache of whoever runs the tests nobody else may find it.
+	// Nobody else can find it in the cache of the tests' own user.
 	text, err := os.ReadFile(built.Binproxy(t))
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(p.binproxy, text, 0o755))
@@ -58,7 +58,7 @@ func compile(t *testing.T, compiler, pkg, source, out string) {
 	require.NoError(t, err, "%s", text)
 }
 
-// everybody runs a test as whoever runs the tests, and, where that is root, as an ordinary user.
+// everybody runs a test as the tests' own user and, if that is root, also as an ordinary user.
 func everybody(t *testing.T, test func(t *testing.T, p *place)) {
 	p := newPlace(t)
 	if os.Geteuid() != 0 {
@@ -71,14 +71,14 @@ func everybody(t *testing.T, test func(t *testing.T, p *place)) {
 	t.Run("user", func(t *testing.T) { test(t, &user) })
 }
 
-// outcome is how a command ended, and what it said on both streams.
+// outcome is how a command ended, and its output on both streams.
 type outcome struct {
-	status int // 128 and the signal for one that was killed
+	status int // 128 plus the signal for one that was killed
 	out    []string
 	said   string
 }
 
-// ends runs a command to its end, which has to come.
+// ends runs a command, which must end.
 func (p *place) ends(t *testing.T, argv ...string) outcome {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -112,8 +112,8 @@ func (p *place) supervised(t *testing.T, argv ...string) outcome {
 	return p.ends(t, append([]string{p.binproxy, "run", "--route", "supervise", "--"}, argv...)...)
 }
 
-// A program's own seccomp filter has its say on each of the calls by which it can execute a guest,
-// and leaves nothing behind that was changed for the exec.
+// A program's own seccomp filter decides on each of the calls by which it can execute a guest. No
+// change that was made for the exec is left behind.
 func TestOwnFilter(t *testing.T) {
 	everybody(t, func(t *testing.T, p *place) {
 		untouched := func(errno string) []string { return []string{"errno: " + errno, "next descriptor: 3"} }
@@ -139,10 +139,10 @@ func TestOwnFilter(t *testing.T) {
 	})
 }
 
-// Where there is no room for the few threads that the program starts, it says so in one line, and
-// where there is it works.
+// Without room for the few threads that the program starts, it says so in one line; with room, it
+// works.
 func TestProcessLimit(t *testing.T) {
-	need.Root(t) // for a user who has no other processes
+	need.Root(t) // for a user without other processes
 	prlimit := need.Program(t, "prlimit", "util-linux")
 	p := newPlace(t)
 	p.user = 1<<20 + uint32(os.Getpid())
@@ -157,8 +157,8 @@ func TestProcessLimit(t *testing.T) {
 	}
 }
 
-// Who asks that its children are not traced has them traced all the same: they execute guests, and
-// end with the run.
+// Children that are not to be traced are traced all the same: they execute guests, and end with
+// the run.
 func TestUntraced(t *testing.T) {
 	everybody(t, func(t *testing.T, p *place) {
 		o := p.supervised(t, p.hostile, "untraced", p.guest)

@@ -12,8 +12,8 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// What the supervisor waits for, and is a tracee's to deliver, keeps it for a while and no longer:
-// the tracees that deliver it are ended, one line says so, and the others go on.
+// If the supervisor waits for something that a tracee should deliver, it waits only for a while.
+// Then the tracees that should deliver it are ended, one line says so, and the others go on.
 func TestWaits(t *testing.T) {
 	need.Root(t) // for FUSE, and for the faults of others
 	p := newPlace(t)
@@ -21,8 +21,8 @@ func TestWaits(t *testing.T) {
 	require.NoError(t, os.Mkdir(mount, 0o755))
 	for name, c := range map[string]struct {
 		argv []string
-		want string // of what the program says
-		said string // of what the supervisor says
+		want string // in the program's output
+		said string // in the supervisor's output
 	}{
 		"a page":              {[]string{"fault", "-"}, "and on", "which is ended: they deliver"},
 		"a file, by FUSE":     {[]string{"fuse", mount}, "errno: ENOTCONN", "which is ended: they deliver"},
@@ -31,7 +31,7 @@ func TestWaits(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			if c.argv[0] == "changes" && c.argv[1] == "circle" {
-				need.Long(t) // the circle takes a processor for half a minute
+				need.Long(t) // the endless loop takes a processor for half a minute
 			}
 			t.Parallel()
 			if c.argv[0] == "changes" && runtime.GOARCH != "amd64" {

@@ -1,5 +1,5 @@
-// hostile is a native program that tries to get from its supervisor what the kernel would not give
-// it. It says in one line how often its children ended with which status.
+// hostile is a native program that tries to get from its supervisor what the kernel would refuse
+// it. It prints in one line how many of its children ended with which status.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -21,7 +21,7 @@ extern char **environ;
 
 enum { nobody = 65534 };
 
-// drop makes an ordinary user of root.
+// drop turns root into an ordinary user.
 static void drop(void) {
 	if (geteuid() == 0 && (setgroups(0, NULL) || setresgid(nobody, nobody, nobody) || setresuid(nobody, nobody, nobody)))
 		_exit(90);
@@ -47,8 +47,8 @@ static int report(const char *name) {
 	return 0;
 }
 
-// swap executes a guest in a task that shares our descriptor table, in which we put another program
-// in the place of the emulator's descriptor. It ends when that was executed some times.
+// swap executes a guest in a task that shares our descriptor table. There we replace the emulator's
+// descriptor with another program's. It ends after that program was executed some times.
 static int swap(int times, const char *guest, const char *other) {
 	drop();
 	char *argv[] = {"guest", "one", NULL};
@@ -75,7 +75,7 @@ static int swap(int times, const char *guest, const char *other) {
 	return report("swap");
 }
 
-// overtake executes a guest by a thread, while the leader of its group is stopped again and again.
+// overtake executes a guest in a thread while the leader of its group is stopped again and again.
 static char *guest_argv[] = {"guest", "/nonexistent/argument", NULL};
 static const char *guest_path;
 
@@ -114,7 +114,7 @@ static int overtake(int times, const char *guest) {
 	return report("overtake");
 }
 
-// flip executes a path that leads to the one and to the other guest in turn, until the other was
+// flip executes a path that leads to one guest and to the other by turns, until the other was
 // executed some times.
 static int flip(int times, int namespace, const char *dir, const char *one, const char *other) {
 	drop();
@@ -134,7 +134,7 @@ static int flip(int times, int namespace, const char *dir, const char *one, cons
 	for (int i = 0; i < 3000 && seen[42] < times; i++) {
 		pid_t p = fork();
 		if (p == 0) {
-			if (namespace) // by a descriptor, and so the file is handed over
+			if (namespace) // by a descriptor, so the supervisor hands over the file
 				syscall(SYS_execveat, here, "path", guest_argv, environ, 0);
 			else
 				execv("path", guest_argv);
@@ -146,8 +146,8 @@ static int flip(int times, int namespace, const char *dir, const char *one, cons
 	return report("flip");
 }
 
-// look reads from a process that is not dumpable as long as it is there, and reports whether it got
-// what it should not.
+// look reads from a process that is not dumpable until that ends, and reports whether it got what
+// it should not get.
 static const char secret[] = "what nobody else may read";
 
 static int look(pid_t p) {
@@ -198,8 +198,8 @@ static int undumpable(int times, const char *path) {
 	return report("undumpable");
 }
 
-// lends executes a path in a vfork's child, whose memory is ours, and tells whether we are dumpable
-// afterwards.
+// lends executes a path in a vfork's child, which has our memory, and reports whether we are
+// dumpable afterwards.
 static int lends(const char *path) {
 	drop();
 	prctl(PR_SET_DUMPABLE, 0);

@@ -1,4 +1,4 @@
-// hostile is a native program that does to its supervisor what programs do that mean harm, or are only odd. It prints what came of it.
+// hostile is a native program that attacks its supervisor, or is only odd. It prints the result.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -34,7 +34,7 @@ static void must(int ok, const char *what) {
 	}
 }
 
-// answer puts a filter on this process that has its own answer to a system call.
+// answer puts a filter on this process that gives a system call another result.
 static void answer(long call, unsigned action) {
 	struct sock_filter code[] = {
 	    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
@@ -62,7 +62,7 @@ static long registers(long call, long a, long b, long c, long d, long e) {
 	return result;
 }
 
-// executes executes path by one of the two calls, and says what came of it, and whether signals and descriptors are as they were.
+// executes executes path by one of the two calls, and prints the result, and whether signals and descriptors are as before.
 static int executes(const char *how, const char *path, char **argv) {
 	long r;
 	if (!strcmp(how, "execveat"))
@@ -88,7 +88,7 @@ static unsigned action(const char *name) {
 	return SECCOMP_RET_ERRNO | atoi(name);
 }
 
-// untraced starts two processes that are not to be traced: one executes path, the other waits, and is left behind.
+// untraced starts two processes that ask not to be traced: one executes path, the other waits, and is left behind.
 static int untraced(char *path) {
 	long p = syscall(SYS_clone, CLONE_UNTRACED | SIGCHLD, 0, 0, 0, 0);
 	if (p == 0) {
@@ -108,7 +108,7 @@ static int untraced(char *path) {
 
 static void note(int s) {}
 
-// serves is a FUSE server, with as much of the protocol as a look-up and an open of one file take. Before it answers a look-up it stops for its tracer, if it has one. It ends with its mount.
+// serves is a FUSE server, with only the protocol for a look-up and an open of one file. Before it answers a look-up it stops for its tracer, if it has one. It ends with its mount.
 static void serves(int fd) {
 	static char buf[1 << 17];
 	signal(SIGUSR1, note);
@@ -168,7 +168,7 @@ static int fuse(const char *dir) {
 	return executes("execve", path, argv);
 }
 
-// fault executes a path that is on a page which this process never delivers.
+// fault executes a path on a page that this process never delivers.
 static int fault(void) {
 	int fd = syscall(SYS_userfaultfd, O_CLOEXEC);
 	must(fd >= 0, "userfaultfd");
@@ -190,7 +190,7 @@ static char *code;
 static volatile pid_t caller;
 static int circle;
 
-// withdraws takes the caller's code away as soon as that stops for its tracer; or has it run in a circle.
+// withdraws removes the caller's code, or makes it an endless loop, as soon as the caller stops for its tracer.
 static void *withdraws(void *nothing) {
 	char name[50], stat[100];
 	while (!caller)
@@ -208,7 +208,7 @@ static void *withdraws(void *nothing) {
 		pause();
 }
 
-// change makes a call from code that another thread changes meanwhile.
+// change makes a call from code that another thread changes during the call.
 static void change(const char *path) {
 	static const char instructions[] = "\x0f\x05\xc3"; // syscall; ret
 	code = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -228,7 +228,7 @@ static void change(const char *path) {
 	_exit(1);
 }
 
-// changes does that until it was in time, and says what became of the process.
+// changes repeats change until the other thread was in time, and prints how the process ended.
 static int changes(const char *how, const char *path) {
 	circle = !strcmp(how, "circle");
 	for (int i = 0; i < 500; i++) {
@@ -252,7 +252,7 @@ int main(int argc, char **argv) {
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	must(argc > 2, "arguments");
 	const char *how = argv[1];
-	if (!strcmp(how, "filter")) { // CALL ACTION HOW PROGRAM ...: one call has another answer, and PROGRAM is executed by HOW
+	if (!strcmp(how, "filter")) { // CALL ACTION HOW PROGRAM ...: CALL gets another result, and HOW executes PROGRAM
 		answer(!strcmp(argv[2], "execve") ? SYS_execve : !strcmp(argv[2], "execveat") ? SYS_execveat : SYS_close, action(argv[3]));
 		return executes(argv[4], argv[5], argv + 5);
 	}
