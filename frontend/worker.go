@@ -31,7 +31,7 @@ func workerOf(workers []client.WorkerInfo, always bool) worker {
 type standing int
 
 const (
-	own        standing = iota // the worker's own architecture, or a platform without a guest
+	own        standing = iota // the worker's own architecture, or one that is never foreign
 	registered                 // the worker runs it by an emulator that its kernel has registered
 	foreign
 )

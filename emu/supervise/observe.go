@@ -50,7 +50,7 @@ func (s *supervisor) execed(t *task, e *exec) {
 	s.config.Observer.Execed(t.TID(), p, processCPU(t.TID()))
 }
 
-// entered reports a new process. A thread of a known process is none. The child's stop may come
+// entered reports a new process. A thread of a known process is not one. The child's stop may come
 // before the parent's, so the parent is asked of the kernel.
 func (s *supervisor) entered(t *task) {
 	if s.config.Observer == nil {

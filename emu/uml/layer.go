@@ -18,7 +18,7 @@ import (
 	"binproxy/emu/sys"
 )
 
-// A kept layer is a directory in that of --upper. It has a tree of what the guest made or changed,
+// A kept layer is a directory in --upper's. It has a tree of what the guest made or changed,
 // for people to look at and to edit, and beside it a file of attributes. During a run the layer is
 // always in a tmpfs of the guest, where root can use chown, mknod and extended attributes. By
 // hostfs as an ordinary user it cannot, and a file of a guest's root with its set-user-ID bit

@@ -59,7 +59,7 @@ func (h *host) say(format string, args ...any) {
 	}
 }
 
-// forward tells the guest of a signal. A guest that does not read gets no more than wordsAhead
+// forward reports a signal to the guest. A guest that does not read gets no more than wordsAhead
 // lines: waiting for it could block the run.
 func (h *host) forward(s syscall.Signal) {
 	words := fmt.Sprintf("signal %d\n", int(s))

@@ -32,9 +32,9 @@ func write(t *testing.T, path, text string) {
 	require.NoError(t, os.WriteFile(path, []byte(text), 0o755))
 }
 
-// TestEveryKind is the answer for each kind of file, as docs/farm.md states it.
+// TestEveryKind checks the result for each kind of file, as docs/farm.md states it.
 func TestEveryKind(t *testing.T) {
-	t.Setenv("PATH", "/nonexistent") // where an emulator would be found, too
+	t.Setenv("PATH", "/nonexistent") // an emulator could be found there, too
 	root, cfg, before := installed(t)
 	status, err := Inspect(cfg, at(root).Path)
 	require.NoError(t, err)
@@ -88,12 +88,12 @@ func TestEveryKind(t *testing.T) {
 		}
 	}
 	assert.NotContains(t, items, "/usr/bin/directory")
-	// An interpreter outside of what was named is in place: the kernel opens it by its path. A
-	// script stays where it is.
+	// An interpreter outside of the named directories is in place, because the kernel opens it by
+	// its path. A script stays where it is.
 	assert.True(t, leadsTo(root+"/opt/lang/lang", cfg.Self()))
 	assert.False(t, leadsTo(root+"/usr/local/bin/tool", cfg.Self()))
 	assert.False(t, exists(Aside(root+"/usr/local/bin/tool")))
-	// The farm mirrors a directory that is a link, and each of two dates has its own link.
+	// The farm mirrors a directory that is a link, and each of the two dates has its own link.
 	text, err := os.Readlink(cfg.Farm() + root + "/bin")
 	require.NoError(t, err)
 	assert.Equal(t, "usr/bin", text)
@@ -110,7 +110,7 @@ func TestEveryKind(t *testing.T) {
 }
 
 // TestRelativeInterpreter installs from the directory in which a script's `#!usr/bin/mawk` is
-// found: elsewhere it is another file, or none.
+// found: elsewhere that path means another file, or none.
 func TestRelativeInterpreter(t *testing.T) {
 	root := freshTree(t)
 	before := snapshotOf(t, root)
@@ -140,7 +140,7 @@ func TestInstallAgainChangesNothing(t *testing.T) {
 	assert.Equal(t, string(journal), string(again))
 }
 
-// TestDirectoryTimes: what install changes does not show in the times of the image's directories.
+// TestDirectoryTimes: install does not change the times of the image's directories.
 func TestDirectoryTimes(t *testing.T) {
 	root := freshTree(t)
 	want := fileTime(root + "/usr/bin")
@@ -216,8 +216,8 @@ func TestRenamedCommand(t *testing.T) {
 	assert.Empty(t, asides(t, root))
 }
 
-// TestRenamedCommands: of several, too. An ending says which is which; where none does, the old
-// name is better than none.
+// TestRenamedCommands: the same with several commands. A suffix shows which is which; without one,
+// a file gets its old name rather than none.
 func TestRenamedCommands(t *testing.T) {
 	root, cfg, _ := installed(t)
 	move := func(from, to string) { require.NoError(t, os.Rename(root+"/usr/bin/"+from, root+"/usr/bin/"+to)) }
@@ -268,7 +268,7 @@ func TestRenamedAndReplaced(t *testing.T) {
 	assert.Contains(t, cleaned.Remarks[0], "was replaced since, or renamed to one of "+root+"/usr/bin/newdate, "+root+"/usr/bin/newmawk: its old file is kept as "+root+"/usr/bin/.binproxy.date")
 }
 
-// TestInstallAfterReplaced: install goes on beside the file that it keeps.
+// TestInstallAfterReplaced: install works beside the file that it keeps.
 func TestInstallAfterReplaced(t *testing.T) {
 	root, cfg, _ := installed(t)
 	for _, name := range []string{"date", "mawk"} {
@@ -282,8 +282,8 @@ func TestInstallAfterReplaced(t *testing.T) {
 	assert.Equal(t, guest("date"), string(text))
 }
 
-// TestRemovedAndRenamed: the one stray link is not that of the first command that has lost its
-// own.
+// TestRemovedAndRenamed: the only stray link does not belong to the first command that has lost
+// its link.
 func TestRemovedAndRenamed(t *testing.T) {
 	root, cfg, _ := installed(t)
 	require.NoError(t, os.Remove(root+"/usr/bin/date"))
@@ -317,7 +317,7 @@ func TestFarmElsewhere(t *testing.T) {
 	assert.Equal(t, []string{opts.Farm}, cfg.Farms)
 	assert.False(t, exists(cfg.Farm()))
 	nothingLost(t, cfg, root)
-	done, err := Install(cfg, at(root)) // without the flag: the farm that there is
+	done, err := Install(cfg, at(root)) // without the flag: the existing farm
 	require.NoError(t, err)
 	assert.True(t, done.NothingToChange)
 	write(t, opts.Farm+"/foreign", "not ours")
@@ -398,8 +398,8 @@ func TestForeignFileInTheWay(t *testing.T) {
 	assert.FileExists(t, Aside(root+"/usr/bin/date"))
 }
 
-// TestHardLinksOnOverlay: there a name that is exchanged becomes a file of its own, and clean has
-// to join it with its sisters, those that were not put in place too.
+// TestHardLinksOnOverlay: there an exchanged name becomes a file of its own, and clean must join
+// it with its hard links, also with those that were not put in place.
 func TestHardLinksOnOverlay(t *testing.T) {
 	inOverlay(t, func(fresh func(t *testing.T) string) {
 		root := fresh(t)
@@ -420,8 +420,7 @@ func TestHardLinksOnOverlay(t *testing.T) {
 	})
 }
 
-// TestFullFileSystem: with each number of free inodes, an install that fails takes back what it
-// did.
+// TestFullFileSystem: for each number of free inodes, an install that fails undoes its changes.
 func TestFullFileSystem(t *testing.T) {
 	inOverlay(t, func(fresh func(t *testing.T) string) {
 		fresh(t)
@@ -477,8 +476,8 @@ func TestOrdinaryUser(t *testing.T) {
 	root := freshTree(t)
 	cfg := bundle(t, root)
 	if os.Geteuid() == 0 {
-		// The directories stay root's: the thread that does this gives its capabilities up with
-		// its uid.
+		// The directories stay root's: the thread that does this loses its capabilities with its
+		// uid.
 		asUser(t, cfg.Dir, func() {
 			_, err := Install(cfg, at(root))
 			assert.ErrorIs(t, err, syscall.EACCES)
@@ -495,7 +494,7 @@ func TestOrdinaryUser(t *testing.T) {
 	assert.NotContains(t, names(t, cfg.Dir), JournalName)
 }
 
-// asUser calls do as nobody, in every thread, with root in his reach.
+// asUser calls do as nobody, in every thread, which can reach the directory root.
 func asUser(t *testing.T, root string, do func()) {
 	need.Root(t)
 	for dir := root; dir != "/"; dir = filepath.Dir(dir) {
@@ -540,8 +539,8 @@ func FuzzJournal(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		j := newJournal("")
 		j.load(text)
-		// What was read and is written again reads the same, and no record touches what is no
-		// absolute, clean path.
+		// Records that are read and written again read the same, and no record has a path that is
+		// not absolute and clean.
 		for _, line := range strings.Split(text, "\n") {
 			r, ok := parseRecord(line)
 			if !ok {
@@ -553,7 +552,7 @@ func FuzzJournal(f *testing.F) {
 			require.Equal(t, r, again)
 			require.NotContains(t, r.String(), "\n")
 		}
-		// Each prefix reads as the whole lines of it.
+		// Each prefix reads as its complete lines.
 		whole := text[:strings.LastIndexByte(text, '\n')+1]
 		k := newJournal("")
 		k.load(whole)

@@ -19,15 +19,15 @@ const JournalName = ".journal"
 // The journal is a file of lines, only ever appended to. Each line is synced before the change
 // that it announces. The lines of all links that an install puts in place are synced together:
 //
-//	bundle "DIR"             the first line: the journal is that of the bundle at DIR
+//	bundle "DIR"             the first line: the journal belongs to the bundle at DIR
 //	farm "DIR"               a farm is made at DIR
 //	mtime "DIR" NANOSECONDS  the directory DIR is changed; this was its modification time
 //	settled "DIR"            DIR's modification time was put back
-//	place "PATH" GROUP       a link is put in PATH's place; GROUP is a number that all hard links of one file share, 0 for none
+//	place "PATH" GROUP       a link is put in PATH's place; a file's hard links share a GROUP, 0 for none
 //	sibling "PATH" GROUP     PATH is a hard link of the group that stays where it is
 //	relink "PATH"            PATH is made a hard link of its group again, by a clean
-//	relinked "PATH"          that clean is over: what lies beside PATH from now on is install's
-//	kept "PATH"              the link PATH in a farm, none of install's, makes way for one that is
+//	relinked "PATH"          that clean is over: a file beside PATH from now on is install's
+//	kept "PATH"              the link PATH in a farm, not install's, is replaced by install's
 //	damaged "DIR"            the journal of the bundle DIR lacked what follows, and perhaps more
 //
 // Names are quoted as Go quotes strings, which keeps every byte of a name. A record says that a
