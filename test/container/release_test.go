@@ -13,7 +13,7 @@ import (
 )
 
 // A container shows the release that it was made with to whoever enters, in every way of asking.
-// Setuid programs keep their rights in an ordinary user's; in root's they have none (route userns).
+// Setuid programs keep their rights in an ordinary user's container, and have none in root's.
 func TestRelease(t *testing.T) {
 	both(t, func(t *testing.T, w who) {
 		dir := w.smallRoot()
