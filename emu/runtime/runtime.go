@@ -77,6 +77,9 @@ func (w *Wrapper) exec(c line) error {
 
 // create changes the config.json of a new container.
 func (w *Wrapper) create(c line) error {
+	if c.operand == len(c.args) {
+		return nil // a call for help, or a fault that the real runtime reports
+	}
 	path := last(c.own, "config", "f").value
 	if path == "" {
 		path = filepath.Join(last(c.own, "bundle", "b").value, "config.json")

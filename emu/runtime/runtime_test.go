@@ -50,6 +50,15 @@ func TestParse(t *testing.T) {
 	}
 }
 
+// A call for help reaches the real runtime: it needs no config.json.
+func TestNoContainer(t *testing.T) {
+	_, w := testContainer(t)
+	for _, args := range []string{"run --help", "create -h", "run"} {
+		assert.NoError(t, w.create(parse(strings.Fields(args))), args)
+	}
+	assert.Error(t, w.create(parse([]string{"run", "id"})))
+}
+
 func TestPlace(t *testing.T) {
 	root := t.TempDir()
 	for _, dir := range []string{"mnt/full", "media"} {
