@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -57,14 +56,7 @@ func containerd(t *testing.T, link string) string {
 	dir, err := os.MkdirTemp("", "containerd-") // sockets have short names
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
-	before := groups(t)
-	t.Cleanup(func() {
-		for _, group := range groups(t) {
-			if !slices.Contains(before, group) {
-				require.NoError(t, os.Remove(group))
-			}
-		}
-	})
+	removeGroups(t, func(name string) bool { return name == "k8s.io" }) // those of its containers
 	text := strings.NewReplacer("DIR", dir, "LINK", link).Replace(containerdConfig)
 	require.NoError(t, os.WriteFile(dir+"/config.toml", []byte(text), 0o644))
 	cmd := exec.Command("unshare", "--mount", "--propagation", "slave", "--pid", "--fork", "--kill-child", "--mount-proc", program, "--config", dir+"/config.toml")
@@ -87,19 +79,6 @@ func containerd(t *testing.T, link string) string {
 	}
 	t.Fatal("containerd does not answer")
 	return ""
-}
-
-// groups are the control groups of containerd's containers.
-func groups(t testing.TB) []string {
-	t.Helper()
-	var list []string
-	require.NoError(t, filepath.WalkDir("/sys/fs/cgroup", func(path string, d os.DirEntry, err error) error {
-		if err == nil && d.IsDir() && d.Name() == "k8s.io" {
-			list = append(list, path)
-		}
-		return nil // one that has gone meanwhile does not count
-	}))
-	return list
 }
 
 // imported makes an image of a root known to containerd.

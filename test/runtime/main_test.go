@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -67,13 +68,19 @@ func runtimeLink(t testing.TB) string {
 	dir := t.TempDir()
 	out, err := exec.Command(built.Binproxy(t), "bundle", "--arch", "arm64", "--release", release, "-o", dir+"/bundle").CombinedOutput()
 	require.NoError(t, err, "%s", out)
-	// A container's users, and an engine in a user namespace, need access, too.
-	for path := dir; path != os.TempDir() && path != "/"; path = filepath.Dir(path) {
-		require.NoError(t, os.Chmod(path, 0o755))
-	}
+	reachable(t, dir)
 	link := dir + "/binproxy-runtime"
 	require.NoError(t, os.Symlink("bundle/binproxy", link))
 	return link
+}
+
+// reachable lets every user reach a test's directory: a container's users, and an engine in a user
+// namespace.
+func reachable(t testing.TB, dir string) {
+	t.Helper()
+	for path := dir; path != os.TempDir() && path != "/"; path = filepath.Dir(path) {
+		require.NoError(t, os.Chmod(path, 0o755))
+	}
 }
 
 // real is a runtime to wrap.
@@ -148,6 +155,33 @@ func (b bundleDir) command(args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
 	cmd.Dir = b.dir
 	return cmd
+}
+
+// removeGroups removes, when the test ends, the control groups with such names that it has left,
+// and those in them.
+func removeGroups(t testing.TB, name func(string) bool) {
+	t.Helper()
+	before := groups(t, name)
+	t.Cleanup(func() {
+		for _, group := range slices.Backward(groups(t, name)) {
+			if !slices.Contains(before, group) {
+				require.NoError(t, os.Remove(group))
+			}
+		}
+	})
+}
+
+// groups are the control groups with such names, each before those in it.
+func groups(t testing.TB, name func(string) bool) []string {
+	t.Helper()
+	var list []string
+	require.NoError(t, filepath.WalkDir("/sys/fs/cgroup", func(path string, d os.DirEntry, err error) error {
+		if err == nil && d.IsDir() && name(d.Name()) {
+			list = append(list, path)
+		}
+		return nil // one that has gone meanwhile does not count
+	}))
+	return list
 }
 
 // do runs a command line, and gives its output on either stream and its status.
