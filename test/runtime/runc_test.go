@@ -33,7 +33,7 @@ var differing = []string{"runc run --no-pivot must not expose bare /proc"}
 //
 // Which cases pass here at all, runc alone says: some need control groups of one version, or gawk.
 func TestRuncCases(t *testing.T) {
-	need.Long(t)
+	need.Everything(t) // a quarter of an hour
 	need.Root(t)
 	runc, link := need.Program(t, "runc", "runc"), runtimeLink(t)
 	s := newRuncCases(t, runc)
@@ -97,7 +97,8 @@ func (s runcCases) edit(t testing.TB, file, old, text string) {
 func (s runcCases) image(t testing.TB, port string) string {
 	t.Helper()
 	dir := filepath.Join(s.dir, port)
-	for _, name := range []string{"bin", "dev", "etc", "home", "root", "tmp"} { // cases make /proc and /sys themselves
+	// cases make /proc and /sys themselves
+	for _, name := range []string{"bin", "dev", "etc", "home", "root", "tmp"} {
 		require.NoError(t, os.MkdirAll(filepath.Join(dir, name), 0o755))
 	}
 	program := debs.UnpackedFor(t, lab.Suite, port, "busybox-static") + "/bin/busybox"
