@@ -2,11 +2,13 @@ package growing
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -46,6 +48,29 @@ func beside(t *testing.T, path string) string {
 	require.NoError(t, err)
 	require.Len(t, found, 1)
 	return found[0]
+}
+
+// A root without /proc, as a chroot may be, has no paths of descriptors.
+func TestWithoutProc(t *testing.T) {
+	need.Root(t)
+	dir := t.TempDir()
+	made := make(chan error)
+	go func() {
+		runtime.LockOSThread() // for good: the thread has a root of its own, and ends with this
+		made <- func() error {
+			if err := errors.Join(unix.Unshare(unix.CLONE_FS), unix.Chroot(dir), unix.Chdir("/")); err != nil {
+				return err
+			}
+			draft, err := NewDraft("/it")
+			if err != nil {
+				return err
+			}
+			defer draft.Close()
+			return errors.Join(os.WriteFile(draft.Dir+"/file", nil, 0o644), draft.Place())
+		}()
+	}()
+	require.NoError(t, <-made)
+	assert.FileExists(t, dir+"/it/file")
 }
 
 // TestLedElsewhere: somebody replaces the names that lead to a draft with links to another place.

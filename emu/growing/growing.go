@@ -4,6 +4,8 @@
 // second time may then reach another place. So each name is used once. The growing directory and
 // the one that contains it stay open, and everything else goes through their descriptors. Opening
 // the name does not follow a link, and refuses another user's directory and one that is not empty.
+// A root without /proc, which nobody but root can enter, has no paths of descriptors: there the
+// names are used.
 package growing
 
 import (
@@ -89,7 +91,7 @@ func (g *Dir) open() error {
 	if err != nil {
 		return g.error("open", err)
 	}
-	g.dir = os.NewFile(uintptr(fd), g.name)
+	g.dir = os.NewFile(uintptr(fd), filepath.Join(g.in.Name(), g.name))
 	uid, err := owner(g.dir)
 	if err == nil && uid != uint32(os.Geteuid()) && uid != g.madeBy() {
 		err = fmt.Errorf("it is a directory of user %d's", uid)

@@ -88,8 +88,15 @@ func OpenIn(root *os.File, path string, flags int) (*os.File, error) {
 	return os.NewFile(uintptr(fd), root.Name()+"/"+strings.TrimPrefix(path, "/")), nil
 }
 
-// FDPath is the path by which this thread names an open file to the kernel.
-func FDPath(f *os.File) string { return fmt.Sprintf("/proc/thread-self/fd/%d", f.Fd()) }
+// FDPath is the path by which this thread names an open file to the kernel. In a root without
+// /proc there is none but the name that the file was opened by.
+func FDPath(f *os.File) string {
+	path := fmt.Sprintf("/proc/thread-self/fd/%d", f.Fd())
+	if _, err := os.Lstat(path); err != nil {
+		return f.Name()
+	}
+	return path
+}
 
 // Memory is a file in memory with those contents, which can be executed through /proc/self/fd.
 func Memory(name string, contents []byte) (*os.File, error) {
