@@ -157,6 +157,7 @@ func TestWhileDumpable(t *testing.T) {
 		require.Equal(t, thread.TID(), tid)
 		return []int{other}
 	}
+	c.tracer.patience = time.Minute // a busy machine may not let it run, and so stop, before
 	c.atEnd(t, thread)
 	regs, err := thread.Registers()
 	require.NoError(t, err)

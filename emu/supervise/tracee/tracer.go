@@ -1,6 +1,7 @@
 package tracee
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -20,7 +21,8 @@ type Tracer struct {
 	// running threads that could look at a thread if that were dumpable
 	Witnesses func(tid int) []int
 
-	kept []Stop
+	kept     []Stop
+	patience time.Duration // of halt; 0 for the usual
 }
 
 // Kind says why a thread has stopped, or that it has ended; the names are ptrace(2)'s.
@@ -165,7 +167,7 @@ func (t *Tracer) halt(threads []int) {
 			_ = sys.Interrupt(tid)
 		}
 	}
-	end := time.Now().Add(patience)
+	end := time.Now().Add(cmp.Or(t.patience, patience))
 	for _, tid := range threads {
 		for !t.hasStopped(tid) && time.Now().Before(end) {
 			time.Sleep(50 * time.Microsecond)
