@@ -34,7 +34,7 @@ import (
 
 const (
 	slowPrefix = "binproxy/test/"
-	timeout    = "40m"               // of one test binary
+	timeout    = "75m"               // of one test binary; test/builders takes 40
 	grace      = 60 * time.Second    // from the signal to the kill
 	unused     = 30 * 24 * time.Hour // a fixture without use is removed after it
 	makerMode  = "-fixtures"         // the first argument of the process that makes fixtures

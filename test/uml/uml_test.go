@@ -177,11 +177,17 @@ func kernel(t *testing.T, name string) string {
 
 var kernelMu sync.Mutex
 
+// buildOnce builds the kernel of the default. One that cannot be built is not tried again: asking
+// mirrors in vain takes a minute.
+var buildOnce = sync.OnceValues(func() (string, error) {
+	return uml.Build(uml.BuildOptions{Progress: io.Discard})
+})
+
 // ourKernel is the kernel that is built by default. If there is none yet, the test builds it, or
 // waits for it: make test-all begins to build it while the first tests run.
 func ourKernel(t *testing.T) *uml.Kernel {
 	t.Helper()
-	path, err := uml.Build(uml.BuildOptions{Progress: io.Discard})
+	path, err := buildOnce()
 	if err == nil {
 		k, err := uml.Open(path)
 		require.NoError(t, err)
