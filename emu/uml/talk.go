@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -106,7 +107,12 @@ func (h *host) feed() {
 			h.say("input %d\n", n)
 		}
 	}
-	if err != io.EOF && h.running() {
+	if err == io.EOF {
+		return
+	}
+	select {
+	case <-h.ended: // which is why
+	case <-time.After(powerOffLimit):
 		fmt.Fprintf(os.Stderr, "binproxy: uml: standard input: %v\n", err)
 	}
 }
