@@ -18,10 +18,10 @@ import (
 
 // recordJSON is `kernel record --json`.
 type recordJSON struct {
-	Command []string   `json:"command"`
-	Status  int        `json:"status"`
-	Needs   []needJSON `json:"needs"`
-	Oldest  string     `json:"oldest"` // the oldest release with all calls
+	Command []string    `json:"command"`
+	Status  int         `json:"status"`
+	Needs   []*needJSON `json:"needs"`
+	Oldest  string      `json:"oldest"` // the oldest release with all calls
 	// the oldest release with the calls that the command needs; "" if that is unknown
 	Without string `json:"oldest_hard"`
 }
@@ -80,16 +80,16 @@ func (r recording) run(argv []string) error {
 }
 
 // needs lists the calls that the kernel has and the command used, the newest first.
-func needs(uses map[record.Key]*record.Use) []needJSON {
-	list := []needJSON{}
+func needs(uses map[record.Key]*record.Use) []*needJSON {
+	list := []*needJSON{}
 	for key, use := range uses {
 		c, ok := callOf(key)
 		if !ok || use.Absent == use.Count {
 			continue // the command has already gone on without it, or failed
 		}
-		list = append(list, needJSON{ABI: c.ABI.Name, Nr: c.Nr, Name: c.Name, Count: use.Count, Since: c.Since(), Source: c.Source(), key: key, first: c.First()})
+		list = append(list, &needJSON{ABI: c.ABI.Name, Nr: c.Nr, Name: c.Name, Count: use.Count, Since: c.Since(), Source: c.Source(), key: key, first: c.First()})
 	}
-	slices.SortFunc(list, func(a, b needJSON) int {
+	slices.SortFunc(list, func(a, b *needJSON) int {
 		return cmp.Or(cmp.Compare(b.first, a.first), strings.Compare(a.ABI, b.ABI), cmp.Compare(a.Nr, b.Nr))
 	})
 	return list
@@ -121,8 +121,7 @@ func (doc *recordJSON) findKinds(c command, limit time.Duration) error {
 	if err != nil {
 		return err
 	}
-	for i := range doc.Needs {
-		n := &doc.Needs[i]
+	for _, n := range doc.Needs {
 		if n.first == 0 {
 			break // sorted: every kernel has the rest
 		}

@@ -112,7 +112,7 @@ func (c command) warnOfRelease(r facts.Release, running string) {
 	}
 }
 
-var errNoSupervisor = errors.New("no supervisor")
+const errNoSupervisor = exit.Sentinel("no supervisor")
 
 // startAgain runs `kernel run` once more, under a supervisor that shows the release to every
 // program; the filter stops nothing for it. It returns errNoSupervisor, and prints a line on

@@ -13,11 +13,12 @@ import (
 	"sync"
 	"time"
 
+	"binproxy/emu/exit"
 	"binproxy/emu/sys"
 )
 
 // ErrNoPackage means that the lists have no such package.
-var ErrNoPackage = errors.New("no such package")
+const ErrNoPackage = exit.Sentinel("no such package")
 
 // fresh is how long lists are trusted.
 const fresh = 24 * time.Hour

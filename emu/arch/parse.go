@@ -71,18 +71,18 @@ func nearest(want string) []string {
 		name     string
 		distance int
 	}
-	var rows []row
+	var rows []*row
 	for i := range table {
 		a := &table[i]
-		r := row{name: a.Name, distance: 1 << 30}
+		r := &row{name: a.Name, distance: 1 << 30}
 		for _, n := range a.Names() {
 			if d := Distance(want, n); d < r.distance {
-				r = row{n, d}
+				r = &row{n, d}
 			}
 		}
 		rows = append(rows, r)
 	}
-	slices.SortStableFunc(rows, func(a, b row) int { return a.distance - b.distance })
+	slices.SortStableFunc(rows, func(a, b *row) int { return a.distance - b.distance })
 	names := make([]string, len(rows))
 	for i, r := range rows {
 		names[i] = r.name

@@ -11,12 +11,12 @@
 package binfmt
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 
 	"binproxy/emu/arch"
 	"binproxy/emu/entrypoint"
+	"binproxy/emu/exit"
 )
 
 // The flags of an entry, by the kernel's letters.
@@ -157,4 +157,4 @@ func (e Entry) check() error {
 }
 
 // ErrNotEntry means that a text is not an entry.
-var ErrNotEntry = errors.New("not a binfmt_misc entry")
+const ErrNotEntry = exit.Sentinel("not a binfmt_misc entry")

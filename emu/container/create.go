@@ -16,6 +16,7 @@ import (
 	"binproxy/emu/binfmt"
 	"binproxy/emu/elfinfo"
 	"binproxy/emu/entrypoint"
+	"binproxy/emu/exit"
 	"binproxy/emu/identity"
 	"binproxy/emu/sys"
 	"binproxy/emu/userns"
@@ -86,7 +87,7 @@ func Create(o Options) (Container, error) {
 }
 
 // errNoBinfmt means that the kernel refused an entry of the namespace's own.
-var errNoBinfmt = errors.New("no binfmt_misc of the container's own")
+const errNoBinfmt = exit.Sentinel("no binfmt_misc of the container's own")
 
 // withoutBinfmt returns the route if the kernel has refused an entry.
 func withoutBinfmt(abi *arch.ABI, refusal error, warn func(string, ...any)) (string, error) {
@@ -153,7 +154,7 @@ func (s *Store) make(c *Container, ids userns.IDs, p plan) error {
 
 // errCannotPin is mount(2)'s EINVAL for a namespace that the kernel takes for an older one than
 // ours.
-var errCannotPin = errors.New("the kernel does not let the mount namespace be pinned")
+const errCannotPin = exit.Sentinel("the kernel does not let the mount namespace be pinned")
 
 // prepare checks everything that can be checked before anything is done.
 func prepare(o *Options) (Container, plan, error) {

@@ -2,7 +2,6 @@ package entrypoint
 
 import (
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -49,9 +48,9 @@ func Read(words []string, m Message) error {
 	return nil
 }
 
-var (
-	errMissing = errors.New("words are missing")
-	errNUL     = errors.New("it has a NUL byte, which no path or argument can have")
+const (
+	errMissing = exit.Sentinel("words are missing")
+	errNUL     = exit.Sentinel("it has a NUL byte, which no path or argument can have")
 )
 
 // word writes the word, or reads one.

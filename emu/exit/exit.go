@@ -19,6 +19,12 @@ const (
 	Signal    = 128 // plus the number of the signal that ended the program
 )
 
+// Sentinel is an error that callers compare with. As a constant it is not allocated before main,
+// even in a room that is compiled without inlining (scripts/build).
+type Sentinel string
+
+func (s Sentinel) Error() string { return string(s) }
+
 // Error is an error with the exit status that it ends the process with.
 type Error struct {
 	Code int

@@ -1,7 +1,7 @@
 package runtime
 
 import (
-	"errors"
+	"binproxy/emu/exit"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,7 +16,7 @@ var preferred = []string{"/dev", "/run", "/tmp", "/dev/shm"}
 // spare are directories that images have, mostly empty, and programs rarely need.
 var spare = []string{"/mnt", "/media", "/srv"}
 
-var errNoPlace = errors.New("there is no place for the bundle in the container: it has no writable tmpfs at /dev or elsewhere," +
+const errNoPlace = exit.Sentinel("there is no place for the bundle in the container: it has no writable tmpfs at /dev or elsewhere," +
 	" and none of /mnt, /media and /srv is an empty directory; mount a tmpfs (--tmpfs /run)")
 
 // place chooses where in the container to mount the bundle. The runtime makes the mount point. In

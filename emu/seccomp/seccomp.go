@@ -73,8 +73,9 @@ const maxLen = 4096
 func Assemble(rules []Rule) ([]unix.SockFilter, error) {
 	p := []unix.SockFilter{{Code: load, K: offArch}}
 	for _, arch := range archs(rules) {
-		var own []Rule
-		for _, r := range rules {
+		var own []*Rule
+		for i := range rules {
+			r := &rules[i]
 			if r.Arch == arch {
 				if r.When != nil && (r.When.Arg < 0 || r.When.Arg > 5) {
 					return nil, fmt.Errorf("seccomp: a call has no argument %d", r.When.Arg)
@@ -82,7 +83,7 @@ func Assemble(rules []Rule) ([]unix.SockFilter, error) {
 				own = append(own, r)
 			}
 		}
-		slices.SortStableFunc(own, func(a, b Rule) int { return cmp.Compare(a.Number, b.Number) })
+		slices.SortStableFunc(own, func(a, b *Rule) int { return cmp.Compare(a.Number, b.Number) })
 		block := append([]unix.SockFilter{{Code: load, K: offNumber}}, search(own)...)
 		p = append(p,
 			unix.SockFilter{Code: equal, K: arch, Jt: 1},
@@ -107,9 +108,9 @@ func archs(rules []Rule) []uint32 {
 }
 
 // search is the code for sorted rules of one ABI, with the number loaded.
-func search(rules []Rule) []unix.SockFilter {
+func search(rules []*Rule) []unix.SockFilter {
 	middle := rules[len(rules)/2].Number
-	split, _ := slices.BinarySearchFunc(rules, middle, func(r Rule, n uint32) int { return cmp.Compare(r.Number, n) })
+	split, _ := slices.BinarySearchFunc(rules, middle, func(r *Rule, n uint32) int { return cmp.Compare(r.Number, n) })
 	if split == 0 {
 		return leaf(rules, middle)
 	}
@@ -123,7 +124,7 @@ func search(rules []Rule) []unix.SockFilter {
 
 // leaf is the code for the rules of one number, at the start of rules; rules of higher numbers may
 // follow.
-func leaf(rules []Rule, number uint32) []unix.SockFilter {
+func leaf(rules []*Rule, number uint32) []unix.SockFilter {
 	n := 0
 	for n < len(rules) && rules[n].Number == number {
 		n++
@@ -144,7 +145,7 @@ func leaf(rules []Rule, number uint32) []unix.SockFilter {
 	return slices.Concat(code, body, rest)
 }
 
-func conditional(r Rule) []unix.SockFilter {
+func conditional(r *Rule) []unix.SockFilter {
 	action := unix.SockFilter{Code: ret, K: uint32(r.Action)}
 	if r.When == nil {
 		return []unix.SockFilter{action}

@@ -1,8 +1,8 @@
 package single
 
 import (
+	"binproxy/emu/exit"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"hash/crc32"
 	"strconv"
@@ -55,7 +55,7 @@ func parseTrailer(b []byte) (size int64, sum uint32, ok bool) {
 	return int64(le.Uint32(b[len(magic):])), le.Uint32(b[len(magic)+4:]), true
 }
 
-var errIndex = errors.New("the parts are not those of the index")
+const errIndex = exit.Sentinel("the parts are not those of the index")
 
 // parseIndex reads an index, whose parts fill the file up to the start of the index.
 func parseIndex(index []byte, begins int64) ([]part, error) {

@@ -19,14 +19,15 @@ import (
 	"strconv"
 
 	"binproxy/emu/config"
+	"binproxy/emu/exit"
 	"binproxy/emu/sys"
 )
 
 // ErrPlain means that the program is not a single file: no part follows it. ErrDamaged means that
 // it is one, but that its parts have changed.
-var (
-	ErrPlain   = errors.New("nothing follows the program")
-	ErrDamaged = errors.New("is damaged")
+const (
+	ErrPlain   = exit.Sentinel("nothing follows the program")
+	ErrDamaged = exit.Sentinel("is damaged")
 )
 
 // file is a single file.

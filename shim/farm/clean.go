@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"binproxy/emu/config"
+	"binproxy/emu/exit"
 	"binproxy/emu/sys"
 )
 
@@ -26,7 +27,7 @@ type Cleaned struct {
 
 // ErrNoBundle means that the program is not in a bundle. It cannot install from there, and Clean
 // must not remove it.
-var ErrNoBundle = errors.New("no " + config.Name + " beside it, so this is no bundle; nothing was changed")
+const ErrNoBundle = exit.Sentinel("no " + config.Name + " beside it, so this is no bundle; nothing was changed")
 
 // Clean removes everything that Install made, and then the bundle with the program itself.
 func Clean(cfg config.Config) (Cleaned, error) {

@@ -401,8 +401,7 @@ type group struct {
 // one.
 func (m *image) groups(p *plan) map[string]*group {
 	groups := map[string]*group{}
-	for _, key := range slices.SortedFunc(maps.Keys(p.hard), func(a, b inode) int { return strings.Compare(p.hard[a][0], p.hard[b][0]) }) {
-		names := p.hard[key]
+	for _, names := range p.hard {
 		g := &group{names: names}
 		for _, name := range names {
 			g.n = max(g.n, m.journal.groups[name])

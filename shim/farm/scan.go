@@ -12,6 +12,7 @@ import (
 
 	"binproxy/emu/config"
 	"binproxy/emu/elfinfo"
+	"binproxy/emu/exit"
 	"binproxy/emu/resolve"
 )
 
@@ -61,7 +62,7 @@ func (s *scanner) ours(path string) bool {
 }
 
 // errStray is the error for a link to binproxy for which no file was kept.
-var errStray = errors.New("leads to binproxy, but not by a link that install made")
+const errStray = exit.Sentinel("leads to binproxy, but not by a link that install made")
 
 // follow follows path to the name that stands for the file (place, without symbolic links) and to
 // the name that has its bytes (file). They differ if a link of ours is in place.

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"slices"
@@ -35,13 +36,24 @@ func (c *collector) judge(k Kernel, named Libc) []Finding {
 		list = append(list, c.judgeObject(o, l, k)...)
 	}
 	list = append(list, c.knownCases(k, named)...)
-	slices.SortStableFunc(list, func(a, b Finding) int {
-		if r := rank(a.Kind) - rank(b.Kind); r != 0 {
-			return r
-		}
-		return strings.Compare(a.File, b.File)
+	return sorted(list)
+}
+
+// sorted puts the findings in order: the worst first, each kind by file. It sorts pointers, since
+// all sorts of pointers are one piece of code.
+func sorted(list []Finding) []Finding {
+	order := make([]*Finding, len(list))
+	for i := range list {
+		order[i] = &list[i]
+	}
+	slices.SortStableFunc(order, func(a, b *Finding) int {
+		return cmp.Or(rank(a.Kind)-rank(b.Kind), strings.Compare(a.File, b.File))
 	})
-	return list
+	out := make([]Finding, len(list))
+	for i, f := range order {
+		out[i] = *f
+	}
+	return out
 }
 
 func rank(k Kind) int { return slices.Index([]Kind{Hard, Poisoned, Unknown, Soft}, k) }
