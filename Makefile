@@ -30,8 +30,8 @@ test: ## each capability once, with real parts, in a quarter of an hour; brings 
 test-all: ## every test
 	@go run ./scripts/test
 
-bench: ## the ratios that the budgets in docs/architecture.md are about; ROWS=REGEXP for some of them
-	@go run ./scripts/bench -run '$(ROWS)'
+bench: ## the ratios of docs/architecture.md's budgets; ROWS=REGEXP, AGAINST=an earlier program or revision
+	@go run ./scripts/bench -run '$(ROWS)' -against '$(AGAINST)'
 
 lint: ## gofmt, go vet, staticcheck, shellcheck, actionlint
 	@scripts/lint

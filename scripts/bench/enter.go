@@ -23,7 +23,7 @@ func enter(ctx context.Context, dir string) (command, command, error) {
 	if err := buildProgram(ctx, dir); err != nil {
 		return command{}, command{}, err
 	}
-	binproxy, name := filepath.Join(dir, "binproxy"), fmt.Sprintf("bench-%d", os.Getpid())
+	binproxy, name := filepath.Join(dir, "binproxy"), fmt.Sprintf("bench-%d-%s", os.Getpid(), filepath.Base(dir))
 	create := exec.CommandContext(ctx, binproxy, "container", "create", "--arch", "arm64", "--location", root, "--name", name, "--emulator", emulator)
 	if err := quiet(create); err != nil {
 		return command{}, command{}, err

@@ -2,6 +2,9 @@
 // B ...) in the same minute on the same machine, and prints the ratio of their medians beside the
 // budget. It asserts nothing, since a busy machine is no failure.
 //
+// With -against it compares binproxy with an earlier one instead: each row's measured command with
+// this source's program, against the same command with the other.
+//
 // To add a row, add it to the table of rows.go.
 package main
 
@@ -40,10 +43,11 @@ type command struct {
 
 func main() {
 	only := flag.String("run", "", "only the rows whose names match this regular expression")
+	other := flag.String("against", "", "compare with this `program`, a binproxy, or with that of this git revision")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := bench(ctx, *only); err != nil {
+	if err := bench(ctx, *only, *other); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -62,7 +66,7 @@ func cleanUp() {
 	}
 }
 
-func bench(ctx context.Context, only string) error {
+func bench(ctx context.Context, only, other string) error {
 	wanted, err := regexp.Compile(only)
 	if err != nil {
 		return err
@@ -73,6 +77,14 @@ func bench(ctx context.Context, only string) error {
 	}
 	defer os.RemoveAll(dir)
 	defer cleanUp()
+	rows := rows
+	if other != "" {
+		program, err := earlier(ctx, dir, other)
+		if err != nil {
+			return err
+		}
+		rows = against(program)
+	}
 	fmt.Printf("%-62s %6s %6s %6s  %-12s  %s\n", "what, against what", "budget", "wall", "CPU", "wall, half", "medians of wall and CPU")
 	for i, r := range rows {
 		if !wanted.MatchString(r.name) {
@@ -93,7 +105,7 @@ func bench(ctx context.Context, only string) error {
 		}
 	}
 	const memory = "the supervisor's peak memory"
-	if wanted.MatchString(memory) {
+	if other == "" && wanted.MatchString(memory) {
 		said, err := supervisorMemory(ctx, dir)
 		if err != nil {
 			said = "not measured: " + err.Error()

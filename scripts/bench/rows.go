@@ -94,11 +94,6 @@ func findEmulator() (string, error) {
 	return path, nil
 }
 
-// buildProgram builds dir/binproxy as `make build` does.
-func buildProgram(ctx context.Context, dir string) error {
-	return quiet(exec.CommandContext(ctx, "scripts/build", filepath.Join(dir, "binproxy")))
-}
-
 // writeGuest writes the smallest aarch64 program: one segment, exit(0).
 func writeGuest(path string) error {
 	const base, headers = 0x400000, 64 + 56
@@ -133,9 +128,12 @@ func compile(ctx context.Context, path, source string, env ...string) error {
 	if err := os.WriteFile(path+".go", []byte(source), 0o644); err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", path, path+".go")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", path+".linked", path+".go")
 	cmd.Env = append(append(os.Environ(), "CGO_ENABLED=0"), env...)
-	return quiet(cmd)
+	if err := quiet(cmd); err != nil {
+		return err
+	}
+	return copied(ctx, path+".linked", path)
 }
 
 // quiet runs the command, and shows its output only if it fails.
