@@ -25,8 +25,8 @@ func buildProgram(ctx context.Context, dir string) error {
 	return copied(ctx, linked, out)
 }
 
-// copied copies a program. All programs that are compared are copies: the linker writes its file by
-// a mapping, in pages that lie scattered in the page cache, and such a program takes a quarter more
+// copied copies a program. All programs that are compared are copies: the linker writes its file
+// by a mapping, in pages that lie scattered in the page cache. Such a program takes a quarter more
 // to start than the same bytes written one after the other, as whatever unpacks an image does.
 func copied(ctx context.Context, from, to string) error {
 	return quiet(exec.CommandContext(ctx, "cp", from, to))

@@ -200,7 +200,7 @@ func TestPanicAndHang(t *testing.T) {
 		r = c.run(t, nil, "--timeout", "2500ms", "--", "sleep", "60")
 		assert.Equal(t, 125, r.status)
 		assert.Contains(t, r.stderr, "was still running after 2.5s")
-		assert.Regexp(t, `and was ended; the end of its log:\n\S`, r.stderr)
+		assert.Regexp(t, `and was ended; the end of its log:\n.*\S`, r.stderr)
 	})
 }
 
