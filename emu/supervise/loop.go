@@ -124,6 +124,7 @@ func (s *supervisor) serve(t *task, stop tracee.Stop) error {
 // call that was in progress is over.
 func (s *supervisor) begin(t *task, stop tracee.Stop) error {
 	t.drop()
+	_, _ = s.listener()
 	data, err := t.Message()
 	if err != nil {
 		return err

@@ -158,6 +158,7 @@ func run(c Config) (unix.WaitStatus, error) {
 	s.watch.proc, s.watch.by, s.watch.say = s.sight.Proc, unix.Gettid(), s.say
 	go s.watch.keep()
 	status, err := s.loop()
+	s.watch.serving(0)
 	if err == nil && s.notify < 0 {
 		if _, why := s.listener(); errors.As(why, new(*Refused)) {
 			return 0, why // it did not become the command
@@ -201,7 +202,6 @@ func (s *supervisor) launch() error {
 	}
 	s.child = child
 	s.enter(child.TID)
-	sys.LetGoInherited(s.sight.Self)
 	return child.Go(s.tracer.Cookie)
 }
 
@@ -214,7 +214,8 @@ func (s *supervisor) start(twins string) (*launch.Child, error) {
 }
 
 // listener is the filter's, which the launcher sends; launch.ErrAlone if none can hand over
-// descriptors.
+// descriptors. From then on the command is certain to run here, and has what we inherited, which
+// we give up. Where the launcher was refused, we may become the command, by another route.
 func (s *supervisor) listener() (int, error) {
 	switch {
 	case s.notify >= 0:
@@ -226,12 +227,15 @@ func (s *supervisor) listener() (int, error) {
 	if err == nil && !sys.CanGiveDescriptors(listener) {
 		err = launch.ErrAlone
 	}
-	if err != nil {
-		s.alone = err == launch.ErrAlone
+	if err == launch.ErrAlone {
+		s.alone = true
+	} else if err != nil {
 		return -1, err
+	} else {
+		s.notify = listener
 	}
-	s.notify = listener
-	return listener, nil
+	sys.LetGoInherited(s.sight.Self)
+	return s.notify, err
 }
 
 // stopToo stops a supervisor that stands for its first child together with that child if the

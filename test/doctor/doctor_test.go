@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -289,4 +290,32 @@ func snapshot(t *testing.T) []string {
 		}
 	}
 	return left
+}
+
+// Whatever refuses the supervisor, the command that runs all the same has every file that it was
+// given: the same as without us.
+func TestRefusedKeepsFiles(t *testing.T) {
+	b := newBench(t)
+	input := filepath.Join(t.TempDir(), "input")
+	require.NoError(t, os.WriteFile(input, []byte("input\n"), 0o644))
+	run := func(argv ...string) string {
+		cmd := exec.Command(b.restrict, argv...)
+		cmd.Stdin = strings.NewReader("standard input\n")
+		third, err := os.Open(input)
+		require.NoError(t, err)
+		defer third.Close()
+		cmd.ExtraFiles = []*os.File{third}
+		out, err := cmd.Output()
+		require.NoError(t, err)
+		return string(out)
+	}
+	command := []string{"/bin/sh", "-c", "cat; cat <&3; ls -l /proc/self/fd | sed -n 's/.* \\([0-9]* ->\\).*/\\1/p'"}
+	for _, refused := range [][]string{{"-deny", "seccomp"}, {"-deny", "seccomp", "-errno", "38"}, {"-deny", "ptrace"}, {"-deny", "seccomp,userns"}, {"-deny", "ptrace,seccomp"}} {
+		want := run(append(slices.Clone(refused), command...)...)
+		require.Contains(t, want, "standard input\ninput\n")
+		for _, how := range [][]string{nil, {"--keep-pid"}} {
+			argv := slices.Concat(refused, []string{b.binproxy, "run"}, how, []string{"--"}, command)
+			assert.Equal(t, want, run(argv...), "%v %v", refused, how)
+		}
+	}
 }
