@@ -12,11 +12,21 @@ package main
 import (
 	"fmt"
 	"os"
+	"runtime"
 
 	"binproxy/applets"
 	"binproxy/emu/exit"
 	"binproxy/shim"
 )
+
+// What this process becomes, the thread that leads it executes: other tracers than ours, such as
+// PRoot, lose a program that another thread has executed. Only init is certain to be on that thread.
+// A shim has no work for other threads, and does not pay for the one that this costs.
+func init() {
+	if applets.Own(os.Args) {
+		runtime.LockOSThread()
+	}
+}
 
 func main() {
 	ok, err := shim.Main(os.Args, os.Environ())

@@ -100,6 +100,13 @@ func Main(argv []string) error {
 	return unknown(config.Binary, argv[1])
 }
 
+// Own reports whether a start looks like an applet's, as far as the arguments say so. Of a copy
+// under any name only its command `run` does.
+func Own(argv []string) bool {
+	return len(argv) > 0 && (strings.HasPrefix(filepath.Base(argv[0]), config.Binary) || single.ForBuildKit(argv[0])) ||
+		len(argv) > 1 && argv[1] == run.Applet.Name
+}
+
 // renamed reports whether the started file is binproxy itself under another name: a copy. A link,
 // hard or symbolic, does not count: it may stand for a command.
 func renamed() bool {
