@@ -2,27 +2,43 @@
 
 package sys
 
+import (
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
 // gate is what the threads that are tried wait for: to be 1.
 //
 //lint:ignore U1000 threads, in assembly, uses it.
 var gate uint32
 
+// tried are the threads that were tried, 0 for none.
+var tried [16]int32
+
 // RoomForThreads reports whether the limits of processes (ulimit -u, a container's --pids-limit)
 // leave room for so many threads more. The Go runtime ends a program with a dump of its own when
 // it gets no thread, and no call says how many are left. So they are tried: all of them, which
 // wait until the last is there, and end then. They are not the runtime's, run no Go code, and
-// touch no stack.
+// touch no stack. They count until they have ended, which RoomForThreads waits for.
 //
 //go:noinline
 //go:norace
 func RoomForThreads(n int) bool {
-	gate = 0
+	gate, tried = 0, [len(tried)]int32{}
 	beforeFork()
-	full := threads(uintptr(n))
+	full := threads(uintptr(min(n, len(tried))))
 	afterFork()
+	for _, tid := range tried {
+		// A tracer of others may keep a thread that has ended.
+		for looks := 0; tid != 0 && looks < 1000 && unix.Tgkill(os.Getpid(), int(tid), 0) == nil; looks++ {
+			time.Sleep(20 * time.Microsecond)
+		}
+	}
 	return full == 0
 }
 
-// threads starts n threads and ends them. It gives 1 where one was refused for want of room
+// threads starts n threads, puts them into tried, and ends them. It gives 1 where one was refused for want of room
 // (EAGAIN), else 0.
 func threads(n uintptr) (full uintptr)

@@ -4,13 +4,14 @@
 TEXT ·threads(SB),NOSPLIT|NOFRAME,$0-16
 	MOVQ n+8(SP), R13
 	LEAQ ·gate(SB), R12
+	LEAQ ·tried(SB), R15
 	XORL BX, BX
 next:
 	TESTQ R13, R13
 	JEQ  open
-	MOVL $0x10f00, DI // CLONE_VM, FS, FILES, SIGHAND, THREAD
+	MOVL $0x110f00, DI // CLONE_VM, FS, FILES, SIGHAND, THREAD, PARENT_SETTID
 	XORL SI, SI // the same stack
-	XORL DX, DX
+	MOVQ R15, DX
 	XORL R10, R10
 	XORL R8, R8
 	MOVQ $56, AX // clone
@@ -18,6 +19,7 @@ next:
 	TESTQ AX, AX
 	JEQ  thread
 	JLT  refused
+	ADDQ $4, R15
 	DECQ R13
 	JMP  next
 refused:

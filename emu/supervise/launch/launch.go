@@ -13,7 +13,6 @@ import (
 	"os"
 	"strings"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -165,11 +164,6 @@ func start(o order) (int, error) {
 		self = sys.Execfn() // a root without /proc
 	}
 	pid, err := syscall.ForkExec(self, argv, attr)
-	for try := time.Duration(1); err == unix.EAGAIN && try < 20; try++ {
-		// The threads of the trial (sys.RoomForThreads) may not have ended yet.
-		time.Sleep(try * time.Millisecond)
-		pid, err = syscall.ForkExec(self, argv, attr)
-	}
 	if attr.Sys != nil && (errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EINVAL)) {
 		return 0, fmt.Errorf("a new user namespace is refused: %w; as root it takes none", err)
 	}
