@@ -37,6 +37,9 @@ func (f *flagsOf) keepable() error {
 
 // split starts the program again as two processes.
 func split() error {
+	if err := sys.RoomForChild(); err != nil {
+		return err
+	}
 	pair, err := supervise.NewPair()
 	if err != nil {
 		return err

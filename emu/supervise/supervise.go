@@ -90,12 +90,6 @@ func tooOld(release string) error {
 	return nil
 }
 
-// threadsNeeded is how many threads the Go runtime starts in a launcher, and further ones in a
-// supervisor. Without room for them it ends with a dump.
-const threadsNeeded = 8
-
-var errNoRoom = errors.New("the limit of processes (--pids-limit, ulimit -u) leaves no room for the handful of threads that this program starts: raise it")
-
 // Run runs the command under supervision and returns its end. The error says why the command did
 // not start: Refused if the machine does not let us trace.
 func Run(c Config) (unix.WaitStatus, error) {
@@ -118,8 +112,8 @@ func run(c Config) (unix.WaitStatus, error) {
 	if err := tooOld(kernel.Release); err != nil {
 		return 0, &Refused{Route: "supervise", Err: err}
 	}
-	if !sys.RoomForThreads(threadsNeeded) {
-		return 0, errNoRoom
+	if err := sys.RoomForChild(); err != nil {
+		return 0, err
 	}
 	runtime.LockOSThread() // for good: the tracees are this thread's
 	s := &supervisor{

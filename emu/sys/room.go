@@ -3,6 +3,7 @@
 package sys
 
 import (
+	"errors"
 	"os"
 	"time"
 
@@ -14,21 +15,22 @@ import (
 //lint:ignore U1000 threads, in assembly, uses it.
 var gate uint32
 
-// tried are the threads that were tried, 0 for none.
-var tried [16]int32
+// tried are the threads that were tried, 0 for none: as many as the Go runtime starts in a child
+// that is this program, and further ones in the parent meanwhile.
+var tried [7]int32
 
-// RoomForThreads reports whether the limits of processes (ulimit -u, a container's --pids-limit)
-// leave room for so many threads more. The Go runtime ends a program with a dump of its own when
+// RoomForChild is nil where the limits of processes (ulimit -u, a container's --pids-limit) leave
+// room for one more process that is this program. The Go runtime ends a program with a dump of its own when
 // it gets no thread, and no call says how many are left. So they are tried: all of them, which
 // wait until the last is there, and end then. They are not the runtime's, run no Go code, and
-// touch no stack. They count until they have ended, which RoomForThreads waits for.
+// touch no stack. They count until they have ended, which RoomForChild waits for.
 //
 //go:noinline
 //go:norace
-func RoomForThreads(n int) bool {
+func RoomForChild() error {
 	gate, tried = 0, [len(tried)]int32{}
 	beforeFork()
-	full := threads(uintptr(min(n, len(tried))))
+	full := threads(uintptr(len(tried)))
 	afterFork()
 	for _, tid := range tried {
 		// A tracer of others may keep a thread that has ended.
@@ -36,8 +38,13 @@ func RoomForThreads(n int) bool {
 			time.Sleep(20 * time.Microsecond)
 		}
 	}
-	return full == 0
+	if full != 0 {
+		return errNoRoom
+	}
+	return nil
 }
+
+var errNoRoom = errors.New("the limit of processes (--pids-limit, ulimit -u) leaves no room for the handful of threads that this program starts: raise it")
 
 // threads starts n threads, puts them into tried, and ends them. It gives 1 where one was refused for want of room
 // (EAGAIN), else 0.

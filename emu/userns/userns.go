@@ -51,6 +51,9 @@ type Child struct {
 
 // Start starts the child at the entrypoint, which has to call Arrive first.
 func (c Child) Start(name entrypoint.Name, m entrypoint.Message) (*exec.Cmd, error) {
+	if err := sys.RoomForChild(); err != nil {
+		return nil, err
+	}
 	read, write, err := os.Pipe()
 	if err != nil {
 		return nil, err

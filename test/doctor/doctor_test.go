@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -317,5 +318,32 @@ func TestRefusedKeepsFiles(t *testing.T) {
 			argv := slices.Concat(refused, []string{b.binproxy, "run"}, how, []string{"--"}, command)
 			assert.Equal(t, want, run(argv...), "%v %v", refused, how)
 		}
+	}
+}
+
+// A limit of processes that leaves no room for our threads (a container's --pids-limit, ulimit -u)
+// is one line, on each route and wherever the room ends; with more room the command runs.
+func TestProcessLimitOfRoutes(t *testing.T) {
+	need.Root(t)
+	need.Emulator(t, "aarch64")
+	b := newBench(t)
+	const user = "61234" // nobody else's processes count
+	run := func(limit int, how []string) (status int, said string) {
+		argv := slices.Concat([]string{"-user", user, need.Program(t, "prlimit", "util-linux"), "--nproc=" + strconv.Itoa(limit), b.binproxy, "run"}, how, []string{"--", b.guest})
+		out, err := exec.Command(b.restrict, argv...).CombinedOutput()
+		require.ErrorAs(t, err, new(*exec.ExitError), "%s", out)
+		return err.(*exec.ExitError).ExitCode(), string(out)
+	}
+	for _, how := range [][]string{nil, {"--keep-pid"}, {"--route", "userns"}} {
+		for _, limit := range []int{6, 8, 10, 12, 14, 17, 20} {
+			status, said := run(limit, how)
+			if status == tiny.Status && limit > 10 {
+				continue
+			}
+			assert.Equal(t, 125, status, "%v %d", how, limit)
+			assert.Regexp(t, `\Abinproxy: the limit of processes .*: raise it\n\z`, said, "%v %d", how, limit)
+		}
+		status, said := run(40, how)
+		assert.Equal(t, tiny.Status, status, "%v: %s", how, said)
 	}
 }
