@@ -5,6 +5,8 @@ package command
 import (
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -51,6 +53,23 @@ func (c Command) EnterRoot() error {
 		return nil
 	}
 	return os.Chdir(c.Dir)
+}
+
+// InPlaceOf is the environment of this process, for a command that runs in place of the process
+// former: variables that name it by its number, as those of socket activation (LISTEN_PID) and of
+// a service manager's watchdog do, name this process instead.
+func InPlaceOf(former int) (env []string) {
+	was, is := "PID="+strconv.Itoa(former), "PID="+strconv.Itoa(os.Getpid())
+	for _, entry := range os.Environ() {
+		if name, ok := strings.CutSuffix(entry, was); ok && !strings.Contains(name, "=") {
+			entry = name + is
+		}
+		// What else tells whether LISTEN_PID means this process, by a number that this one has not.
+		if !strings.HasPrefix(entry, "LISTEN_PIDFDID=") {
+			env = append(env, entry)
+		}
+	}
+	return env
 }
 
 // Lend gives the root the host's /proc, /dev and /sys where it has empty directories for them, in

@@ -74,7 +74,7 @@ func Inside(words []string) error {
 	if err := Arrive(words, &c); err != nil {
 		return err
 	}
-	c.Env = os.Environ()
+	c.Env = command.InPlaceOf(os.Getppid())
 	sys.SetStartState(c.ignored, c.closed)
 	// Becoming another user has cleared the signal for the parent's death.
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(syscall.SIGKILL), 0, 0, 0); err != nil {

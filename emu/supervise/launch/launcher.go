@@ -27,7 +27,7 @@ func Main(words []string) error {
 	if err := entrypoint.Read(words, &o); err != nil {
 		return err
 	}
-	o.Env = os.Environ()
+	o.Env = command.InPlaceOf(os.Getppid())
 	sys.SetStartState(o.ignored, o.closed)
 	sys.DefaultSignals() // the tracer stops us before the exec, too
 	unix.CloseOnExec(o.socket)
