@@ -16,14 +16,20 @@ import (
 
 	"binproxy/applets"
 	"binproxy/emu/exit"
+	"binproxy/emu/sys"
 	"binproxy/shim"
 )
 
 // What this process becomes, the thread that leads it executes: other tracers than ours, such as
 // PRoot, lose a program that another thread has executed. Only init is certain to be on that thread.
-// A shim has no work for other threads, and does not pay for the one that this costs.
+// A shim has no work for other threads, and does not pay for the one that this costs, and that
+// there must be room for.
 func init() {
 	if applets.Own(os.Args) {
+		if err := sys.RoomForThreads(2); err != nil {
+			fmt.Fprintln(os.Stderr, "binproxy:", err)
+			os.Exit(exit.Failed)
+		}
 		runtime.LockOSThread()
 	}
 }

@@ -15,22 +15,25 @@ import (
 //lint:ignore U1000 threads, in assembly, uses it.
 var gate uint32
 
-// tried are the threads that were tried, 0 for none: as many as the Go runtime starts in a child
-// that is this program, and further ones in the parent meanwhile.
+// tried are the threads that were tried, 0 for none.
 var tried [7]int32
 
-// RoomForChild is nil where the limits of processes (ulimit -u, a container's --pids-limit) leave
-// room for one more process that is this program. The Go runtime ends a program with a dump of its own when
+// RoomForChild is RoomForThreads for those that the Go runtime starts in a child that is this
+// program, and further ones in the parent meanwhile.
+func RoomForChild() error { return RoomForThreads(len(tried)) }
+
+// RoomForThreads is nil where the limits of processes (ulimit -u, a container's --pids-limit) leave
+// room for so many threads more, seven at most. The Go runtime ends a program with a dump of its own when
 // it gets no thread, and no call says how many are left. So they are tried: all of them, which
 // wait until the last is there, and end then. They are not the runtime's, run no Go code, and
-// touch no stack. They count until they have ended, which RoomForChild waits for.
+// touch no stack. They count until they have ended, which RoomForThreads waits for.
 //
 //go:noinline
 //go:norace
-func RoomForChild() error {
+func RoomForThreads(n int) error {
 	gate, tried = 0, [len(tried)]int32{}
 	beforeFork()
-	full := threads(uintptr(len(tried)))
+	full := threads(uintptr(n))
 	afterFork()
 	for _, tid := range tried {
 		// A tracer of others may keep a thread that has ended.

@@ -327,9 +327,10 @@ func TestProcessLimitOfRoutes(t *testing.T) {
 	need.Root(t)
 	need.Emulator(t, "aarch64")
 	b := newBench(t)
-	const user = "61234" // nobody else's processes count
+	user := 1<<20 + os.Getpid()<<8
 	run := func(limit int, how []string) (status int, said string) {
-		argv := slices.Concat([]string{"-user", user, need.Program(t, "prlimit", "util-linux"), "--nproc=" + strconv.Itoa(limit), b.binproxy, "run"}, how, []string{"--", b.guest})
+		user++ // whose processes count: none, also of the run before
+		argv := slices.Concat([]string{"-user", strconv.Itoa(user), need.Program(t, "prlimit", "util-linux"), "--nproc=" + strconv.Itoa(limit), b.binproxy, "run"}, how, []string{"--", b.guest})
 		out, err := exec.Command(b.restrict, argv...).CombinedOutput()
 		require.ErrorAs(t, err, new(*exec.ExitError), "%s", out)
 		return err.(*exec.ExitError).ExitCode(), string(out)
