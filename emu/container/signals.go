@@ -5,8 +5,6 @@ import (
 	"os/signal"
 	"syscall"
 
-	"golang.org/x/sys/unix"
-
 	"binproxy/emu/exit"
 	"binproxy/emu/sys"
 )
@@ -33,7 +31,7 @@ func (signals caught) wait(child int) error {
 			select {
 			case s := <-signals:
 				if s != syscall.SIGINT && s != syscall.SIGQUIT {
-					_ = unix.Kill(child, s.(syscall.Signal))
+					_ = sys.Kill(child, s.(syscall.Signal))
 				}
 			case <-done:
 				return

@@ -61,7 +61,7 @@ func Forward(stops ...unix.Signal) (func(child int), error) {
 				return
 			}
 			if !taken.FromKernel() || leader && taken.Signal == unix.SIGHUP {
-				_ = unix.Kill(child, taken.Signal)
+				_ = sys.Kill(child, taken.Signal)
 			}
 		}
 	}, nil
@@ -79,7 +79,7 @@ func forwardSome(stops []unix.Signal) func(child int) {
 	signal.Notify(passed, unix.SIGHUP, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM)
 	return func(child int) {
 		for taken := range passed {
-			_ = unix.Kill(child, taken.(syscall.Signal))
+			_ = sys.Kill(child, taken.(syscall.Signal))
 		}
 	}
 }

@@ -40,6 +40,6 @@ func (s *supervisor) noteFatal(t *task, signal unix.Signal, alone bool) {
 // to end it.
 func (s *supervisor) sendAgain(t *task) {
 	if t.fatal.signal != 0 && s.tasks[t.fatal.group] != nil {
-		_ = unix.Kill(t.fatal.group, t.fatal.signal)
+		_ = sys.Kill(t.fatal.group, t.fatal.signal)
 	}
 }

@@ -70,7 +70,7 @@ func (w *watch) keep() {
 func (w *watch) end(why string, pids []int) {
 	for _, pid := range pids {
 		w.say("the supervisor waits for process %d, which is ended: %s", pid, why)
-		_ = unix.Kill(pid, unix.SIGKILL)
+		_ = sys.Kill(pid, unix.SIGKILL)
 	}
 }
 

@@ -108,11 +108,3 @@ func EventMessage(tid int) (uint, error) { return unix.PtraceGetEventMsg(tid) }
 // Gone reports whether a ptrace call failed because the tracee is gone: it may be killed at any
 // time.
 func Gone(err error) bool { return errors.Is(err, unix.ESRCH) }
-
-// SendThread sends a signal to the thread group that a thread belongs to, by that thread (tkill).
-func SendThread(tid int, signal unix.Signal) error {
-	if _, _, errno := unix.RawSyscall(unix.SYS_TKILL, uintptr(tid), uintptr(signal), 0); errno != 0 {
-		return errno
-	}
-	return nil
-}

@@ -173,9 +173,9 @@ func SetModTime(path string, t time.Time) error {
 }
 
 // LeadsGroup reports whether a thread is the first one of its process.
-func LeadsGroup(tid int) bool { return unix.Tgkill(tid, tid, 0) == nil }
+func LeadsGroup(tid int) bool { return unix.Tgkill(tid, tid, 0) != unix.ESRCH }
 
 // Separate reports whether a thread is there and is none of the leader's process.
 func Separate(leader, tid int) bool {
-	return unix.Tgkill(leader, tid, 0) != nil && SendThread(tid, 0) == nil
+	return unix.Tgkill(leader, tid, 0) == unix.ESRCH && !Gone(SendThread(tid, 0))
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -78,6 +79,67 @@ func TestForward(t *testing.T) {
 			require.Equal(t, fmt.Sprintf("signal %d", s), r.line(t))
 			require.Equal(t, 5, r.status(t))
 		})
+	}
+}
+
+// In a container whose root has no CAP_KILL, signals still reach a command that has become another
+// user, as they do from the engine where the command itself is its first process.
+func TestForwardToAnotherUser(t *testing.T) {
+	need.Root(t)
+	a := actor(t)
+	for dir := filepath.Dir(a); dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		require.NoError(t, os.Chmod(dir, 0o755))
+		if dir == filepath.Clean(os.TempDir()) {
+			break
+		}
+	}
+	self, err := os.Executable()
+	require.NoError(t, err)
+	setpriv := need.Program(t, "setpriv", "util-linux")
+	other := func(argv ...string) running {
+		argv = append([]string{built.Binproxy(t), "run", "--", setpriv, "--reuid", "61235", "--clear-groups"}, argv...)
+		cmd := exec.Command(self, argv...)
+		cmd.Env = append(os.Environ(), placeEnv+"="+noKill)
+		out, err := cmd.StdoutPipe()
+		require.NoError(t, err)
+		cmd.Stderr = os.Stderr
+		require.NoError(t, cmd.Start())
+		t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+		return running{cmd, bufio.NewReader(out)}
+	}
+	for _, s := range []unix.Signal{unix.SIGTERM, unix.SIGHUP, unix.SIGUSR1, unix.SIGWINCH, unix.SIGUSR2} {
+		r := other(a, "waits")
+		require.Equal(t, "ready", r.line(t))
+		require.NoError(t, r.Process.Signal(syscall.Signal(s)))
+		require.Equal(t, fmt.Sprintf("signal %d", s), r.line(t))
+		require.Equal(t, 5, r.status(t))
+	}
+	// Execs at the same time: the supervisor asks whose threads its tracees are.
+	r := other("/bin/sh", "-c", `for i in 1 2 3 4 5 6; do "$0" exits $i & done; for i in 1 2 3 4 5 6; do "$0" exits $i; done; wait; echo done`, a)
+	require.Equal(t, "done", r.line(t))
+	require.Equal(t, 0, r.status(t))
+}
+
+// Where the command has another PID than the process that was started, variables that name the one
+// name the other: socket activation and watchdogs of service managers rely on it.
+func TestVariablesWithPID(t *testing.T) {
+	names := []string{"LISTEN_PID", "WATCHDOG_PID", "SYSTEMD_EXEC_PID", "MAINPID"}
+	run := func(how ...string) string {
+		command := "exec env OTHER_PID=1 PORT=$$ EMPTY= LISTEN_PIDFDID=1"
+		for _, name := range names {
+			command += " " + name + "=$$"
+		}
+		ask := `for n in ` + strings.Join(names, " ") + `; do eval "test \$$n = $$" && echo $n; done; echo $OTHER_PID ${EMPTY-unset} ${PORT#$1}`
+		cmd := exec.Command("/bin/sh", append([]string{"-c", command + ` "$@" $$`, "sh"}, append(how, "/bin/sh", "-c", ask, "sh")...)...)
+		cmd.Stderr = os.Stderr
+		out, err := cmd.Output()
+		require.NoError(t, err, "%v", how)
+		return string(out)
+	}
+	want := run()
+	require.Equal(t, strings.Join(names, "\n")+"\n1\n", want)
+	for _, how := range [][]string{nil, {"--keep-pid"}, {"--route", "userns"}, {"--route", "farm"}} {
+		require.Equal(t, want, run(slices.Concat([]string{built.Binproxy(t), "run"}, how, []string{"--"})...), "%v", how)
 	}
 }
 

@@ -22,6 +22,7 @@ const (
 	// root as in Docker's builds: without CAP_SYS_PTRACE and CAP_SYS_ADMIN, with process_vm_readv
 	// and its sibling refused
 	container = "container"
+	noKill    = "no-kill"  // root without CAP_KILL
 	old       = "old"      // a kernel, or a filter, without openat2 and faccessat2
 	listener  = "listener" // under a filter that has a listener already
 )
@@ -35,6 +36,8 @@ func confine(place string, argv []string) error {
 		if err = drop(unix.CAP_SYS_PTRACE, unix.CAP_SYS_ADMIN); err == nil {
 			err = deny(unix.EPERM, unix.SYS_PROCESS_VM_READV, unix.SYS_PROCESS_VM_WRITEV)
 		}
+	case noKill:
+		err = drop(unix.CAP_KILL)
 	case old:
 		err = deny(unix.ENOSYS, unix.SYS_OPENAT2, unix.SYS_FACCESSAT2)
 	case listener:

@@ -59,7 +59,7 @@ func (t *Thread) Detach() error { return sys.Unseize(t.tid) }
 func (t *Thread) Message() (uint, error) { return sys.EventMessage(t.tid) }
 
 // Kill ends its process.
-func (t *Thread) Kill() { _ = unix.Kill(t.tid, unix.SIGKILL) }
+func (t *Thread) Kill() { _ = sys.Kill(t.tid, unix.SIGKILL) }
 
 // Registers are its registers.
 func (t *Thread) Registers() (Registers, error) {
