@@ -38,6 +38,9 @@ func (e *exec) borrow(req request, from tracee.Where) error {
 	if err != nil {
 		return err
 	}
+	if invisible != nil && e.full {
+		return e.failed(-int64(unix.EMFILE))
+	}
 	if invisible != nil {
 		e.s.say("%s: %v", req.path, invisible)
 		return e.refuse(from, unix.ENOEXEC)
@@ -52,6 +55,16 @@ func (e *exec) borrow(req request, from tracee.Where) error {
 		return err
 	}
 	return e.run()
+}
+
+// borrowInstead serves a tracee, at the end of its call for help, that has no number free for a
+// descriptor. The kernel needs none of the caller's for an exec.
+func (e *exec) borrowInstead() error {
+	if _, err := e.takeBack(); err != nil {
+		return err
+	}
+	e.files, e.full = nil, true
+	return e.borrow(e.req, tracee.Leaving)
 }
 
 // lay writes a path below the tracee's stack.

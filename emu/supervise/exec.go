@@ -52,6 +52,7 @@ type exec struct {
 	name     string        // the name for the process
 	doubt    bool          // ask the kernel first if it would execute the file
 	byFD     bool          // the guest's file is handed over as a descriptor
+	full     bool          // the caller has no number free for a descriptor
 	loan     *loan         // memory of the caller that the call uses
 	files    []tracee.File // given to the tracee: the guest's if it is handed over, and via
 }

@@ -229,13 +229,30 @@ func TestExecInterrupted(t *testing.T) {
 	}
 }
 
-// The tracee has no room for another descriptor.
+// The tracee cannot get a descriptor. If it has no number free for one, the emulator is named by
+// its path, in a root where that leads to it.
 func TestExecNotGiven(t *testing.T) {
 	c := newScene(t)
+	refused := func(errno unix.Errno) {
+		regs := c.execve("guest")
+		c.fake.giving = &tracee.GiveError{Errno: errno}
+		require.Equal(t, []string{"hold", "give 1", "release", "continue 0"}, c.stop(t, tracee.Seccomp))
+		require.Equal(t, ended(regs, -int64(errno)), c.fake.regs)
+	}
+	refused(unix.ENOSYS)
+
 	regs := c.execve("guest")
 	c.fake.giving = &tracee.GiveError{Errno: unix.EMFILE}
-	require.Equal(t, []string{"hold", "give 1", "release", "continue 0"}, c.stop(t, tracee.Seccomp))
-	require.Equal(t, ended(regs, -int64(unix.EMFILE)), c.fake.regs)
+	require.Equal(t, []string{"hold", "give 1", "to syscall 0"}, c.stop(t, tracee.Seccomp))
+	text, err := c.fake.ReadString(*c.fake.regs.Arg(tracee.Execs[0].ABI, 0), 4096)
+	require.NoError(t, err)
+	require.Equal(t, c.emulator, text)
+	require.Equal(t, []string{"to syscall 0"}, c.stop(t, tracee.Syscall))
+	require.Equal(t, []string{"release", "continue 0"}, c.end(t, -int64(unix.E2BIG)))
+	require.Equal(t, ended(regs, -int64(unix.E2BIG)), c.fake.regs)
+
+	c.emulators[guestABI].path = "/nowhere"
+	refused(unix.EMFILE)
 }
 
 // Without a listener the emulator is named by its path, below the tracee's stack, for the duration

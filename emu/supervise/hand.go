@@ -28,6 +28,9 @@ func (e *exec) hand(req request, from tracee.Where) error {
 	defer back()
 	err = e.t.Give(e.call, e.regs, from, e.files)
 	if refused, ok := err.(*tracee.GiveError); ok {
+		if refused.Errno == unix.EMFILE {
+			return e.borrowInstead()
+		}
 		return e.failed(-int64(refused.Errno))
 	}
 	if err != nil {
