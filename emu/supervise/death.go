@@ -29,6 +29,9 @@ func (s *supervisor) died(tid int, status unix.WaitStatus) {
 	if t == nil || t.guest == nil || t.guest.emulator == nil {
 		return
 	}
-	path, _ := s.sight.PathOf(t.guest.fd)
+	path := t.guest.path
+	if path == "" {
+		path, _ = s.sight.PathOf(t.guest.fd)
+	}
 	s.config.Died(Death{t.guest.abi, t.guest.emulator.Emulator, path, "/proc/self/fd/" + strconv.Itoa(t.guest.fd), status, s.config.Env})
 }

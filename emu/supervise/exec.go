@@ -224,7 +224,8 @@ func (e *exec) find(req request) error {
 		// As Linux 6.14 has it; before, it was the descriptor's number.
 		e.name = s.sight.NameOf(v.Last.FD)
 	}
-	e.guest = &guest{fd: v.Last.Take(), refs: 1, abi: plan.ABI, emulator: e.emulator}
+	e.guest = s.newGuest(plan.ABI, v)
+	e.guest.emulator = e.emulator
 	if plan.Twin != nil {
 		e.via, e.guest.emulator = &s.twins.loader, nil
 	}
@@ -281,6 +282,7 @@ func (e *exec) load() error {
 	if err := e.executes(); err != nil {
 		return e.end(err)
 	}
+	e.s.settle(e.guest)
 	t.runs(e.guest)
 	e.guest = nil
 	e.s.execed(t, e)

@@ -68,6 +68,8 @@ type supervisor struct {
 	child    *launch.Child
 	notify   int  // the filter's listener; negative until it has come
 	alone    bool // no listener can hand over descriptors
+	mayOpen  int  // how many files we may have open
+	held     int  // how many of guests are open
 
 	tasks      map[int]*task
 	early      map[int]bool  // tracees that ended before their parent's stop reported them
@@ -125,7 +127,7 @@ func run(c Config) (unix.WaitStatus, error) {
 	if _, err := unix.Getrandom(b[:], 0); err != nil {
 		return 0, err
 	}
-	if err := s.openProc(); err != nil {
+	if err := errors.Join(s.openProc(), s.limitFiles()); err != nil {
 		return 0, err
 	}
 	s.tracer = &tracee.Tracer{Proc: s.sight.Proc, Cookie: binary.LittleEndian.Uint64(b[:]), CPU: c.Observer != nil, Listener: s.listener, Witnesses: s.witnesses}

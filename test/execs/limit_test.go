@@ -48,3 +48,45 @@ func TestCompat(t *testing.T) {
 		})
 	}
 }
+
+// The kernel needs none of the caller's descriptors for an exec. So a caller whose table is full of
+// descriptors that close on exec executes guests, and one whose exec fails has all of them still.
+func TestFullTable(t *testing.T) {
+	for _, k := range kinds[:1] {
+		b := newBench(t, k)
+		for _, caller := range []kind{k, {compiler: "gcc", pkg: "gcc", flags: []string{"-static"}}} {
+			text, err := exec.Command(need.Program(t, caller.compiler, caller.pkg), append(caller.flags, "-O1", "-o", filepath.Join(b.dir, "full"), "testdata/full.c")...).CombinedOutput()
+			require.NoError(t, err, "%s", text)
+			for _, free := range []string{"0", "1"} {
+				for _, args := range [][]string{{"@/probe", "a", "b c"}, {"@/script", "x"}, {"@/noexec"}} {
+					argv := append([]string{"@/full", "64", free}, args...)
+					require.Equal(t, b.kernel(t, nil, argv...), b.supervised(t, "", nil, argv...), "%s %s, %s free: %s", k.name, caller.compiler, free, args[0])
+				}
+			}
+		}
+	}
+}
+
+// Few open files are enough for many living guests: what the supervisor has open for each of them
+// does not limit how many there are.
+func TestFewDescriptors(t *testing.T) {
+	b := newBench(t, kinds[0])
+	gcc := need.Program(t, kinds[0].compiler, kinds[0].pkg)
+	text, err := exec.Command(gcc, "-static", "-O1", "-w", "-o", filepath.Join(b.dir, "crowd"), "testdata/crowd.c").CombinedOutput()
+	require.NoError(t, err, "%s", text)
+	prlimit := need.Program(t, "prlimit", "util-linux")
+	for _, argv := range [][]string{
+		{"@/crowd", "60", "@/crowd"},
+		{"@/crowd", "60", "./crowd"},
+		{"/bin/sh", "-c", "@/crowd ends | @/probe a | cat; @/crowd 3 @/crowd | cat"},
+	} {
+		want := b.kernel(t, nil, argv...)
+		for _, limit := range []string{"16", "64"} {
+			cmd := exec.Command(prlimit, append([]string{"--nofile=" + limit, b.binproxy, "run", "--"}, b.expand(argv)...)...)
+			cmd.Dir, cmd.Env = b.dir, b.env()
+			out, err := cmd.CombinedOutput()
+			require.NoError(t, err, "%s", out)
+			require.Equal(t, want.Output, strings.Split(strings.TrimSpace(string(out)), "\n"), "%v, %s", argv, limit)
+		}
+	}
+}

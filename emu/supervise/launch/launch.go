@@ -118,6 +118,7 @@ func (c *Child) Listener() (int, error) {
 	if why, ok := strings.CutPrefix(said, refusal); ok {
 		return -1, &Refused{"supervise", errors.New(why)}
 	}
+	unix.Close(c.socket) // there is nothing else to be said
 	if said == alone {
 		return -1, ErrAlone
 	}

@@ -323,7 +323,9 @@ func TestProc(t *testing.T) {
 		tool := d.open(t, "bin/tool")
 		s.Guest = func(pid int) int {
 			if pid == tid {
-				return tool
+				own, err := unix.Dup(tool)
+				require.NoError(t, err)
+				return own
 			}
 			return -1
 		}

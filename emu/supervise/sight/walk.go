@@ -152,7 +152,8 @@ func (w *walker) procLink(name string, fd int) syscall.Errno {
 	if name == "exe" {
 		if fd := w.guest(); fd >= 0 {
 			w.v.ByFD = true
-			return w.start(fd)
+			w.to(fd)
+			return 0
 		}
 	}
 	target, err := sys.Openat(w.at, name, unix.O_PATH)
@@ -173,8 +174,8 @@ func (w *walker) procDir(name string) syscall.Errno {
 	return 0
 }
 
-// guest returns the guest program of the process whose directory in /proc is reached; negative for
-// a native program.
+// guest opens the guest program of the process whose directory in /proc is reached; negative for a
+// native program.
 func (w *walker) guest() int {
 	path, err := w.v.sight.PathOf(w.at)
 	if err != nil {
