@@ -21,9 +21,9 @@ import (
 )
 
 // What this process becomes, the thread that leads it executes: other tracers than ours, such as
-// PRoot, lose a program that another thread has executed. Only init is certain to be on that thread.
-// A shim has no work for other threads, and does not pay for the one that this costs, and that
-// there must be room for.
+// PRoot, lose a program that another thread has executed. Only init is certain to be on that
+// thread. A shim has no work for other threads, and does not pay for the one that this costs, and
+// that there must be room for.
 func init() {
 	if applets.Own(os.Args) {
 		if err := sys.RoomForThreads(2); err != nil {

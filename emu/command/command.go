@@ -64,7 +64,8 @@ func InPlaceOf(former int) (env []string) {
 		if name, ok := strings.CutSuffix(entry, was); ok && !strings.Contains(name, "=") {
 			entry = name + is
 		}
-		// What else tells whether LISTEN_PID means this process, by a number that this one has not.
+		// What else tells whether LISTEN_PID means this process, by a number that this one has
+		// not.
 		if !strings.HasPrefix(entry, "LISTEN_PIDFDID=") {
 			env = append(env, entry)
 		}

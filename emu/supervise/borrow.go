@@ -92,7 +92,7 @@ func (e *exec) visible(path string) error {
 	if !v.Leads(path, e.via.fd) {
 		return fmt.Errorf("%s is not in its root, and without a listener it cannot be handed over", path)
 	}
-	if e.handsFile() && e.guest.fd >= 0 && !v.Leads(e.plan.File.Path, e.guest.fd) {
+	if e.handsFile() && !v.Leads(e.plan.File.Path, e.guest.fd) {
 		return errors.New("the emulator cannot open it by a path, and without a listener it cannot be handed over")
 	}
 	e.byFD = false

@@ -57,7 +57,7 @@ func (s *supervisor) crowded() bool { return s.held+spare >= s.mayOpen }
 // limitFiles learns how many files the supervisor may have open.
 func (s *supervisor) limitFiles() error {
 	var limit unix.Rlimit
-	err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) // the Go runtime has raised it to the hard one
+	err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) // the hard one: the Go runtime has raised it
 	s.mayOpen = int(min(limit.Cur, 1<<30))
 	return err
 }

@@ -10,7 +10,8 @@ import (
 )
 
 // Kill sends a signal to a process that runs in our place, or that we trace. Where root has no
-// CAP_KILL, as in some containers, and the process became another user, Kill sends it as that user.
+// CAP_KILL, as in some containers, and the process became another user, Kill sends it as that
+// user.
 func Kill(pid int, signal unix.Signal) error {
 	return asUserOf(pid, func() error { return unix.Kill(pid, signal) })
 }
@@ -26,7 +27,8 @@ func SendThread(tid int, signal unix.Signal) error {
 }
 
 // asUserOf sends a signal; if that is not permitted, again with the real id of the process's user.
-// This thread alone has that id meanwhile, and its effective id, which decides on all else, stays.
+// This thread alone has that id meanwhile. Its effective id, which decides on all else but who may
+// send it signals, stays.
 func asUserOf(pid int, send func() error) error {
 	err := send()
 	if err != unix.EPERM {
@@ -34,8 +36,8 @@ func asUserOf(pid int, send func() error) error {
 	}
 	status, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
 	_, after, _ := bytes.Cut(status, []byte("\nUid:\t"))
-	real, _, _ := bytes.Cut(after, []byte("\t"))
-	uid, wrong := strconv.Atoi(string(real))
+	user, _, _ := bytes.Cut(after, []byte("\t"))
+	uid, wrong := strconv.Atoi(string(user))
 	if wrong != nil {
 		return err
 	}

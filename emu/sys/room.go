@@ -22,11 +22,11 @@ var tried [7]int32
 // program, and further ones in the parent meanwhile.
 func RoomForChild() error { return RoomForThreads(len(tried)) }
 
-// RoomForThreads is nil where the limits of processes (ulimit -u, a container's --pids-limit) leave
-// room for so many threads more, seven at most. The Go runtime ends a program with a dump of its own when
-// it gets no thread, and no call says how many are left. So they are tried: all of them, which
-// wait until the last is there, and end then. They are not the runtime's, run no Go code, and
-// touch no stack. They count until they have ended, which RoomForThreads waits for.
+// RoomForThreads is nil where the limits of processes (ulimit -u, a container's --pids-limit)
+// leave room for so many threads more, seven at most. The Go runtime ends a program with a dump of
+// its own when it gets no thread, and no call says how many are left. So they are tried: all of
+// them, which wait until the last is there, and end then. They are not the runtime's, run no Go
+// code, and touch no stack. They count until they have ended, which RoomForThreads waits for.
 //
 //go:noinline
 //go:norace
@@ -49,6 +49,6 @@ func RoomForThreads(n int) error {
 
 var errNoRoom = errors.New("the limit of processes (--pids-limit, ulimit -u) leaves no room for the handful of threads that this program starts: raise it")
 
-// threads starts n threads, puts them into tried, and ends them. It gives 1 where one was refused for want of room
-// (EAGAIN), else 0.
+// threads starts n threads, puts them into tried, and ends them. It gives 1 where one was refused
+// for want of room (EAGAIN), else 0.
 func threads(n uintptr) (full uintptr)

@@ -49,8 +49,9 @@ func TestCompat(t *testing.T) {
 	}
 }
 
-// The kernel needs none of the caller's descriptors for an exec. So a caller whose table is full of
-// descriptors that close on exec executes guests, and one whose exec fails has all of them still.
+// The kernel needs none of the caller's descriptors for an exec. So a caller whose table is full
+// of descriptors that close on exec executes guests, and one whose exec fails has all of them
+// still.
 func TestFullTable(t *testing.T) {
 	for _, k := range kinds[:1] {
 		b := newBench(t, k)

@@ -31,7 +31,8 @@ type Sight struct {
 
 	// what stands behind a path to binproxy itself; nil for nothing
 	Behind func(path string) string
-	Guest  func(pid int) (fd int) // opens the guest's program that a process runs; negative for none
+	// opens the guest's program that a process runs; negative for none
+	Guest func(pid int) (fd int)
 
 	own    unix.Stat_t // binproxy itself
 	ids    sys.FileIDs // this thread's
