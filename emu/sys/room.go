@@ -5,7 +5,6 @@ package sys
 import (
 	"errors"
 	"os"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -37,8 +36,8 @@ func RoomForThreads(n int) error {
 	afterFork()
 	for _, tid := range tried {
 		// A tracer of others may keep a thread that has ended.
-		for looks := 0; tid != 0 && looks < 1000 && unix.Tgkill(os.Getpid(), int(tid), 0) == nil; looks++ {
-			time.Sleep(20 * time.Microsecond)
+		for looks := 0; tid != 0 && looks < 10000 && unix.Tgkill(os.Getpid(), int(tid), 0) == nil; looks++ {
+			_, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
 		}
 	}
 	if full != 0 {
