@@ -42,5 +42,8 @@ func main() {
 	if message := exit.Message(err); message != "" {
 		fmt.Fprintln(os.Stderr, "binproxy:", message)
 	}
+	if signal := exit.SignalOf(err); signal != 0 {
+		sys.Die(signal)
+	}
 	os.Exit(exit.Code(err))
 }

@@ -76,7 +76,7 @@ func (r recording) run(argv []string) error {
 	if err := writeRecord(r.output, doc, r.json); err != nil {
 		return failed(err)
 	}
-	return exit.Silent(doc.Status)
+	return exit.Ended(status)
 }
 
 // needs lists the calls that the kernel has and the command used, the newest first.

@@ -131,10 +131,8 @@ func (o asOlder) startAgain(r facts.Release, argv []string) error {
 			Guest:    func(*arch.ABI) bool { return false },
 			Identity: identity.Chosen(identity.Identity{Release: release}), Proc: identity.ProcAuto,
 		})
-		if err == nil && status.Signaled() {
-			return exit.Silent(exit.Signal + int(status.Signal()))
-		} else if err == nil {
-			return exit.Silent(status.ExitStatus())
+		if err == nil {
+			return exit.Ended(status)
 		}
 	}
 	if refused := new(supervise.Refused); !errors.As(err, &refused) {

@@ -32,8 +32,8 @@ var Applet = applet.Applet{
 	Synopsis: "run a command of another architecture, and all that it starts",
 	Text: `
 Runs COMMAND. Each program of another architecture that it, or a process that it starts, executes
-goes to that architecture's emulator; host-native programs run as they are. The exit status is the command's,
-128+N if signal N ended it.
+goes to that architecture's emulator; host-native programs run as they are. The exit status is the command's.
+If a signal ends it, binproxy dies of that signal, too; as PID 1 it ends with 128+N.
 
 BINPROXY_ROUTE sets the default of --route, BINPROXY_TWINS that of --twins, also for a /bin/sh that
 is binproxy. BINPROXY_DEBUG=1 prints one line for each exec on stderr.

@@ -122,7 +122,11 @@ func inside(o Options, j job) error {
 	if err != nil {
 		return err
 	}
-	return userns.Run(userns.Command{IDs: ids, Command: command.Command{Name: entrypoint.Self, Argv: argv, Env: os.Environ()}})
+	err = userns.Run(userns.Command{IDs: ids, Command: command.Command{Name: entrypoint.Self, Argv: argv, Env: os.Environ()}})
+	if signal := exit.Code(err) - exit.Signal; signal > 0 {
+		return exit.Died(syscall.Signal(signal)) // the first process of a namespace cannot die of one
+	}
+	return err
 }
 
 // checkDir refuses a directory that is already in use, and makes the paths absolute, because

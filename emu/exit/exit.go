@@ -16,7 +16,7 @@ const (
 	Failed    = 125 // binproxy itself failed
 	CannotRun = 126 // found, but could not be run
 	NotFound  = 127
-	Signal    = 128 // plus the number of the signal that ended the program
+	Signal    = 128 // plus the number of the signal that ended the program: see Died
 )
 
 // Sentinel is an error that callers compare with. As a constant it is not allocated before main,
@@ -27,8 +27,9 @@ func (s Sentinel) Error() string { return string(s) }
 
 // Error is an error with the exit status that it ends the process with.
 type Error struct {
-	Code int
-	Err  error
+	Code   int
+	Err    error
+	Signal syscall.Signal // what the process dies of instead, as the program did; 0 for none
 }
 
 func (e *Error) Error() string { return e.Err.Error() }
@@ -36,7 +37,7 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // Errorf makes an Error as fmt.Errorf makes an error.
 func Errorf(code int, format string, args ...any) error {
-	return &Error{code, fmt.Errorf(format, args...)}
+	return &Error{Code: code, Err: fmt.Errorf(format, args...)}
 }
 
 // With gives err the status code; nil stays nil.
@@ -44,7 +45,7 @@ func With(code int, err error) error {
 	if err == nil {
 		return nil
 	}
-	return &Error{code, err}
+	return &Error{Code: code, Err: err}
 }
 
 // Silent is an Error that has nothing to print, because the program that ran has printed it all.
@@ -52,7 +53,7 @@ func Silent(code int) error {
 	if code == OK {
 		return nil
 	}
-	return &Error{code, errSilent}
+	return &Error{Code: code, Err: errSilent}
 }
 
 var errSilent = errors.New("")
@@ -77,17 +78,30 @@ func Message(err error) string {
 	return err.Error()
 }
 
-// Ended is the error for a program's end: nil for status 0, else the status that a shell would
-// show.
+// Ended is the error for a program's end: nil for status 0.
 func Ended(status interface {
 	Signaled() bool
 	Signal() syscall.Signal
 	ExitStatus() int
 }) error {
 	if status.Signaled() {
-		return Silent(Signal + int(status.Signal()))
+		return Died(status.Signal())
 	}
 	return Silent(status.ExitStatus())
+}
+
+// Died is the error for a program that died of a signal. Its status is the one that a shell would
+// show, for a process that cannot die of a signal.
+func Died(signal syscall.Signal) error {
+	return &Error{Signal + int(signal), errSilent, signal}
+}
+
+// SignalOf is the signal that err ends the process with, 0 for none.
+func SignalOf(err error) syscall.Signal {
+	if e := new(Error); errors.As(err, &e) {
+		return e.Signal
+	}
+	return 0
 }
 
 // OfExec is the status for an execve that failed with err, as a shell gives it.

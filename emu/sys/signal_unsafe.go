@@ -2,6 +2,7 @@ package sys
 
 import (
 	"os"
+	"runtime"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -56,4 +57,15 @@ func DefaultSignals() {
 			_ = sigaction(s, &action64{}, nil)
 		}
 	}
+}
+
+// Die ends the process by a signal, without a core. It returns only in the first process of a PID
+// namespace, to which the kernel gives no signal of its own.
+func Die(signal unix.Signal) {
+	runtime.LockOSThread()
+	// Unlike a limit of 0, this also keeps a core from a program that the kernel starts for it.
+	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+	_ = sigaction(signal, &action64{}, nil)
+	_ = unix.PthreadSigmask(unix.SIG_SETMASK, new(unix.Sigset_t), nil)
+	_ = unix.Tgkill(unix.Getpid(), unix.Gettid(), signal)
 }

@@ -334,7 +334,7 @@ func (g *guest) run() error {
 	if err := g.saveLayer(); err != nil {
 		return err
 	}
-	return exit.Silent(status)
+	return status
 }
 
 // command returns what to run: the job's words, or a shell.
@@ -360,33 +360,30 @@ func (g *guest) command() (path string, argv []string, err error) {
 	return path, argv, nil
 }
 
-// reap waits for the process, and for every other that ends meanwhile. It returns the status as a
-// shell does. With -1 it waits until no process is left.
-func reap(pid int) int {
+// reap waits for the process, and for every other that ends meanwhile. It returns the error for its
+// end. With -1 it waits until no process is left.
+func reap(pid int) error {
 	for {
 		got, ws, err := sys.WaitChild(-1, 0)
 		switch {
 		case err != nil:
-			return exit.Failed
-		case got == pid && ws.Exited():
-			return ws.ExitStatus()
-		case got == pid && ws.Signaled():
-			return exit.Signal + int(ws.Signal())
+			return exit.Silent(exit.Failed)
+		case got == pid && (ws.Exited() || ws.Signaled()):
+			return exit.Ended(ws)
 		}
 	}
 }
 
 // powerOff reports the status to the host side and the kernel, and ends the kernel.
 func (g *guest) powerOff(err error) {
-	code, message := exit.Code(err), exit.Message(err)
 	unix.Sync()
 	if g.exitcode != nil {
-		fmt.Fprintf(g.exitcode, "%d\n", code)
+		fmt.Fprintf(g.exitcode, "%d\n", exit.Code(err))
 	}
 	if g.control != nil {
-		g.control.end(code, message)
+		g.control.end(err)
 	} else {
-		io.WriteString(os.Stderr, "binproxy: "+message+"\n")
+		io.WriteString(os.Stderr, "binproxy: "+exit.Message(err)+"\n")
 	}
 	err = unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
 	panic(err) // the kernel goes down with PID 1, and its log says why

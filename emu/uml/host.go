@@ -214,13 +214,15 @@ func (h *host) follow(messages <-chan message, signals <-chan os.Signal) error {
 				}
 			case "exit":
 				return h.settle(exit.Silent(m.code), signals, limit)
+			case "died":
+				return h.settle(m.died(), signals, limit)
 			case "error":
 				return h.settle(exit.Errorf(m.code, "uml: %s", m.text), signals, limit)
 			}
 		case s := <-signals:
 			if ends(s) && h.window == nil { // no command is there yet to get the signal
 				h.kill()
-				return exit.Silent(exit.Signal + int(s.(syscall.Signal)))
+				return exit.Died(s.(syscall.Signal))
 			}
 			h.forward(s.(syscall.Signal))
 		case <-boot.C:
@@ -250,7 +252,7 @@ func (h *host) settle(err error, signals <-chan os.Signal, limit <-chan time.Tim
 			h.kill()
 		case s := <-signals:
 			if ends(s) {
-				return exit.Silent(exit.Signal + int(s.(syscall.Signal)))
+				return exit.Died(s.(syscall.Signal))
 			}
 		case <-limit:
 			return exit.Errorf(exit.Failed, "uml: the command has ended, but the rest of its output was not read within %v", h.options.Timeout)

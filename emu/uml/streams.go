@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"binproxy/emu/exit"
 	"binproxy/emu/sys"
 )
 
@@ -28,7 +29,7 @@ const (
 
 // The control stream has one message a line. To the guest: "signal N", "size ROWS COLS", "input N"
 // (the file N of inputDir is the next of standard input), "eof", "closed FD" (nobody reads the
-// caller's FD any more). From the guest: "ready", "took N", "exit CODE", "error CODE "TEXT"".
+// caller's FD any more). From the guest: "ready", "took N", "exit CODE", "died SIGNAL", "error CODE "TEXT"".
 type control struct {
 	tty *os.File
 }
@@ -39,11 +40,13 @@ func openControl() (*control, error) {
 }
 
 // end is the last message.
-func (c *control) end(code int, message string) {
-	if message == "" {
-		fmt.Fprintf(c.tty, "exit %d\n", code)
+func (c *control) end(err error) {
+	if signal := exit.SignalOf(err); signal != 0 {
+		fmt.Fprintf(c.tty, "died %d\n", signal)
+	} else if message := exit.Message(err); message == "" {
+		fmt.Fprintf(c.tty, "exit %d\n", exit.Code(err))
 	} else {
-		fmt.Fprintf(c.tty, "error %d %q\n", code, message)
+		fmt.Fprintf(c.tty, "error %d %q\n", exit.Code(err), message)
 	}
 	drain(c.tty)
 }

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"binproxy/emu/exit"
 	"binproxy/emu/sys"
 )
 
@@ -25,6 +26,17 @@ type message struct {
 	kind string
 	code int
 	text string
+}
+
+// died is the error for a command that died of a signal. The number is the guest's word: we do not
+// stop for one that ends nobody.
+func (m message) died() error {
+	switch signal := syscall.Signal(m.code); signal {
+	case syscall.SIGSTOP, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU:
+		return exit.Silent(exit.Signal + m.code)
+	default:
+		return exit.Died(signal)
+	}
 }
 
 // listen passes on the guest's messages until they end.

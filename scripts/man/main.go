@@ -113,11 +113,9 @@ the program was found, but could not be run
 .TP
 127
 the program was not found
-.TP
-128+N
-the program was ended by signal N
 .PP
-Any other status is the program's own.
+Any other status is the program's own. If a signal ended the program, binproxy dies of that signal,
+too; as the first process of a PID namespace it ends with 128+N, N being the signal's number.
 `
 
 func header(name, synopsis string) string {

@@ -15,6 +15,7 @@ import (
 	"binproxy/emu/arch"
 	"binproxy/emu/elfinfo"
 	"binproxy/test/lib/built"
+	"binproxy/test/lib/ended"
 	"binproxy/test/lib/need"
 )
 
@@ -38,7 +39,7 @@ var behaviours = []struct {
 	{name: "script", argv: []string{"/script", "a b", ""}, out: "/script <a b> <> 2\n"},
 	{name: "child", argv: []string{"/bin/dash", "-c", `x=$(/bin/busybox echo child); /bin/dash -c "exit 5"; echo $x $?`}, out: "child 5\n"},
 	{name: "signal", argv: []string{"/bin/dash", "-c", `trap 'echo caught; exit 9' TERM; kill -TERM $$; echo never`}, out: "caught\n", status: 9},
-	{name: "death by signal", argv: []string{"/bin/dash", "-c", "kill -KILL $$"}, status: 128 + 9},
+	{name: "death by signal", argv: []string{"/bin/dash", "-c", "kill -KILL $$"}, status: -9},
 	{name: "not found", argv: []string{"/bin/dash", "-c", "/bin/no-such; echo $?"}, out: "127\n", err: "not found"},
 }
 
@@ -135,5 +136,5 @@ func output(t *testing.T, program string, args ...string) (stdout, stderr string
 	cmd.Dir, cmd.Stdout, cmd.Stderr = "/", &out, &errs
 	err := cmd.Run()
 	require.NotNil(t, cmd.ProcessState, "%v", err)
-	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
+	return out.String(), errs.String(), ended.Status(cmd.ProcessState)
 }

@@ -19,6 +19,7 @@ import (
 	"binproxy/emu/binfmt"
 	"binproxy/emu/bootstrap"
 	"binproxy/test/lib/debs"
+	"binproxy/test/lib/ended"
 	"binproxy/test/lib/host"
 	"binproxy/test/lib/need"
 )
@@ -352,7 +353,7 @@ func TestSupervisorTakesThePlace(t *testing.T) {
 	require.Eventually(t, func() bool { _, err := os.Stat(dir + "/.other.bootstrap/root"); return err == nil }, time.Minute, time.Millisecond)
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
 	assert.Error(t, cmd.Wait())
-	assert.Equal(t, 128+15, cmd.ProcessState.ExitCode())
+	assert.Equal(t, -15, ended.Status(cmd.ProcessState))
 	require.Eventually(t, func() bool { return !mentioned(t, dir+"/.other.bootstrap") }, 10*time.Second, 10*time.Millisecond, "a process goes on")
 	w.does("bootstrap", "--remove", dir+"/other")
 }

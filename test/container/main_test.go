@@ -15,6 +15,7 @@ import (
 
 	"binproxy/test/lib/built"
 	"binproxy/test/lib/debs"
+	"binproxy/test/lib/ended"
 	"binproxy/test/lib/host"
 	"binproxy/test/lib/lab"
 	"binproxy/test/lib/need"
@@ -95,7 +96,7 @@ func run(cmd *exec.Cmd) result {
 	var out, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &stderr
 	err := cmd.Run()
-	r.out, r.err, r.status = out.String(), stderr.String(), cmd.ProcessState.ExitCode()
+	r.out, r.err, r.status = out.String(), stderr.String(), ended.Status(cmd.ProcessState)
 	if err != nil && cmd.ProcessState == nil {
 		r.err, r.status = err.Error(), -1
 	}

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"binproxy/test/lib/built"
+	"binproxy/test/lib/ended"
 	"binproxy/test/lib/need"
 )
 
@@ -65,7 +66,7 @@ func (r running) status(t *testing.T) int {
 	t.Helper()
 	_, _ = io.Copy(io.Discard, r.out)
 	_ = r.Wait()
-	return r.ProcessState.ExitCode()
+	return ended.Status(r.ProcessState)
 }
 
 // A signal that is sent to the supervisor is for the command.
@@ -149,7 +150,7 @@ func TestStatus(t *testing.T) {
 		require.Equal(t, status, start(t, a, "exits", strconv.Itoa(status)).status(t))
 	}
 	for _, s := range []int{1, 2, 6, 9, 11, 15} {
-		require.Equal(t, 128+s, start(t, a, "dies", strconv.Itoa(s)).status(t))
+		require.Equal(t, -s, start(t, a, "dies", strconv.Itoa(s)).status(t))
 	}
 	require.Equal(t, 127, start(t, "/nonexistent/program").status(t))
 	require.Equal(t, 126, start(t, "/").status(t))

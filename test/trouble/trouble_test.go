@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"binproxy/test/lib/built"
+	"binproxy/test/lib/ended"
 	"binproxy/test/lib/fixture"
 	"binproxy/test/lib/need"
 )
@@ -39,9 +40,9 @@ func TestTrouble(t *testing.T) {
 		status                     int
 		want                       string // in the only line of ours on stderr; "" for none
 	}{
-		{name: "heap", goarch: "arm64", program: "ldconfig", how: "segv", status: 128 + 11, want: "ldconfig died of a segmentation fault"},
+		{name: "heap", goarch: "arm64", program: "ldconfig", how: "segv", status: -11, want: "ldconfig died of a segmentation fault"},
 		{name: "heap, with status 1", goarch: "arm64", program: "ldconfig", how: "1", status: 1},
-		{name: "preemption", goarch: "arm64", program: "server", how: "segv", status: 128 + 11, want: "set GODEBUG=asyncpreemptoff=1"},
+		{name: "preemption", goarch: "arm64", program: "server", how: "segv", status: -11, want: "set GODEBUG=asyncpreemptoff=1"},
 		{name: "Go, with status 2", goarch: "arm64", program: "server", how: "2", status: 2},
 		{name: "reserve", goarch: "arm", program: "hello", how: "0", limit: "2000000", status: 1, want: "ulimit -v unlimited"},
 		{name: "limited, but enough", goarch: "arm", program: "hello", how: "1", limit: "100000000", status: 1},
@@ -62,7 +63,7 @@ func TestTrouble(t *testing.T) {
 			var stderr bytes.Buffer
 			cmd.Stderr = &stderr
 			_ = cmd.Run()
-			assert.Equal(t, c.status, cmd.ProcessState.ExitCode(), stderr.String())
+			assert.Equal(t, c.status, ended.Status(cmd.ProcessState), stderr.String())
 			var ours []string
 			for line := range strings.Lines(stderr.String()) {
 				if strings.HasPrefix(line, "binproxy: ") {

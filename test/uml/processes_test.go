@@ -1,6 +1,7 @@
 package uml
 
 import (
+	"binproxy/test/lib/ended"
 	"bytes"
 	"io"
 	"os"
@@ -62,7 +63,7 @@ func startFor(t testing.TB, cmd *exec.Cmd, limit time.Duration) *process {
 	return p
 }
 
-// wait waits for the process's end and returns its exit status, -1 where a signal ended it.
+// wait waits for the process's end and returns its status, -N where signal N ended it.
 func (p *process) wait() int {
 	p.t.Helper()
 	p.once.Do(func() {
@@ -75,7 +76,7 @@ func (p *process) wait() int {
 			p.t.Errorf("%s was stuck and has been ended", p)
 		}
 	})
-	return p.ProcessState.ExitCode()
+	return ended.Status(p.ProcessState)
 }
 
 // finish runs a command to its end.
@@ -140,7 +141,7 @@ func TestStuck(t *testing.T) {
 	c := one(t)
 	failed := &complaints{TB: t}
 	p := startFor(failed, c.command("--", "sleep", "600"), time.Second)
-	assert.Equal(t, -1, p.wait())
+	assert.Equal(t, -9, p.wait())
 	assert.Equal(t, []string{"%s was stuck and has been ended"}, failed.said)
 	assert.Empty(t, left())
 }
