@@ -7,12 +7,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"binproxy/emu/supervise/tracee"
+	"binproxy/emu/sys"
 )
 
 // A process that is not traced never notices a signal that it ignores. The same signal wakes a
 // traced process, since its tracer may want to know (kernel/signal.c, sig_ignored). Most calls
-// then restart by themselves; the ones that signal(7) lists as never restarted end with EINTR,
-// which the program does not expect. The supervisor restarts them here. That also restarts their
+// then restart by themselves; the ones that signal(7) lists as never restarted, among them all of
+// a socket with a timeout, end with EINTR, which the program does not expect. The supervisor
+// restarts them here. That also restarts their
 // timeout, so it keeps track of the time that is left.
 
 // waiting is a call that the supervisor restarted.
@@ -34,6 +36,9 @@ func (w *waiting) Stop(stop tracee.Stop) (tracee.Outcome, error) {
 	if stop.Kind != tracee.Signal {
 		return tracee.Foreign, nil
 	}
+	if goes, err := w.s.completes(w.t, stop.Signal); goes {
+		return tracee.More, err
+	}
 	goes, err := w.interrupted(stop.Signal)
 	if !goes {
 		return tracee.Over, err
@@ -51,6 +56,9 @@ func (s *supervisor) signalStop(t *task, signal unix.Signal) error {
 func (s *supervisor) deliver(t *task, signal unix.Signal) error {
 	if t.call != nil {
 		return t.resume(signal)
+	}
+	if goes, err := s.completes(t, signal); goes {
+		return err
 	}
 	w := waiting{s: s, t: t}
 	goes, err := w.interrupted(signal)
@@ -70,6 +78,9 @@ func (w *waiting) interrupted(signal unix.Signal) (goes bool, err error) {
 	}
 	if regs.Result() == -int64(unix.EINTR) {
 		if call, ok := regs.Wait(t); ok && w.s.ignores(t, signal) {
+			if call.Option != 0 {
+				w.s.socketTimeout(t, regs.FD(), &call)
+			}
 			if w.over(call, time.Now()) {
 				regs.SetResult(call.Expired)
 			} else {
@@ -82,6 +93,21 @@ func (w *waiting) interrupted(signal unix.Signal) (goes bool, err error) {
 		}
 	}
 	return goes, t.Continue(signal)
+}
+
+// unknownTimeout is how long a call is restarted whose timeout we may not read.
+const unknownTimeout = time.Minute
+
+// socketTimeout completes a call with its socket's timeout.
+func (s *supervisor) socketTimeout(t *task, fd int, call *tracee.Wait) {
+	status, _ := s.sight.Status(strconv.Itoa(t.TID()))
+	timeout, err := sys.SocketTimeout(status.Group, fd, call.Option)
+	switch {
+	case err != nil:
+		call.Timeout, call.Expired = unknownTimeout, -int64(unix.EINTR)
+	case timeout > 0:
+		call.Timeout = timeout
+	}
 }
 
 // over records an interruption of a call, and reports whether the call's timeout is over. The time

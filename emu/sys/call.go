@@ -57,3 +57,23 @@ func Readable(fd, milliseconds int) (bool, error) {
 		}
 	}
 }
+
+// SocketTimeout is the timeout of another process's socket, by SO_RCVTIMEO or SO_SNDTIMEO; 0 is
+// none. It takes pidfd_getfd (Linux 5.6), which some seccomp profiles refuse.
+func SocketTimeout(pid, fd, option int) (time.Duration, error) {
+	process, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer unix.Close(process)
+	socket, err := unix.PidfdGetfd(process, fd, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer unix.Close(socket)
+	timeout, err := unix.GetsockoptTimeval(socket, unix.SOL_SOCKET, option)
+	if err != nil {
+		return 0, err
+	}
+	return time.Duration(timeout.Nano()), nil
+}

@@ -17,9 +17,11 @@ func TestWaits(t *testing.T) {
 		t.Run(k.name, func(t *testing.T) {
 			b := newBench(t, k)
 			for _, program := range []string{"@/probe", "@/native"} {
-				want := b.kernel(t, nil, program, "waits")
-				require.Len(t, want.Output, 6)
-				require.Equal(t, want, b.supervised(t, "", nil, program, "waits"))
+				for what, lines := range map[string]int{"waits": 6, "streams": 12} {
+					want := b.kernel(t, nil, program, what)
+					require.Len(t, want.Output, lines)
+					require.Equal(t, want, b.supervised(t, "", nil, program, what), "%s %s", program, what)
+				}
 			}
 		})
 	}

@@ -12,6 +12,7 @@ type Wait struct {
 	Args       [4]uint64
 	Timeout    time.Duration // negative: none
 	Expired    int64         // the result when the timeout is over
+	Option     int           // where Timeout is a socket's: SO_RCVTIMEO or SO_SNDTIMEO; else 0
 }
 
 // restartNoHandler is the kernel's ERESTARTNOHAND: the call restarts, unless a handler runs

@@ -19,8 +19,11 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/sem.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -285,6 +288,75 @@ static void waits(void) {
 	semctl(semaphore, 0, IPC_RMID);
 }
 
+// mover sends this process an ignored signal again and again, and meanwhile moves a number of bytes, a piece at a time: out of fd, or into it.
+static pid_t mover(int fd, int out, int size, int piece) {
+	static char b[1 << 16];
+	pid_t child = fork();
+	for (int n = 0; child == 0; n++) {
+		usleep(10000);
+		kill(getppid(), n % 2 ? SIGURG : SIGUSR1);
+		if (size > 0 && n % 3 == 2)
+			size -= out ? read(fd, b, piece) : write(fd, b, piece);
+	}
+	return child;
+}
+
+// streams prints the ends of calls of sockets and pipes while ignored signals come: those that have a timeout, and those that wait for all of their bytes.
+static void streams(void) {
+	static const int ignored[2] = {SIGURG, SIGUSR1}, handled[2] = {SIGURG, SIGUSR2};
+	enum { megabyte = 1 << 20 };
+	static char b[megabyte];
+	struct timeval quarter = {.tv_usec = 250000};
+	struct sockaddr_un here = {.sun_family = AF_UNIX};
+	socklen_t size = sizeof(sa_family_t);
+	int pair[2], ends[2], null = open("/dev/null", O_WRONLY), server = socket(AF_UNIX, SOCK_STREAM, 0), full = socket(AF_UNIX, SOCK_STREAM, 0);
+	signal(SIGUSR1, SIG_IGN);
+	signal(SIGUSR2, handler);
+	pipe(ends);
+	socketpair(AF_UNIX, SOCK_STREAM, 0, pair);
+	setsockopt(pair[0], SOL_SOCKET, SO_RCVTIMEO, &quarter, sizeof quarter);
+	setsockopt(server, SOL_SOCKET, SO_RCVTIMEO, &quarter, sizeof quarter);
+	bind(server, (struct sockaddr *)&here, size);
+	listen(server, 0);
+	pid_t child = sender(ignored, null);
+	ended("recv", recv(pair[0], b, 1, 0), child);
+	child = sender(ignored, null);
+	ended("read", read(pair[0], b, 1), child);
+	struct iovec iov = {b, 1};
+	struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
+	child = sender(ignored, null);
+	ended("recvmsg", recvmsg(pair[0], &message, 0), child);
+	child = sender(ignored, null);
+	ended("accept", accept(server, NULL, NULL), child);
+	size = sizeof here;
+	getsockname(server, (struct sockaddr *)&here, &size);
+	connect(full, (struct sockaddr *)&here, size);
+	int late = socket(AF_UNIX, SOCK_STREAM, 0);
+	setsockopt(late, SOL_SOCKET, SO_SNDTIMEO, &quarter, sizeof quarter);
+	child = sender(ignored, null);
+	ended("connect", connect(late, (struct sockaddr *)&here, size), child);
+	child = mover(pair[1], 0, 8, 1);
+	setsockopt(pair[0], SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){.tv_sec = 60}, sizeof quarter);
+	ended("recv of all", recv(pair[0], b, 8, MSG_WAITALL), child);
+	child = mover(ends[0], 1, megabyte, 1 << 16);
+	ended("write to a pipe", write(ends[1], b, megabyte), child);
+	child = mover(pair[1], 1, megabyte, 1 << 16);
+	ended("write to a socket", write(pair[0], b, megabyte), child);
+	child = mover(pair[1], 1, megabyte, 1 << 16);
+	ended("send", send(pair[0], b, megabyte, MSG_NOSIGNAL), child);
+	pipe(ends);
+	child = sender(handled, null);
+	int part = write(ends[1], b, megabyte);
+	ended("write with a handler", part > 0 && part < megabyte, child);
+	setsockopt(pair[0], SOL_SOCKET, SO_SNDTIMEO, &quarter, sizeof quarter);
+	while (send(pair[0], b, sizeof b, MSG_DONTWAIT) > 0)
+		;
+	child = sender(ignored, null);
+	ended("send with a timeout", send(pair[0], b, 1, 0), child);
+	child = sender(handled, null);
+	ended("recv with a handler", recv(pair[0], b, 1, 0), child);
+}
+
 int main(int argc, char **argv) {
 	if (getenv("EXITS"))
 		return atoi(getenv("EXITS"));
@@ -299,6 +371,10 @@ int main(int argc, char **argv) {
 	setenv("PARENT", b, 1);
 	if (!strcmp(how, "waits")) {
 		waits();
+		return 0;
+	}
+	if (!strcmp(how, "streams")) {
+		streams();
 		return 0;
 	}
 	if (!strcmp(how, "exec"))
