@@ -40,7 +40,7 @@ func traced() (seize, read Result) {
 	const options = unix.PTRACE_O_EXITKILL | unix.PTRACE_O_TRACESECCOMP | unix.PTRACE_O_TRACEEXEC | unix.PTRACE_O_TRACESYSGOOD
 	seize = yes("")
 	if err := sys.Seize(p.Process.Pid, options); err != nil {
-		seize = no(traceChange(err), "ptrace(PTRACE_SEIZE): %v", err)
+		seize = no(traceChange(err), "ptrace(PTRACE_SEIZE): %v", sys.Untraceable(err))
 	}
 	return seize, readMemory(p.Process.Pid)
 }
@@ -48,6 +48,9 @@ func traced() (seize, read Result) {
 func traceChange(err error) string {
 	if sys.Supervised() {
 		return ours
+	}
+	if sys.Untraceable(err) != err {
+		return "a start outside of that tracer"
 	}
 	if err == unix.ENOSYS || err == unix.EINVAL || err == unix.EIO {
 		return "a kernel with ptrace, 4.8 or later; a sandbox such as gVisor has only a part of it"

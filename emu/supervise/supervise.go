@@ -194,7 +194,7 @@ func (s *supervisor) launch() error {
 		if s.config.Pair == nil {
 			child.Abandon()
 		}
-		return &Refused{Route: "supervise", Err: fmt.Errorf("ptrace(PTRACE_SEIZE): %w", err)}
+		return &Refused{Route: "supervise", Err: fmt.Errorf("ptrace(PTRACE_SEIZE): %w", sys.Untraceable(err))}
 	}
 	s.child = child
 	s.enter(child.TID)

@@ -287,6 +287,9 @@ func (k *Kernel) traced(args ...string) (stdout, stderr string, err error) {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Ptrace: true}
 		if err := cmd.Start(); err != nil {
 			plain := exec.Command(cmd.Path, cmd.Args[1:]...)
+			if why := sys.Untraceable(err); why != err {
+				return why
+			}
 			if plain.Run() == nil {
 				return fmt.Errorf("ptrace is refused (%w), by which a User Mode Linux kernel runs its processes: a seccomp profile or security module of this container or host forbids it", err)
 			}

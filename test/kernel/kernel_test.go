@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -311,5 +312,21 @@ func TestGuest(t *testing.T) {
 		out, status := runAs(t, release, "", guest)
 		require.Zero(t, status)
 		require.Equal(t, want, out, release)
+	}
+}
+
+// TestTracedAlready has everything that traces say who is in its way, where that is another tracer.
+func TestTracedAlready(t *testing.T) {
+	binproxy := built.Binproxy(t)
+	strace := []string{need.Program(t, "strace", "strace"), "-f", "-o", os.DevNull, binproxy}
+	record := []string{"kernel", "record", "--once", "--", "true"}
+	for by, argv := range map[string][]string{
+		"binproxy": slices.Concat([]string{binproxy, "run", "--", binproxy}, record),
+		"strace":   slices.Concat(strace, record),
+		"strace ":  append(strace[:len(strace):len(strace)], "run", "--route", "supervise", "--", "true"),
+		"strace (": append(strace[:len(strace):len(strace)], "doctor", "--arch", "s390x"),
+	} {
+		said, _ := exec.Command(argv[0], argv[1:]...).CombinedOutput()
+		require.Regexp(t, `traced\s+already,\s+by\s+`+regexp.QuoteMeta(by), string(said), "%q", argv)
 	}
 }

@@ -185,6 +185,16 @@ func TestPtraceRefused(t *testing.T) {
 	assert.Regexp(t, `^binproxy: uml: ptrace is refused .*\n$`, r.stderr)
 }
 
+// TestTracedAlready runs it in a supervised tree.
+func TestTracedAlready(t *testing.T) {
+	inner := one(t).command("--", "true")
+	cmd := exec.Command(inner.Path, append([]string{"run", "--"}, inner.Args...)...)
+	cmd.Dir, cmd.SysProcAttr, cmd.Env = inner.Dir, inner.SysProcAttr, inner.Env
+	r := finish(t, cmd, nil)
+	assert.Equal(t, 125, r.status)
+	assert.Regexp(t, `^binproxy: uml: this process is traced already, by binproxy .*\n$`, r.stderr)
+}
+
 // TestKernelList shows the kernels that are found, with the reason for those that cannot run here.
 func TestKernelList(t *testing.T) {
 	t.Parallel()
