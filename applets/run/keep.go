@@ -28,11 +28,21 @@ type halfOf struct {
 
 // keepable refuses what --keep-pid cannot do.
 func (f *flagsOf) keepable() error {
-	if f.keep && (f.root != "" || f.report.asked()) {
-		return exit.Errorf(exit.Failed, "run: --keep-pid goes neither with --root nor with --trace or --summary: "+
-			"the command is this process itself, in the root that it has, and whoever reports may not outlive it")
+	if f.keep && (f.report.asked() || f.root != "" && !sys.Capable(unix.CAP_SYS_CHROOT)) {
+		return exit.Errorf(exit.Failed, "run: --keep-pid goes neither with --trace or --summary nor, for an ordinary user, with --root: "+
+			"the command is this process itself, and whoever reports may not outlive it")
 	}
 	return nil
+}
+
+// keepsEntered keeps the process of a command that was started in its container from outside, as
+// by docker exec: its parent is in no PID namespace of ours. What it leaves behind is not to end
+// with it, but with the container.
+func (f *flagsOf) keepsEntered() {
+	if !f.keep && os.Getppid() == 0 && os.Getpid() != 1 {
+		f.keep = true
+		f.keep = f.keepable() == nil
+	}
 }
 
 // split starts the program again as two processes.

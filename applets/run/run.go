@@ -79,7 +79,7 @@ func flags(set applet.Flags) applet.Run {
 	set.Var(&f.env, "env", "`K=V` set a variable of the command's environment")
 	set.StringVar(&f.twins, "twins", os.Getenv(TwinsEnv), "`DIR` let the twins of this directory (see binproxy help twin) stand in for the guest's programs of the same version (default: the directory twins of the bundle, if there is one); off for none")
 	set.Var(&f.noTwin, "no-twin", "`NAME` no twin for this program, this set of programs, or what this compiler (gcc) starts")
-	set.BoolVar(&f.keep, "keep-pid", false, "the command keeps this process, PID 1 in a container; its supervisor is another process, which wait(2) does not show it; not with --root, --trace, --summary")
+	set.BoolVar(&f.keep, "keep-pid", false, "the command keeps this process, PID 1 in a container; its supervisor is another process, which wait(2) does not show it, and which serves what the command leaves behind; not with --trace, --summary")
 	return f.run
 }
 
@@ -96,6 +96,7 @@ func (f *flagsOf) run(command []string) error {
 	if err := f.keepable(); err != nil {
 		return err
 	}
+	f.keepsEntered()
 	if f.needsNamespace(command[0]) {
 		if ok, err := enterNamespace(command[0]); ok || err != nil {
 			return err

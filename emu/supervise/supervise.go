@@ -136,6 +136,9 @@ func run(c Config) (unix.WaitStatus, error) {
 	}
 	if c.Twins != nil {
 		s.openTwins()
+		if c.Pair != nil && s.twins != nil && s.twins.mount {
+			s.twins = nil // nobody mounts them: the command is in its root already
+		}
 	}
 	handOn, err := signals.Forward(signals.Stops...)
 	if err != nil {

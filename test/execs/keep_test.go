@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -99,6 +100,45 @@ func TestKeepPIDLeaves(t *testing.T) {
 		return string(text) == "later"
 	}, patience, 10*time.Millisecond)
 	gone(t, k)
+}
+
+// A command that enters a running container from outside leaves a daemon there, as without us, and
+// one in a root of its own does so where it is asked to.
+func TestEnteredLeaves(t *testing.T) {
+	need.Root(t)
+	unshare, nsenter := need.Program(t, "unshare", "util-linux"), need.Program(t, "nsenter", "util-linux")
+	container := exec.Command(unshare, "--mount", "--pid", "--fork", "--mount-proc", "--kill-child", "sleep", "1000")
+	require.NoError(t, container.Start())
+	t.Cleanup(func() { _ = container.Process.Kill(); _ = container.Wait() })
+	outer := fmt.Sprintf("/proc/%[1]d/task/%[1]d/children", container.Process.Pid)
+	var first string
+	require.Eventually(t, func() bool {
+		text, _ := os.ReadFile(outer)
+		first = strings.TrimSpace(string(text))
+		comm, _ := os.ReadFile("/proc/" + first + "/comm")
+		return first != "" && string(comm) == "sleep\n"
+	}, patience, 10*time.Millisecond)
+
+	dir := t.TempDir()
+	enter := []string{nsenter, "--target", first, "--pid", "--mount"}
+	daemon := `setsid sh -c 'sleep 0.3; exec sh -c "echo later >\$0" "$0"' "$0" </dev/null >/dev/null 2>&1 & exit 5`
+	for name, argv := range map[string][]string{
+		"alone":     slices.Concat(enter, []string{"sh", "-c", daemon, dir + "/alone"}),
+		"entered":   slices.Concat(enter, []string{built.Binproxy(t), "run", "--", "sh", "-c", daemon, dir + "/entered"}),
+		"in a root": {built.Binproxy(t), "run", "--keep-pid", "--root", "/", "--", "sh", "-c", daemon, dir + "/in a root"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cmd := exec.Command(argv[0], argv[1:]...)
+			var said bytes.Buffer
+			cmd.Stdout, cmd.Stderr, cmd.WaitDelay = &said, &said, patience
+			err := cmd.Run()
+			require.EqualError(t, err, "exit status 5", "%s", &said)
+			require.Eventually(t, func() bool {
+				text, _ := os.ReadFile(filepath.Join(dir, name))
+				return string(text) == "later\n"
+			}, patience/4, 10*time.Millisecond)
+		})
+	}
 }
 
 // A signal to the command's group is for the command, and not for the supervisor.
