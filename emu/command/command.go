@@ -5,6 +5,7 @@ package command
 import (
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 
@@ -39,9 +40,11 @@ func (c Command) Become() error {
 }
 
 // EnterRoot makes the command's root, if it has one, the root directory, and the command's
-// directory in it the working directory.
+// directory in it the working directory. A root without the kernel's file systems gets them first,
+// where we may mount; this locks the thread to its goroutine.
 func (c Command) EnterRoot() error {
 	if c.Root != "" {
+		supply(c.Root)
 		if err := unix.Chroot(c.Root); err != nil {
 			return &os.PathError{Op: "chroot", Path: c.Root, Err: err}
 		}
@@ -73,10 +76,55 @@ func InPlaceOf(former int) (env []string) {
 	return env
 }
 
-// Lend gives the root the host's /proc, /dev and /sys where it has empty directories for them, in
-// a user namespace and a mount namespace of our own: an ordinary user cannot mount new ones.
+// kernelDirs are where the kernel's file systems are, each with something that it holds.
+var kernelDirs = [...][2]string{{"proc", "self"}, {"dev", "null"}, {"sys", "kernel"}}
+
+// Lend gives the root the host's /proc, /dev and /sys where it has directories for them, in a user
+// namespace and a mount namespace of our own: an ordinary user cannot mount new ones.
 func Lend(root string) {
-	for _, name := range []string{"proc", "dev", "sys"} {
-		_ = sys.Bind("/"+name, filepath.Join(root, name))
+	for _, dir := range kernelDirs {
+		lend(root, dir[0])
 	}
+}
+
+// supply lends the root those that it lacks, in a mount namespace of this thread's own.
+func supply(root string) {
+	own := false
+	for _, dir := range kernelDirs {
+		if !lacks(root, dir) {
+			continue
+		}
+		if !own && !ownMounts() {
+			return
+		}
+		own = true
+		lend(root, dir[0])
+	}
+}
+
+// ownMounts reports whether this thread could get mounts that appear nowhere else.
+func ownMounts() bool {
+	runtime.LockOSThread()
+	return unix.Unshare(unix.CLONE_NEWNS) == nil && sys.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, "") == nil
+}
+
+// lacks reports whether the root has the directory, but not what the kernel has in it. A plain
+// file is what somebody has left who wrote to /dev/null in there.
+func lacks(root string, dir [2]string) bool {
+	at := filepath.Join(root, dir[0])
+	var st unix.Stat_t
+	if unix.Lstat(at, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		return false
+	}
+	return unix.Lstat(at+"/"+dir[1], &st) != nil || st.Mode&unix.S_IFMT == unix.S_IFREG
+}
+
+// lend mounts a directory of the host in the root. A link there would lead out of it.
+func lend(root, name string) {
+	at, err := sys.Open(filepath.Join(root, name), unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW)
+	if err != nil {
+		return
+	}
+	_ = sys.Bind("/"+name, "/proc/self/fd/"+strconv.Itoa(at))
+	unix.Close(at)
 }

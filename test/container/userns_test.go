@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"binproxy/emu/arch"
 	"binproxy/emu/elfinfo/tiny"
@@ -82,4 +83,45 @@ func TestRunRoot(t *testing.T) {
 		r := w.inNamespace(args...)
 		assert.Equal(t, "/bin aarch64 0", strings.Join(strings.Fields(r.out)[:3], " "), r)
 	}
+}
+
+// Root's root without the kernel's file systems has them for the run, as if they were mounted
+// there by hand; what it has stays, links are not followed, and nothing is left.
+func TestRunRootOfRoot(t *testing.T) {
+	w := root(t)
+	const look = `b=/bin/busybox; echo x >/dev/null; $b cat /proc/version; $b stat -c %t:%T /dev/null; $b ls -d /dev/pts/ptmx; $b ls /sys; $b grep "$0" /proc/$PPID/mountinfo | $b wc -l`
+	bare := func(arch string) string {
+		dir := w.dir()
+		for _, sub := range []string{"bin", "proc", "dev", "sys"} {
+			require.NoError(t, os.Mkdir(filepath.Join(dir, sub), 0o755))
+		}
+		require.NoError(t, unix.Mount(dir, dir, "", unix.MS_BIND, ""))
+		t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+		require.NoError(t, unix.Mount("", dir, "", unix.MS_SHARED, ""))
+		text, err := os.ReadFile(busybox(t, arch))
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(dir+"/bin/busybox", text, 0o755))
+		require.NoError(t, os.WriteFile(dir+"/dev/null", []byte("left by somebody"), 0o644))
+		return dir
+	}
+	native, guest := bare("amd64"), bare("arm64")
+	sh := func(dir, look string) []string { return []string{"/bin/busybox", "sh", "-c", look, dir + "/"} }
+	byHand := run(w.program("unshare", append([]string{"-m", "sh", "-c", `
+		for d in proc dev sys; do mount --rbind /$d "$0/$d" || exit; done
+		exec unshare --fork chroot "$0" "$@"`, native}, sh("/nowhere", look)...)...))
+	require.Zero(t, byHand.status, byHand)
+	want := byHand.out
+
+	for _, c := range []struct{ route, dir string }{{"kernel", native}, {"supervise", native}, {"supervise", guest}, {"userns", guest}} {
+		got := w.does(append([]string{"run", "--route", c.route, "--root", c.dir, "--"}, sh(c.dir, look)...)...)
+		assert.Equal(t, want, got, c)
+		text, err := os.ReadFile(c.dir + "/dev/null")
+		require.NoError(t, err)
+		assert.Equal(t, "left by somebody", string(text), c)
+	}
+	require.NoError(t, unix.Mount("/dev/null", guest+"/dev/null", "", unix.MS_BIND, ""))
+	require.NoError(t, os.Remove(guest+"/sys"))
+	require.NoError(t, os.Symlink("/home", guest+"/sys"))
+	got := w.does(append([]string{"run", "--root", guest, "--"}, sh(guest, `b=/bin/busybox; $b ls /dev; $b readlink /sys; $b ls -d /proc/self/fd`)...)...)
+	assert.Equal(t, "null\n/home\n/proc/self/fd\n", got)
 }
