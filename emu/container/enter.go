@@ -99,7 +99,7 @@ func join(name string, v Visit) (pid int, err error) {
 		return 0, fmt.Errorf("container %s tells an identity of its own, release %q, and its files in /proc do so for everybody: it cannot tell another one for once", name, c.Identity.Release)
 	}
 	if v.Identity.IsZero() {
-		v.Identity, v.Proc = c.Identity, identity.ProcNo // mounts in the container show it
+		v.Identity, v.Proc = c.Identity, identity.ProcCovered // mounts in the container show it
 	}
 	sent := visit{Visit: v, Single: c.Single}
 	sent.here()

@@ -14,8 +14,8 @@ import (
 	"binproxy/emu/sys"
 )
 
-// scratch is a directory that every /proc has (linux/fs/proc/root.c). It holds the files while
-// they are mounted to their places.
+// scratch is a directory that every /proc has (linux/fs/proc/root.c). A file system on it holds
+// the files that are mounted to their places.
 const scratch = "/proc/fs"
 
 // Mount gives this thread (lock it) a mount namespace of its own. There the files have their new
@@ -31,7 +31,7 @@ func Mount(files []File) error {
 
 // Cover does what Mount does, but in the thread's current mount namespace, which nobody else may
 // use yet, and only below top.
-func Cover(files []File, top string) error {
+func Cover(files []File, top string) (err error) {
 	table, err := os.ReadFile("/proc/thread-self/mountinfo")
 	if err != nil {
 		return err
@@ -42,11 +42,25 @@ func Cover(files []File, top string) error {
 			return err
 		}
 	}
+	scratch := path.Join(top, scratch)
+	below, err := sys.Open(scratch, unix.O_PATH|unix.O_DIRECTORY)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(below)
 	if err := sys.Mount("binproxy", scratch, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=755,size=4m"); err != nil {
 		return err
 	}
-	defer func() { _ = sys.Detach(scratch) }()
-	names, err := write(files)
+	defer func() {
+		if err != nil || sys.Mount("/proc/self/fd/"+strconv.Itoa(below), scratch, "", unix.MS_BIND, "") != nil {
+			_ = sys.Detach(scratch)
+		}
+	}()
+	for _, whole := range wholes {
+		_ = os.Mkdir(scratch+whole, 0o555)
+		_ = sys.Mount(whole, scratch+whole, "", unix.MS_BIND, "")
+	}
+	names, err := write(files, scratch)
 	if err != nil {
 		return err
 	}
@@ -57,12 +71,18 @@ func Cover(files []File, top string) error {
 	return cover(files, names, places)
 }
 
+// In a user namespace, whoever mounts a /proc or a /sys must have one already that nothing covers
+// (linux/fs/namespace.c, mount_too_revealing): containers without root do. So the scratch directory
+// keeps such mounts of both, and stays, where no path leads to it: what was there covers it again.
+// Programs in such a namespace have their opens traced (spoof), since the new mounts tell the truth.
+var wholes = [...]string{"/proc", "/sys"}
+
 func within(path, dir string) bool {
 	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
 }
 
 // write puts the files into scratch and gives their names there: "" for one that the kernel lacks.
-func write(files []File) ([]string, error) {
+func write(files []File, scratch string) ([]string, error) {
 	names := make([]string, len(files))
 	for i, f := range files {
 		text, err := f.Text()

@@ -13,6 +13,8 @@ const (
 	ProcTrace Proc = "trace"
 	// ProcNo leaves the files alone.
 	ProcNo Proc = "no"
+	// ProcCovered is for those who find the files covered already. Nobody asks for it by name.
+	ProcCovered Proc = "covered"
 )
 
 // ProcEnv is the variable that takes precedence over the configuration.

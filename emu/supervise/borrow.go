@@ -14,12 +14,6 @@ import (
 // which must be visible to the tracee. The path is written below the tracee's stack for the
 // duration of the call.
 
-// redZone is what may be in use below a stack pointer: 128 bytes on amd64, nothing elsewhere.
-const redZone = 128
-
-// alignment suits any data there.
-const alignment = 16
-
 // loan is memory of a tracee that was overwritten, and its former content.
 type loan struct {
 	addr  uint64
@@ -70,7 +64,7 @@ func (e *exec) borrowInstead() error {
 // lay writes a path below the tracee's stack.
 func (e *exec) lay(path string) error {
 	text := append([]byte(path), 0)
-	l := loan{(*e.regs.SP() - redZone - uint64(len(text))) &^ (alignment - 1), make([]byte, len(text))}
+	l := loan{e.regs.Below(len(text)), make([]byte, len(text))}
 	if err := e.t.Read(l.addr, l.saved); err != nil {
 		return err
 	}

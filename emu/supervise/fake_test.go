@@ -16,6 +16,7 @@ import (
 	"binproxy/emu/elfinfo/tiny"
 	"binproxy/emu/emulator"
 	"binproxy/emu/resolve"
+	"binproxy/emu/seccomp"
 	"binproxy/emu/supervise/launch"
 	"binproxy/emu/supervise/sight"
 	"binproxy/emu/supervise/tracee"
@@ -162,6 +163,8 @@ func (f *fake) Continue(signal unix.Signal) error {
 	f.did("continue %d", signal)
 	return nil
 }
+
+func (f *fake) AddFilter(*tracee.ABI, tracee.Registers, []seccomp.Rule) error { return nil }
 
 func (f *fake) ToSyscall(signal unix.Signal) error {
 	f.did("to syscall %d", signal)

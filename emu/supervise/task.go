@@ -3,6 +3,7 @@ package supervise
 import (
 	"golang.org/x/sys/unix"
 
+	"binproxy/emu/seccomp"
 	"binproxy/emu/supervise/tracee"
 )
 
@@ -33,6 +34,7 @@ type thread interface {
 
 	Continue(signal unix.Signal) error
 	ToSyscall(signal unix.Signal) error
+	AddFilter(abi *tracee.ABI, r tracee.Registers, rules []seccomp.Rule) error
 	Listen() error
 	Interrupt()
 	Kill()

@@ -11,6 +11,16 @@ var unameCalls = [...]call{
 	{Call: tracee.Call{ABI: tracee.ABI32, Nr: 59}, unameOf: oldoldUtsname},
 }
 
+// newCalls are the calls that can make a user namespace, with the flags as first argument.
+var newCalls = [...]call{
+	{Call: tracee.Call{ABI: tracee.ABI64, Nr: 56}},
+	{Call: tracee.Call{ABI: tracee.ABI64, Nr: 272}},
+	{Call: tracee.Call{ABI: tracee.ABIX32, Nr: 56 | tracee.X32}},
+	{Call: tracee.Call{ABI: tracee.ABIX32, Nr: 272 | tracee.X32}},
+	{Call: tracee.Call{ABI: tracee.ABI32, Nr: 120}},
+	{Call: tracee.Call{ABI: tracee.ABI32, Nr: 310}},
+}
+
 // openCalls are the calls that open a file for reading.
 var openCalls = [...]call{
 	{Call: tracee.Call{ABI: tracee.ABI64, Nr: 2}, openOf: openPath},

@@ -8,6 +8,14 @@ var unameCalls = [...]call{
 	{Call: tracee.Call{ABI: tracee.ABI32, Nr: 122}, unameOf: newUtsname},
 }
 
+// newCalls are the calls that can make a user namespace, with the flags as first argument.
+var newCalls = [...]call{
+	{Call: tracee.Call{ABI: tracee.ABI64, Nr: 220}},
+	{Call: tracee.Call{ABI: tracee.ABI64, Nr: 97}},
+	{Call: tracee.Call{ABI: tracee.ABI32, Nr: 120}},
+	{Call: tracee.Call{ABI: tracee.ABI32, Nr: 337}},
+}
+
 // openCalls are the calls that open a file for reading.
 var openCalls = [...]call{
 	{Call: tracee.Call{ABI: tracee.ABI64, Nr: 56}, openOf: openAt},

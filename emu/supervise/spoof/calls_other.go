@@ -2,5 +2,5 @@
 
 package spoof
 
-// Both are empty: no supervisor runs on this host (see Run).
-var unameCalls, openCalls []call
+// All are empty: no supervisor runs on this host (see Run).
+var unameCalls, openCalls, newCalls []call

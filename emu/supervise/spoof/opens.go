@@ -1,6 +1,7 @@
 package spoof
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 
@@ -182,7 +183,7 @@ func (s *Spoof) give(t Thread, c *call, regs tracee.Registers, file int, cloexec
 	given := [1]tracee.File{{FD: fd, CloseOnExec: cloexec}}
 	back := regs
 	err = t.Quietly(func() error {
-		err := t.Give(&c.Call, regs, tracee.Entering, given[:])
+		err := t.Give(cmp.Or(c.help, &c.Call), regs, tracee.Entering, given[:])
 		back.SetResult(int64(given[0].Number))
 		if refused, ok := err.(*tracee.GiveError); ok {
 			back.SetResult(-int64(refused.Errno))

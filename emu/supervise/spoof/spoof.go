@@ -50,6 +50,7 @@ type Thread interface {
 	Quietly(do func() error) error
 	Continue(signal unix.Signal) error
 	ToSyscall(signal unix.Signal) error
+	AddFilter(abi *tracee.ABI, r tracee.Registers, rules []seccomp.Rule) error
 }
 
 // The filter's data for the calls that a spoof stops is one of these plus the index in the table.
@@ -57,6 +58,8 @@ type Thread interface {
 const (
 	dataUname = 0x100
 	dataOpen  = 0x200
+	dataInner = 0x400 // an open, by the filter of a process in a user namespace of its own
+	dataNew   = 0x500 // a call that makes such a namespace
 	dataIndex = 0xff
 )
 
@@ -65,6 +68,7 @@ type call struct {
 	tracee.Call
 	unameOf layout
 	openOf  openForm
+	help    *tracee.Call // the call by which the thread calls for help; nil for the call itself
 }
 
 // rules stop the calls that a spoof must see.
@@ -76,12 +80,19 @@ func rules(id identity.Identity, proc identity.Proc) []seccomp.Rule {
 	for i, c := range unameCalls {
 		rules = append(rules, seccomp.Rule{Arch: c.Arch, Number: c.Nr, Action: seccomp.Trace(dataUname + uint16(i))})
 	}
-	if proc != identity.ProcTrace {
-		return rules
+	switch proc {
+	case identity.ProcTrace:
+		rules = append(rules, openRules(dataOpen)...)
+	case identity.ProcCovered:
+		rules = append(rules, newRules()...)
 	}
+	return rules
+}
+
+func openRules(data uint16) (rules []seccomp.Rule) {
 	for i, c := range openCalls {
 		for _, when := range c.openOf.reading() {
-			rules = append(rules, seccomp.Rule{Arch: c.Arch, Number: c.Nr, When: when, Action: seccomp.Trace(dataOpen + uint16(i))})
+			rules = append(rules, seccomp.Rule{Arch: c.Arch, Number: c.Nr, When: when, Action: seccomp.Trace(data + uint16(i))})
 		}
 	}
 	return rules
@@ -98,6 +109,10 @@ func (s *Spoof) Begin(t Thread, data uint) (tracee.Progress, error) {
 		return s.unameBegin(t, &unameCalls[i])
 	case data&^dataIndex == dataOpen && i < len(openCalls):
 		return s.openBegin(t, &openCalls[i])
+	case data&^dataIndex == dataInner && i < len(openCalls):
+		return s.openBegin(t, helped(openCalls[i]))
+	case data&^dataIndex == dataNew && i < len(newCalls):
+		return s.newBegin(t, &newCalls[i])
 	}
 	return nil, t.Continue(0)
 }
@@ -112,7 +127,9 @@ func Prepare(id identity.Identity, proc identity.Proc) ([]seccomp.Rule, error) {
 	if proc == identity.ProcAuto && !id.IsZero() {
 		err := identity.Mount(id.Files(readFile))
 		switch {
-		case err == nil, errors.Is(err, unix.ENOENT):
+		case err == nil:
+			proc = identity.ProcCovered
+		case errors.Is(err, unix.ENOENT):
 		case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES), errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EINVAL):
 			proc = identity.ProcTrace
 		default:

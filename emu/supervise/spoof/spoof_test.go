@@ -16,7 +16,10 @@ import (
 
 func TestRules(t *testing.T) {
 	require.Empty(t, rules(identity.Identity{}, identity.ProcTrace), "nothing is stopped that nobody asked for")
-	require.NotEmpty(t, rules(identity.Identity{Release: "4.15.0"}, identity.ProcNo))
+	no := rules(identity.Identity{Release: "4.15.0"}, identity.ProcNo)
+	require.NotEmpty(t, no)
+	covered := rules(identity.Identity{Release: "4.15.0"}, identity.ProcCovered)
+	require.Len(t, covered, len(no)+len(newCalls), "opens are stopped in new user namespaces only")
 }
 
 func TestFill(t *testing.T) {
