@@ -16,7 +16,6 @@ import (
 	"binproxy/emu/elfinfo/tiny"
 	"binproxy/emu/emulator"
 	"binproxy/emu/resolve"
-	"binproxy/emu/seccomp"
 	"binproxy/emu/supervise/launch"
 	"binproxy/emu/supervise/sight"
 	"binproxy/emu/supervise/tracee"
@@ -164,7 +163,11 @@ func (f *fake) Continue(signal unix.Signal) error {
 	return nil
 }
 
-func (f *fake) AddFilter(*tracee.ABI, tracee.Registers, []seccomp.Rule) error { return nil }
+func (f *fake) AddFilter(*tracee.ABI, tracee.Registers, tracee.Where, tracee.Further) error {
+	return nil
+}
+
+func (f *fake) Borrowed(_ uint64, _ []byte, do func() error) error { return do() }
 
 func (f *fake) ToSyscall(signal unix.Signal) error {
 	f.did("to syscall %d", signal)

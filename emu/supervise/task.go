@@ -3,7 +3,6 @@ package supervise
 import (
 	"golang.org/x/sys/unix"
 
-	"binproxy/emu/seccomp"
 	"binproxy/emu/supervise/tracee"
 )
 
@@ -34,7 +33,8 @@ type thread interface {
 
 	Continue(signal unix.Signal) error
 	ToSyscall(signal unix.Signal) error
-	AddFilter(abi *tracee.ABI, r tracee.Registers, rules []seccomp.Rule) error
+	AddFilter(abi *tracee.ABI, r tracee.Registers, from tracee.Where, f tracee.Further) error
+	Borrowed(at uint64, text []byte, do func() error) error
 	Listen() error
 	Interrupt()
 	Kill()

@@ -11,6 +11,19 @@ var unameCalls = [...]call{
 	{Call: tracee.Call{ABI: tracee.ABI32, Nr: 59}, unameOf: oldoldUtsname},
 }
 
+// statCalls are the calls that look at an open file.
+var statCalls = [...]call{
+	{Call: tracee.Call{ABI: tracee.ABI64, Nr: 5}, statOf: fstat, fstatAt: 262},
+	{Call: tracee.Call{ABI: tracee.ABI64, Nr: 262}, statOf: fstatAt},
+	{Call: tracee.Call{ABI: tracee.ABI64, Nr: 332}, statOf: statxForm},
+	{Call: tracee.Call{ABI: tracee.ABIX32, Nr: 5 | tracee.X32}, statOf: fstat, fstatAt: 262 | tracee.X32},
+	{Call: tracee.Call{ABI: tracee.ABIX32, Nr: 262 | tracee.X32}, statOf: fstatAt},
+	{Call: tracee.Call{ABI: tracee.ABIX32, Nr: 332 | tracee.X32}, statOf: statxForm},
+	{Call: tracee.Call{ABI: tracee.ABI32, Nr: 197}, statOf: fstat, fstatAt: 300},
+	{Call: tracee.Call{ABI: tracee.ABI32, Nr: 300}, statOf: fstatAt},
+	{Call: tracee.Call{ABI: tracee.ABI32, Nr: 383}, statOf: statxForm},
+}
+
 // newCalls are the calls that can make a user namespace, with the flags as first argument.
 var newCalls = [...]call{
 	{Call: tracee.Call{ABI: tracee.ABI64, Nr: 56}},

@@ -3,4 +3,4 @@
 package spoof
 
 // All are empty: no supervisor runs on this host (see Run).
-var unameCalls, openCalls, newCalls []call
+var unameCalls, openCalls, newCalls, statCalls []call

@@ -29,7 +29,7 @@ func (s *Spoof) newBegin(t Thread, c *call) (tracee.Progress, error) {
 		return nil, err
 	}
 	err = t.Quietly(func() error {
-		if err := t.AddFilter(c.ABI, regs, openRules(dataInner)); err != nil {
+		if err := t.AddFilter(c.ABI, regs, tracee.Entering, tracee.Further{Kind: innerFilter, Rules: openRules(dataInner)}); err != nil {
 			s.debug(t.TID(), "a new user namespace: %v", err)
 		}
 		back := regs

@@ -191,6 +191,9 @@ func (s *Spoof) give(t Thread, c *call, regs tracee.Registers, file int, cloexec
 			return err
 		}
 		back.Finished()
+		if err := t.AddFilter(c.ABI, regs, tracee.Leaving, tracee.Further{Kind: statFilter, Threads: true, Rules: statRules()}); err != nil {
+			s.debug(t.TID(), "its looks at open files: %v", err)
+		}
 		return t.SetRegisters(back)
 	})
 	if err == tracee.ErrInterrupted {

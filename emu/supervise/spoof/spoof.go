@@ -50,7 +50,8 @@ type Thread interface {
 	Quietly(do func() error) error
 	Continue(signal unix.Signal) error
 	ToSyscall(signal unix.Signal) error
-	AddFilter(abi *tracee.ABI, r tracee.Registers, rules []seccomp.Rule) error
+	AddFilter(abi *tracee.ABI, r tracee.Registers, from tracee.Where, f tracee.Further) error
+	Borrowed(at uint64, text []byte, do func() error) error
 }
 
 // The filter's data for the calls that a spoof stops is one of these plus the index in the table.
@@ -60,14 +61,23 @@ const (
 	dataOpen  = 0x200
 	dataInner = 0x400 // an open, by the filter of a process in a user namespace of its own
 	dataNew   = 0x500 // a call that makes such a namespace
+	dataStat  = 0x600 // a look at an open file, by the filter of a process that has such a file
 	dataIndex = 0xff
+)
+
+// The kinds of further filters.
+const (
+	innerFilter uint16 = iota
+	statFilter
 )
 
 // call is a call that a spoof stops.
 type call struct {
 	tracee.Call
 	unameOf layout
+	statOf  statForm
 	openOf  openForm
+	fstatAt uint32       // the number of fstatat, for fstat
 	help    *tracee.Call // the call by which the thread calls for help; nil for the call itself
 }
 
@@ -113,6 +123,8 @@ func (s *Spoof) Begin(t Thread, data uint) (tracee.Progress, error) {
 		return s.openBegin(t, helped(openCalls[i]))
 	case data&^dataIndex == dataNew && i < len(newCalls):
 		return s.newBegin(t, &newCalls[i])
+	case data&^dataIndex == dataStat && i < len(statCalls):
+		return nil, s.statBegin(t, &statCalls[i])
 	}
 	return nil, t.Continue(0)
 }

@@ -10,7 +10,7 @@ type ABI struct {
 	Arch   uint32 // AUDIT_ARCH
 	compat bool   // a 32-bit ABI of a 64-bit host, with registers of its own
 
-	Execve, Execveat, Prctl, Close uint64
+	Execve, Execveat, Prctl, Close, Seccomp uint64
 }
 
 // Call is a system call of an ABI.

@@ -2,6 +2,7 @@ package tracee
 
 import (
 	"encoding/binary"
+	"math"
 
 	"golang.org/x/sys/unix"
 
@@ -14,10 +15,58 @@ func (r *Registers) Below(size int) uint64 {
 	return (*r.SP() - redZone - uint64(size)) &^ (alignment - 1)
 }
 
-// AddFilter puts a further filter on it, in place of the call that it is about to make, up to that
-// call's end; the caller must set the registers. It takes no_new_privs, or CAP_SYS_ADMIN in the
+// Borrowed writes text into memory that the thread does not use while do runs.
+func (t *Thread) Borrowed(at uint64, text []byte, do func() error) error {
+	saved := make([]byte, len(text))
+	if err := t.Read(at, saved); err != nil {
+		return err
+	}
+	if err := t.Write(at, text); err != nil {
+		return err
+	}
+	err := do()
+	if wrong := t.Write(at, saved); err == nil {
+		err = wrong
+	}
+	return err
+}
+
+// A further filter answers this option of prctl, which no kernel has, with an errno of its own for
+// each kind of filter: so a thread gets, and inherits, each kind once.
+const (
+	questionOption = 0x62780001
+	answerErrno    = 0xf00
+)
+
+// Further is a filter for a thread that has ours already.
+type Further struct {
+	Kind    uint16
+	Threads bool // also for the other threads of the process, if they have the same filters so far
+	Rules   []seccomp.Rule
+}
+
+// AddFilter puts a further filter on the thread, unless it has one of the kind. It ends in a
+// syscall-stop, as the calls do that the thread makes for it in place of its own or
+// after that; the caller must set the registers. It takes no_new_privs, or CAP_SYS_ADMIN in the
 // thread's user namespace.
-func (t *Thread) AddFilter(abi *ABI, r Registers, rules []seccomp.Rule) error {
+func (t *Thread) AddFilter(abi *ABI, r Registers, from Where, f Further) error {
+	ask := t.Instead
+	if from == Leaving {
+		ask = func(abi *ABI, r Registers, nr, a, b uint64) (int64, error) {
+			return t.CallAt(abi, r, r.Instruction(), nr, a, b)
+		}
+	}
+	answer := answerErrno + f.Kind
+	if result, err := ask(abi, r, abi.Prctl, questionOption, uint64(f.Kind)); err != nil || result == -int64(answer) {
+		return err
+	}
+	rules := f.Rules
+	for _, c := range Execs {
+		if c.At() { // one of each ABI
+			question := &seccomp.Equal{Arg: 0, Value: questionOption, Mask: math.MaxUint32}
+			rules = append(rules, seccomp.Rule{Arch: c.Arch, Number: uint32(c.Prctl), When: question, Action: seccomp.Fail(answer)})
+		}
+	}
 	code, err := seccomp.Assemble(rules)
 	if err != nil {
 		return err
@@ -36,23 +85,19 @@ func (t *Thread) AddFilter(abi *ABI, r Registers, rules []seccomp.Rule) error {
 		pointer = 4
 	}
 	binary.LittleEndian.PutUint64(text[pointer:], at+header)
-	saved := make([]byte, len(text))
-	if err := t.Read(at, saved); err != nil {
+	return t.Borrowed(at, text, func() error {
+		*r.Arg(abi, 2) = at
+		var flags uint64
+		if f.Threads {
+			flags = unix.SECCOMP_FILTER_FLAG_TSYNC
+		}
+		result, err := t.CallAt(abi, r, r.Instruction(), abi.Seccomp, unix.SECCOMP_SET_MODE_FILTER, flags)
+		if err == nil && result > 0 { // a thread with other filters
+			result, err = t.CallAt(abi, r, r.Instruction(), abi.Seccomp, unix.SECCOMP_SET_MODE_FILTER, 0)
+		}
+		if err == nil && result < 0 {
+			err = unix.Errno(-result)
+		}
 		return err
-	}
-	if err := t.Write(at, text); err != nil {
-		return err
-	}
-	*r.Arg(abi, 2) = at
-	result, err := t.Instead(abi, r, abi.Prctl, unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER)
-	if err != nil {
-		return err
-	}
-	if result < 0 {
-		err = unix.Errno(-result)
-	}
-	if wrong := t.Write(at, saved); wrong != nil {
-		return wrong
-	}
-	return err
+	})
 }

@@ -9,9 +9,9 @@ const X32 = 1 << 30
 
 // The ABIs of this host.
 var (
-	ABI64  = &ABI{Arch: unix.AUDIT_ARCH_X86_64, Execve: 59, Execveat: 322, Prctl: 157, Close: 3}
-	ABIX32 = &ABI{Arch: unix.AUDIT_ARCH_X86_64, Execve: 520 | X32, Execveat: 545 | X32, Prctl: 157 | X32, Close: 3 | X32}
-	ABI32  = &ABI{Arch: unix.AUDIT_ARCH_I386, compat: true, Execve: 11, Execveat: 358, Prctl: 172, Close: 6}
+	ABI64  = &ABI{Arch: unix.AUDIT_ARCH_X86_64, Execve: 59, Execveat: 322, Prctl: 157, Close: 3, Seccomp: 317}
+	ABIX32 = &ABI{Arch: unix.AUDIT_ARCH_X86_64, Execve: 520 | X32, Execveat: 545 | X32, Prctl: 157 | X32, Close: 3 | X32, Seccomp: 317 | X32}
+	ABI32  = &ABI{Arch: unix.AUDIT_ARCH_I386, compat: true, Execve: 11, Execveat: 358, Prctl: 172, Close: 6, Seccomp: 354}
 )
 
 // Execs are the host's calls that lead to execve. The filter's data is 1 plus the index.

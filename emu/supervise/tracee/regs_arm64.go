@@ -8,8 +8,8 @@ import (
 
 // The ABIs of this host.
 var (
-	ABI64 = &ABI{Arch: unix.AUDIT_ARCH_AARCH64, Execve: 221, Execveat: 281, Prctl: 167, Close: 57}
-	ABI32 = &ABI{Arch: unix.AUDIT_ARCH_ARM, compat: true, Execve: 11, Execveat: 387, Prctl: 172, Close: 6}
+	ABI64 = &ABI{Arch: unix.AUDIT_ARCH_AARCH64, Execve: 221, Execveat: 281, Prctl: 167, Close: 57, Seccomp: 277}
+	ABI32 = &ABI{Arch: unix.AUDIT_ARCH_ARM, compat: true, Execve: 11, Execveat: 387, Prctl: 172, Close: 6, Seccomp: 383}
 )
 
 // Execs are the host's calls that lead to execve. The filter's data is 1 plus the index.
