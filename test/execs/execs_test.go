@@ -252,6 +252,7 @@ func (b *bench) fill(t *testing.T) {
 	link("dir/up", "../probe")
 	require.NoError(t, os.Mkdir(filepath.Join(b.dir, "closed"), 0o700))
 	require.NoError(t, os.WriteFile(filepath.Join(b.dir, "closed", "probe"), probe, 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(b.dir, "closed", "script"), []byte(at("#!@/unreadable\n")), 0o755))
 	require.NoError(t, unix.Mkfifo(filepath.Join(b.dir, "fifo"), 0o755))
 	b.fillRoot(t, probe)
 }

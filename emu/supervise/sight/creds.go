@@ -52,6 +52,13 @@ func (s *Sight) stanceFor(tid int) (Stance, error) {
 	return st, nil
 }
 
+// losing reports whether the tracee may find or read files by capabilities that an exec takes from
+// it: it has given up root's id, and kept them. The emulator may not find the file any more.
+func (st Stance) losing() bool {
+	const finding = 1<<unix.CAP_DAC_OVERRIDE | 1<<unix.CAP_DAC_READ_SEARCH
+	return st.ids.UID != 0 && st.ids.Effective&finding != 0
+}
+
 // bits are the permission bits (R_OK, W_OK, X_OK) that the ids get from the file's owner, group
 // and mode.
 func (st Stance) bits(file *unix.Stat_t) uint32 {

@@ -107,7 +107,7 @@ func (v *View) Open(path string) (resolve.File, syscall.Errno) {
 	f := &File{fd, -1, st}
 	v.Last = f
 	may := v.permits(fd, &st, unix.X_OK)
-	if st.Mode&0o004 == 0 && !v.permits(fd, &st, unix.R_OK) {
+	if v.stance.losing() || st.Mode&0o004 == 0 && !v.permits(fd, &st, unix.R_OK) {
 		v.ByFD = true
 	}
 	back()

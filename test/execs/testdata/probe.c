@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <pthread.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <signal.h>
 #include <spawn.h>
@@ -491,6 +492,13 @@ int main(int argc, char **argv) {
 		execv(s, rest);
 	} else if (!strcmp(how, "user")) {
 		must(!setgroups(0, NULL) && !setresgid(65534, 65534, 65534) && !setresuid(100, 100, 100), "user");
+		execv(path, rest);
+	} else if (!strcmp(how, "keepcaps")) { // until the exec
+		struct __user_cap_header_struct h = {_LINUX_CAPABILITY_VERSION_3, 0};
+		struct __user_cap_data_struct c[2];
+		must(!prctl(PR_SET_KEEPCAPS, 1) && !setgroups(0, NULL) && !setresgid(65534, 65534, 65534) && !setresuid(100, 100, 100) && !syscall(SYS_capget, &h, c), "keep");
+		c[0].effective = c[0].permitted, c[1].effective = c[1].permitted;
+		must(!syscall(SYS_capset, &h, c), "capset");
 		execv(path, rest);
 	} else if (!strcmp(how, "effective")) {
 		must(!setgroups(0, NULL) && !setresgid(-1, 65534, -1) && !setresuid(-1, 100, -1), "user");
