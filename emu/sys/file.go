@@ -170,24 +170,33 @@ func Inherit(path string) string {
 	return "/proc/self/fd/" + strconv.Itoa(lent)
 }
 
-// OpenProc gives a descriptor (O_PATH) of a /proc: the mounted one, or if there is none, one that
-// is mounted nowhere (Linux 5.2, with CAP_SYS_ADMIN).
+// OpenProc gives a descriptor (O_PATH) of a /proc that shows the processes by their numbers here:
+// the mounted one, or one that is mounted nowhere (Linux 5.2, with CAP_SYS_ADMIN). A new PID
+// namespace has the /proc of the outer one until somebody mounts its own.
 func OpenProc() (int, error) {
+	why := "is not mounted"
 	fd, err := Openat(unix.AT_FDCWD, "/proc", unix.O_PATH|unix.O_DIRECTORY)
 	if err == nil {
 		var st unix.Statfs_t
 		if err := unix.Fstatfs(fd, &st); err == nil && st.Type == unix.PROC_SUPER_MAGIC {
-			return fd, nil
+			var b [16]byte
+			if n, err := unix.Readlinkat(fd, "self", b[:]); err == nil && string(b[:n]) == strconv.Itoa(os.Getpid()) {
+				return fd, nil
+			}
+			why = "is of another PID namespace (unshare has --mount-proc)"
 		}
 		unix.Close(fd)
 	}
 	fs, err := unix.Fsopen("proc", unix.FSOPEN_CLOEXEC)
 	if err != nil {
-		return -1, fmt.Errorf("/proc is not mounted, and fsopen(proc): %w", err)
+		return -1, fmt.Errorf("/proc %s, and fsopen(proc): %w", why, err)
 	}
 	defer unix.Close(fs)
 	if err := unix.FsconfigCreate(fs); err != nil {
-		return -1, fmt.Errorf("/proc is not mounted, and fsconfig(proc): %w", err)
+		return -1, fmt.Errorf("/proc %s, and fsconfig(proc): %w", why, err)
 	}
-	return unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, 0)
+	if fd, err = unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, 0); err != nil {
+		return -1, fmt.Errorf("/proc %s, and fsmount(proc): %w", why, err)
+	}
+	return fd, nil
 }
