@@ -184,6 +184,10 @@ func (f *flagsOf) ask(c supervise.Config) (a route.Ask, err error) {
 	}
 	a.Spoof = !c.Identity.IsZero() || c.Release != ""
 	a.Hooks = f.root == "" && (own != nil && f.bundle.Preloads(own) || own == nil && slices.ContainsFunc(a.ABIs, f.bundle.Preloads))
+	a.Farmless = !slices.ContainsFunc(f.bundle.AllFarms(), func(dir string) bool {
+		_, err := os.Stat(dir)
+		return err == nil
+	})
 	var needs []string
 	if !f.identity.IsZero() {
 		// a route may show the bundle's identity in part, but not this one

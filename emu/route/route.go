@@ -52,6 +52,8 @@ type Ask struct {
 	Spoof  bool
 	Single bool // binproxy is a single file, without libraries and links
 	Hooks  bool // the preload route's libraries exist for them
+	// no farm is installed that the farm's route could go by
+	Farmless bool
 }
 
 // Choice is a route, and the reason for it. Outer means that a supervisor of ours already routes
@@ -96,7 +98,11 @@ func Fallback(a Ask, refusal error) (Choice, bool) {
 	if a.Hooks {
 		return Choice{Route: Preload, Why: fmt.Sprintf("%v; going by preload: what static and set-user-id programs execute does not reach the emulator (see binproxy doctor)", refusal)}, true
 	}
-	why := fmt.Sprintf("%v; going by the farm: only commands that PATH leads to reach the emulator", refusal)
+	by := "going by the farm: only commands that PATH leads to reach the emulator"
+	if a.Farmless {
+		by = "no farm is installed here either, so of all programs only the command itself reaches the emulator: allow ptrace and seccomp, or ADD a bundle and `binproxy install` it"
+	}
+	why := fmt.Sprintf("%v; %s", refusal, by)
 	if a.Spoof {
 		why += ", and only they and uname are told the identity"
 	}

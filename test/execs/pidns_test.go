@@ -29,7 +29,16 @@ func TestOuterProc(t *testing.T) {
 			require.Equal(t, want.without(differs), got.without(differs), "%s %s", run, argv)
 		}
 	}
-	got := runIn(t, b.dir, b.env(), nil, unshare, "--pid", "--fork", "setpriv", "--bounding-set", "-sys_admin", b.binproxy, "run", "--route", "supervise", "--", b.dir+"/probe")
+	refused := []string{unshare, "--pid", "--fork", need.Program(t, "setpriv", "util-linux"), "--bounding-set", "-sys_admin", b.binproxy, "run"}
+	const why = "/proc is of another PID namespace (unshare has --mount-proc)"
+	got := runIn(t, b.dir, b.env(), nil, append(refused, "--route", "supervise", "--", b.dir+"/probe")...)
 	require.Equal(t, 125, got.Status)
-	require.Contains(t, got.Output[0], "/proc is of another PID namespace (unshare has --mount-proc)")
+	require.Contains(t, got.Output[0], why)
+
+	// Where the route is not asked for, the line says how far the others go.
+	got = runIn(t, b.dir, b.env(), nil, append(refused, "--", b.dir+"/probe", "x")...)
+	require.Zero(t, got.Status, "the command itself reaches the emulator: %q", got.Output)
+	require.Contains(t, got.Output[0], why)
+	require.Contains(t, got.Output[0], "no farm is installed here either")
+	require.Contains(t, got.Output[0], "`binproxy install`")
 }
