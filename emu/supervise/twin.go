@@ -221,7 +221,7 @@ func (s *supervisor) twinCall(t *task, plan resolve.Plan, req request, v *sight.
 			hides = true
 		}
 	}
-	c.Find, c.Dir = v.Command, s.twins.place
+	c.Find, c.Has, c.Dir = v.Command, v.Has, s.twins.place
 	return c, hides, nil
 }
 

@@ -16,6 +16,8 @@ type Call struct {
 	Dir  string // the set's, as the caller sees it
 	// Find gives the directory of a PATH where a command is found first, "" for none.
 	Find func(path, name string) string
+	// Has reports whether one of the names is in a directory.
+	Has func(dir string, names []string) bool
 }
 
 // Edit is the difference between the twin's arguments and the guest's.
@@ -73,6 +75,9 @@ func (v *Verdict) environment(c Call, e *Edit) string {
 	search, compilers := "", ""
 	for _, entry := range c.Env {
 		name, value, _ := strings.Cut(entry, "=")
+		if why := v.loader(name, value, c); why != "" {
+			return why
+		}
 		switch {
 		case name == "PATH" && search == "":
 			search = value
@@ -82,7 +87,7 @@ func (v *Verdict) environment(c Call, e *Edit) string {
 			if !builtIn(value) {
 				return entry + ": a locale's data may be of another version"
 			}
-		case emulator.NamesRoot(name) || name == "GCONV_PATH":
+		case emulator.NamesRoot(name):
 			return name + " is set"
 		case slices.Contains(v.Rule.without, name) || name == v.Rule.config.variable && value != v.config(c):
 			return name + " is set"

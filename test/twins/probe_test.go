@@ -165,7 +165,7 @@ func TestTwinIsTheGuest(t *testing.T) {
 		{name: "link", args: []string{"./link", "x"}},
 		{name: "script", args: []string{"/tmp/script", "x", "y"}},
 		{name: "status", env: []string{"EXITS=41"}, args: []string{"sed"}},
-		{name: "loaders' variables", env: []string{"LD_LIBRARY_PATH=/x", "LD_PRELOAD=/none.so", "GLIBC_TUNABLES=glibc.malloc.check=1", "LD_BIND_NOW=", "L=1", "LD=2"}, args: []string{"sed", "a"}},
+		{name: "loaders' variables", env: []string{"LD_LIBRARY_PATH=/x", "LD_PRELOAD=", "GLIBC_TUNABLES=glibc.malloc.check=1", "LD_BIND_NOW=", "L=1", "LD=2"}, args: []string{"sed", "a"}},
 		{name: "exec", env: []string{"PROBE=1", "LD_LIBRARY_PATH=/y"}, args: []string{"sed", "exec", "/usr/bin/sed", "a"}},
 		{name: "argv0", env: []string{"PROBE=1"}, args: []string{"sed", "argv0", "/usr/bin/sed", "another name", "a"}},
 		{name: "empty argv0", env: []string{"PROBE=1"}, args: []string{"sed", "argv0", "/usr/bin/sed", "", "a"}},

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -301,6 +302,22 @@ func (v *View) Command(path, name string) string {
 		}
 	}
 	return ""
+}
+
+// Has reports whether one of the names is in a directory. Nothing is read: a link has the name, too.
+func (v *View) Has(dir string, names []string) bool {
+	if !strings.HasPrefix(dir, "/") && v.toWorkingDirectory() != 0 {
+		return false
+	}
+	fd, errno := v.Find(dir + "/.")
+	if errno != 0 {
+		return false
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	return slices.ContainsFunc(names, func(name string) bool {
+		return unix.Fstatat(fd, name, &st, unix.AT_SYMLINK_NOFOLLOW) == nil
+	})
 }
 
 func sameFile(a, b int) bool {
