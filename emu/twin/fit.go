@@ -57,7 +57,9 @@ func (v *Verdict) Fit(c Call) (e Edit, why string) {
 		return e, "called with no command that the rule names"
 	}
 	if v.Rule.headers != "" {
-		e.Last = v.headers(c)
+		if why := v.headers(c, &e); why != "" {
+			return e, why
+		}
 	}
 	if v.Rule.plugin != "" {
 		if why := v.plugin(c, &e); why != "" {
@@ -134,27 +136,6 @@ func fits(pattern, arg string) bool {
 	}
 	start, ok := strings.CutSuffix(pattern, "*")
 	return ok && strings.HasPrefix(arg, start)
-}
-
-// headers gives arguments that make a cross compiler's pass look for headers where the guest's own
-// does, in the same order. Of the directories that are built into it only the last two exist in
-// the guest, /usr/include/TRIPLET and /usr/include; -iprefix replaces those of the compiler.
-func (v *Verdict) headers(c Call) []string {
-	var list []string
-	system := func(dirs ...string) {
-		for _, dir := range dirs {
-			list = append(list, "-isystem", dir)
-		}
-	}
-	standard := !slices.Contains(c.Args, "-nostdinc")
-	if standard && v.Rule.headers == "c++" && !slices.Contains(c.Args, "-nostdinc++") {
-		base := "/usr/include/c++/" + v.major
-		system(base, "/usr/include/"+triplet(v.abi)+"/c++/"+v.major, base+"/backward")
-	}
-	if standard {
-		system("/usr/local/include")
-	}
-	return append(list, "-iprefix", v.dir+"/")
 }
 
 // PluginName is the file name of the plug-in by which linkers and ar understand gcc's intermediate

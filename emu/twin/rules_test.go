@@ -134,11 +134,17 @@ func TestFit(t *testing.T) {
 		want          Edit
 		why           string
 	}{
-		{name: "headers", program: "cc1", args: []string{"-quiet", "x.c"}, want: Edit{Last: []string{"-isystem", "/usr/local/include", "-iprefix", gcc + "/"}}},
-		{name: "no headers", program: "cc1", args: []string{"-nostdinc", "x.c"}, want: Edit{Last: []string{"-iprefix", gcc + "/"}}},
-		{name: "headers of C++", program: "cc1plus", want: Edit{Last: []string{"-isystem", "/usr/include/c++/12", "-isystem", "/usr/include/aarch64-linux-gnu/c++/12",
-			"-isystem", "/usr/include/c++/12/backward", "-isystem", "/usr/local/include", "-iprefix", gcc + "/"}}},
-		{name: "no headers of C++", program: "cc1plus", args: []string{"-nostdinc++"}, want: Edit{Last: []string{"-isystem", "/usr/local/include", "-iprefix", gcc + "/"}}},
+		{name: "headers", program: "cc1", args: []string{"-quiet", "x.c"}, want: Edit{Last: []string{"-isystem", gcc + "/include", "-iprefix", gcc + "/"}, Env: []string{"C_INCLUDE_PATH=/usr/local/include"}}},
+		{name: "headers by ABI", program: "cc1", args: []string{"-imultiarch", "t", "-E", "x.c"}, want: Edit{Last: []string{"-isystem", gcc + "/include", "-iprefix", gcc + "/"}, Env: []string{"C_INCLUDE_PATH=/usr/local/include/t:/usr/local/include"}}},
+		{name: "headers named", program: "cc1", args: []string{"x.c"}, env: []string{"C_INCLUDE_PATH=x:"}, want: Edit{Last: []string{"-iprefix", gcc + "/"}, Env: []string{"C_INCLUDE_PATH=x::" + gcc + "/include:/usr/local/include"}}},
+		{name: "headers named and marked", program: "cc1", args: []string{"-E", "x.c"}, env: []string{"C_INCLUDE_PATH=x"}, why: "called with -E: it would mark the compiler's headers differently"},
+		{name: "no headers", program: "cc1", args: []string{"-nostdinc", "x.c"}, env: []string{"C_INCLUDE_PATH=x"}, want: Edit{Last: []string{"-iprefix", gcc + "/"}}},
+		{name: "headers of C++", program: "cc1plus", env: []string{"C_INCLUDE_PATH=x"}, want: Edit{Last: []string{"-iprefix", gcc + "/"},
+			Env: []string{"CPLUS_INCLUDE_PATH=/usr/include/c++/12:/usr/include/aarch64-linux-gnu/c++/12:/usr/include/c++/12/backward:" + gcc + "/include:/usr/local/include"}}},
+		{name: "headers of C++ listed", program: "cc1plus", args: []string{"-E", "-MM", "-nostdinc++"}, env: []string{"CPLUS_INCLUDE_PATH=y"}, want: Edit{Last: []string{"-iprefix", gcc + "/"},
+			Env: []string{"CPLUS_INCLUDE_PATH=y:" + gcc + "/include:/usr/local/include"}}},
+		{name: "headers of C++ marked", program: "cc1plus", args: []string{"-E"}, why: "called with -E: it would mark the compiler's headers differently"},
+		{name: "no headers of C++", program: "cc1plus", args: []string{"-nostdinc++"}, want: Edit{Last: []string{"-isystem", gcc + "/include", "-iprefix", gcc + "/"}, Env: []string{"CPLUS_INCLUDE_PATH=/usr/local/include"}}},
 		{name: "a plug-in for the compiler", program: "cc1", args: []string{"-fplugin=/x.so"}, why: "called with -fplugin=/x.so"},
 		{name: "the linker's plug-in", program: "ld.bfd", args: []string{"-plugin", gcc + "/" + PluginName, "x.o"}, want: Edit{Replace: map[int]string{1: "/twins/aarch64/12/" + PluginName}}},
 		{name: "joined", program: "ld.bfd", args: []string{"--plugin=/x/" + PluginName}, want: Edit{Replace: map[int]string{0: "--plugin=/twins/aarch64/12/" + PluginName}}},
