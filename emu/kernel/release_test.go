@@ -84,6 +84,16 @@ func TestHas(t *testing.T) {
 		{"el9.0", "x86_64", "landlock_add_rule", false, "el9.0"},
 		{"5.14", "x86_64", "landlock_add_rule", true, ""},
 		{"6.1", "x86_64", "uselib", false, ""},
+		// of a vendor without a kernel for the ABI: its programs run by an emulator
+		{"3.10.0-1160.71.1.el7.x86_64", "aarch64", "getrandom", true, "el7.9"},
+		{"3.10.0-1160.71.1.el7.x86_64", "arm", "memfd_create", true, "el7.9"},
+		{"el7", "mips_n64", "userfaultfd", true, "el7.9"},
+		{"el7", "aarch64", "pidfd_open", false, ""},
+		{"3.10.0-123.el7.x86_64", "aarch64", "getrandom", false, ""},
+		{"el7.1", "i386", "renameat2", false, ""}, // a later one was read
+		{"4.18.0-80.el8.x86_64", "aarch64", "openat2", false, ""},
+		{"el8.7", "mips_o32", "openat2", true, "el8.7"},
+		{"el6", "aarch64", "setns", false, ""}, // there was no such port
 		{"3.0", "mips_o32", "setns", true, ""},
 		{"3.6", "aarch64", "read", false, ""},
 		{"3.10", "x86_64", "create_module", false, ""},
@@ -158,6 +168,17 @@ func TestAbsentUnder(t *testing.T) {
 	require.False(t, in(ranges, 10000), "the emulator may call what it likes")
 	require.Equal(t, []string{"statx", "faccessat2"}, r.Undeniable(x, arm64))
 	require.Contains(t, r.Undeniable(x, kernel.Get("arm")), "clock_gettime64")
+
+	// A vendor's backports are the guest's, too.
+	r, err = kernel.Parse("3.10.0-1160.71.1.el7.x86_64")
+	require.NoError(t, err)
+	for _, guest := range []string{"aarch64", "arm", "s390x", "mips_o32"} {
+		ranges := r.AbsentUnder(x, kernel.Get(guest))
+		for _, call := range []string{"getrandom", "memfd_create"} {
+			require.False(t, in(ranges, x.ByName(call)[0].Nr), "%s %s", guest, call)
+		}
+		require.True(t, in(ranges, x.ByName("pidfd_open")[0].Nr), guest)
+	}
 }
 
 func FuzzParse(f *testing.F) {

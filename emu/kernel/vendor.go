@@ -43,23 +43,36 @@ func parent(abi string) string {
 }
 
 // profileFor finds what a vendor's build is known to have: the profile of the newest build that
-// was read for the ABI and is not above its own.
+// was read for the ABI and is not above its own. A vendor that builds no kernel for the ABI on this
+// base still has programs of it, by an emulator: what it built for x86_64 counts for them.
 func (r Release) profileFor(abi string) *profile {
 	if r.vendor == "" {
 		return nil
 	}
-	var found *profile
-	profiles := tables().profiles
-	for i := range profiles {
-		p := &profiles[i]
-		if p.abi == abi && p.base == r.Base && p.build <= r.build && vendorOf(p.name) == r.vendor {
-			found = p
-		}
-	}
+	found, builds := r.profileOf(abi)
 	if found == nil && parent(abi) != "" {
 		return r.profileFor(parent(abi))
 	}
+	if !builds && Get(abi).ByName("execve")[0].In(r.Base) {
+		found, _ = r.profileOf("x86_64")
+	}
 	return found
+}
+
+// profileOf finds the profile for the very ABI; builds reports whether there are any on that base.
+func (r Release) profileOf(abi string) (found *profile, builds bool) {
+	profiles := tables().profiles
+	for i := range profiles {
+		p := &profiles[i]
+		if p.abi != abi || p.base != r.Base || vendorOf(p.name) != r.vendor {
+			continue
+		}
+		builds = true
+		if p.build <= r.build {
+			found = p
+		}
+	}
+	return found, builds
 }
 
 // vendorOf is the letters that a profile's name starts with.

@@ -305,9 +305,10 @@ func TestGuest(t *testing.T) {
 	out, err := build.CombinedOutput()
 	require.NoError(t, err, string(out))
 	for release, want := range map[string]string{
-		"3.10":    "release 3.10.0\ngetrandom ENOSYS\nmemfd_create ENOSYS\npidfd_open ENOSYS\npidfd_send_signal ENOSYS\nclose_range ENOSYS\nstatx ok\n",
-		"rhel8.6": "release 4.18.0-372.el8.aarch64\ngetrandom ok\nmemfd_create ok\npidfd_open ENOSYS\npidfd_send_signal EBADF\nclose_range ok\nstatx ok\n",
-		"5.14":    "release 5.14.0\ngetrandom ok\nmemfd_create ok\npidfd_open ok\npidfd_send_signal ok\nclose_range ok\nstatx ok\n",
+		"3.10":                        "release 3.10.0\ngetrandom ENOSYS\nmemfd_create ENOSYS\npidfd_open ENOSYS\npidfd_send_signal ENOSYS\nclose_range ENOSYS\nstatx ok\n",
+		"3.10.0-1160.71.1.el7.x86_64": "release 3.10.0-1160.71.1.el7.x86_64\ngetrandom ok\nmemfd_create ok\npidfd_open ENOSYS\npidfd_send_signal ENOSYS\nclose_range ENOSYS\nstatx ok\n",
+		"rhel8.6":                     "release 4.18.0-372.el8.aarch64\ngetrandom ok\nmemfd_create ok\npidfd_open ENOSYS\npidfd_send_signal EBADF\nclose_range ok\nstatx ok\n",
+		"5.14":                        "release 5.14.0\ngetrandom ok\nmemfd_create ok\npidfd_open ok\npidfd_send_signal ok\nclose_range ok\nstatx ok\n",
 	} {
 		out, status := runAs(t, release, "", guest)
 		require.Zero(t, status)

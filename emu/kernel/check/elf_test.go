@@ -198,6 +198,25 @@ func TestKnownCases(t *testing.T) {
 	}
 }
 
+// What a vendor carried back counts for a program of an ABI that the vendor builds no kernel for.
+func TestBackports(t *testing.T) {
+	for want, nr := range map[string]uint32{"": 278, "pidfd_open": 434} { // 278: getrandom
+		var code []byte
+		for _, word := range []uint32{0xd2800000 | nr<<5 | 8, 0xd4000001} { // mov x8, #nr; svc #0
+			code = binary.LittleEndian.AppendUint32(code, word)
+		}
+		program := tiny([3]uint32{3, 2, 0}, code)
+		binary.LittleEndian.PutUint16(program[18:], 183) // EM_AARCH64
+		require.Len(t, judgeBytes(t, "p", program, "3.10"), 1)
+		found := judgeBytes(t, "p", program, "3.10.0-1160.71.1.el7.x86_64")
+		if want == "" {
+			require.Empty(t, found)
+		} else {
+			require.Equal(t, want, found[0].Call)
+		}
+	}
+}
+
 // A program of an ABI that came later than the release.
 func TestPort(t *testing.T) {
 	program := tiny([3]uint32{3, 2, 0}, nil)
