@@ -146,6 +146,7 @@ func (s *supervisor) begin(t *task, stop tracee.Stop) error {
 
 // keepTraced traces the child of a tracee that is about to start it untraced.
 func (s *supervisor) keepTraced(t *task, clone *tracee.Call) error {
+	s.traces(t)
 	regs, err := t.Registers()
 	if err != nil {
 		return err

@@ -52,6 +52,8 @@ type task struct {
 	nudged    bool // we interrupted it
 	inherits  bool // it runs its parent's program, which is not known yet
 
+	traces string // the path of its program, if that has started a child to trace it
+
 	fatal fatal  // the signal that is to end it, with its process
 	path  string // for an observer: the path of its exec
 	group int    // for an observer: its group's leader; 0 if it leads its group

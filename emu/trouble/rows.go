@@ -1,8 +1,10 @@
 package trouble
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -31,6 +33,32 @@ var rows = [...]row{
 		says: func(d supervise.Death, loader string) string {
 			return fmt.Sprintf("%s seems to lack its loader, %s, here: run it in a root of its architecture (--root DIR; `binproxy bootstrap` makes one), "+
 				"let QEMU_LD_PREFIX name one, or link the program statically", d.Path, loader)
+		},
+	},
+	{
+		// google/sanitizers issue 764. LeakSanitizer traces its own process at its end. That has a
+		// tracer here, and no emulator knows how to trace. It ends with status 1, alone with 23.
+		name:   "leaks",
+		native: true,
+		suspects: func(d supervise.Death) bool {
+			return d.Status.Exited() && (d.ABI == nil || (d.Status.ExitStatus() == 1 || d.Status.ExitStatus() == 23) &&
+				!slices.ContainsFunc(d.Env, withoutLeaks) && imports(d.File, "__asan_init", "__lsan_init"))
+		},
+		says: func(d supervise.Death, _ string) string {
+			return fmt.Sprintf("%s may have ended since LeakSanitizer cannot trace it: it is traced already, or emulated; "+
+				"set ASAN_OPTIONS=detect_leaks=0 for it (LSAN_OPTIONS with -fsanitize=leak)", d.Path)
+		},
+	},
+	{
+		// erlang/docker-erlang-otp issue 400. The JIT writes its code by another mapping than it runs
+		// it by, and the emulator does not notice that the code has changed.
+		name: "erlang",
+		suspects: func(d supervise.Death) bool {
+			return d.Status.Signaled() && d.Status.Signal() == unix.SIGSEGV && base(d) == "beam.smp"
+		},
+		says: func(d supervise.Death, _ string) string {
+			return fmt.Sprintf("%s died of a segmentation fault: %s does not run the code of Erlang's JIT as it maps it; "+
+				"set ERL_FLAGS=\"+JPperf true\" for it", d.Path, named(d))
 		},
 	},
 	{
@@ -68,6 +96,18 @@ var rows = [...]row{
 		says: func(d supervise.Death, _ string) string {
 			return fmt.Sprintf("%s, a Go program, died of signal %d: Go interrupts its own threads by signals, which %s does not always stand; "+
 				"set GODEBUG=asyncpreemptoff=1 for it", d.Path, d.Status.Signal(), named(d))
+		},
+	},
+	{
+		// go-debos/debos pull request 704. ext4 numbers the places in a directory by hashes of 64 bits,
+		// of 32 only for the kernel's own 32-bit programs.
+		name: "readdir",
+		suspects: func(d supervise.Death) bool {
+			return d.ABI.Class == 32 && d.Status.Exited() && hashes(d.File) && imports(d.File, "readdir")
+		},
+		says: func(d supervise.Death, _ string) string {
+			return fmt.Sprintf("%s reads directories with offsets of 32 bits, and may have failed with EOVERFLOW (\"Value too large for defined data type\"): "+
+				"those of ext4 have 64 for an emulator; build it with -D_FILE_OFFSET_BITS=64, or keep what it reads on another file system (tmpfs, xfs)", d.Path)
 		},
 	},
 	{
@@ -126,6 +166,8 @@ func namesRoot(entry string) bool {
 	return emulator.NamesRoot(name)
 }
 
+func withoutLeaks(entry string) bool { return strings.Contains(entry, "detect_leaks=0") }
+
 // missingLoader is the loader of a dynamic program if it is missing, both at its path and in each
 // directory above the program, which may have been the root of the caller.
 func missingLoader(d supervise.Death) string {
@@ -146,6 +188,29 @@ func missingLoader(d supervise.Death) string {
 			return info.Interp
 		}
 	}
+}
+
+// maxNames is how much of a program is read to find the names that it imports, which are near its
+// beginning.
+const maxNames = 256 << 10
+
+// imports reports whether one of the names stands in a program's first bytes, as those of a dynamic
+// program's functions do.
+func imports(file string, names ...string) bool {
+	f, err := open(file)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	text, _ := io.ReadAll(io.LimitReader(f, maxNames))
+	return slices.ContainsFunc(names, func(name string) bool { return bytes.Contains(text, []byte("\x00"+name+"\x00")) })
+}
+
+// hashes reports whether a file is on ext4, or on an overlay, which may be.
+func hashes(file string) bool {
+	var fs unix.Statfs_t
+	err := unix.Statfs(file, &fs)
+	return err == nil && (fs.Type == unix.EXT4_SUPER_MAGIC || fs.Type == unix.OVERLAYFS_SUPER_MAGIC)
 }
 
 // isGo reports whether a file is a Go program, by the note that Go's linker writes.

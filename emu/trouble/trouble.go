@@ -20,6 +20,7 @@ import (
 // A row is one known trouble.
 type row struct {
 	name     string
+	native   bool // of native programs, too
 	suspects func(supervise.Death) bool
 	// what the program needs and does not find; "" means no suspicion
 	lacks    func(supervise.Death) string
@@ -42,7 +43,7 @@ type suspicion struct {
 func (w *Watch) Died(d supervise.Death) {
 	for i := range rows {
 		r := &rows[i]
-		if !r.suspects(d) {
+		if d.ABI == nil && !r.native || !r.suspects(d) {
 			continue
 		}
 		lacks := ""

@@ -8,12 +8,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"binproxy/test/lib/built"
 	"binproxy/test/lib/ended"
@@ -43,6 +45,8 @@ func TestTrouble(t *testing.T) {
 		{name: "heap", goarch: "arm64", program: "ldconfig", how: "segv", status: -11, want: "ldconfig died of a segmentation fault"},
 		{name: "heap, with status 1", goarch: "arm64", program: "ldconfig", how: "1", status: 1},
 		{name: "preemption", goarch: "arm64", program: "server", how: "segv", status: -11, want: "set GODEBUG=asyncpreemptoff=1"},
+		{name: "Erlang", goarch: "arm64", program: "beam.smp", how: "segv", status: -11, want: `set ERL_FLAGS="+JPperf true"`},
+		{name: "Erlang, with status 1", goarch: "arm64", program: "beam.smp", how: "1", status: 1},
 		{name: "Go, with status 2", goarch: "arm64", program: "server", how: "2", status: 2},
 		{name: "reserve", goarch: "arm", program: "hello", how: "0", limit: "2000000", status: 1, want: "ulimit -v unlimited"},
 		{name: "limited, but enough", goarch: "arm", program: "hello", how: "1", limit: "100000000", status: 1},
@@ -104,6 +108,96 @@ func TestLoader(t *testing.T) {
 		assert.Contains(t, said(), "binproxy: "+program+" seems to lack its loader, "+loader+", here: run it in a root of its architecture (--root DIR;")
 	}
 	assert.Empty(t, said("--env", "QEMU_LD_PREFIX=/usr/arm-linux-gnueabihf"), "it is the program's own status")
+}
+
+// compile compiles a program of one line with a cross compiler.
+func compile(t *testing.T, compiler, line string, flags ...string) string {
+	t.Helper()
+	pkg := "gcc"
+	if cross, ok := strings.CutSuffix(compiler, "-gcc"); ok {
+		pkg = "gcc-" + cross
+	}
+	gcc := need.Program(t, compiler, pkg)
+	dir := t.TempDir()
+	source, program := filepath.Join(dir, "main.c"), filepath.Join(dir, "program")
+	require.NoError(t, os.WriteFile(source, []byte(line), 0o644))
+	out, err := exec.Command(gcc, append(flags, "-w", "-o", program, source)...).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	return program
+}
+
+// lines runs a program and gives the lines that binproxy prints.
+func lines(t *testing.T, options []string, program ...string) (ours []string) {
+	t.Helper()
+	out, _ := exec.Command(built.Binproxy(t), slices.Concat([]string{"run"}, options, []string{"--"}, program)...).CombinedOutput()
+	for line := range strings.Lines(string(out)) {
+		if strings.HasPrefix(line, "binproxy: ") {
+			ours = append(ours, line)
+		}
+	}
+	return ours
+}
+
+// A program that looks for leaks at its end cannot do so, native or not, and one line says why. It
+// says nothing where the sanitizer found a fault, or looks for none.
+func TestLeaks(t *testing.T) {
+	need.Emulator(t, "aarch64")
+	const nothing, fault = "int main(void) { return 0; }\n", "int main(void) { char *p = malloc(9); free(p); return *p; }\n"
+	const root = "QEMU_LD_PREFIX=/usr/aarch64-linux-gnu"
+	for _, c := range []struct {
+		name, compiler, line, kind string
+		options                    []string
+		want                       bool
+	}{
+		{"native", "gcc", nothing, "address", nil, true},
+		{"alone", "gcc", nothing, "leak", nil, true},
+		{"with a release", "gcc", nothing, "address", []string{"--release", "4.15.0"}, true},
+		{"a fault", "gcc", fault, "address", nil, false},
+		{"the remedy", "gcc", nothing, "address", []string{"--env", "ASAN_OPTIONS=detect_leaks=0"}, false},
+		{"a guest", "aarch64-linux-gnu-gcc", nothing, "address", []string{"--env", root}, true},
+		{"a guest, the remedy", "aarch64-linux-gnu-gcc", fault, "address", []string{"--env", root, "--env", "ASAN_OPTIONS=detect_leaks=0"}, false},
+	} {
+		program := compile(t, c.compiler, c.line, "-fsanitize="+c.kind)
+		ours := lines(t, c.options, program)
+		if !c.want {
+			assert.Empty(t, ours, c.name)
+		} else if assert.Len(t, ours, 1, c.name) {
+			assert.Contains(t, ours[0], program+" may have ended since LeakSanitizer cannot trace it", c.name)
+		}
+	}
+}
+
+// A 32-bit guest that reads directories with offsets of 32 bits fails on ext4, on tmpfs it does
+// not; one with those of 64 bits nowhere.
+func TestReaddir(t *testing.T) {
+	need.Emulator(t, "arm")
+	const compiler, root = "arm-linux-gnueabihf-gcc", "QEMU_LD_PREFIX=/usr/arm-linux-gnueabihf"
+	const read = `#include <dirent.h>
+#include <errno.h>
+int main(int argc, char **argv) { DIR *d = opendir(argv[1]); errno = 0; while (readdir(d)) {} return errno; }
+`
+	program := compile(t, compiler, read)
+	var fs unix.Statfs_t
+	require.NoError(t, unix.Statfs(program, &fs))
+	need.Given(t, fs.Type == unix.EXT4_SUPER_MAGIC, "a directory for temporary files on ext4")
+	for _, c := range []struct {
+		program, dir string
+		fails        bool
+	}{
+		{program, filepath.Dir(program), true},
+		{program, "/dev/shm", false},
+		{compile(t, compiler, read, "-D_FILE_OFFSET_BITS=64"), filepath.Dir(program), false},
+	} {
+		cmd := exec.Command(built.Binproxy(t), "run", "--env", root, "--", c.program, c.dir)
+		out, _ := cmd.CombinedOutput()
+		if !c.fails {
+			assert.Zero(t, cmd.ProcessState.ExitCode())
+			assert.Empty(t, out)
+			continue
+		}
+		assert.Equal(t, int(unix.EOVERFLOW), cmd.ProcessState.ExitCode(), "%s", out)
+		assert.Contains(t, string(out), c.program+" reads directories with offsets of 32 bits")
+	}
 }
 
 // TestNoPipe makes a program end like one without its loader, while a pipe has the name that the

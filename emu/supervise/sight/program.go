@@ -52,3 +52,13 @@ func (s *Sight) User(tid int) (uint32, error) {
 	err := unix.Fstatat(s.Proc, strconv.Itoa(tid), &st, 0)
 	return st.Uid, err
 }
+
+// Exe is the path of the program that a process runs, "?" where it cannot be read.
+func (s *Sight) Exe(pid int) string {
+	var b [unix.PathMax]byte
+	n, err := unix.Readlinkat(s.Proc, strconv.Itoa(pid)+"/exe", b[:])
+	if err != nil {
+		return "?"
+	}
+	return string(b[:n])
+}
