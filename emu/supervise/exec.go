@@ -241,8 +241,7 @@ func (e *exec) run() error {
 	return e.t.ToSyscall(0)
 }
 
-// answered serves the kernel's answer to the call as it was made. ENOEXEC means that only the
-// format was wrong.
+// answered serves the kernel's answer to the call as it was made.
 func (e *exec) answered() error {
 	regs, err := e.t.Registers()
 	if err != nil {
@@ -251,10 +250,17 @@ func (e *exec) answered() error {
 	if regs.Interrupted() {
 		return tracee.ErrInterrupted
 	}
-	if e.emulator == nil || regs.Result() != -int64(unix.ENOEXEC) {
+	if e.emulator == nil || !e.wrongFormat(unix.Errno(-regs.Result())) {
 		return e.failed(regs.Result())
 	}
 	return e.hand(e.req, tracee.Leaving)
+}
+
+// wrongFormat reports whether an answer means that only the file's format was wrong. So does ENOENT
+// from a binfmt_misc with an entry for it, whose emulator would not find a file that is named by a
+// descriptor that closes on exec. Ours has a descriptor of its own; a script's interpreter has none.
+func (e *exec) wrongFormat(errno unix.Errno) bool {
+	return errno == unix.ENOEXEC || errno == unix.ENOENT && !e.plan.Script && !e.req.plain()
 }
 
 // refused serves the end of an exec, of the emulator or of a twin's loader, that the kernel

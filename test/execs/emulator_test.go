@@ -1,11 +1,14 @@
 package execs
 
 import (
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"binproxy/test/lib/built"
 	"binproxy/test/lib/need"
 )
 
@@ -23,4 +26,24 @@ func TestDynamicEmulator(t *testing.T) {
 		require.Contains(t, strings.Join(want.Output, "\n"), "argv[", "it shows what it got")
 		require.Equal(t, want, run("--emulator", "aarch64="+emulator), argv)
 	}
+}
+
+// Others see the emulator as a guest's program, and the guest's name and arguments, as
+// docs/supervise.md says for those who look for daemons.
+func TestSeenByOthers(t *testing.T) {
+	emulator := need.Emulator(t, "aarch64")
+	gcc := need.Program(t, "aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu")
+	program := filepath.Join(t.TempDir(), "pauses")
+	cc := exec.Command(gcc, "-static", "-w", "-o", program, "-xc", "-")
+	cc.Stdin = strings.NewReader("int main(void) { alarm(60); pause(); }\n")
+	out, err := cc.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	const look = `"$1" x & p=$!
+until [ "$(cat /proc/$p/comm)" = pauses ]; do sleep 0.1; done
+readlink /proc/$p/exe; tr '\0' ' ' </proc/$p/cmdline; kill $p`
+	said, err := exec.Command("timeout", "60", built.Binproxy(t), "run", "--emulator", emulator, "--", "sh", "-c", look, "sh", program).CombinedOutput()
+	require.NoError(t, err, "%s", said)
+	real, err := filepath.EvalSymlinks(emulator)
+	require.NoError(t, err)
+	require.Equal(t, real+"\n"+program+" x ", string(said))
 }
