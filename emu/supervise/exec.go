@@ -341,6 +341,7 @@ func (e *exec) newStack(sp uint64) (stack.Rewritten, error) {
 	if e.plan.Twin != nil {
 		lists, err = old.ForTwin(e.plan, t)
 	} else {
+		e.s.showPreloads(t, old, e.plan.ABI, false)
 		lists, err = old.ForEmulator(e.plan, e.emulator.Emulator, cmp.Or(e.s.config.Release, e.s.config.Identity.Release), t)
 	}
 	if err != nil {

@@ -160,6 +160,7 @@ func (s *supervisor) keepTraced(t *task, clone *tracee.Call) error {
 
 // execStop serves a tracee with a new native program.
 func (s *supervisor) execStop(t *task) error {
+	s.toNative(t)
 	t.runs(nil)
 	s.spoof.TellVDSO(t)
 	s.execed(t, nil)
@@ -240,7 +241,7 @@ func (s *supervisor) cloneStop(t *task, vfork bool) error {
 	child.announced = true
 	if child.inherits {
 		child.inherits = false
-		child.guest = t.guest.share()
+		child.guest, child.side = t.guest.share(), t.side
 		if vfork {
 			child.lender = t.TID()
 		}

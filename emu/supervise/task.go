@@ -3,6 +3,7 @@ package supervise
 import (
 	"golang.org/x/sys/unix"
 
+	"binproxy/emu/arch"
 	"binproxy/emu/supervise/tracee"
 )
 
@@ -52,7 +53,8 @@ type task struct {
 	nudged    bool // we interrupted it
 	inherits  bool // it runs its parent's program, which is not known yet
 
-	traces string // the path of its program, if that has started a child to trace it
+	side   *arch.ABI // the guest's by which a native program without a loader was started; nil for none
+	traces string    // the path of its program, if that has started a child to trace it
 
 	fatal fatal  // the signal that is to end it, with its process
 	path  string // for an observer: the path of its exec

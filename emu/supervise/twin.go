@@ -221,6 +221,14 @@ func (s *supervisor) twinCall(t *task, plan resolve.Plan, req request, v *sight.
 			hides = true
 		}
 	}
+	for _, p := range s.preloads(v, c.Env, plan.ABI) {
+		// judged as the guest would get it
+		if own, other := p.of(false); own {
+			c.Env[p.index] = "LD_PRELOAD=" + c.Env[p.index][preloadLength:]
+		} else if other {
+			c.Env[p.index] = ""
+		}
+	}
 	c.Find, c.Has, c.Dir = v.Command, v.Has, s.twins.place
 	return c, hides, nil
 }

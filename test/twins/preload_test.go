@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -74,4 +75,26 @@ func TestLoadersVariables(t *testing.T) {
 	// this one only spares time
 	_, _, debug := p.run(t, p.set.Dir, []string{"LD_PRELOAD=/lib/libeatmydata.so.1"}, "sed", "a")
 	assert.Contains(t, debug, ": twin /.binproxy-twins/any/sed\n")
+}
+
+// The host's library that binproxy was started with, as by fakeroot, is nothing to a guest in a
+// root without it: no loader names it, and it forbids no twin. A guest's own with it still counts.
+func TestOuterPreload(t *testing.T) {
+	p := newProbe(t)
+	p.dynamic(t)
+	source := filepath.Join(p.dir, "said.c")
+	out, err := exec.Command(need.Program(t, "gcc", "gcc"), "-shared", "-fPIC", "-o", filepath.Join(p.dir, "libouter.so"), source).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	search := "LD_LIBRARY_PATH=" + p.dir
+	want, _, _ := p.run(t, "off", []string{search}, "sed", "a")
+	for _, twins := range []string{"off", p.set.Dir} {
+		got, _, debug := p.run(t, twins, []string{search, "LD_PRELOAD=libouter.so"}, "sed", "a")
+		hidden := func(line string) bool { return strings.HasPrefix(line, "env: LD_PRELOA") }
+		assert.Equal(t, facts(want), slices.DeleteFunc(facts(got), hidden))
+		assert.NotContains(t, debug, "ld.so:")
+		assert.Equal(t, twins != "off", strings.Contains(debug, ": twin /.binproxy-twins/any/sed\n"), debug)
+	}
+	got, _, debug := p.run(t, p.set.Dir, []string{search, "LD_PRELOAD=/lib/libsaid.so"}, "sed", "a")
+	assert.Contains(t, got, "preloaded\n")
+	assert.NotContains(t, debug, ": twin ")
 }

@@ -320,6 +320,31 @@ func (v *View) Has(dir string, names []string) bool {
 	})
 }
 
+// Head is the beginning of a regular file, empty where there is none that the thread can find.
+func (v *View) Head(path string) []byte {
+	if !strings.HasPrefix(path, "/") {
+		return nil
+	}
+	back := v.sight.assume(v.stance)
+	fd, _, errno := v.lookUp(path)
+	back()
+	if errno != 0 {
+		return nil
+	}
+	defer unix.Close(fd)
+	reader, err := sys.Reopen(v.sight.Self, fd, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY)
+	if err != nil {
+		return nil
+	}
+	defer unix.Close(reader)
+	head := make([]byte, resolve.HeadSize)
+	n, err := sys.ReadAt(reader, head, 0)
+	if err != nil {
+		return nil
+	}
+	return head[:n]
+}
+
 func sameFile(a, b int) bool {
 	var first, second unix.Stat_t
 	return unix.Fstat(a, &first) == nil && unix.Fstat(b, &second) == nil && first.Dev == second.Dev && first.Ino == second.Ino

@@ -17,6 +17,7 @@ import (
 // Keys of the auxiliary vector.
 const (
 	AuxExecfd = 2  // a descriptor of the program (AT_EXECFD)
+	auxLoader = 7  // where its loader is, 0 for none (AT_BASE)
 	auxEntry  = 9  // its entry point (AT_ENTRY)
 	auxSecure = 23 // whether it may have more rights than its caller (AT_SECURE)
 )
@@ -113,6 +114,9 @@ func (w *words) until(size int) []uint64 {
 		}
 	}
 }
+
+// Dynamic reports whether a loader starts the program.
+func (s Stack) Dynamic() bool { return s.auxiliary(auxLoader) != 0 }
 
 // Secure reports whether the program may have more rights than its caller.
 func (s Stack) Secure() bool { return s.auxiliary(auxSecure) != 0 }
