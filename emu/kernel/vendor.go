@@ -43,8 +43,8 @@ func parent(abi string) string {
 }
 
 // profileFor finds what a vendor's build is known to have: the profile of the newest build that
-// was read for the ABI and is not above its own. A vendor that builds no kernel for the ABI on this
-// base still has programs of it, by an emulator: what it built for x86_64 counts for them.
+// was read for the ABI and is not above its own. A vendor that builds no kernel for the ABI on
+// this base still has programs of it, by an emulator: what it built for x86_64 counts for them.
 func (r Release) profileFor(abi string) *profile {
 	if r.vendor == "" {
 		return nil

@@ -256,9 +256,10 @@ func (e *exec) answered() error {
 	return e.hand(e.req, tracee.Leaving)
 }
 
-// wrongFormat reports whether an answer means that only the file's format was wrong. So does ENOENT
-// from a binfmt_misc with an entry for it, whose emulator would not find a file that is named by a
-// descriptor that closes on exec. Ours has a descriptor of its own; a script's interpreter has none.
+// wrongFormat reports whether an answer means that only the file's format was wrong. So does
+// ENOENT from a binfmt_misc with an entry for it, whose emulator would not find a file that is
+// named by a descriptor that closes on exec. Ours has a descriptor of its own; a script's
+// interpreter has none.
 func (e *exec) wrongFormat(errno unix.Errno) bool {
 	return errno == unix.ENOEXEC || errno == unix.ENOENT && !e.plan.Script && !e.req.plain()
 }

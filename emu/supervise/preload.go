@@ -12,10 +12,10 @@ import (
 	"binproxy/emu/twin"
 )
 
-// LD_PRELOAD names libraries, and a loader prints a line about each that is of another architecture:
-// every guest about the host's (`fakeroot binproxy run`), every native program about the guest's. So
-// the variable has another name in the programs of the other side, which differs in one letter, and
-// its own name again in those of its own.
+// LD_PRELOAD names libraries, and a loader prints a line about each that is of another
+// architecture: every guest about the host's (`fakeroot binproxy run`), every native program about
+// the guest's. So the variable has another name in the programs of the other side, which differs
+// in one letter, and its own name again in those of its own.
 
 // hidden is what the last letter of LD_PRELOAD becomes.
 const hidden = 'd'
@@ -44,8 +44,8 @@ func (p preload) of(native bool) (own, other bool) {
 	return p.guest, p.native && !p.guest
 }
 
-// showPreloads gives each LD_PRELOAD on the stack of a new program its right name. guest is the ABI
-// of the guest's programs here. Where it fails, a loader prints its line.
+// showPreloads gives each LD_PRELOAD on the stack of a new program its right name. guest is the
+// ABI of the guest's programs here. Where it fails, a loader prints its line.
 func (s *supervisor) showPreloads(t *task, st stack.Stack, guest *arch.ABI, native bool) {
 	if !st.HasPreload(t) {
 		return

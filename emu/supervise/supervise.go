@@ -81,7 +81,7 @@ type supervisor struct {
 	watch watch
 	spoof *spoof.Spoof // nil if the identity is the kernel's own
 	twins *twins       // nil if no rule is asked
-	outer *string      // the host's LD_PRELOAD that the command was given; nil until it is asked for
+	outer *string      // the host's LD_PRELOAD that the command has; nil until it is asked for
 }
 
 // tooOld reports a kernel whose seccomp filters stop a tracee too late for the tracer to change

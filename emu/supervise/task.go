@@ -53,7 +53,7 @@ type task struct {
 	nudged    bool // we interrupted it
 	inherits  bool // it runs its parent's program, which is not known yet
 
-	side   *arch.ABI // the guest's by which a native program without a loader was started; nil for none
+	side   *arch.ABI // of the guest that has started a static native program; nil for none
 	traces string    // the path of its program, if that has started a child to trace it
 
 	fatal fatal  // the signal that is to end it, with its process

@@ -50,8 +50,8 @@ var rows = [...]row{
 		},
 	},
 	{
-		// erlang/docker-erlang-otp issue 400. The JIT writes its code by another mapping than it runs
-		// it by, and the emulator does not notice that the code has changed.
+		// erlang/docker-erlang-otp issue 400. The JIT writes its code by another mapping than it
+		// runs it by, and the emulator does not notice that the code has changed.
 		name: "erlang",
 		suspects: func(d supervise.Death) bool {
 			return d.Status.Signaled() && d.Status.Signal() == unix.SIGSEGV && base(d) == "beam.smp"
@@ -99,8 +99,8 @@ var rows = [...]row{
 		},
 	},
 	{
-		// go-debos/debos pull request 704. ext4 numbers the places in a directory by hashes of 64 bits,
-		// of 32 only for the kernel's own 32-bit programs.
+		// go-debos/debos pull request 704. ext4 numbers the places in a directory by hashes of 64
+		// bits, of 32 only for the kernel's own 32-bit programs.
 		name: "readdir",
 		suspects: func(d supervise.Death) bool {
 			return d.ABI.Class == 32 && d.Status.Exited() && hashes(d.File) && imports(d.File, "readdir")
@@ -194,8 +194,8 @@ func missingLoader(d supervise.Death) string {
 // beginning.
 const maxNames = 256 << 10
 
-// imports reports whether one of the names stands in a program's first bytes, as those of a dynamic
-// program's functions do.
+// imports reports whether one of the names stands in a program's first bytes, as those of a
+// dynamic program's functions do.
 func imports(file string, names ...string) bool {
 	f, err := open(file)
 	if err != nil {

@@ -11,9 +11,9 @@ import (
 // (gcc/cppdefault.cc): the libraries of C++, the compiler's own, /usr/local/include.
 //
 // The variable that names directories to compilers does that: its own are behind those of options,
-// where the built-in ones are. And they are marked as the built-in ones of C++ and /usr/local/include
-// are ("3" in -E's line marks), though not as the compiler's own ("3 4"). So that is -isystem's,
-// which is marked the same, where nothing has to be before it.
+// where the built-in ones are. And they are marked as the built-in ones of C++ and
+// /usr/local/include are ("3" in -E's line marks), though not as the compiler's own ("3 4"). So
+// that is -isystem's, which is marked the same, where nothing has to be before it.
 
 // headers makes a cross compiler's pass look for headers where the guest's own does, in the same
 // order. It says why the twin would write other line marks.

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// A guest's program obeys the guest's loader, and a twin the host's, which sees none of the guest's
-// variables. So there is no twin where a variable has the guest's loader do what shows.
+// A guest's program obeys the guest's loader, and a twin the host's, which sees none of the
+// guest's variables. So there is no twin where a variable has the guest's loader do what shows.
 
 // asks are the variables by which loaders do more than load, and those of the C library that have
 // it load what may be the guest's. Others (LD_BIND_NOW, GLIBC_TUNABLES) say how to load, which no
@@ -35,8 +35,9 @@ var preloads = [...]struct {
 	{"libeatmydata.so", ""},
 	// memory comes from another place
 	{"libjemalloc", ""}, {"libtcmalloc", ""}, {"libmimalloc", ""},
-	// Ids, owners, modes and devices are what the library remembers, by files' numbers: a program may
-	// neither ask for them, nor set them, nor remove or rename a file, which has to be forgotten then.
+	// Ids, owners, modes and devices are what the library remembers, by files' numbers: a program
+	// may neither ask for them, nor set them, nor remove or rename a file, which has to be
+	// forgotten then.
 	{"libfakeroot", " cc1 cc1plus lto1 grep mawk gawk m4 cat head tail tr cut uniq wc comm join paste nl fold fmt tac tsort " +
 		"expand unexpand basename dirname echo expr base64 md5sum sha1sum sha224sum sha256sum sha384sum sha512sum b2sum cksum sum true false sleep "},
 }

@@ -40,7 +40,8 @@ func TestHeaders(t *testing.T) {
 	want := look("off")
 	assert.Contains(t, want, "#define FOUND_3 1\n")
 	assert.Equal(t, "", difference(want, look(twins)))
-	assert.Contains(t, look(twins, "--summary"), "11 programs ran as twins") // all but three with -E
+	// all but three with -E
+	assert.Contains(t, look(twins, "--summary"), "11 programs ran as twins")
 }
 
 // difference is the first line that differs, as one text and the other have it; "" for none.

@@ -304,7 +304,8 @@ func (v *View) Command(path, name string) string {
 	return ""
 }
 
-// Has reports whether one of the names is in a directory. Nothing is read: a link has the name, too.
+// Has reports whether one of the names is in a directory. Nothing is read: a link has the name,
+// too.
 func (v *View) Has(dir string, names []string) bool {
 	if !strings.HasPrefix(dir, "/") && v.toWorkingDirectory() != 0 {
 		return false

@@ -17,8 +17,8 @@ func IsPreload(entry string) (shown, ok bool) {
 	return false, strings.HasPrefix(entry, hiddenName)
 }
 
-// HasPreload reports whether one of them is in the environment. Every exec of a guest asks: it reads
-// the strings, which lie one behind the other, a page at a time.
+// HasPreload reports whether one of them is in the environment. Every exec of a guest asks: it
+// reads the strings, which lie one behind the other, a page at a time.
 func (s Stack) HasPreload(m Memory) bool {
 	var page [pageSize]byte
 	var from, to uint64 // what is in page
