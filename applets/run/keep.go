@@ -106,7 +106,7 @@ func (f *flagsOf) halved(c supervise.Config) error {
 // meant for it.
 func (f *flagsOf) stand(c supervise.Config) error {
 	_, _ = unix.Setsid()
-	_, err := f.report.supervised(c)
+	_, err := f.supervised(c)
 	if errors.As(err, new(*supervise.Refused)) {
 		return exit.Silent(exit.Failed) // the other one reports the reason
 	}

@@ -3,6 +3,7 @@ package run
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"binproxy/emu/arch"
 	"binproxy/emu/binfmt"
 	"binproxy/emu/command"
+	"binproxy/emu/config"
 	"binproxy/emu/elfinfo"
 	"binproxy/emu/exit"
 	"binproxy/emu/route"
@@ -61,7 +63,7 @@ func (f *flagsOf) orElse(err error, ask route.Ask, c supervise.Config) error {
 	}
 	fmt.Fprintf(os.Stderr, "binproxy: %s\n", other.Why)
 	if err = f.by(other, c); errors.Is(err, preload.ErrStatic) {
-		err = f.farm(c, proxy.Exec)
+		err = f.farm(c, route.Farm, proxy.Exec)
 	}
 	return err
 }
@@ -91,11 +93,30 @@ func (f *flagsOf) by(choice route.Choice, c supervise.Config) error {
 	case choice.Route == route.Userns:
 		return inNamespace(c)
 	case choice.Route == route.Farm:
-		return f.farm(c, proxy.Exec)
+		return f.farm(c, route.Farm, proxy.Exec)
 	case choice.Route == route.Preload:
-		return f.farm(c, preload.Exec)
+		return f.farm(c, route.Preload, preload.Exec)
 	}
-	return ended(f.report.supervised(c))
+	return ended(f.supervised(c))
+}
+
+// supervised runs the command under supervision. What it has replaced of the image's own commands
+// is then put in place again.
+func (f *flagsOf) supervised(c supervise.Config) (unix.WaitStatus, error) {
+	status, err := f.report.supervised(c)
+	if err == nil && c.Root == "" && f.bundle.Inside == nil {
+		renew(f.bundle)
+	}
+	return status, err
+}
+
+// renew prints on standard error what it cannot do. An ordinary user may not, and has replaced
+// nothing.
+func renew(cfg config.Config) {
+	err := farm.Renew(cfg, "/bin/sh")
+	if err != nil && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, unix.EROFS) {
+		fmt.Fprintln(os.Stderr, "binproxy: run: what the command has replaced is not routed:", err)
+	}
 }
 
 // inNamespace runs the command in a namespace of its own, where every emulator that exists here is
@@ -207,8 +228,9 @@ func (f *flagsOf) ask(c supervise.Config) (a route.Ask, err error) {
 }
 
 // farm becomes the command by way of the farm, as a shim does. become execs it, with or without
-// the preload libraries.
-func (f *flagsOf) farm(c supervise.Config, become func(farm.Call, string, []string, []string) error) error {
+// the preload libraries. The links that the command calls find the route in their environment, so
+// that none of them asks for a supervisor.
+func (f *flagsOf) farm(c supervise.Config, by route.Route, become func(farm.Call, string, []string, []string) error) error {
 	if c.Root != "" {
 		return exit.Errorf(exit.Failed, "run: --root %s: the farm's links and the preload libraries lead to a binproxy and an emulator in the root itself; put a bundle there and chroot", c.Root)
 	}
@@ -221,6 +243,7 @@ func (f *flagsOf) farm(c supervise.Config, become func(farm.Call, string, []stri
 	cfg.Identity = f.identity.Over(cfg.Identity)
 	call := farm.Call{Config: cfg, Root: farm.Root{Self: cfg.Self(), Farms: cfg.AllFarms()}}
 	env := f.identity.Into(sh.WithFarm(call, c.Env)) // the options', for what the command starts
+	env = with(env, sh.RouteEnv+"="+string(by))
 	var err error
 	for _, path := range command.Candidates(c.Command, env) {
 		if err = become(call, path, c.Argv, env); exit.Code(err) != exit.NotFound {

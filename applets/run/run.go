@@ -230,11 +230,16 @@ func (f *flagsOf) chosen(only []*arch.ABI) ([]emulator.Emulator, error) {
 func environment(set []string) []string {
 	env := os.Environ()
 	for _, entry := range set {
-		key, _, _ := strings.Cut(entry, "=")
-		env = slices.DeleteFunc(env, func(e string) bool { return strings.HasPrefix(e, key+"=") })
-		env = append(env, entry)
+		env = with(env, entry)
 	}
 	return env
+}
+
+// with is the environment with a variable set.
+func with(env []string, entry string) []string {
+	key, _, _ := strings.Cut(entry, "=")
+	env = slices.DeleteFunc(env, func(e string) bool { return strings.HasPrefix(e, key+"=") })
+	return append(env, entry)
 }
 
 // self is the program's own file.

@@ -3,6 +3,7 @@ package farm
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -34,7 +35,7 @@ func Clean(cfg config.Config) (Cleaned, error) {
 	if err := NeedBundle(cfg); err != nil {
 		return Cleaned{}, err
 	}
-	m, err := open(cfg, "")
+	m, err := open(context.Background(), cfg, "")
 	if err != nil {
 		return Cleaned{}, err
 	}
@@ -159,6 +160,7 @@ func ownName(name string) bool { return name == config.Binary || name == "sh" ||
 // gets its old name back, or stays where it is if that name is taken, so that it is not lost.
 func (m *image) moved(place, aside string) (bool, error) {
 	strays, err := m.strays(filepath.Dir(place))
+	strays = slices.DeleteFunc(strays, func(stray string) bool { return m.isAnothers(place, stray) })
 	if err != nil || len(strays) == 0 {
 		return false, err
 	}
@@ -189,11 +191,27 @@ func (m *image) strays(dir string) (found []string, err error) {
 // alone reports whether no other place in the directory has lost its link: otherwise a stray link
 // may be that place's.
 func (m *image) alone(place string) bool {
-	return !slices.ContainsFunc(m.journal.places, func(other string) bool {
-		aside := Aside(other)
-		return other != place && filepath.Dir(other) == filepath.Dir(place) && exists(aside) && !leadsTo(other, m.cfg.Self()) &&
-			!leadsTo(aside, m.cfg.Self()) && !sameFile(aside, other)
+	return !slices.ContainsFunc(m.journal.places, func(other string) bool { return m.alsoLost(place, other) })
+}
+
+// alsoLost reports whether another place in place's directory has lost its link.
+func (m *image) alsoLost(place, other string) bool {
+	aside := Aside(other)
+	return other != place && filepath.Dir(other) == filepath.Dir(place) && exists(aside) && !leadsTo(other, m.cfg.Self()) &&
+		!leadsTo(aside, m.cfg.Self()) && !sameFile(aside, other)
+}
+
+// isAnothers reports whether a stray link is that of another place, by its suffix.
+func (m *image) isAnothers(place, stray string) bool {
+	return !suffixed(place, stray) && slices.ContainsFunc(m.journal.places, func(other string) bool {
+		return suffixed(other, stray) && m.alsoLost(place, other)
 	})
+}
+
+// suffixed reports whether name is the old one with a suffix, as dpkg-divert and people choose it.
+func suffixed(old, name string) bool {
+	ending, ok := strings.CutPrefix(name, old)
+	return ok && strings.IndexAny(ending, ".-_~") == 0
 }
 
 // renamed is the stray link that was once at place: the only one, if that is alone, or the only
@@ -202,10 +220,7 @@ func renamed(place string, strays []string, alone bool) string {
 	if len(strays) == 1 && alone {
 		return strays[0]
 	}
-	like := slices.DeleteFunc(slices.Clone(strays), func(stray string) bool {
-		ending, ok := strings.CutPrefix(stray, place)
-		return !ok || strings.IndexAny(ending, ".-_~") != 0
-	})
+	like := slices.DeleteFunc(slices.Clone(strays), func(stray string) bool { return !suffixed(place, stray) })
 	if len(like) == 1 {
 		return like[0]
 	}

@@ -23,6 +23,10 @@ type Options struct {
 	Paths []string // files that get a link in their place, and directories whose entries get one
 	Path  string   // the PATH whose directories the farm mirrors; "" for DefaultPath
 	Shell string   // /bin/sh, to put in place as well; "" for not
+	// further shells, which get a link in their place if they are there, and guests
+	Shells []string
+
+	replaced bool // only what was replaced since is put in place again (Renew)
 }
 
 // Installed is what Install did.
@@ -48,8 +52,8 @@ type image struct {
 
 // open locks the bundle's image and reads its journal. The lock is on the bundle's directory, so
 // two changes never overlap.
-func open(cfg config.Config, shell string) (*image, error) {
-	lock, err := sys.Lock(context.Background(), cfg.Dir)
+func open(ctx context.Context, cfg config.Config, shell string) (*image, error) {
+	lock, err := sys.Lock(ctx, cfg.Dir)
 	if err != nil {
 		return nil, err
 	}
@@ -126,11 +130,15 @@ type inode struct{ dev, ino uint64 }
 // Install makes the farm and puts links in place, or adds what is new since the last time. After
 // an error nothing is half done: it undoes this run's changes.
 func Install(cfg config.Config, opts Options) (Installed, error) {
+	return install(context.Background(), cfg, opts)
+}
+
+func install(ctx context.Context, cfg config.Config, opts Options) (Installed, error) {
 	farm, err := chooseFarm(cfg, opts.Farm)
 	if err != nil {
 		return Installed{}, err
 	}
-	m, err := open(cfg, opts.Shell)
+	m, err := open(ctx, cfg, opts.Shell)
 	if err != nil {
 		return Installed{}, err
 	}
@@ -184,7 +192,11 @@ func (m *image) plan(opts Options) (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, dir := range slices.Concat(m.scan.pathDirs(opts.Path), named) {
+	dirs := slices.Concat(m.scan.pathDirs(opts.Path), named)
+	if opts.replaced {
+		dirs, files = nil, m.journal.replaced(m.cfg.Self())
+	}
+	for _, dir := range dirs {
 		real, err := p.mirror(dir)
 		if err != nil {
 			continue // a directory of PATH that is not there
@@ -203,12 +215,18 @@ func (m *image) plan(opts Options) (*plan, error) {
 			return nil, err
 		}
 		f, _ := m.scan.look(filepath.Join(dir, filepath.Base(file)))
+		if f.path == m.scan.shell {
+			f.place = f.path // it may be a link: see planShell
+		}
 		if !f.routed() {
 			m.remark("%s: left alone: %s", display(file), f.reason)
 		}
 		p.add(f, true, places)
 	}
-	m.planShell(opts.Shell, places)
+	if !opts.replaced {
+		m.planShell(opts.Shell, places)
+	}
+	m.planShells(p, opts.Shells, places)
 	for place := range places {
 		if why := m.cannotPlace(place); why != "" {
 			m.remark("%s: not put in place: %s", display(place), why)
@@ -242,6 +260,20 @@ func (m *image) planShell(shell string, places map[string]struct{}) {
 		return
 	}
 	places[m.scan.shell] = struct{}{}
+}
+
+// planShells adds the other shells, as if they were named. The image may have others than its
+// list says, and native ones.
+func (m *image) planShells(p *plan, shells []string, places map[string]struct{}) {
+	for _, shell := range shells {
+		dir, err := p.mirror(filepath.Dir(shell))
+		if err != nil {
+			continue
+		}
+		if f, ok := m.scan.look(filepath.Join(dir, filepath.Base(shell))); ok && f.path != m.scan.shell {
+			p.add(f, true, places)
+		}
+	}
 }
 
 // split sorts the named paths into directories and files.
