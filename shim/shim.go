@@ -35,5 +35,5 @@ func Main(argv, env []string) (ok bool, err error) {
 	case "uname":
 		return true, uname.Run(call, argv)
 	}
-	return true, proxy.Run(call, argv, env)
+	return true, sh.Command(call, argv, env)
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 
 	"binproxy/applets/applet"
@@ -14,6 +15,7 @@ import (
 	"binproxy/emu/exit"
 	"binproxy/emu/identity"
 	"binproxy/shim/farm"
+	"binproxy/shim/sh"
 )
 
 // Applet is the row of the table.
@@ -22,8 +24,8 @@ var Applet = applet.Applet{
 	Synopsis: "route the image's commands to binproxy",
 	Text: `
 Makes the farm: a tree with a link for each guest program, and each #! script with a guest
-interpreter, in the directories of PATH; and puts a link in place of /bin/sh, which routes what
-it runs. For a named PATH (a file, or the entries of a directory, but not those of directories in
+interpreter, in the directories of PATH; and puts links in place of /bin/sh and the other shells of
+/etc/shells, which route what they run. For a named PATH (a file, or the entries of a directory, but not those of directories in
 it) links also replace the commands themselves, so that calls by absolute path are routed. A second
 run adds what is new. binproxy status shows what is routed, binproxy clean removes it all.
 `,
@@ -39,7 +41,7 @@ type options struct {
 func flags(f applet.Flags) applet.Run {
 	var o options
 	f.StringVar(&o.farm, "farm", "", "`DIR` make the farm at DIR, instead of BUNDLE/farm; the directory that holds it must be there")
-	f.BoolVar(&o.noShell, "no-sh", false, "leave /bin/sh alone")
+	f.BoolVar(&o.noShell, "no-sh", false, "leave /bin/sh and the other shells alone")
 	f.BoolVar(&o.record, "record-release", false, "keep the running kernel's release and version in the configuration, if no release is set, for uname to print")
 	f.BoolVar(&o.unameOnly, "uname-only", false, "make only a uname with an identity of its own, in ~/.local/fakeuname or DIR, for a home directory that containers share with their host: see docs/uname.md")
 	f.StringVar(&o.release, "release", "", "`R` with --uname-only: the release that it prints, instead of the running kernel's")
@@ -74,9 +76,9 @@ func run(paths []string, o options) error {
 }
 
 func makeFarm(cfg config.Config, dir string, noShell bool, paths []string) error {
-	opts := farm.Options{Paths: paths, Path: os.Getenv("PATH"), Shell: "/bin/sh"}
-	if noShell {
-		opts.Shell = ""
+	opts := farm.Options{Paths: paths, Path: os.Getenv("PATH")}
+	if !noShell {
+		opts.Shell, opts.Shells = "/bin/sh", shells()
 	}
 	if dir != "" {
 		abs, err := filepath.Abs(dir)
@@ -95,6 +97,15 @@ func makeFarm(cfg config.Config, dir string, noShell bool, paths []string) error
 	fmt.Printf("binproxy install: farm %s: %d links (%d new, %d dropped), %d in place (%d new)\n",
 		farm.Display(done.Farm), done.Links, done.Added, done.Dropped, done.Places, done.Placed)
 	return nil
+}
+
+// shells are the image's shells, as shells(5) lists them.
+func shells() []string {
+	text, err := os.ReadFile("/etc/shells")
+	if err != nil {
+		return sh.Shells
+	}
+	return slices.DeleteFunc(strings.Fields(string(text)), func(word string) bool { return !filepath.IsAbs(word) })
 }
 
 // recordRelease records this machine's kernel release, unless one is configured already.

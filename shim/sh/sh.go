@@ -15,9 +15,8 @@ import (
 	"binproxy/shim/proxy"
 )
 
-// shells are the places to look for an image's shell if /bin/sh itself leads to binproxy and no
-// real file was kept.
-var shells = []string{"/bin/sh", "/usr/bin/sh", "/bin/dash", "/usr/bin/dash", "/bin/bash", "/usr/bin/bash", "/bin/busybox", "/usr/bin/busybox"}
+// Shells are the places to look for an image's shells, if nothing says where they are.
+var Shells = []string{"/bin/sh", "/usr/bin/sh", "/bin/dash", "/usr/bin/dash", "/bin/bash", "/usr/bin/bash", "/bin/busybox", "/usr/bin/busybox", "/bin/ash", "/bin/zsh", "/usr/bin/zsh"}
 
 // Run execs the real shell, and returns only with an error: 127 if the image has none.
 func Run(c farm.Call, argv, env []string) error {
@@ -26,7 +25,7 @@ func Run(c farm.Call, argv, env []string) error {
 		shell = find(c.Root)
 	}
 	if shell == "" {
-		return exit.Errorf(exit.NotFound, "%s: the image has no shell: looked for %s", c.Link, strings.Join(shells, " "))
+		return exit.Errorf(exit.NotFound, "%s: the image has no shell: looked for %s", c.Link, strings.Join(Shells, " "))
 	}
 	route := os.Getenv(RouteEnv)
 	switch {
@@ -40,21 +39,33 @@ func Run(c farm.Call, argv, env []string) error {
 	return supervise(c, shell, argv, env)
 }
 
+// Command runs in place of any other command of the image: a container's first program, or a RUN
+// line in exec form, which no shell starts. What it executes by built-in paths must be routed as
+// well. On the routes without a supervisor each command finds its own way, and so gets only its
+// emulator.
+func Command(c farm.Call, argv, env []string) error {
+	if route := os.Getenv(RouteEnv); route == "preload" || route == "farm" || sys.Supervised() {
+		return proxy.Run(c, argv, env)
+	}
+	return supervise(c, c.Guest, argv, env)
+}
+
 // RouteEnv is the variable that names the route of a shell and of `binproxy run`; "" is auto.
 const RouteEnv = "BINPROXY_ROUTE"
 
-// supervise runs the shell by `binproxy run`, which then routes every exec; if that is refused,
+// supervise runs the program by `binproxy run`, which then routes every exec; if that is refused,
 // the preload route or the farm takes its place.
-func supervise(c farm.Call, shell string, argv, env []string) error {
+func supervise(c farm.Call, program string, argv, env []string) error {
 	if len(argv) == 0 {
-		argv = []string{shell}
+		argv = []string{program}
 	}
-	run := append([]string{config.Binary, "run", "--argv0", argv[0], "--", shell}, argv[1:]...)
+	run := append([]string{config.Binary, "run", "--argv0", argv[0], "--", program}, argv[1:]...)
 	return exit.With(exit.CannotRun, sys.Exec(c.Root.Self, run, env))
 }
 
+// find looks for a shell if /bin/sh itself leads to binproxy and no real file was kept.
 func find(root farm.Root) string {
-	for _, shell := range shells {
+	for _, shell := range Shells {
 		if real, errno := root.Real(shell); errno == 0 && isShell(real, root.Self) {
 			return real
 		}
