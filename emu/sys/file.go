@@ -32,15 +32,6 @@ func Openat2(dir int, path string, flags, resolve uint64) (fd int, err error) {
 	return fd, err
 }
 
-// Sync has a file, or what was done in a directory, on the disk (fsync).
-func Sync(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
-}
-
 // Read is read(2).
 func Read(fd int, b []byte) (n int, err error) {
 	err = Retry(func() error {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -84,7 +85,7 @@ func (m *image) clean(done *Cleaned) error {
 		return cmp.Or[error](m.journal.write(), &DamagedError{m.journal.path, m.cfg.Self()})
 	}
 	for _, dir := range changed { // what was done there reaches the disk before the journal goes
-		if err := fsync(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := m.sync(dir); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
 			return err
 		}
 	}
@@ -284,7 +285,7 @@ func (m *image) parted(first, name string) (bool, error) {
 	if sameFile(first, name) {
 		return false, nil
 	}
-	same, err := identical(first, name)
+	same, err := m.identical(first, name)
 	if err != nil || !same {
 		m.remark("%s: was a hard link of %s, and differs now: left as it is", display(name), display(first))
 	}
@@ -298,10 +299,15 @@ func (m *image) relinkTo(first, name string) error {
 	if err := m.touch(filepath.Dir(name)); err != nil {
 		return err
 	}
-	if err := m.link(first, Aside(name)); err != nil {
+	aside := Aside(name)
+	if err := m.link(first, aside); err != nil {
 		return err
 	}
-	return m.rename(Aside(name), name)
+	// Only now can nobody exchange the file who could not write to this directory.
+	if same, err := m.identical(aside, name); !same {
+		return cmp.Or(err, m.remove(aside))
+	}
+	return m.rename(aside, name)
 }
 
 // endRelinks ends what a killed clean has begun, before any file is kept aside again. The clean's
@@ -329,29 +335,46 @@ func sameFile(a, b string) bool {
 
 // identical reports whether two files have the same bytes, owner, mode and time. So have hard
 // links that a copy has separated.
-func identical(a, b string) (bool, error) {
-	fa, err := os.Lstat(a)
+func (m *image) identical(a, b string) (bool, error) {
+	fa, err := m.names.Open(a)
 	if err != nil {
 		return false, err
 	}
-	fb, err := os.Lstat(b)
+	defer fa.Close()
+	fb, err := m.names.Open(b)
 	if err != nil {
 		return false, err
 	}
-	sa, sb := fa.Sys().(*syscall.Stat_t), fb.Sys().(*syscall.Stat_t)
-	if fa.Mode() != fb.Mode() || fa.Size() != fb.Size() || !fa.ModTime().Equal(fb.ModTime()) || sa.Uid != sb.Uid || sa.Gid != sb.Gid {
+	defer fb.Close()
+	ia, errA := fa.Stat()
+	ib, errB := fb.Stat()
+	if err := errors.Join(errA, errB); err != nil {
+		return false, err
+	}
+	sa, sb := ia.Sys().(*syscall.Stat_t), ib.Sys().(*syscall.Stat_t)
+	if ia.Mode() != ib.Mode() || ia.Size() != ib.Size() || !ia.ModTime().Equal(ib.ModTime()) || sa.Uid != sb.Uid || sa.Gid != sb.Gid {
 		return false, nil
 	}
-	return sameBytes(a, b)
+	return sameBytes(fa, fb, ia.Size())
 }
 
-func sameBytes(a, b string) (bool, error) {
-	ta, err := os.ReadFile(a)
-	if err != nil {
-		return false, err
+// sameBytes compares two files of that size.
+func sameBytes(a, b *os.File, size int64) (bool, error) {
+	var ta, tb [1 << 16]byte
+	for size > 0 {
+		n := min(size, int64(len(ta)))
+		if _, err := io.ReadFull(a, ta[:n]); err != nil {
+			return false, err
+		}
+		if _, err := io.ReadFull(b, tb[:n]); err != nil {
+			return false, err
+		}
+		if !bytes.Equal(ta[:n], tb[:n]) {
+			return false, nil
+		}
+		size -= n
 	}
-	tb, err := os.ReadFile(b)
-	return err == nil && bytes.Equal(ta, tb), err
+	return true, nil
 }
 
 // removeBundle removes the bundle's files, the program and the configuration last, and then the

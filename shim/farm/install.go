@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"binproxy/emu/config"
+	"binproxy/emu/growing"
 	"binproxy/emu/sys"
 )
 
@@ -46,6 +47,7 @@ type image struct {
 	scan    *scanner
 	journal *journal
 	lock    *os.File
+	names   growing.Names
 	undo    []func() error
 	remarks []string
 }
@@ -81,6 +83,7 @@ func open(ctx context.Context, cfg config.Config, shell string) (*image, error) 
 
 func (m *image) close() {
 	m.journal.close()
+	m.names.Close()
 	m.lock.Close()
 }
 
@@ -94,7 +97,11 @@ func (m *image) touch(dir string) error {
 	if _, begun := m.journal.mtimes[dir]; begun {
 		return nil
 	}
-	fi, err := os.Stat(dir)
+	f, err := m.names.Dir(dir)
+	if err != nil {
+		return err
+	}
+	fi, err := f.Stat()
 	if err != nil {
 		return err
 	}

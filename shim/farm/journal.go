@@ -195,12 +195,22 @@ func (j *journal) flush() error {
 	fresh := j.size == 0
 	err := j.write()
 	if err == nil {
-		err = fsync(j.path)
+		err = fsync(j.file)
 	}
 	if err == nil && fresh {
-		err = fsync(filepath.Dir(j.path)) // the file's name, too
+		err = j.syncName()
 	}
 	return err
+}
+
+// syncName has the name of the journal's file on the disk.
+func (j *journal) syncName() error {
+	dir, err := os.Open(filepath.Dir(j.path))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return fsync(dir)
 }
 
 // write writes the pending lines. It first cuts off the torn last line of a killed run.

@@ -89,11 +89,11 @@ func TestSyncs(t *testing.T) {
 		}
 		cfg := bundle(t, root)
 		n := 0
-		fsync = func(path string) error {
-			if filepath.Base(path) == JournalName {
+		fsync = func(f *os.File) error {
+			if filepath.Base(f.Name()) == JournalName {
 				n++
 			}
-			return saved(path)
+			return saved(f)
 		}
 		_, err := Install(cfg, at(root))
 		require.NoError(t, err)

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"binproxy/emu/config"
+	"binproxy/emu/growing"
 	"binproxy/test/lib/need"
 	"binproxy/test/lib/snapshot"
 )
@@ -28,9 +29,9 @@ const (
 )
 
 func TestMain(m *testing.M) {
-	fsync = func(string) error { return nil } // nobody takes this machine's power away
+	fsync = func(*os.File) error { return nil } // nobody takes this machine's power away
 	if os.Getenv(envPlain) != "" {
-		exchange = func(a, b string) error { return errors.ErrUnsupported }
+		exchange = cannotExchange
 	}
 	if what := os.Getenv(envDo); what != "" {
 		os.Exit(victim(what, os.Getenv(envRoot)))
@@ -38,13 +39,15 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+func cannotExchange(_ *growing.Names, a, b string) error { return errors.ErrUnsupported }
+
 // victim does one thing to the image, and kills itself before the change that it was told.
 func victim(what, root string) int {
 	left, _ := strconv.Atoi(os.Getenv(envAt))
 	journal := filepath.Join(root, "binproxy", JournalName)
 	onDisk, _ := os.ReadFile(journal)
-	fsync = func(path string) (err error) {
-		if path == journal {
+	fsync = func(f *os.File) (err error) {
+		if f.Name() == journal {
 			onDisk, err = os.ReadFile(journal)
 		}
 		return err
@@ -251,7 +254,7 @@ func TestKilledAtEachChangeWithoutExchange(t *testing.T) {
 	need.Long(t)
 	t.Setenv(envPlain, "1")
 	saved := exchange
-	exchange = func(a, b string) error { return errors.ErrUnsupported }
+	exchange = cannotExchange
 	defer func() { exchange = saved }()
 	killEverywhere(t, freshTree)
 }

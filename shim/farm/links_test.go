@@ -8,13 +8,14 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"binproxy/emu/growing"
 	"binproxy/test/lib/snapshot"
 )
 
 // TestFailedInstallGivesLinksBack: a failed install restores a link that it had removed.
 func TestFailedInstallGivesLinksBack(t *testing.T) {
 	saved := exchange
-	exchange = func(a, b string) error { return syscall.EIO }
+	exchange = func(_ *growing.Names, a, b string) error { return syscall.EIO }
 	defer func() { exchange = saved }()
 	root := overriddenTree(t)
 	before := snapshotOf(t, root)

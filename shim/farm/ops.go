@@ -8,16 +8,18 @@ import (
 	"time"
 
 	"binproxy/emu/config"
-	"binproxy/emu/sys"
+	"binproxy/emu/growing"
 )
 
-// This file makes every change of the file system, after the journal's records are synced. Tests
-// stop the process before each change (step), remove the atomic exchange (exchange), which some
-// file systems lack, and record what is synced instead of waiting for the disk (fsync).
+// This file makes every change of the file system, after the journal's records are synced. It goes
+// by the directories' descriptors: decisions look at paths, and somebody who can write to a
+// directory can have them wrong, but only about what is in his own. Tests stop the process before
+// each change (step), remove the atomic exchange (exchange), which some file systems lack, and
+// record what is synced instead of waiting for the disk (fsync).
 var (
 	step     = func() {}
-	exchange = sys.Exchange
-	fsync    = sys.Sync
+	exchange = (*growing.Names).Exchange
+	fsync    = (*os.File).Sync
 )
 
 // begin is called before each change.
@@ -37,16 +39,19 @@ func (m *image) name(change func(from, to string) error, from, to string) error 
 	return change(from, to)
 }
 
-func (m *image) symlink(target, path string) error { return m.name(os.Symlink, target, path) }
-func (m *image) link(from, to string) error        { return m.name(os.Link, from, to) }
-func (m *image) rename(from, to string) error      { return m.name(os.Rename, from, to) }
-func (m *image) swap(a, b string) error            { return m.name(exchange, a, b) }
+func (m *image) symlink(target, path string) error { return m.name(m.names.Symlink, target, path) }
+func (m *image) link(from, to string) error        { return m.name(m.names.Link, from, to) }
+func (m *image) rename(from, to string) error      { return m.name(m.names.Rename, from, to) }
+
+func (m *image) swap(a, b string) error {
+	return m.name(func(a, b string) error { return exchange(&m.names, a, b) }, a, b)
+}
 
 func (m *image) makeDir(path string) error {
 	if err := m.begin(); err != nil {
 		return err
 	}
-	return os.Mkdir(path, 0o755)
+	return m.names.Mkdir(path, 0o755)
 }
 
 func (m *image) save(cfg config.Config) error {
@@ -61,7 +66,7 @@ func (m *image) remove(path string) error {
 	if err := m.begin(); err != nil {
 		return err
 	}
-	if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
+	if err := m.names.Remove(path); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil
@@ -76,7 +81,17 @@ func (m *image) setMtime(path string, mtime time.Time) error {
 	if err := m.begin(); err != nil {
 		return err
 	}
-	return os.Chtimes(path, time.Time{}, mtime)
+	return m.names.SetModTime(path, mtime)
+}
+
+// sync has what was done in a directory on the disk.
+func (m *image) sync(dir string) error {
+	f, err := m.names.List(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return fsync(f)
 }
 
 // exists reports whether the name exists, also as a dangling link.

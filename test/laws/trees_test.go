@@ -36,7 +36,6 @@ const (
 	onlyRead = "it is read, as the caller names it"
 	inMounts = "a mount in the container's own namespace: led elsewhere, it shows another directory to the container"
 	ownPlace = "root's /run/build-container, or the user's own runtime directory"
-	inImage  = "install's: the image is its own while it runs (docs/security.md)"
 )
 
 // trusted are the calls by other paths, by room and function.
@@ -80,6 +79,7 @@ var trusted = map[string]struct{ calls, why string }{
 	"emu/container pin":                  {"os.OpenFile sys.Mount", ownPlace},
 	"emu/container removeIfThere":        {"os.Remove", ownPlace},
 	"emu/growing at":                     {"sys.Open", asNamed},
+	"emu/growing top":                    {"sys.Open", "the root directory"},
 	"emu/growing Dir.Place":              {"os.Rename sys.Exchange os.RemoveAll os.Rename os.RemoveAll", "both are names beside it, by a descriptor"},
 	"emu/growing Dir.madeBy":             {"os.Remove", "the name is that of a file made by a descriptor's path"},
 	"emu/oci spool":                      {"os.CreateTemp os.Remove", "a directory for temporary files, or a draft"},
@@ -91,12 +91,7 @@ var trusted = map[string]struct{ calls, why string }{
 	"shim/farm open":                     {"sys.Lock", "the bundle, which whoever calls trusts"},
 	"shim/farm journal.open":             {"os.OpenFile", "the bundle's, as above"},
 	"shim/farm isScript":                 {"os.Open", "as the user who runs it"},
-	"shim/farm image.setMtime":           {"os.Chtimes", inImage},
-	"shim/farm image.symlink":            {"os.Symlink", inImage},
-	"shim/farm image.link":               {"os.Link", inImage},
-	"shim/farm image.rename":             {"os.Rename", inImage},
-	"shim/farm image.makeDir":            {"os.Mkdir", inImage},
-	"shim/farm image.remove":             {"os.Remove", inImage},
+	"shim/farm journal.syncName":         {"os.Open", "the bundle's, as above"},
 }
 
 // byPath lists what a file's functions refer to of takesPath, by function, in order. A call with a
