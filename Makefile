@@ -1,7 +1,7 @@
 # binproxy: `make` alone lists the targets. Needs Go and a POSIX shell; a target
 # installs what else it needs, or says what that is.
 .DEFAULT_GOAL := help
-.PHONY: help preload build frontend demo test test-all bench lint clean clean-cache install
+.PHONY: help preload build dockerfile frontend demo test test-all bench lint clean clean-cache install
 
 PREFIX  ?= /usr/local
 DESTDIR ?=
@@ -16,6 +16,9 @@ preload: ## after a change of shim/preload/c: its libraries anew, which git keep
 
 build: ## ./binproxy, one static binary
 	@scripts/build binproxy
+
+dockerfile: ## ./binproxy-dockerfile, which `binproxy dockerfile` calls; by BuildKit's parser
+	@cd frontend && CGO_ENABLED=0 GOFLAGS= GOWORK=off go build -trimpath -buildvcs=false -ldflags='-s -w' -o ../binproxy-dockerfile ./cmd/binproxy-dockerfile
 
 frontend: ## dist/frontend, an OCI layout: the image of the BuildKit frontend for amd64 and arm64 hosts (docs/frontend.md)
 	@go run ./scripts/frontend
@@ -36,14 +39,15 @@ bench: ## the ratios of docs/architecture.md's budgets; ROWS=REGEXP, AGAINST=an 
 lint: ## gofmt, go vet, staticcheck, shellcheck, actionlint
 	@scripts/lint
 
-install: build ## into PREFIX (/usr/local), under DESTDIR if given: the program and its man pages
+install: build ## into PREFIX (/usr/local), under DESTDIR if given: the program, binproxy-dockerfile if it was made, and the man pages
 	@go run ./scripts/man dist/man
 	install -d '$(BIN)' '$(MAN)/man1'
 	install -m 755 binproxy '$(BIN)/binproxy'
+	if [ -e binproxy-dockerfile ]; then install -m 755 binproxy-dockerfile '$(BIN)/'; fi
 	install -m 644 dist/man/*.1 '$(MAN)/man1/'
 
 clean: ## remove what was built here
-	rm -rf binproxy bundle dist
+	rm -rf binproxy binproxy-dockerfile bundle dist
 
 clean-cache: ## remove the downloads that were kept for the next run
 	rm -rf "$${XDG_CACHE_HOME:-$$HOME/.cache}/binproxy"

@@ -20,6 +20,7 @@ import (
 	"binproxy/applets/bundle"
 	"binproxy/applets/clean"
 	"binproxy/applets/container"
+	"binproxy/applets/dockerfile"
 	"binproxy/applets/doctor"
 	"binproxy/applets/env"
 	"binproxy/applets/install"
@@ -48,6 +49,7 @@ var Table = []*applet.Applet{
 	&bundle.Applet,
 	&clean.Applet,
 	&container.Applet,
+	&dockerfile.Applet,
 	&doctor.Applet,
 	&env.Applet,
 	&install.Applet,

@@ -8,6 +8,8 @@ import (
 	"github.com/moby/buildkit/frontend/gateway/client"
 	"github.com/moby/buildkit/solver/pb"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"binproxy/frontend/platform"
 )
 
 // A worker is the machine that the commands run on.
@@ -43,9 +45,7 @@ func (w worker) of(p *pb.Platform) (ocispecs.Platform, standing) {
 	}
 	asked := platforms.Normalize(ocispecs.Platform{OS: p.OS, Architecture: p.Architecture, Variant: p.Variant})
 	switch {
-	case asked.OS != "linux", asked.Architecture == w.native.Architecture:
-		return asked, own
-	case w.native.Architecture == "amd64" && asked.Architecture == "386":
+	case !platform.Foreign(w.native, asked):
 		return asked, own
 	case w.always:
 		return asked, foreign

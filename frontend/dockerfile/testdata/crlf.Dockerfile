@@ -1,0 +1,5 @@
+FROM debian
+# carriage returns
+RUN true \
+ && true
+RUN ["true"]

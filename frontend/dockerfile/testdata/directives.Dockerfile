@@ -1,0 +1,7 @@
+# syntax=docker/dockerfile:1
+# escape=`
+FROM debian
+RUN echo one `
+  two
+RUN [ `
+ "a" ]

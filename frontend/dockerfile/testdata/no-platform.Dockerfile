@@ -1,0 +1,3 @@
+ARG X
+FROM --platform=$X debian
+RUN true

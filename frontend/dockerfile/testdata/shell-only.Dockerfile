@@ -1,0 +1,4 @@
+FROM debian
+SHELL ["/bin/sh", "-ec"]
+RUN echo "<&>"
+ENTRYPOINT exec sh

@@ -1,0 +1,5 @@
+FROM debian
+ENV A=$B
+ARG C=$A
+USER $C
+RUN true

@@ -1,0 +1,4 @@
+FROM node
+USER node
+COPY --chown=node . .
+RUN npm install

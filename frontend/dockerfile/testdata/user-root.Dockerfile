@@ -1,0 +1,4 @@
+FROM node
+USER root
+RUN id
+USER 0:0
