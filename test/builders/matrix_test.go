@@ -32,6 +32,8 @@ type plug struct {
 	start func(t *testing.T, p *lab.Place) lab.Start
 	// syntax gives the image of the frontend for the Dockerfile; nil for the builder's own.
 	syntax func(t *testing.T, r registry.Registry) string
+	// rewrite changes the Dockerfile in a context; nil leaves it as it is.
+	rewrite func(t *testing.T, context string)
 	// often are the builders of every long run, chosen so that it has each builder with a plug.
 	// The other cells take a minute or two each, and run on request (need.Everything).
 	often []string
@@ -263,6 +265,9 @@ func (p *project) build(t *testing.T, b matrixBuilder, place *lab.Place, with pl
 		"Mounts": !b.plain, "Heredocs": b.heredocs,
 	}))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "Dockerfile"), text.Bytes(), 0o644))
+	if with.rewrite != nil {
+		with.rewrite(t, dir)
+	}
 	ref := p.registry.Host + "/" + b.name + ":" + tag
 	b.build(t, job{p, place, start, syntax, dir, ref})
 	return p.registry.Image(t, ref, registry.Guest)

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -23,6 +24,7 @@ type Buildkitd struct {
 	place    *Place
 	buildctl string
 	address  string
+	kill     func()
 }
 
 // StartBuildkitd starts a current buildkitd and waits until it answers. Its RUN lines have the
@@ -30,7 +32,7 @@ type Buildkitd struct {
 func StartBuildkitd(t testing.TB, p *Place, s Start) *Buildkitd {
 	t.Helper()
 	programs := Executable(t, p, modules.BuildKit)
-	b := &Buildkitd{place: p, buildctl: filepath.Join(programs, "buildctl"), address: "unix://" + filepath.Join(p.Dir, "run", "buildkitd")}
+	b := &Buildkitd{place: p, buildctl: filepath.Join(programs, "buildctl"), address: cmp.Or(s.Address, "unix://"+filepath.Join(p.Dir, "run", "buildkitd"))}
 	command := []string{filepath.Join(programs, "buildkitd"), "--addr=" + b.address, "--root=" + filepath.Join(p.Dir, "buildkit"),
 		"--containerd-worker=false", "--oci-worker-net=host"}
 	if s.Runtime != "" {
@@ -67,15 +69,21 @@ func (b *Buildkitd) start(t testing.TB, cmd *exec.Cmd) {
 		_ = cmd.Wait()
 		close(ended)
 	}()
-	t.Cleanup(func() {
+	b.kill = func() {
 		_ = cmd.Process.Kill() // process 1 of the place: all others end with it
 		<-ended
+	}
+	t.Cleanup(func() {
+		b.kill()
 		if t.Failed() {
 			t.Logf("buildkitd:\n%s", tail(said.String(), 60))
 		}
 	})
 	require.NoError(t, b.await(t, ended), &said)
 }
+
+// Kill kills the daemon with all that it runs.
+func (b *Buildkitd) Kill() { b.kill() }
 
 // await returns when the daemon answers, has ended, or has used up its time.
 func (b *Buildkitd) await(t testing.TB, ended <-chan struct{}) error {

@@ -39,6 +39,7 @@ type Start struct {
 	Before  []string // words before its own command
 	Path    string   // a directory that comes first in its PATH
 	Runtime string   // the path of the OCI runtime for it; "" for its own choice
+	Address string   // where buildkitd listens; "" for a socket in the place
 }
 
 // Command is the builder's command, started so.

@@ -30,6 +30,7 @@ var (
 	BuildKit    = Module{"github.com/moby/buildkit", "v0.34.2", []string{"cmd/buildkitd", "cmd/buildctl"}}
 	RootlessKit = Module{"github.com/rootless-containers/rootlesskit/v3", "v3.3.0", []string{"cmd/rootlesskit"}}
 	CRITools    = Module{"sigs.k8s.io/cri-tools", "v1.37.0", []string{"cmd/crictl"}}
+	Kaniko      = Module{"github.com/GoogleContainerTools/kaniko", "v1.24.0", []string{"cmd/executor"}}
 	Runc        = Module{"github.com/opencontainers/runc", "v1.1.5", []string{"contrib/cmd/recvtty"}}
 )
 
