@@ -256,6 +256,18 @@ func (p *project) build(t *testing.T, b matrixBuilder, place *lab.Place, with pl
 		syntax = with.syntax(t, p.registry)
 	}
 	dir := filepath.Join(place.Dir, "context")
+	p.write(t, b, dir)
+	if with.rewrite != nil {
+		with.rewrite(t, dir)
+	}
+	ref := p.registry.Host + "/" + b.name + ":" + tag
+	b.build(t, job{p, place, start, syntax, dir, ref})
+	return p.registry.Image(t, ref, registry.Guest)
+}
+
+// write writes the context with the builder's Dockerfile to a new directory.
+func (p *project) write(t *testing.T, b matrixBuilder, dir string) {
+	t.Helper()
 	require.NoError(t, os.CopyFS(dir, os.DirFS(p.context)))
 	dockerfile, err := template.ParseFiles("testdata/matrix/Dockerfile")
 	require.NoError(t, err)
@@ -265,10 +277,4 @@ func (p *project) build(t *testing.T, b matrixBuilder, place *lab.Place, with pl
 		"Mounts": !b.plain, "Heredocs": b.heredocs,
 	}))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "Dockerfile"), text.Bytes(), 0o644))
-	if with.rewrite != nil {
-		with.rewrite(t, dir)
-	}
-	ref := p.registry.Host + "/" + b.name + ":" + tag
-	b.build(t, job{p, place, start, syntax, dir, ref})
-	return p.registry.Image(t, ref, registry.Guest)
 }
