@@ -19,6 +19,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -34,12 +35,14 @@ type Options struct {
 	Build  ocispecs.Platform // of the machine that builds it
 	Args   map[string]string // the build arguments
 	Bundle string            // the directory of the bundle in the build's context
+	Image  string            // an image with only the bundle, instead
 }
 
-// A Result is the rewritten file, and the platforms for which the bundle needs emulators.
+// A Result is the rewritten file, and what the user should know.
 type Result struct {
-	Text   []byte
-	Guests []string
+	Text     []byte
+	Guests   []string // the platforms for which the bundle needs emulators
+	Warnings []string // of lines that copy the bundle into an image
 }
 
 // Rewrite rewrites a Dockerfile. Its errors have the line in front where there is one.
@@ -53,8 +56,13 @@ func Rewrite(text []byte, o Options) (Result, error) {
 }
 
 func rewrite(text []byte, o Options) (Result, error) {
+	o.Target, o.Build = platforms.Normalize(o.Target), platforms.Normalize(o.Build)
+	add := "ADD " + o.Bundle + " " + installed
+	if o.Image != "" {
+		o.Bundle, add = o.Image, "COPY --from="+o.Image+" / "+installed
+	}
 	if o.Bundle == "" || strings.ContainsAny(o.Bundle, "$\\`*?[]\"'#") || strings.ContainsFunc(o.Bundle, func(r rune) bool { return r <= ' ' }) {
-		return Result{}, fmt.Errorf("the bundle's directory %q: give it a name without spaces and special characters", o.Bundle)
+		return Result{}, fmt.Errorf("the bundle's name %q: it must have no spaces and no special characters", o.Bundle)
 	}
 	f, err := read(text, o)
 	if err != nil {
@@ -65,7 +73,7 @@ func rewrite(text []byte, o Options) (Result, error) {
 		if !s.foreign {
 			continue
 		}
-		used, err := f.rewrite(s, o.Bundle)
+		used, err := f.rewrite(s, add)
 		if err != nil {
 			return Result{}, err
 		}
@@ -73,13 +81,16 @@ func rewrite(text []byte, o Options) (Result, error) {
 			r.Guests = append(r.Guests, name)
 		}
 	}
+	if len(r.Guests) > 0 && o.Image == "" {
+		r.Warnings = f.copying(o.Bundle)
+	}
 	r.Text = f.lines.text()
 	return r, f.check(r.Text)
 }
 
 // rewrite inserts the lines for one stage, and reports whether it uses the bundle.
-func (f *file) rewrite(s *stage, bundle string) (bool, error) {
-	now := f.start(s, bundle)
+func (f *file) rewrite(s *stage, add string) (bool, error) {
+	now := f.start(s, add)
 	s.after = now.clone()
 	for _, i := range s.instructions {
 		if _, err := s.after.before(i.command); err != nil {
@@ -116,6 +127,40 @@ func (f *file) rewrite(s *stage, bundle string) (bool, error) {
 		f.lines.insert(last, "", lines)
 	}
 	return used || now.added, err
+}
+
+// copying warns of the lines that copy the bundle, which is in the context, into an image.
+func (f *file) copying(bundle string) (warnings []string) {
+	for _, s := range f.stages {
+		for _, i := range s.instructions {
+			var sources []string
+			switch c := i.command.(type) {
+			case *instructions.AddCommand:
+				sources = c.SourcePaths
+			case *instructions.CopyCommand:
+				if c.From == "" {
+					sources = c.SourcePaths
+				}
+			}
+			if at := slices.IndexFunc(sources, func(source string) bool { return covers(source, bundle) }); at >= 0 {
+				warnings = append(warnings, fmt.Sprintf("line %d: %s %s copies the bundle, too", i.StartLine, strings.ToUpper(i.Value), sources[at]))
+			}
+		}
+	}
+	return warnings
+}
+
+// covers reports whether a source in the context, which may be a pattern, has the directory in it.
+func covers(source, dir string) bool {
+	source, dir = path.Clean("/"+source), path.Clean("/"+dir)
+	for ; ; dir = path.Dir(dir) {
+		if matched, err := path.Match(source, dir); matched && err == nil {
+			return true
+		}
+		if dir == "/" {
+			return false
+		}
+	}
 }
 
 // trigger parses the instruction of an ONBUILD.

@@ -32,7 +32,7 @@ func TestGolden(t *testing.T) {
 			got := r.Text
 			if err != nil {
 				got = []byte("error: " + err.Error() + "\n")
-			} else if got = append(got, "\n# for "+strings.Join(r.Guests, ",")+"\n"...); len(r.Guests) > 0 {
+			} else if got = append(got, "\n# for "+strings.Join(slices.Concat(r.Guests, r.Warnings), ", ")+"\n"...); len(r.Guests) > 0 {
 				keeps(t, text, r.Text)
 			}
 			if os.Getenv("UPDATE") != "" {
@@ -63,6 +63,33 @@ func TestBundleName(t *testing.T) {
 		o.Bundle = name
 		if _, err := Rewrite([]byte("FROM debian\nRUN true\n"), o); (err == nil) != ok {
 			t.Errorf("%q: %v", name, err)
+		}
+	}
+}
+
+// An image can have the bundle.
+func TestBundleImage(t *testing.T) {
+	o := options
+	o.Image = "localhost:5000/bundle"
+	r, err := Rewrite([]byte("FROM debian\nCOPY . .\nRUN true\n"), o)
+	if err != nil || !bytes.Contains(r.Text, []byte("\nCOPY --from=localhost:5000/bundle / /binproxy\n")) || bytes.Contains(r.Text, []byte("ADD")) || r.Warnings != nil {
+		t.Errorf("%v %v\n%s", err, r.Warnings, r.Text)
+	}
+}
+
+// A source of a COPY may have the bundle in it.
+func TestCovers(t *testing.T) {
+	for source, want := range map[string]bool{
+		".": true, "/": true, "./": true, "*": true, "b*": true, "bundle": true, "../bundle": true,
+		"src": false, "*.go": false, "bundle.go": false, "[": false, "$SOURCE": false, "https://example.com/": false,
+	} {
+		if covers(source, "bundle") != want {
+			t.Error(source)
+		}
+	}
+	for source, want := range map[string]bool{".": true, "ci": true, "ci/bundle": true, "ci/b?ndle": true, "*": true, "ci/other": false} {
+		if covers(source, "ci/bundle") != want {
+			t.Error(source)
 		}
 	}
 }

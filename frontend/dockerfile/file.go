@@ -136,7 +136,7 @@ func (f *file) begin(i instruction, c *instructions.Stage) error {
 		s.base.parent, s.platform = true, s.base.platform
 	}
 	s.platform = platforms.Normalize(s.platform)
-	s.foreign = platform.Foreign(platforms.Normalize(f.options.Build), s.platform)
+	s.foreign = platform.Foreign(f.options.Build, s.platform)
 	f.stages = append(f.stages, s)
 	return nil
 }

@@ -19,8 +19,8 @@ var words = []string{installed + "/binproxy", "run", "--"}
 
 // state is what holds at a place in a stage: what the file has said so far, and what was inserted.
 type state struct {
-	file   *file
-	bundle string
+	file *file
+	add  string // the line that brings the bundle
 
 	environment variables // of ENV lines
 	arguments   variables // of ARG lines
@@ -34,9 +34,9 @@ type state struct {
 }
 
 // start is the state after a stage's FROM.
-func (f *file) start(s *stage, bundle string) *state {
+func (f *file) start(s *stage, add string) *state {
 	if s.base == nil {
-		return &state{file: f, bundle: bundle, environment: variables{}, arguments: variables{}}
+		return &state{file: f, add: add, environment: variables{}, arguments: variables{}}
 	}
 	begin := s.base.after.clone()
 	begin.arguments = variables{}
@@ -107,7 +107,7 @@ func (s *state) set(c *instructions.EnvCommand) error {
 // run gives what a RUN needs before it.
 func (s *state) run(c *instructions.RunCommand) (lines []string, err error) {
 	if !s.added {
-		lines, s.added = []string{"ADD " + s.bundle + " " + installed}, true
+		lines, s.added = []string{s.add}, true
 	}
 	switch {
 	case !c.PrependShell, s.prefixing:

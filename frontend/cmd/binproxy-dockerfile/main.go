@@ -38,6 +38,7 @@ func run(args []string, in io.Reader, out, remarks io.Writer) error {
 	target := flags.String("platform", os.Getenv("DOCKER_DEFAULT_PLATFORM"), "`P` the image's platform, as linux/arm64 (default: DOCKER_DEFAULT_PLATFORM)")
 	build := flags.String("build-platform", "", "`P` the platform of the machine that builds (default: this machine's)")
 	flags.StringVar(&o.Bundle, "bundle", "bundle", "`DIR` the bundle's directory in the build's context")
+	flags.StringVar(&o.Image, "bundle-image", "", "`NAME` an image that has only the bundle, in place of a directory in the context")
 	flags.Func("build-arg", "`NAME=VALUE` a build argument that the builder gets too, for FROM and USER lines", func(value string) error {
 		name, value, found := strings.Cut(value, "=")
 		if !found {
@@ -76,8 +77,15 @@ func run(args []string, in io.Reader, out, remarks io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
+	for _, warning := range r.Warnings {
+		fmt.Fprintf(remarks, "binproxy: %s: %s; --bundle-image avoids that\n", name, warning)
+	}
 	if len(r.Guests) > 0 {
-		fmt.Fprintf(remarks, "binproxy: the context needs the bundle: binproxy bundle --arch %s -o %s\n", strings.Join(r.Guests, ","), o.Bundle)
+		where := "the directory " + o.Bundle + " of the context"
+		if o.Image != "" {
+			where = "the image " + o.Image
+		}
+		fmt.Fprintf(remarks, "binproxy: %s has to be made by: binproxy bundle --arch %s\n", where, strings.Join(r.Guests, ","))
 	}
 	_, err = out.Write(r.Text)
 	return err
