@@ -122,11 +122,13 @@ func (f *file) rewrite(s *stage, add string) (bool, error) {
 		}
 		used = used || state.added
 	}
+	used = used || now.added // by triggers
 	lines, err := now.end()
-	if last := s.last(); err == nil {
-		f.lines.insert(last, "", lines)
+	if err != nil {
+		return false, fmt.Errorf("line %d: %w", s.last(), err)
 	}
-	return used || now.added, err
+	f.lines.insert(s.last(), "", lines)
+	return used, nil
 }
 
 // copying warns of the lines that copy the bundle, which is in the context, into an image.

@@ -1,0 +1,4 @@
+FROM debian AS a
+ONBUILD RUN ["true"]
+USER $UNKNOWN
+FROM a
