@@ -25,9 +25,19 @@ binproxy along: ADD of the bundle and install before their first RUN, clean at t
   binproxy dockerfile --platform linux/arm64 >Dockerfile.arm64
 
 This is done by the program binproxy-dockerfile, beside binproxy or in PATH, which 'make dockerfile'
-builds. -h lists its flags; docs/builders.md says what becomes of each instruction.
+builds; its flags come before FILE. docs/builders.md says what becomes of each instruction.
 `,
-	Commands: []applet.Command{{Args: "--platform P [FLAG...] [FILE]", Raw: true, Run: run}},
+	Commands: []applet.Command{{Args: "--platform P [FLAG...] [FILE]", Raw: true, Flags: flags}},
+}
+
+// flags are those of the other program, for the help.
+func flags(f applet.Flags) applet.Run {
+	f.String("platform", "", "`P` the image's platform, as linux/arm64 (default: DOCKER_DEFAULT_PLATFORM)")
+	f.String("build-platform", "", "`P` the platform of the machine that builds (default: this machine's)")
+	f.String("build-arg", "", "`NAME=VALUE` a build argument that the builder gets too, for FROM and USER lines")
+	f.String("bundle", "bundle", "`DIR` the bundle's directory in the build's context")
+	f.String("bundle-image", "", "`NAME` an image that has only the bundle, in place of a directory in the context")
+	return run
 }
 
 // program is called with all arguments. It is looked for beside this program, then in PATH.

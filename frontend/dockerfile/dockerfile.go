@@ -1,9 +1,9 @@
 // Package dockerfile rewrites Dockerfiles for builders into which binproxy cannot be plugged: the
 // Dockerfile itself brings binproxy along, for the commands of foreign stages.
 //
-// BuildKit's parser reads the file. All of its lines stay as they are and in their order, comments
-// included; only a RUN in exec form gets words before its own. Between the lines, a stage that runs
-// something gets
+// BuildKit's parser reads the file. All of its lines stay as they are and in their order, with the
+// comments; only a RUN in exec form gets words before its own. Between the lines, a stage that
+// runs something gets
 //
 //   - before its first RUN: ADD of the bundle;
 //   - before its first RUN by the image's own shell: RUN ["/binproxy/binproxy", "install"], after

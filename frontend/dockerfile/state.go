@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -64,7 +63,7 @@ func (s *state) before(command any) (lines []string, err error) {
 		s.shell, s.prefixing = c.Shell, false
 	case *instructions.UserCommand:
 		user, known, err := s.file.expand(c.User, s.variables())
-		if !known || !plain.MatchString(user) {
+		if !known || strings.ContainsFunc(user, special) {
 			user = ""
 		}
 		s.user, s.written = &user, c.User
@@ -77,8 +76,10 @@ func (s *state) before(command any) (lines []string, err error) {
 	return nil, nil
 }
 
-// plain matches a user's or a group's name that a USER line can repeat.
-var plain = regexp.MustCompile(`^[\w.@:-]+$`)
+// special reports whether a USER line cannot simply repeat a name with this character.
+func special(r rune) bool {
+	return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("_.@:-", r))
+}
 
 // variables are what a command's words can use. ENV hides ARG.
 func (s *state) variables() variables {
