@@ -34,6 +34,7 @@ builds; its flags come before FILE. docs/builders.md says what becomes of each i
 func flags(f applet.Flags) applet.Run {
 	f.String("platform", "", "`P` the image's platform, as linux/arm64 (default: DOCKER_DEFAULT_PLATFORM)")
 	f.String("build-platform", "", "`P` the platform of the machine that builds (default: this machine's)")
+	f.Bool("one-platform", false, "the builder gives every stage the image's platform, whatever FROM --platform says: kaniko does")
 	f.String("build-arg", "", "`NAME=VALUE` a build argument that the builder gets too, for FROM and USER lines")
 	f.String("bundle", "bundle", "`DIR` the bundle's directory in the build's context")
 	f.String("bundle-image", "", "`NAME` an image that has only the bundle, in place of a directory in the context")

@@ -77,6 +77,19 @@ func TestBundleImage(t *testing.T) {
 	}
 }
 
+// A builder that gives every stage the image's platform has no native stages.
+func TestSamePlatform(t *testing.T) {
+	o := options
+	o.Same = true
+	text := []byte("FROM --platform=$BUILDPLATFORM debian\nRUN true\n")
+	if r, err := Rewrite(text, o); err != nil || !bytes.Contains(r.Text, []byte("install")) {
+		t.Errorf("%v\n%s", err, r.Text)
+	}
+	if r, err := Rewrite(text, options); err != nil || !bytes.Equal(r.Text, text) {
+		t.Errorf("%v\n%s", err, r.Text)
+	}
+}
+
 // A source of a COPY may have the bundle in it.
 func TestCovers(t *testing.T) {
 	for source, want := range map[string]bool{

@@ -120,7 +120,7 @@ func (f *file) begin(i instruction, c *instructions.Stage) error {
 			s.base = earlier
 		}
 	}
-	if c.Platform != "" {
+	if c.Platform != "" && !f.options.Same {
 		named, _, err := f.expand(c.Platform, f.global)
 		if err != nil {
 			return err

@@ -39,8 +39,12 @@ func TestDockerfile(t *testing.T) {
 			if b.name == kaniko.name {
 				need.Everything(t) // it compiles kaniko
 			}
+			rewrite := rewrittenWith()
+			if b.name == kaniko.name {
+				rewrite = rewrittenWith("--one-platform")
+			}
+			got := project.build(t, b, lab.NewPlace(t, false), plug{start: nothing, rewrite: rewrite}, "rewritten")
 			want := project.build(t, b, lab.Reference(t, false, registry.Guest), plug{start: nothing}, "reference")
-			got := project.build(t, b, lab.NewPlace(t, false), plug{start: nothing, rewrite: rewritten}, "rewritten")
 			assert.Equal(t, want.Platform, got.Platform)
 			for _, image := range []*registry.Image{&want, &got} {
 				image.Config.Hostname, image.Config.Image = "", ""
@@ -73,14 +77,21 @@ func files(image registry.Image) lab.Tree {
 	return all.Without(slices.Collect(maps.Keys(noise))...)
 }
 
-// rewritten rewrites the Dockerfile in the context, and makes the bundle there, as a user does it.
-func rewritten(t *testing.T, context string) {
+// rewrittenWith rewrites the Dockerfile in the context, and makes the bundle there, as a user does it.
+func rewrittenWith(flags ...string) func(t *testing.T, context string) {
+	return func(t *testing.T, context string) {
+		t.Helper()
+		rewrite(t, context, flags)
+	}
+}
+
+func rewrite(t *testing.T, context string, flags []string) {
 	t.Helper()
 	dir := dockerfileProgram(t)
 	file := filepath.Join(context, "Dockerfile")
 	platform := "linux/" + registry.Guest
 	lab.Do(t, exec.Command(built.Binproxy(t), "bundle", "--platform", platform, "-o", filepath.Join(context, "bundle")))
-	rewrite := exec.Command(built.Binproxy(t), "dockerfile", "--platform", platform, file)
+	rewrite := exec.Command(built.Binproxy(t), slices.Concat([]string{"dockerfile", "--platform", platform}, flags, []string{file})...)
 	rewrite.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"))
 	require.NoError(t, os.WriteFile(file, []byte(lab.Do(t, rewrite)), 0o644))
 }

@@ -37,6 +37,7 @@ func run(args []string, in io.Reader, out, remarks io.Writer) error {
 	}
 	target := flags.String("platform", os.Getenv("DOCKER_DEFAULT_PLATFORM"), "`P` the image's platform, as linux/arm64 (default: DOCKER_DEFAULT_PLATFORM)")
 	build := flags.String("build-platform", "", "`P` the platform of the machine that builds (default: this machine's)")
+	flags.BoolVar(&o.Same, "one-platform", false, "the builder gives every stage the image's platform, whatever FROM --platform says: kaniko does")
 	flags.StringVar(&o.Bundle, "bundle", "bundle", "`DIR` the bundle's directory in the build's context")
 	flags.StringVar(&o.Image, "bundle-image", "", "`NAME` an image that has only the bundle, in place of a directory in the context")
 	flags.Func("build-arg", "`NAME=VALUE` a build argument that the builder gets too, for FROM and USER lines", func(value string) error {
