@@ -116,6 +116,26 @@ func TestContainerd(t *testing.T) {
 		assert.Equal(t, 7, status)
 	})
 	t.Run("CRI", func(t *testing.T) { cri(t, dir) })
+	t.Run("nerdctl", func(t *testing.T) { nerdctl(t, dir, link) })
+}
+
+// nerdctl runs a container, and a command in one that runs.
+func nerdctl(t *testing.T, dir, link string) {
+	need.Everything(t) // it is no package of Debian 12, and not every module proxy has it
+	removeGroups(t, func(name string) bool { return name == "default" })
+	e := engine{t: t, dir: dir, words: []string{need.Program(t, "nerdctl", "nerdctl of Debian 13"), "--address", dir + "/sock",
+		"--namespace", "k8s.io", "--snapshotter", "native", "--data-root", dir + "/nerdctl", "--cgroup-manager", "cgroupfs"}}
+	run := []string{"run", "--net", "host", "--platform", "linux/arm64", "--runtime", link}
+	out, status := e.do(append(run, "--rm", "binproxy.test/guest:1", "sh", "-c", script)...)
+	assert.Equal(t, shown, out)
+	assert.Equal(t, 7, status)
+	e.must(append(run, "--detach", "--name", "waits", "binproxy.test/guest:1", "sh", "-c", "trap 'exit 3' TERM; while :; do sleep 0.1; done")...)
+	out, status = e.do("exec", "waits", "sh", "-c", "uname -m; exit 4")
+	assert.Equal(t, "aarch64\n", out)
+	assert.NotZero(t, status) // nerdctl's own: it says which
+	e.must("stop", "waits")
+	assert.Equal(t, "3\n", e.must("inspect", "--format", "{{.State.ExitCode}}", "waits"))
+	e.must("rm", "waits")
 }
 
 // cri runs a pod of the class by crictl.

@@ -165,7 +165,11 @@ func removeGroups(t testing.TB, name func(string) bool) {
 	t.Cleanup(func() {
 		for _, group := range slices.Backward(groups(t, name)) {
 			if !slices.Contains(before, group) {
-				require.NoError(t, os.Remove(group))
+				// A process that has just ended may still be in it.
+				require.Eventually(t, func() bool {
+					err := os.Remove(group)
+					return err == nil || os.IsNotExist(err)
+				}, patience, 10*time.Millisecond, group)
 			}
 		}
 	})
