@@ -124,7 +124,7 @@ func inside(o Options, j job) error {
 	}
 	err = userns.Run(userns.Command{IDs: ids, Command: command.Command{Name: entrypoint.Self, Argv: argv, Env: os.Environ()}})
 	if signal := exit.Code(err) - exit.Signal; signal > 0 {
-		return exit.Died(syscall.Signal(signal)) // the first process of a namespace cannot die of one
+		return exit.Died(syscall.Signal(signal)) // a namespace's first process cannot
 	}
 	return err
 }

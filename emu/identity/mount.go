@@ -72,9 +72,10 @@ func Cover(files []File, top string) (err error) {
 }
 
 // In a user namespace, whoever mounts a /proc or a /sys must have one already that nothing covers
-// (linux/fs/namespace.c, mount_too_revealing): containers without root do. So the scratch directory
-// keeps such mounts of both, and stays, where no path leads to it: what was there covers it again.
-// Programs in such a namespace have their opens traced (spoof), since the new mounts tell the truth.
+// (linux/fs/namespace.c, mount_too_revealing): containers without root do. So the scratch
+// directory keeps such mounts of both, and stays, where no path leads to it: what was there covers
+// it again. Programs in such a namespace have their opens traced (spoof), since the new mounts
+// tell the truth.
 var wholes = [...]string{"/proc", "/sys"}
 
 func within(path, dir string) bool {

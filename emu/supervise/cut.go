@@ -26,8 +26,8 @@ func (c *cut) ToEnd() bool { return true }
 // Drop has nothing to release.
 func (c *cut) Drop() {}
 
-// completes lets a tracee go on with the rest of a call that an ignored signal has cut, and reports
-// whether it does.
+// completes lets a tracee go on with the rest of a call that an ignored signal has cut, and
+// reports whether it does.
 func (s *supervisor) completes(t *task, signal unix.Signal) (goes bool, err error) {
 	regs, err := t.Registers()
 	if err != nil || !regs.Cut() || !s.ignores(t, signal) || !s.isStream(t, regs.FD()) {
@@ -42,8 +42,8 @@ func (s *supervisor) completes(t *task, signal unix.Signal) (goes bool, err erro
 	return true, t.ToSyscall(0)
 }
 
-// isStream reports whether a tracee's descriptor is a pipe or a socket. To write on to a file could
-// raise SIGXFSZ.
+// isStream reports whether a tracee's descriptor is a pipe or a socket. To write on to a file
+// could raise SIGXFSZ.
 func (s *supervisor) isStream(t *task, fd int) bool {
 	var st unix.Stat_t
 	err := unix.Fstatat(s.sight.Proc, strconv.Itoa(t.TID())+"/fd/"+strconv.Itoa(fd), &st, 0)

@@ -360,8 +360,8 @@ func (g *guest) command() (path string, argv []string, err error) {
 	return path, argv, nil
 }
 
-// reap waits for the process, and for every other that ends meanwhile. It returns the error for its
-// end. With -1 it waits until no process is left.
+// reap waits for the process, and for every other that ends meanwhile. It returns the error for
+// its end. With -1 it waits until no process is left.
 func reap(pid int) error {
 	for {
 		got, ws, err := sys.WaitChild(-1, 0)

@@ -29,7 +29,8 @@ const (
 
 // The control stream has one message a line. To the guest: "signal N", "size ROWS COLS", "input N"
 // (the file N of inputDir is the next of standard input), "eof", "closed FD" (nobody reads the
-// caller's FD any more). From the guest: "ready", "took N", "exit CODE", "died SIGNAL", "error CODE "TEXT"".
+// caller's FD any more). From the guest: "ready", "took N", "exit CODE", "died SIGNAL", "error
+// CODE "TEXT"".
 type control struct {
 	tty *os.File
 }

@@ -33,7 +33,7 @@ import (
 type Options struct {
 	Target ocispecs.Platform // of the image
 	Build  ocispecs.Platform // of the machine that builds it
-	Same   bool              // the builder gives every stage the image's platform, whatever FROM says
+	Same   bool              // every stage has the image's platform, whatever FROM says
 	Args   map[string]string // the build arguments
 	Bundle string            // the directory of the bundle in the build's context
 	Image  string            // an image with only the bundle, instead

@@ -77,7 +77,8 @@ func files(image registry.Image) lab.Tree {
 	return all.Without(slices.Collect(maps.Keys(noise))...)
 }
 
-// rewrittenWith rewrites the Dockerfile in the context, and makes the bundle there, as a user does it.
+// rewrittenWith rewrites the Dockerfile in the context, and makes the bundle there, as a user does
+// it.
 func rewrittenWith(flags ...string) func(t *testing.T, context string) {
 	return func(t *testing.T, context string) {
 		t.Helper()

@@ -44,8 +44,8 @@ func runScript(t *testing.T, script string) {
 	})
 }
 
-// status N COMMAND...: runs the command, which has to end with that exit status, or with what takes
-// its place ('signal: terminated').
+// status N COMMAND...: runs the command, which has to end with that exit status, or with what
+// takes its place ('signal: terminated').
 func status(ts *testscript.TestScript, neg bool, args []string) {
 	got := "0"
 	if err := ts.Exec(args[1], args[2:]...); err != nil {

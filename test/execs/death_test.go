@@ -19,8 +19,8 @@ import (
 	"binproxy/test/lib/need"
 )
 
-// Whoever waits for a program's end sees the program's own death, whatever stands between them, and
-// no second core.
+// Whoever waits for a program's end sees the program's own death, whatever stands between them,
+// and no second core.
 func TestDeath(t *testing.T) {
 	binproxy := built.Binproxy(t)
 	for name, wrapper := range map[string][]string{

@@ -316,7 +316,8 @@ func TestGuest(t *testing.T) {
 	}
 }
 
-// TestTracedAlready has everything that traces say who is in its way, where that is another tracer.
+// TestTracedAlready has everything that traces say who is in its way, where that is another
+// tracer.
 func TestTracedAlready(t *testing.T) {
 	binproxy := built.Binproxy(t)
 	strace := []string{need.Program(t, "strace", "strace"), "-f", "-o", os.DevNull, binproxy}

@@ -124,7 +124,7 @@ func flagsIn(words []string) []string {
 // Every flag that the README or a page of docs names, with a command of ours or alone, exists.
 func TestNamedFlagsExist(t *testing.T) {
 	// Flags of other programs that are named alone.
-	others := []string{"version", "custom-platform", "security-opt", "seccomp-profile", "single-snapshot", "squash", "uname-2.6", "build-arg", "target", "call"}
+	others := []string{"version", "custom-platform", "security-opt", "seccomp-profile", "single-snapshot", "squash", "uname-2.6", "build-arg", "target", "call", "pidfile"}
 	code := regexp.MustCompile("`([^`\n]+)`")
 	calls := regexp.MustCompile(`(?:^|[\s"/(])binproxy"?,? +(.*)$`)
 	named := 0

@@ -8,10 +8,11 @@ import (
 )
 
 // Where mounts cover the kernel's files, nothing but uname is stopped. But a process in a user
-// namespace of its own can mount a new /proc or /sys, which tells the truth, and nobody outside can
-// cover that. So a process that makes such a namespace gets one more filter, which its children
-// inherit: it stops their opens. Opens do not reach our listener by it, since only one filter has
-// a listener; there a thread calls for help by the uname call, for which the first filter has it.
+// namespace of its own can mount a new /proc or /sys, which tells the truth, and nobody outside
+// can cover that. So a process that makes such a namespace gets one more filter, which its
+// children inherit: it stops their opens. Opens do not reach our listener by it, since only one
+// filter has a listener; there a thread calls for help by the uname call, for which the first
+// filter has it.
 
 // newRules stop the calls that make a user namespace.
 func newRules() (rules []seccomp.Rule) {

@@ -36,8 +36,8 @@ func statRules() (rules []seccomp.Rule) {
 	return rules
 }
 
-// statBegin serves a thread about to look at an open file. Of one of ours, it looks at the kernel's
-// file, by its path.
+// statBegin serves a thread about to look at an open file. Of one of ours, it looks at the
+// kernel's file, by its path.
 func (s *Spoof) statBegin(t Thread, c *call) error {
 	regs, err := t.Registers()
 	if err != nil {
