@@ -173,6 +173,9 @@ func (e *exec) decide(found error, from tracee.Where) error {
 	if found != nil {
 		e.s.debug(e.t.TID(), "exec %s: left to the kernel: %v", e.req.path, found)
 		e.emulator = nil
+		if strings.HasSuffix(e.req.path, "/newuidmap") {
+			e.s.namespaceFirst(e.req.path)
+		}
 	}
 	switch {
 	case found == nil && !e.doubt && e.req.plain():

@@ -78,6 +78,7 @@ type supervisor struct {
 	emulators  map[*arch.ABI]*opened
 	broken     map[*arch.ABI]error
 
+	told  bool // that a namespace has to be made first
 	watch watch
 	spoof *spoof.Spoof // nil if the identity is the kernel's own
 	twins *twins       // nil if no rule is asked
@@ -245,6 +246,16 @@ func (s *supervisor) stopToo(t *task, signal unix.Signal) {
 	if s.config.Pair == nil && t.TID() == s.child.PID && signal != unix.SIGSTOP {
 		_ = unix.Kill(os.Getpid(), unix.SIGSTOP)
 	}
+}
+
+// namespaceFirst says once why a builder's set-user-id program will be refused, and what works.
+func (s *supervisor) namespaceFirst(path string) {
+	if s.told || os.Geteuid() == 0 {
+		return
+	}
+	s.told = true
+	s.say("%s gains no rights under an ordinary user's supervisor; make the user namespace first, as in "+
+		"`buildah unshare binproxy run -- COMMAND`, or name the builder itself: `binproxy run -- buildah ...`", path)
 }
 
 // debug prints a line on stderr in debug mode.

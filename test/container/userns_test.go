@@ -125,3 +125,20 @@ func TestRunRootOfRoot(t *testing.T) {
 	got := w.does(append([]string{"run", "--root", guest, "--"}, sh(guest, `b=/bin/busybox; $b ls /dev; $b readlink /sys; $b ls -d /proc/self/fd`)...)...)
 	assert.Equal(t, "null\n/home\n/proc/self/fd\n", got)
 }
+
+// Where newuidmap is refused since an ordinary user's supervisor is there, a line says which order
+// works; and it does.
+func TestNamespaceFirst(t *testing.T) {
+	w := user(t)
+	buildah, unshare := need.Program(t, "buildah", "buildah"), need.Program(t, "unshare", "util-linux")
+	for _, command := range [][]string{
+		{"sh", "-c", buildah + " unshare true; " + buildah + " unshare true"},
+		{"env", unshare, "--map-root-user", "--map-auto", "true"},
+	} {
+		r := run(w.cmd(append([]string{"run", "--"}, command...)...))
+		assert.Equal(t, 1, strings.Count(r.err, "make the user namespace first, as in `buildah unshare binproxy run -- COMMAND`"), r)
+	}
+	r := run(w.program(buildah, append([]string{"unshare", binproxy(t), "run", "--"}, "sh", "-c", "id -u; wc -l </proc/self/uid_map")...))
+	assert.Equal(t, "0\n2\n", r.out, r)
+	assert.Equal(t, "0\n", w.does("run", "--", buildah, "unshare", "id", "-u"))
+}
