@@ -94,7 +94,7 @@ func supply(root string) {
 		if !lacks(root, dir) {
 			continue
 		}
-		if !own && !ownMounts() {
+		if !own && !ownMounts(root) {
 			return
 		}
 		own = true
@@ -102,10 +102,15 @@ func supply(root string) {
 	}
 }
 
-// ownMounts reports whether this thread could get mounts that appear nowhere else.
-func ownMounts() bool {
+// ownMounts reports whether this thread could get mounts that appear nowhere else. The root becomes
+// one of them, as it is for df wherever there is a /proc.
+func ownMounts(root string) bool {
 	runtime.LockOSThread()
-	return unix.Unshare(unix.CLONE_NEWNS) == nil && sys.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, "") == nil
+	if unix.Unshare(unix.CLONE_NEWNS) != nil || sys.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, "") != nil {
+		return false
+	}
+	_ = sys.Mount(root, root, "", unix.MS_BIND|unix.MS_REC, "")
+	return true
 }
 
 // lacks reports whether the root has the directory, but not what the kernel has in it. A plain

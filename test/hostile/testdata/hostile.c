@@ -208,8 +208,10 @@ static void *withdraws(void *nothing) {
 		pause();
 }
 
-// change makes a call from code that another thread changes during the call.
+// change makes a call from code that another thread changes during the call. If the call is over
+// and is made again, the endless loop is the program's own, and nobody's business: an alarm ends it.
 static void change(const char *path) {
+	alarm(50);
 	static const char instructions[] = "\x0f\x05\xc3"; // syscall; ret
 	code = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	memcpy(code, instructions, sizeof instructions);
@@ -239,7 +241,7 @@ static int changes(const char *how, const char *path) {
 			change(path);
 		}
 		waitpid(p, &st, 0);
-		if (WIFSIGNALED(st) && WTERMSIG(st) != SIGSEGV) {
+		if (WIFSIGNALED(st) && WTERMSIG(st) != SIGSEGV && WTERMSIG(st) != SIGALRM) {
 			printf("signal %d\n", WTERMSIG(st));
 			return 0;
 		}
