@@ -146,7 +146,7 @@ func TestProcessLimit(t *testing.T) {
 	prlimit := need.Program(t, "prlimit", "util-linux")
 	p := newPlace(t)
 	p.user = 1<<20 + uint32(os.Getpid())
-	for limit, want := range map[string]string{"4": "raise it", "10": "raise it", "40": ""} {
+	for limit, want := range map[string]string{"6": "raise it", "10": "raise it", "40": ""} {
 		o := p.ends(t, prlimit, "--nproc="+limit, p.binproxy, "run", "--route", "supervise", "--", p.guest)
 		if want == "" {
 			require.Equal(t, []string{"guest"}, o.out, o.said)
