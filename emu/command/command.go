@@ -102,8 +102,8 @@ func supply(root string) {
 	}
 }
 
-// ownMounts reports whether this thread could get mounts that appear nowhere else. The root becomes
-// one of them, as it is for df wherever there is a /proc.
+// ownMounts reports whether this thread could get mounts that appear nowhere else. The root
+// becomes one of them, as it is for df wherever there is a /proc.
 func ownMounts(root string) bool {
 	runtime.LockOSThread()
 	if unix.Unshare(unix.CLONE_NEWNS) != nil || sys.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, "") != nil {

@@ -31,8 +31,8 @@ var kaniko = matrixBuilder{name: "kaniko", plain: true, build: byKaniko}
 func TestDockerfile(t *testing.T) {
 	need.Root(t)
 	project := newProject(t)
-	// The triggers of a base image run before the Dockerfile can bring anything along. It has a tag
-	// of its own: the classic builder pulls each for one platform.
+	// The triggers of a base image run before the Dockerfile can bring anything along. It has a
+	// tag of its own: the classic builder pulls each for one platform.
 	project.triggered = project.registry.Triggered(t, "plain")
 	for _, b := range []matrixBuilder{matrixBuilders[slices.IndexFunc(matrixBuilders, func(b matrixBuilder) bool { return b.name == "dockerd-classic" })], kaniko} {
 		t.Run(b.name, func(t *testing.T) {
