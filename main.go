@@ -23,9 +23,9 @@ import (
 // What this process becomes, the thread that leads it executes: other tracers than ours, such as
 // PRoot, lose a program that another thread has executed. Only init is certain to be on that
 // thread. A shim has no work for other threads, and does not pay for the one that this costs, and
-// that there must be room for.
+// that there must be room for. Neither has the supervisor of a command that keeps its process.
 func init() {
-	if applets.Own(os.Args) {
+	if supervisor, err := sys.Forked(); applets.Own(os.Args) && (err != nil || supervisor != 0) {
 		if err := sys.RoomForThreads(2); err != nil {
 			fmt.Fprintln(os.Stderr, "binproxy:", err)
 			os.Exit(exit.Failed)

@@ -24,6 +24,7 @@ import (
 
 	"binproxy/emu/arch"
 	"binproxy/emu/emulator"
+	"binproxy/emu/exit"
 	"binproxy/emu/identity"
 	"binproxy/emu/resolve"
 	"binproxy/emu/signals"
@@ -99,8 +100,13 @@ func tooOld(release string) error {
 func Run(c Config) (unix.WaitStatus, error) {
 	status, err := run(c)
 	var refused *Refused
-	if c.Pair != nil && errors.As(err, &refused) {
+	switch {
+	case c.Pair == nil:
+	case errors.As(err, &refused):
 		c.Pair.Refuse(refused.Err)
+	case errors.Is(err, sys.ErrNoRoom):
+		c.Pair.Fail(err)
+		err = exit.Silent(exit.Failed)
 	}
 	return status, err
 }

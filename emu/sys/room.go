@@ -3,7 +3,6 @@
 package sys
 
 import (
-	"errors"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -41,12 +40,10 @@ func RoomForThreads(n int) error {
 		}
 	}
 	if full != 0 {
-		return errNoRoom
+		return ErrNoRoom
 	}
 	return nil
 }
-
-var errNoRoom = errors.New("the limit of processes (--pids-limit, ulimit -u) leaves no room for the handful of threads that this program starts: raise it")
 
 // threads starts n threads, puts them into tried, and ends them. It gives 1 where one was refused
 // for want of room (EAGAIN), else 0.

@@ -70,6 +70,10 @@ func (p Pair) Close() {
 // Refuse is for a pair's supervisor that cannot supervise: it tells the launcher why.
 func (p Pair) Refuse(why error) { _, _ = sys.Write(p.ends[0], []byte(refusal+why.Error())) }
 
+// Fail is Refuse for a reason that no other route helps against. The launcher reports it, unless
+// it has failed as well: both are short of the same things.
+func (p Pair) Fail(why error) { _, _ = sys.Write(p.ends[0], []byte(failure+why.Error())) }
+
 // Adopt is for a pair's supervisor: it finds its launcher, which it must then seize.
 func Adopt(p Pair) (*Child, error) {
 	child := &Child{PID: p.pid, socket: p.take(0)}

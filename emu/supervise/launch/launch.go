@@ -83,8 +83,10 @@ func (c *Child) Abandon() {
 
 // Go sends the launcher the cookie and lets it go on.
 func (c *Child) Go(cookie uint64) error {
-	_, err := sys.Write(c.socket, binary.LittleEndian.AppendUint64(nil, cookie))
-	return err
+	if _, err := sys.Write(c.socket, binary.LittleEndian.AppendUint64(nil, cookie)); err != nil {
+		return exit.Silent(exit.Failed) // the launcher has ended, and has reported the reason
+	}
+	return nil
 }
 
 // ErrAlone means that the launcher's filter can have no listener.
@@ -94,11 +96,13 @@ var ErrAlone = errors.New("the filter has no listener")
 const messageSize = 512
 
 // The launcher sends one of these with its listener, or instead of it; a reason follows the last.
-// A supervisor that cannot trace also sends the last, instead of the cookie.
+// A supervisor that cannot trace also sends the last, instead of the cookie; failure, followed by
+// the reason, is for one that cannot go on at all.
 const (
 	withListener = "listener"
 	alone        = "alone"
 	refusal      = "refused: "
+	failure      = "failed: "
 )
 
 // Listener takes the descriptor that the launcher sent before its first exec. The launcher may

@@ -60,12 +60,17 @@ func Main(words []string) error {
 func submit(socket int, further []seccomp.Rule) error {
 	var b [messageSize]byte
 	binary.LittleEndian.PutUint32(b[:], uint32(unix.Gettid()))
-	if _, err := sys.Write(socket, b[:4]); err != nil {
-		return err
-	}
+	_, _ = sys.Write(socket, b[:4]) // a supervisor that has ended may have said why
 	n, err := sys.Read(socket, b[:])
+	if errors.Is(err, unix.ECONNRESET) {
+		// It has not read the message above. This error comes before what it said.
+		n, err = sys.Read(socket, b[:])
+	}
 	if why, ok := strings.CutPrefix(string(b[:max(n, 0)]), refusal); ok {
 		return &Refused{"supervise", errors.New(why)}
+	}
+	if why, ok := strings.CutPrefix(string(b[:max(n, 0)]), failure); ok {
+		return errors.New(why)
 	}
 	if err != nil || n != 8 {
 		return exit.Silent(exit.Failed) // the supervisor has ended, and has reported the reason
