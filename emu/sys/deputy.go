@@ -39,6 +39,48 @@ func (d *Deputy) Become(uid, gid int, groups []int) error {
 	return os.NewSyscallError("setresuid", err)
 }
 
+// Guard keeps the deputy's rights permitted, though not effective, when it becomes another user:
+// so that user may not trace it.
+func (d *Deputy) Guard() error {
+	_, err := d.call(unix.SYS_PRCTL, unix.PR_SET_KEEPCAPS, 1)
+	return os.NewSyscallError("prctl", err)
+}
+
+// Openat2 has the deputy open a file, as the function Openat2 does, and gives a descriptor of ours
+// and what the deputy sees of the file. It takes Linux 5.6 and CAP_SYS_PTRACE.
+func (d *Deputy) Openat2(dir int, path string, flags, resolve uint64) (fd int, st unix.Statx_t, err error) {
+	theirs, err := d.openat2(dir, path, flags, resolve)
+	if err != nil {
+		return -1, st, err
+	}
+	empty, _ := d.text("")
+	result, at, _ := structure[unix.Statx_t](d)
+	if _, err = d.call(unix.SYS_STATX, theirs, empty, unix.AT_EMPTY_PATH, unix.STATX_BASIC_STATS, at); err != nil {
+		return -1, st, err
+	}
+	st = *result
+	process, err := unix.PidfdOpen(d.pid, 0)
+	if err != nil {
+		return -1, st, err
+	}
+	defer unix.Close(process)
+	fd, err = unix.PidfdGetfd(process, int(theirs), 0)
+	return fd, st, err
+}
+
+func (d *Deputy) openat2(dir int, path string, flags, resolve uint64) (uintptr, error) {
+	name, err := d.text(path)
+	if err != nil {
+		return 0, err
+	}
+	how, at, err := structure[unix.OpenHow](d)
+	if err != nil {
+		return 0, err
+	}
+	*how = unix.OpenHow{Flags: flags | unix.O_CLOEXEC, Resolve: resolve}
+	return d.call(unix.SYS_OPENAT2, uintptr(dir), name, at, unix.SizeofOpenHow)
+}
+
 // pathCall makes a call whose second argument is a path; the first is the directory that it starts
 // from.
 func (d *Deputy) pathCall(name string, nr uintptr, path string, rest ...uintptr) (uintptr, error) {
@@ -225,7 +267,7 @@ func (d *Deputy) restoreStart() error {
 
 // Recall ends a deputy that will execute nothing.
 func (d *Deputy) Recall() {
-	if pid := d.Release(); pid != 0 {
+	if pid := d.Release(); pid != 0 && !d.lost {
 		_ = Retry(func() error { _, err := unix.Wait4(pid, nil, 0, nil); return err })
 	}
 }

@@ -2,20 +2,24 @@ package sys_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
 	"binproxy/emu/sys"
+	"binproxy/test/lib/need"
 )
 
 func TestDeputy(t *testing.T) {
@@ -89,4 +93,74 @@ func TestDeputyEnds(t *testing.T) {
 	d.Recall()
 	_, err = unix.Wait4(-1, nil, unix.WNOHANG, nil)
 	assert.ErrorIs(t, err, unix.ECHILD)
+}
+
+// A deputy that does not answer is given up, and opens files that others may not look into.
+func TestDeputyOpens(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(dir+"/file", []byte("text"), 0o600))
+	from, err := os.Open(dir)
+	require.NoError(t, err)
+	defer from.Close()
+	d, err := sys.Send()
+	require.NoError(t, err)
+	fd, st, err := d.Openat2(int(from.Fd()), "file", unix.O_RDONLY, unix.RESOLVE_BENEATH)
+	require.NoError(t, err)
+	assert.EqualValues(t, 4, st.Size)
+	f := os.NewFile(uintptr(fd), "file")
+	defer f.Close()
+	text, err := io.ReadAll(f)
+	require.NoError(t, err)
+	assert.Equal(t, "text", string(text))
+	_, _, err = d.Openat2(int(from.Fd()), "../file", unix.O_RDONLY, unix.RESOLVE_BENEATH)
+	require.ErrorIs(t, err, unix.EXDEV)
+
+	d.Patience = 50 * time.Millisecond
+	pid := child(t)
+	require.NoError(t, unix.Kill(pid, unix.SIGSTOP))
+	_, _, err = d.Stat("/")
+	require.ErrorIs(t, err, sys.ErrGone)
+	d.Recall() // does not wait
+	var status unix.WaitStatus
+	_, err = unix.Wait4(pid, &status, 0, nil)
+	require.NoError(t, err)
+	assert.Equal(t, unix.SIGKILL, status.Signal())
+}
+
+// A user whom a guarded deputy has become gets at nothing of it.
+func TestDeputyGuarded(t *testing.T) {
+	need.Root(t)
+	const user = 65534
+	d, err := sys.Send()
+	require.NoError(t, err)
+	defer d.Recall()
+	require.NoError(t, d.Guard())
+	require.NoError(t, d.Become(user, user, nil))
+	proc := "/proc/" + strconv.Itoa(child(t))
+	text, err := os.ReadFile(proc + "/status")
+	require.NoError(t, err)
+	assert.Contains(t, string(text), fmt.Sprintf("\nUid:\t%d\t%[1]d\t%[1]d\t%[1]d\n", user))
+	assert.Contains(t, string(text), "\nCapEff:\t0000000000000000\n")
+	assert.NotContains(t, string(text), "\nCapPrm:\t0000000000000000\n")
+	ls := exec.Command("ls", proc+"/fd")
+	ls.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: user, Gid: user}}
+	out, err := ls.CombinedOutput()
+	assert.Error(t, err)
+	assert.Contains(t, string(out), "Permission denied")
+}
+
+// child is the one child that this process has.
+func child(t *testing.T) int {
+	t.Helper()
+	var list []byte
+	tasks, err := filepath.Glob("/proc/self/task/*/children")
+	require.NoError(t, err)
+	for _, task := range tasks {
+		text, err := os.ReadFile(task)
+		require.NoError(t, err)
+		list = append(list, text...)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(list)))
+	require.NoError(t, err)
+	return pid
 }

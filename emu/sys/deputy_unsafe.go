@@ -5,6 +5,7 @@ import (
 	"os"
 	"runtime"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -23,6 +24,11 @@ type Deputy struct {
 	order, reply int // our ends of its two pipes
 	room         []byte
 	used         int // bytes of room used by the call that is being prepared
+
+	// Patience is how long a call may take, 0 for ever. A deputy that takes longer is killed, and
+	// nobody waits for its end: the kernel may be waiting for somebody else.
+	Patience time.Duration
+	lost     bool // it took longer
 }
 
 // request is the call at the start of a deputy's room.
@@ -162,7 +168,7 @@ func (d *Deputy) vector(list []string) (uintptr, error) {
 	return at, nil
 }
 
-// ErrGone means that a signal ended the deputy before its call was made.
+// ErrGone means that a signal ended the deputy before its call was made, or that it took too long.
 var ErrGone = errors.New("the process that was to make the call has ended")
 
 // call makes the deputy make a call, and frees the room. It is ErrGone after a successful exec,
@@ -199,12 +205,28 @@ func (d *Deputy) ask() error {
 	if err != nil {
 		return os.NewSyscallError("write", err)
 	}
+	if !d.answers() {
+		_ = Kill(d.pid, unix.SIGKILL)
+		d.lost = true
+		return ErrGone
+	}
 	n := 0
 	err = Retry(func() (err error) { n, err = unix.Read(d.reply, bell[:]); return err })
 	if err == nil && n == 0 {
 		return ErrGone
 	}
 	return os.NewSyscallError("read", err)
+}
+
+// answers waits for the deputy's answer, or its end, as long as Patience has it.
+func (d *Deputy) answers() bool {
+	if d.Patience == 0 {
+		return true
+	}
+	fds := []unix.PollFd{{Fd: int32(d.reply), Events: unix.POLLIN}}
+	n := 0
+	_ = Retry(func() (err error) { n, err = unix.Poll(fds, int(d.Patience.Milliseconds())); return err })
+	return n > 0
 }
 
 // deputyLoop is everything that the child needs.

@@ -95,6 +95,9 @@ func (v *View) Open(path string) (resolve.File, syscall.Errno) {
 	fd, st, errno := v.lookUp(path)
 	if errno != 0 {
 		back()
+		if errno == unix.EACCES && v.mayDiffer(path) {
+			return v.openAs(path)
+		}
 		return resolve.File{}, errno
 	}
 	v.Follow = true // an interpreter's path is always followed
@@ -123,17 +126,22 @@ func (v *View) Open(path string) (resolve.File, syscall.Errno) {
 		return resolve.File{}, unix.EACCES
 	}
 	f.Reader = reader
-	if sys.Written(reader) {
+	return v.read(path, named)
+}
+
+// read gives what Open has found.
+func (v *View) read(path, named string) (resolve.File, syscall.Errno) {
+	if sys.Written(v.Last.Reader) {
 		v.Doubt = true
 	}
 	head := make([]byte, resolve.HeadSize)
-	n, err := sys.ReadAt(reader, head, 0)
+	n, err := sys.ReadAt(v.Last.Reader, head, 0)
 	if err != nil {
 		return resolve.File{}, sys.Errno(err)
 	}
 	result := resolve.File{Path: path, Name: named, Head: head[:n]}
 	if v.ByFD {
-		result.Path = v.lasting(fd, cmp.Or(named, path))
+		result.Path = v.lasting(v.Last.FD, cmp.Or(named, path))
 	}
 	return result, 0
 }
@@ -364,14 +372,7 @@ func (v *View) Find(path string) (int, syscall.Errno) {
 		v.ByFD = true
 		return fd, errnoOf(err)
 	}
-	flags := uint64(unix.O_PATH)
-	if !v.Follow {
-		flags |= unix.O_NOFOLLOW
-	}
-	from, resolve := v.Root, uint64(unix.RESOLVE_IN_ROOT)
-	if path[0] != '/' {
-		from, resolve = v.dir, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_MAGICLINKS
-	}
+	from, flags, resolve := v.lookup(path)
 	if !v.sight.walks && !special(path) {
 		fd, err := sys.Openat2(from, path, flags, resolve)
 		switch err {
@@ -385,6 +386,18 @@ func (v *View) Find(path string) (int, syscall.Errno) {
 		}
 	}
 	return v.walk(path)
+}
+
+// lookup returns the arguments of an openat2 that looks path up.
+func (v *View) lookup(path string) (from int, flags, resolve uint64) {
+	flags = unix.O_PATH
+	if !v.Follow {
+		flags |= unix.O_NOFOLLOW
+	}
+	if path[0] != '/' {
+		return v.dir, flags, unix.RESOLVE_BENEATH | unix.RESOLVE_NO_MAGICLINKS
+	}
+	return v.Root, flags, unix.RESOLVE_IN_ROOT
 }
 
 // special reports paths that may lead through /proc/self, which for us is our own.
