@@ -129,8 +129,33 @@ func byKaniko(t *testing.T, j job) {
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(filepath.Join(root, "kaniko", "executor"), executor, 0o755))
 	require.NoError(t, os.CopyFS(filepath.Join(root, "kaniko", "context"), os.DirFS(j.context)))
+	before := slices.Clone(j.start.Before)
+	if len(before) > 0 {
+		const file = "/kaniko/binproxy"
+		lab.Do(t, exec.Command("cp", before[0], root+file))
+		before[0] = file
+	}
 	native := registry.Platform(t, arch.Host().Debian).String()
-	lab.Do(t, j.place.Command(t.Context(), "sh", "-c", inKaniko, "sh", root, "/kaniko/executor", "--force",
-		"--context=dir:///kaniko/context", "--destination="+j.ref, "--build-arg=BUILDPLATFORM="+native,
-		"--custom-platform="+registry.Platform(t, registry.Guest).String()))
+	lab.Do(t, j.place.Command(t.Context(), slices.Concat([]string{"sh", "-c", inKaniko, "sh", root}, before, []string{"/kaniko/executor", "--force",
+		"--context=dir:///kaniko/context", "--destination=" + j.ref, "--build-arg=BUILDPLATFORM=" + native,
+		"--custom-platform=" + registry.Platform(t, registry.Guest).String()})...))
+}
+
+// Under the supervisor, kaniko builds the Dockerfile as it is. The image is the one that it builds
+// where the kernel itself runs the programs.
+func TestKaniko(t *testing.T) {
+	need.Root(t)
+	need.Everything(t) // it compiles kaniko
+	project := newProject(t)
+	got := project.build(t, kaniko, lab.NewPlace(t, false), plug{start: singleFile}, "supervised")
+	want := project.build(t, kaniko, lab.Reference(t, false, registry.Guest), plug{start: nothing}, "reference")
+	same(t, kaniko, want, got)
+}
+
+// singleFile is one file that is binproxy and the emulator, around the builder.
+func singleFile(t *testing.T, p *lab.Place) lab.Start {
+	t.Helper()
+	file := filepath.Join(p.Dir, "binproxy")
+	lab.Do(t, exec.Command(built.Binproxy(t), "bundle", "--single", file, "--arch", registry.Guest))
+	return lab.Start{Before: []string{file, "run", "--"}}
 }
