@@ -3,6 +3,7 @@ module binproxy
 go 1.26.0
 
 require (
+	binproxy/third_party/hash v0.0.0
 	binproxy/third_party/zstd v0.0.0
 	github.com/google/go-containerregistry v0.22.1
 	github.com/rogpeppe/go-internal v1.16.0
@@ -28,6 +29,9 @@ require (
 	honnef.co/go/tools v0.8.2 // indirect
 )
 
-replace binproxy/third_party/zstd => ./third_party/zstd
+replace (
+	binproxy/third_party/hash => ./third_party/hash
+	binproxy/third_party/zstd => ./third_party/zstd
+)
 
 tool honnef.co/go/tools/cmd/staticcheck

@@ -2,7 +2,6 @@ package builder
 
 import (
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"io"
 	"os"
@@ -17,6 +16,7 @@ import (
 	"binproxy/emu/identity"
 	"binproxy/emu/sys"
 	"binproxy/emu/twin/pack"
+	"binproxy/third_party/hash/sha256"
 )
 
 // RuntimeLink is the name by which binproxy is an OCI runtime.

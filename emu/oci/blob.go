@@ -1,14 +1,15 @@
 package oci
 
 import (
-	"crypto/sha256"
-	"crypto/sha512"
 	"encoding/hex"
 	"fmt"
 	"hash"
 	"io"
 	"path"
 	"strings"
+
+	"binproxy/third_party/hash/sha256"
+	"binproxy/third_party/hash/sha512"
 )
 
 // These are the digest algorithms that the OCI image specification registers.

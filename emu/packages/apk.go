@@ -2,12 +2,13 @@ package packages
 
 import (
 	"bufio"
-	"crypto/sha1"
 	"encoding/base64"
 	"encoding/hex"
 	"io"
 	"slices"
 	"strings"
+
+	"binproxy/third_party/hash/sha1"
 )
 
 // The places of apk's database, which moved with its version 3.

@@ -2,13 +2,13 @@ package packages
 
 import (
 	"bufio"
-	"crypto/md5"
 	"io"
 	"path"
 	"slices"
 	"strings"
 
 	"binproxy/emu/arch"
+	"binproxy/third_party/hash/md5"
 )
 
 const dpkgDir = "/var/lib/dpkg/"

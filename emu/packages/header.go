@@ -2,12 +2,13 @@ package packages
 
 import (
 	"bytes"
-	"crypto/md5"
-	"crypto/sha1"
-	"crypto/sha256"
-	"crypto/sha512"
 	"encoding/binary"
 	"slices"
+
+	"binproxy/third_party/hash/md5"
+	"binproxy/third_party/hash/sha1"
+	"binproxy/third_party/hash/sha256"
+	"binproxy/third_party/hash/sha512"
 )
 
 // rpmHeader is a package's header: the number of entries, the size of the data, the entries (tag,

@@ -2,7 +2,6 @@ package twin
 
 import (
 	"cmp"
-	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"io"
@@ -13,6 +12,7 @@ import (
 	"strings"
 
 	"binproxy/emu/arch"
+	"binproxy/third_party/hash/sha256"
 )
 
 // Check says why no twin of the set can run here: it is for another host, or files that all twins

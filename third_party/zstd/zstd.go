@@ -6,7 +6,6 @@ package zstd
 import (
 	"bytes"
 	"errors"
-	"log"
 	"math"
 
 	"binproxy/third_party/zstd/internal/le"
@@ -98,17 +97,9 @@ var (
 	ErrDecoderNilInput = errors.New("nil input provided as reader")
 )
 
-func println(a ...any) {
-	if debug || debugDecoder || debugEncoder {
-		log.Println(a...)
-	}
-}
+func println(a ...any) {}
 
-func printf(format string, a ...any) {
-	if debug || debugDecoder || debugEncoder {
-		log.Printf(format, a...)
-	}
-}
+func printf(format string, a ...any) {}
 
 func load3232(b []byte, i int32) uint32 {
 	return le.Load32(b, i)

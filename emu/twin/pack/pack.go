@@ -4,7 +4,6 @@ package pack
 
 import (
 	"cmp"
-	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -22,6 +21,7 @@ import (
 	"binproxy/emu/loader"
 	"binproxy/emu/packages"
 	"binproxy/emu/twin"
+	"binproxy/third_party/hash/sha256"
 )
 
 // Options say what to pack.

@@ -5,13 +5,17 @@
 // https://github.com/klauspost/cpuid.
 package cpuinfo
 
+import "sync"
+
 // HasBMI1 checks whether an x86 CPU supports the BMI1 extension.
 func HasBMI1() bool {
+	asked.Do(ask)
 	return hasBMI1
 }
 
 // HasBMI2 checks whether an x86 CPU supports the BMI2 extension.
 func HasBMI2() bool {
+	asked.Do(ask)
 	return hasBMI2
 }
 
@@ -29,6 +33,10 @@ func DisableBMI2() func() {
 func HasBMI() bool {
 	return HasBMI1() && HasBMI2()
 }
+
+// A hypervisor answers for the processor, which takes long: nobody asks before it matters.
+var asked sync.Once
+var ask = func() {}
 
 var hasBMI1 bool
 var hasBMI2 bool
