@@ -13,14 +13,15 @@ import (
 
 	"binproxy/emu/arch"
 	"binproxy/emu/elfinfo/tiny"
+	"binproxy/emu/exit"
 	"binproxy/emu/sys"
 )
 
 // Errors of Prove that are the kernel's own answers.
-var (
-	ErrUnknown = errors.New("its binfmt_misc has no entry for them")
-	ErrNoEmu   = errors.New("its binfmt_misc has an entry for them, but the emulator is not there")
-	ErrDenied  = errors.New("permission denied: the emulator cannot be executed, or /proc/sys/vm/memfd_noexec forbids the proof")
+const (
+	ErrUnknown = exit.Sentinel("its binfmt_misc has no entry for them")
+	ErrNoEmu   = exit.Sentinel("its binfmt_misc has an entry for them, but the emulator is not there")
+	ErrDenied  = exit.Sentinel("permission denied: the emulator cannot be executed, or /proc/sys/vm/memfd_noexec forbids the proof")
 )
 
 // patience is how long the smallest program may take; an interpreter that waits is no proof.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"binproxy/emu/entrypoint"
+	"binproxy/emu/exit"
 
 	"golang.org/x/sys/unix"
 )
@@ -34,7 +35,7 @@ type Again struct {
 }
 
 // errLate means that a run was ended because it took too long.
-var errLate = errors.New("it took too long")
+const errLate = exit.Sentinel("it took too long")
 
 // Stable reports whether the command ends alike with nothing denied, and without its standard
 // input.

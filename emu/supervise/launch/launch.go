@@ -90,7 +90,7 @@ func (c *Child) Go(cookie uint64) error {
 }
 
 // ErrAlone means that the launcher's filter can have no listener.
-var ErrAlone = errors.New("the filter has no listener")
+const ErrAlone = exit.Sentinel("the filter has no listener")
 
 // messageSize is enough for any message.
 const messageSize = 512
