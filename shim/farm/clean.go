@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -251,25 +250,24 @@ func (m *image) dropAsides() error {
 
 // relink makes the hard links of a file one file again.
 func (m *image) relink() error {
-	groups := map[int64][]string{}
-	for path, n := range m.journal.groups {
-		if fi, err := os.Lstat(path); n != 0 && err == nil && fi.Mode().IsRegular() {
-			groups[n] = append(groups[n], path)
-		}
-	}
+	stays := map[int64]string{}  // the first name of each group
 	first := map[string]string{} // by the names that are to become links to it
-	for _, n := range slices.Sorted(maps.Keys(groups)) {
-		names := groups[n]
-		slices.Sort(names)
-		for _, name := range names[1:] {
-			parted, err := m.parted(names[0], name)
-			if err != nil {
-				return err
-			}
-			if parted {
-				m.journal.add(record{verb: verbRelink, path: name})
-				first[name] = names[0]
-			}
+	for _, path := range sorted(m.journal.groups) {
+		n := m.journal.groups[path]
+		if fi, err := os.Lstat(path); n == 0 || err != nil || !fi.Mode().IsRegular() {
+			continue
+		}
+		if stays[n] == "" {
+			stays[n] = path
+			continue
+		}
+		parted, err := m.parted(stays[n], path)
+		if err != nil {
+			return err
+		}
+		if parted {
+			m.journal.add(record{verb: verbRelink, path: path})
+			first[path] = stays[n]
 		}
 	}
 	for _, name := range sorted(first) {
