@@ -82,7 +82,9 @@ func farmExec(ctx context.Context, dir string) (command, command, error) {
 	if err := os.MkdirAll(filepath.Dir(link), 0o755); err != nil {
 		return command{}, command{}, err
 	}
-	return command{path: link}, command{path: filepath.Join(bundle, "qemu-aarch64"), args: []string{guest}}, os.Symlink(filepath.Join(bundle, "binproxy"), link)
+	// An exec within a RUN line: the line's first one would start a supervisor.
+	env := []string{"BINPROXY_ROUTE=farm"}
+	return command{path: link, env: env}, command{path: filepath.Join(bundle, "qemu-aarch64"), args: []string{guest}, env: env}, os.Symlink(filepath.Join(bundle, "binproxy"), link)
 }
 
 // findEmulator finds the emulator for arm64 guests.
