@@ -18,6 +18,7 @@ import (
 	"binproxy/emu/probe"
 	"binproxy/emu/single"
 	"binproxy/emu/sys"
+	"binproxy/emu/uml"
 	"binproxy/shim/farm"
 )
 
@@ -28,7 +29,8 @@ var Applet = applet.Applet{
 	Text: `
 Tries everything that a route needs, and each route with the smallest program of each architecture.
 An answer is yes, no (with the reason, and what would change it) or could not tell. Then it says
-which route auto takes, and why. Nothing is left behind.
+which route auto takes, and why. Of each User Mode Linux kernel here it says whether it boots, and
+keeps that answer in the cache directory. Nothing else is left behind.
 
 With --builders it also finds out by which plugs (see binproxy help build) the builders of this
 machine build for the first of the architectures: each of them builds the smallest image, in some
@@ -52,6 +54,8 @@ type report struct {
 	Kernel  string         `json:"kernel"`
 	Machine []probe.Result `json:"machine"`
 	Guests  []probe.Guest  `json:"guests"`
+	// Kernels are those of User Mode Linux; nil without any.
+	Kernels []probe.Result `json:"kernels,omitempty"`
 	// Builders is nil where they were not asked for.
 	Builders *builders `json:"builders,omitempty"`
 }
@@ -131,7 +135,26 @@ func examine(guests []*arch.ABI, cfg config.Config) (report, error) {
 	for _, abi := range guests {
 		r.Guests = append(r.Guests, probe.Probe(abi, cfg))
 	}
+	for _, k := range uml.Kernels() {
+		r.Kernels = append(r.Kernels, runsHere(k))
+	}
 	return r, nil
+}
+
+// runsHere says whether a User Mode Linux kernel runs on this machine.
+func runsHere(k *uml.Kernel) probe.Result {
+	r := probe.Result{Name: "kernel " + k.Release, Answer: probe.Yes}
+	err := k.Try()
+	switch {
+	case errors.Is(err, uml.ErrUntold):
+		r.Answer = probe.Unknown
+	case err != nil:
+		r.Answer = probe.No
+	}
+	if err != nil {
+		r.Reason = strings.TrimPrefix(err.Error(), string(probe.Unknown)+": ")
+	}
+	return r
 }
 
 func (r report) print(w io.Writer) error {
@@ -155,6 +178,12 @@ func (r report) print(w io.Writer) error {
 	}
 	if len(r.Guests) == 0 {
 		b.WriteString("\nno emulator was found, for any architecture; install qemu-user-static, or see binproxy help bundle\n")
+	}
+	if r.Kernels != nil {
+		b.WriteString("\nUser Mode Linux\n")
+	}
+	for _, result := range r.Kernels {
+		line(&b, result)
 	}
 	if r.Builders != nil {
 		r.Builders.print(&b)

@@ -35,10 +35,20 @@ func runsOn(release string, registers int) error {
 // another says how to get a kernel that runs here.
 const another = "get a newer one with binproxy uml kernel build, or binproxy uml kernel fetch"
 
-// RunsHere says why the kernel cannot run on this machine's CPU; nil if it can.
+// RunsHere says why the kernel cannot run on this machine, as far as that is known without a boot:
+// by this rule, or by a trial's result. It is nil if nothing is known against the kernel.
 func (k *Kernel) RunsHere() error {
-	if err := runsOn(k.Release, hostRegisters()); err != nil {
-		return fmt.Errorf("kernel %s (%s): %w; %s", k.Path, k.Release, err, another)
+	err := runsOn(k.Release, hostRegisters())
+	if _, why := k.remembered(); err == nil && why != "" {
+		err = fmt.Errorf("%w (binproxy uml kernel list tries it again)", didNotBoot(why))
 	}
-	return nil
+	return k.refuse(err)
+}
+
+// refuse names the kernel in an error, and says how to get another.
+func (k *Kernel) refuse(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("kernel %s (%s): %w; %s", k.Path, k.Release, err, another)
 }

@@ -48,8 +48,9 @@ func TestOldKernelsOnAMX(t *testing.T) {
 		compileC(t, path, fmt.Sprintf("#include <stdio.h>\nint main(void) { puts(\"%s\"); return 0; }\n", release), "-static")
 		return path
 	}
-	before := hostRegisters
-	t.Cleanup(func() { hostRegisters = before })
+	before, booted := hostRegisters, boot
+	t.Cleanup(func() { hostRegisters, boot = before, booted })
+	boot = func(*Kernel) (string, error) { return "", nil }
 	hostRegisters = func() int { return amx }
 
 	const why = "cannot run on this CPU, whose registers take 11008 bytes (XSAVE; AMX has such): a User Mode Linux before 6.13 has 2696 for them; " +
@@ -67,7 +68,7 @@ func TestOldKernelsOnAMX(t *testing.T) {
 	assert.Equal(t, k.RunsHere().Error(), refused)
 	states, err := k.Describe()
 	require.NoError(t, err)
-	assert.Equal(t, FeatureState{"this CPU", "no: " + why}, states[0])
+	assert.Equal(t, FeatureState{"runs here", "no: " + why}, states[0])
 
 	newer := kernel("6.13.1")
 	hostRegisters = func() int { return fixedRegisters }
@@ -81,5 +82,5 @@ func TestOldKernelsOnAMX(t *testing.T) {
 	assert.Equal(t, newer, k.Path, "the first of the list cannot run here")
 	states, err = k.Describe()
 	require.NoError(t, err)
-	assert.Equal(t, FeatureState{"this CPU", "yes"}, states[0])
+	assert.Equal(t, FeatureState{"runs here", "yes"}, states[0])
 }

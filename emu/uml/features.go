@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 )
@@ -15,18 +13,12 @@ import (
 // Config is the configuration that the kernel was built with: option without CONFIG_ -> y, m or a
 // value.
 func (k *Kernel) Config() (map[string]string, error) {
-	runtime.LockOSThread() // the address layout is set for a thread
-	defer runtime.UnlockOSThread()
-	var out []byte
-	err := k.start([]string{"--showconfig"}, func(cmd *exec.Cmd) (err error) {
-		out, err = cmd.Output()
-		return err
-	})
+	out, _, err := k.ask("--showconfig")
 	if err != nil {
 		return nil, fmt.Errorf("kernel %s --showconfig: %w", k.Path, err)
 	}
 	config := map[string]string{}
-	for line := range strings.Lines(string(out)) {
+	for line := range strings.Lines(out) {
 		if option, value, set := strings.Cut(strings.TrimSpace(line), "="); set && option[0] != '#' {
 			config[strings.TrimPrefix(option, "CONFIG_")] = value
 		}
@@ -104,16 +96,18 @@ var Features = []Feature{
 // A FeatureState is a feature, and whether a kernel has it.
 type FeatureState struct{ Name, State string }
 
-// Describe reports whether the kernel runs on this CPU, and for each feature whether it is there
-// and what does not work without it.
+// Describe reports whether the kernel runs here, and for each feature whether it is there and what
+// does not work without it.
 func (k *Kernel) Describe() ([]FeatureState, error) {
 	config, err := k.Config()
 	if err != nil {
 		return nil, err
 	}
-	states := []FeatureState{{"this CPU", "yes"}}
-	if err := runsOn(k.Release, hostRegisters()); err != nil {
-		states[0].State = fmt.Sprintf("no: %v; %s", err, another)
+	states := []FeatureState{{"runs here", "yes"}}
+	if err := k.Try(); errors.Is(err, ErrUntold) {
+		states[0].State = err.Error()
+	} else if err != nil {
+		states[0].State = "no: " + err.Error()
 	}
 	for _, f := range Features {
 		state := "no: " + f.Without

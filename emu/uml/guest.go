@@ -30,7 +30,7 @@ func Guest([]string) error {
 	}
 	g := &guest{absent: map[string]bool{}}
 	err := g.prepare()
-	if err == nil {
+	if err == nil && g.job.Trial == 0 {
 		err = g.run()
 	}
 	g.powerOff(err)
@@ -74,7 +74,7 @@ func (g *guest) prepare() error {
 			return err
 		}
 	}
-	if g.control, err = openControl(); err != nil {
+	if g.control, err = openControl(); err != nil || g.job.Trial != 0 {
 		return err
 	}
 	for _, step := range []func() error{g.streams.openHost, g.loadModules, g.mountRoot, g.mountSystem, g.mountBinds, g.network, g.register, g.enter, g.resolver, g.seal} {

@@ -262,14 +262,19 @@ func (h *host) settle(err error, signals <-chan os.Signal, limit <-chan time.Tim
 
 // died handles the end of a kernel whose PID 1 did not report the command's end.
 func (h *host) died() error {
+	h.awaitEnd()
+	h.restore()
+	return exit.Errorf(exit.Failed, "uml: the kernel %s (%s) ended with status %d and without the command's; the end of its log:\n%s",
+		h.kernel.Path, h.kernel.Release, h.jail.ProcessState.ExitCode(), h.log.last(logLines))
+}
+
+// awaitEnd waits for the end of a kernel that has closed its control stream.
+func (h *host) awaitEnd() {
 	select {
 	case <-h.ended:
 	case <-time.After(powerOffLimit): // it has only stopped talking
 		h.kill()
 	}
-	h.restore()
-	return exit.Errorf(exit.Failed, "uml: the kernel %s (%s) ended with status %d and without the command's; the end of its log:\n%s",
-		h.kernel.Path, h.kernel.Release, h.jail.ProcessState.ExitCode(), h.log.last(logLines))
 }
 
 // hung ends a kernel that takes too long.

@@ -21,6 +21,7 @@ type job struct {
 	HelperLibs []string
 
 	// for PID 1
+	Trial    int    // 1: only say that the kernel runs
 	Mode     string // modeRO, modeOverlay, modeRW
 	NoSuid   int    // 1: owners in the guest are not real, so set-user-ID bits must have no effect
 	Arch     string // the guest's ABI, "" for the host's
@@ -48,5 +49,5 @@ func (j *job) Fields(w *entrypoint.Words) {
 	for _, list := range []*[]string{&j.Libs, &j.KernelArgs, &j.Binds, &j.Modules, &j.HelperLibs, &j.Argv, &j.Env} {
 		w.Strings(list)
 	}
-	entrypoint.Number(w, &j.Mem, &j.NoSuid, &j.Umask, &j.TTY, &j.Rows, &j.Cols)
+	entrypoint.Number(w, &j.Trial, &j.Mem, &j.NoSuid, &j.Umask, &j.TTY, &j.Rows, &j.Cols)
 }

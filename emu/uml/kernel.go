@@ -48,13 +48,16 @@ const (
 )
 
 // Find finds a kernel. A name with a slash is a file; another name is a release. Without a name it
-// is our newest one that runs on this CPU, else Debian's.
-func Find(name string) (*Kernel, error) {
+// is our newest one that is not known to fail here, else Debian's.
+func Find(name string) (*Kernel, error) { return find(name, (*Kernel).RunsHere) }
+
+// find is Find with another check for what it may choose by itself.
+func find(name string, check func(*Kernel) error) (*Kernel, error) {
 	if strings.Contains(name, "/") {
 		return Open(name)
 	}
 	if name == "" {
-		return findAny()
+		return findAny(check)
 	}
 	paths := candidates()
 	for _, path := range paths {
@@ -70,13 +73,13 @@ func Find(name string) (*Kernel, error) {
 	return nil, fmt.Errorf("no kernel %s; see binproxy uml kernel list", name)
 }
 
-// findAny finds the first that runs here. If none does, it returns the first one's error.
-func findAny() (*Kernel, error) {
+// findAny finds the first that passes the check. If none does, it returns the first one's error.
+func findAny(check func(*Kernel) error) (*Kernel, error) {
 	var cannot error
 	for _, path := range candidates() {
 		k, err := Open(path)
 		if err == nil {
-			err = k.RunsHere()
+			err = check(k)
 		}
 		if err == nil {
 			return k, nil
@@ -147,8 +150,7 @@ func CacheDir() (string, error) {
 	return filepath.Join(cache, "binproxy", "uml"), nil
 }
 
-// Open checks a kernel's file: whether it is a kernel, which release it is, and whether a kernel
-// may trace its processes here.
+// Open checks a kernel's file: whether it is a kernel, and which release it is.
 func Open(path string) (*Kernel, error) {
 	if err := checkKernelFile(path); err != nil {
 		return nil, err
@@ -164,9 +166,9 @@ func Open(path string) (*Kernel, error) {
 	if err := k.findNeeds(); err != nil {
 		return nil, fmt.Errorf("kernel %s: its libraries: %w", path, err)
 	}
-	out, said, err := k.traced("--version")
-	if err != nil {
-		return nil, err
+	out, said, err := k.ask("--version")
+	if _, ran := err.(*exec.ExitError); err != nil && !ran {
+		return nil, fmt.Errorf("kernel %w", err)
 	}
 	k.Release = strings.TrimSpace(out)
 	if n := numbers(k.Release); len(n) < 2 || k.Release[0] < '0' || k.Release[0] > '9' || strings.ContainsAny(k.Release, " \n") {
@@ -276,14 +278,24 @@ func (k *Kernel) start(args []string, run func(cmd *exec.Cmd) error) error {
 	return run(cmd)
 }
 
-// traced runs the kernel's program as a tracee, as a kernel runs its processes, and returns what
-// it prints. If that is refused, no kernel can work.
-func (k *Kernel) traced(args ...string) (stdout, stderr string, err error) {
-	runtime.LockOSThread() // ptrace works by thread
+// ask runs the kernel's program on the host, and returns what it prints.
+func (k *Kernel) ask(question string) (stdout, stderr string, err error) {
+	runtime.LockOSThread() // the address layout is set for a thread
 	defer runtime.UnlockOSThread()
 	var out, said bytes.Buffer
-	err = k.start(args, func(cmd *exec.Cmd) error {
+	err = k.start([]string{question}, func(cmd *exec.Cmd) error {
 		cmd.Stdout, cmd.Stderr = &out, &said
+		return cmd.Run()
+	})
+	return out.String(), said.String(), err
+}
+
+// traceable runs the kernel's program as a tracee, as a kernel runs its processes. If that is
+// refused, no kernel can work.
+func (k *Kernel) traceable() error {
+	runtime.LockOSThread() // ptrace works by thread
+	defer runtime.UnlockOSThread()
+	return k.start([]string{"--version"}, func(cmd *exec.Cmd) error {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Ptrace: true}
 		if err := cmd.Start(); err != nil {
 			plain := exec.Command(cmd.Path, cmd.Args[1:]...)
@@ -291,7 +303,8 @@ func (k *Kernel) traced(args ...string) (stdout, stderr string, err error) {
 				return why
 			}
 			if plain.Run() == nil {
-				return fmt.Errorf("ptrace is refused (%w), by which a User Mode Linux kernel runs its processes: a seccomp profile or security module of this container or host forbids it", err)
+				return fmt.Errorf("ptrace is refused (%w), by which a User Mode Linux kernel runs its processes: "+
+					"a seccomp profile or security module of this container or host forbids it", err)
 			}
 			return fmt.Errorf("kernel %w", err)
 		}
@@ -306,7 +319,6 @@ func (k *Kernel) traced(args ...string) (stdout, stderr string, err error) {
 		cmd.Wait()
 		return nil
 	})
-	return out.String(), said.String(), err
 }
 
 // libraries lists the loader and the libraries of a dynamic program: for each the file, and the

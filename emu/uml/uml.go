@@ -104,11 +104,8 @@ func (o *Options) job() (*job, *Kernel, error) {
 	j.Umask = syscall.Umask(0)
 	syscall.Umask(j.Umask)
 	j.Dir, _ = os.Getwd()
-	k, err := Find(o.Kernel)
+	k, err := o.kernel()
 	if err != nil {
-		return nil, nil, err
-	}
-	if err := k.RunsHere(); err != nil {
 		return nil, nil, err
 	}
 	j.Kernel, j.Libs = k.Path, k.libs
@@ -127,6 +124,22 @@ func (o *Options) job() (*job, *Kernel, error) {
 	}
 	j.Modules, err = k.modulesFor(j)
 	return j, k, err
+}
+
+// kernel finds the kernel, and checks that it runs here.
+func (o *Options) kernel() (*Kernel, error) {
+	check, choose := (*Kernel).RunsHere, (*Kernel).mayRun
+	if len(candidates()) < 2 {
+		choose = check
+	}
+	k, err := find(o.Kernel, choose)
+	if err == nil {
+		err = check(k)
+	}
+	if err == nil {
+		err = k.traceable()
+	}
+	return k, err
 }
 
 func hostname() string {

@@ -19,7 +19,7 @@ import (
 func TestJob(t *testing.T) {
 	j := job{
 		Kernel: "/a kernel", Libs: []string{"/x", "/y"}, KernelArgs: []string{"a=b", ""}, Self: "/s", Root: "/", Binds: []string{"/s p", "/d", "rw"}, Mem: 64,
-		MemDir: "/m", LayerDir: "/l", Modules: []string{"m"}, Emulator: "/e", Helper: "/h", HelperLibs: []string{"/z"},
+		MemDir: "/m", LayerDir: "/l", Trial: 1, Modules: []string{"m"}, Emulator: "/e", Helper: "/h", HelperLibs: []string{"/z"},
 		Mode: modeOverlay, NoSuid: 1, Arch: "arm64", Net: "vec0", Hostname: "n", Argv: []string{"sh", "-c", "echo \"$x\"\n\xff"}, Env: []string{"A=\xfe\nB", "C="},
 		Dir: "/d", Umask: 0o22, TTY: 7, Rows: 33, Cols: 101,
 	}
