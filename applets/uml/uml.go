@@ -55,6 +55,8 @@ func runFlags(f applet.Flags) applet.Run {
 	}
 	f.BoolFunc("net", "`[=vector|slirp]` a network with DNS, TCP and UDP out; the host is 10.0.2.2", func(s string) (err error) { o.Net, err = transport(s); return })
 	f.Func("mem", "`SIZE` the guest's memory (default: 64M)", func(s string) (err error) { o.Mem, err = mebibytes(s); return })
+	f.BoolVar(&o.Seccomp, "seccomp", false, "run the guest's processes by seccomp, not by ptrace: faster, and where ptrace is refused, but no boundary between them and the guest's kernel")
+	f.Func("append", "`WORDS` more words for the kernel's command line", func(s string) error { o.Append = append(o.Append, strings.Fields(s)...); return nil })
 	f.Func("bind", "`SRC:DST[:ro]` show a directory or file of the host in the guest", func(s string) error { return add(&o.Binds, s, bind) })
 	f.Func("publish", "`[ADDR:]HOST:GUEST[/udp]` forward a port of the host (of 127.0.0.1 without ADDR) to one of the guest", func(s string) error { return add(&o.Publish, s, publish) })
 	guest := func(s string) (err error) { o.Arch, err = arch.Parse(s); return }

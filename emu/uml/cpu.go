@@ -1,6 +1,7 @@
 package uml
 
 import (
+	"errors"
 	"fmt"
 
 	"binproxy/emu/sys"
@@ -51,4 +52,15 @@ func (k *Kernel) refuse(err error) error {
 		return nil
 	}
 	return fmt.Errorf("kernel %s (%s): %w; %s", k.Path, k.Release, err, another)
+}
+
+// hasSeccomp reports whether the kernel can run its processes by seccomp instead of ptrace.
+func (k *Kernel) hasSeccomp() bool { return compareReleases(k.Release, oldest) >= 0 }
+
+// seccomps says why the kernel cannot run its processes by seccomp.
+func (k *Kernel) seccomps() error {
+	if k.hasSeccomp() {
+		return nil
+	}
+	return k.refuse(errors.New("has no seccomp mode, which Linux " + oldest + " brought"))
 }

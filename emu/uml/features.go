@@ -103,11 +103,14 @@ func (k *Kernel) Describe() ([]FeatureState, error) {
 	if err != nil {
 		return nil, err
 	}
-	states := []FeatureState{{"runs here", "yes"}}
+	states := []FeatureState{{"runs here", "yes"}, {"seccomp mode", "yes"}}
 	if err := k.Try(); errors.Is(err, ErrUntold) {
 		states[0].State = err.Error()
 	} else if err != nil {
 		states[0].State = "no: " + err.Error()
+	}
+	if !k.hasSeccomp() {
+		states[1].State = "no: no --seccomp"
 	}
 	for _, f := range Features {
 		state := "no: " + f.Without

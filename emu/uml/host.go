@@ -114,13 +114,15 @@ func (h *host) start() (<-chan message, error) {
 
 // setKernelArgs sets the kernel's command line. In a small memory the Go runtime starts only with
 // overcommit. RAID's search for its fastest method, which takes most of the boot of a
-// distribution's kernel, is left out.
+// distribution's kernel, is left out. The word behind init= comes first of the words that PID 1
+// gets: these are the ones behind init= that the kernel does not know, and so they include unknown
+// words of the caller's.
 func (h *host) setKernelArgs() {
 	j := h.job
 	fd := func(n int) string { return "fd:" + strconv.Itoa(n) }
 	j.KernelArgs = []string{
 		"mem=" + strconv.Itoa(j.Mem) + "M", "uml_dir=" + jailTemp + "/",
-		"sysctl.vm.overcommit_memory=1", "rootfstype=hostfs", "rootflags=" + jailBoot, "rw", "init=/uml",
+		"sysctl.vm.overcommit_memory=1", "rootfstype=hostfs", "rootflags=" + jailBoot, "rw", "init=/uml", string(entrypoint.Guest),
 		"initcall_blacklist=raid6_select_algo,calibrate_xor_blocks",
 		"con=null", "con0=null," + fd(1), "con1=" + fd(fdControlIn) + "," + fd(fdControlOut),
 		"con2=null," + fd(fdStdout), "con3=null," + fd(fdStderr), "ssl=null",
@@ -131,7 +133,10 @@ func (h *host) setKernelArgs() {
 	case Slirp:
 		j.KernelArgs = append(j.KernelArgs, "eth0=slirp,,"+slirpPath)
 	}
-	j.KernelArgs = append(j.KernelArgs, "--", string(entrypoint.Guest))
+	if h.options.Seccomp {
+		j.KernelArgs = append(j.KernelArgs, "seccomp=on")
+	}
+	j.KernelArgs = append(j.KernelArgs, h.options.Append...)
 }
 
 // startJail starts the jail in its namespaces. As root it uses its own privileges; otherwise, or

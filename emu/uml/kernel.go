@@ -291,22 +291,19 @@ func (k *Kernel) ask(question string) (stdout, stderr string, err error) {
 }
 
 // traceable runs the kernel's program as a tracee, as a kernel runs its processes. If that is
-// refused, no kernel can work.
+// refused, kernels can work in the seccomp mode only.
 func (k *Kernel) traceable() error {
 	runtime.LockOSThread() // ptrace works by thread
 	defer runtime.UnlockOSThread()
 	return k.start([]string{"--version"}, func(cmd *exec.Cmd) error {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Ptrace: true}
 		if err := cmd.Start(); err != nil {
-			plain := exec.Command(cmd.Path, cmd.Args[1:]...)
 			if why := sys.Untraceable(err); why != err {
-				return why
+				return fmt.Errorf("%w; or run the guest's processes without ptrace: --seccomp", why)
 			}
-			if plain.Run() == nil {
-				return fmt.Errorf("ptrace is refused (%w), by which a User Mode Linux kernel runs its processes: "+
-					"a seccomp profile or security module of this container or host forbids it", err)
-			}
-			return fmt.Errorf("kernel %w", err)
+			// Without ptrace, the program has run before (Open).
+			return fmt.Errorf("ptrace is refused (%w), by which a User Mode Linux kernel runs its processes: "+
+				"a seccomp profile or security module of this container or host forbids it; --seccomp does without", err)
 		}
 		if _, ws, err := sys.WaitChild(cmd.Process.Pid, 0); err != nil || !ws.Stopped() {
 			return fmt.Errorf("ptrace: %s did not stop at its start", k.Path)

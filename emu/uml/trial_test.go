@@ -101,3 +101,18 @@ func TestChoiceByTrial(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, older, k.Path)
 }
+
+// The seccomp mode has to be in the kernel.
+func TestSeccompKernel(t *testing.T) {
+	_, kernel := countBoots(t)
+	old := kernel("6.15.9")
+	refused := "kernel " + old + " (6.15.9): has no seccomp mode, which Linux 6.16 brought; " + another
+	_, err := (&Options{Kernel: old, Seccomp: true}).kernel()
+	assert.EqualError(t, err, refused)
+	_, err = (&Options{Seccomp: true}).kernel()
+	assert.EqualError(t, err, refused)
+	newer := kernel("6.16.1")
+	k, err := (&Options{Seccomp: true}).kernel()
+	require.NoError(t, err)
+	assert.Equal(t, newer, k.Path)
+}

@@ -55,6 +55,8 @@ type Options struct {
 	Arch     *arch.ABI // run programs of this ABI, by an emulator
 	Emulator string    // default: search for it
 	Timeout  time.Duration
+	Seccomp  bool     // run the guest's processes by seccomp, not by ptrace
+	Append   []string // more words of the kernel's command line
 	Command  []string // default: a shell
 }
 
@@ -126,17 +128,19 @@ func (o *Options) job() (*job, *Kernel, error) {
 	return j, k, err
 }
 
-// kernel finds the kernel, and checks that it runs here.
+// kernel finds the kernel, and checks that it can run here the guest's processes as asked.
 func (o *Options) kernel() (*Kernel, error) {
 	check, choose := (*Kernel).RunsHere, (*Kernel).mayRun
-	if len(candidates()) < 2 {
+	if o.Seccomp {
+		check, choose = (*Kernel).seccomps, (*Kernel).seccomps
+	} else if len(candidates()) < 2 {
 		choose = check
 	}
 	k, err := find(o.Kernel, choose)
 	if err == nil {
 		err = check(k)
 	}
-	if err == nil {
+	if err == nil && !o.Seccomp {
 		err = k.traceable()
 	}
 	return k, err

@@ -75,3 +75,38 @@ func TestTrial(t *testing.T) {
 	assert.Regexp(t, why, doctor.Kernels[0].Reason)
 	assert.Equal(t, "kernel "+k.Release+" yes", doctor.Kernels[1].Name+" "+doctor.Kernels[1].Answer)
 }
+
+// Where ptrace is refused, or another program traces already, the seccomp mode runs the same
+// commands; so it does in a container's namespaces. A kernel cannot run anything by ptrace in the
+// first two, and so it is this mode that runs them.
+func TestSeccompMode(t *testing.T) {
+	need.Long(t) // the short run may have no kernel with this mode
+	c := one(t)
+	restrict := filepath.Join(c.dir, "restrict")
+	tool(t, "go", "build", "-o", restrict, "binproxy/test/lib/restrict")
+	unshare := need.Program(t, "unshare", "util-linux")
+	binproxy := c.command().Path
+	for name, before := range map[string][]string{
+		"alone":             nil,
+		"ptrace refused":    {restrict, "-deny", "ptrace"},
+		"in a tree":         {binproxy, "run", "--"},
+		"in a user's space": {unshare, "--map-root-user", "--mount", "--pid", "--fork", "--net"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			script := `cat /etc/motd; id -u; i=0; while [ $i -lt 20 ]; do ls / >/dev/null || exit 3; i=$((i+1)); done; exit 7`
+			inner := c.command("--seccomp", "--", "sh", "-c", script)
+			argv := append(before, inner.Args...)
+			cmd := exec.Command(argv[0], argv[1:]...)
+			cmd.Dir, cmd.SysProcAttr, cmd.Env = inner.Dir, inner.SysProcAttr, inner.Env
+			assert.Equal(t, result{7, "hello\n0\n", ""}, finish(t, cmd, nil))
+		})
+	}
+}
+
+// Words of the caller's come last on the kernel's command line, whether the kernel knows them or
+// not, and none of them keeps it from its PID 1.
+func TestAppend(t *testing.T) {
+	c := one(t)
+	out := c.sh(t, "cat /proc/cmdline", "--append", "loglevel=3 unknown", "--append", "a.b=c x=y --  last")
+	assert.Regexp(t, ` loglevel=3 unknown a\.b=c x=y -- last( |\n)`, out)
+}
