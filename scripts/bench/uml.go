@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 
 	"binproxy/emu/uml"
 )
@@ -23,6 +26,18 @@ func main() {
 		for range 20000 {
 			syscall.Getppid()
 		}
+	case "faults": // 8,000
+		for range 2 {
+			const size = 4000 * 4096
+			pages, err := syscall.Mmap(-1, 0, size, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_PRIVATE|syscall.MAP_ANON)
+			if err != nil {
+				panic(err)
+			}
+			for i := 0; i < size; i += 4096 {
+				pages[i] = 1
+			}
+			syscall.Munmap(pages)
+		}
 	case "execs":
 		for range 100 {
 			if err := exec.Command("/proc/self/exe", "nothing").Run(); err != nil {
@@ -39,6 +54,22 @@ func umlOnHost(what string) func(context.Context, string) (command, command, err
 	return func(ctx context.Context, dir string) (command, command, error) {
 		probe, measured, err := umlProbed(ctx, dir, what)
 		return measured, command{path: probe, args: []string{what}}, err
+	}
+}
+
+// umlBySeccomp is the probe under that kernel with --seccomp, against without.
+func umlBySeccomp(what string) func(context.Context, string) (command, command, error) {
+	return func(ctx context.Context, dir string) (command, command, error) {
+		_, traced, err := umlProbed(ctx, dir, what)
+		if err != nil {
+			return command{}, command{}, err
+		}
+		measured := traced
+		measured.args = slices.Insert(slices.Clone(traced.args), 2, "--seccomp")
+		if out, err := exec.CommandContext(ctx, measured.path, measured.args...).CombinedOutput(); err != nil {
+			return command{}, command{}, fmt.Errorf("%w: %s", err, out)
+		}
+		return measured, traced, nil
 	}
 }
 
