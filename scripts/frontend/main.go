@@ -14,16 +14,16 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"syscall"
 
-	"binproxy/emu/arch"
-	"binproxy/emu/emulator"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"binproxy/scripts/host"
+	"binproxy/scripts/image"
 )
 
 // options are the user's choices.
@@ -76,93 +76,44 @@ func (o options) make(ctx context.Context) error {
 	}
 	defer os.RemoveAll(work)
 	native := filepath.Join(work, "binproxy")
-	if err := build(ctx, runtime.GOARCH, native); err != nil {
+	if err := host.Build(ctx, runtime.GOARCH, native); err != nil {
 		return err
 	}
-	var images []image
+	var images []image.Image
 	for _, goarch := range o.hosts {
-		h := host{goarch: goarch, dir: filepath.Join(work, goarch), emulators: o.emulators[goarch], native: native}
-		if err := h.fill(ctx, o.guests); err != nil {
+		h := host.Host{GOARCH: goarch, Dir: filepath.Join(work, goarch), Emulators: o.emulators[goarch], Native: native}
+		root := filepath.Join(h.Dir, "root")
+		if err := fill(ctx, h, root, o.guests); err != nil {
 			return fmt.Errorf("for %s hosts: %w", goarch, err)
 		}
-		images = append(images, image{goarch, filepath.Join(h.dir, "root")})
+		images = append(images, image.Image{GOARCH: goarch, Root: root, By: "make frontend",
+			Config: v1.Config{Entrypoint: []string{"/frontend"}, Labels: labels}})
 	}
-	return write(o.out, images)
-}
-
-// build builds binproxy.
-func build(ctx context.Context, goarch, to string) error {
-	return run(ctx, "", []string{"GOARCH=" + goarch}, "scripts/build", to)
-}
-
-// run runs a command in a directory, with extra variables in the environment.
-func run(ctx context.Context, dir string, env []string, command ...string) error {
-	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
-	cmd.Dir, cmd.Env = dir, append(os.Environ(), env...)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w\n%s", strings.Join(command, " "), err, out)
+	hash, err := image.Write(o.out, images, false)
+	if err == nil {
+		fmt.Printf("%s@%s\n", o.out, hash)
 	}
-	return nil
+	return err
 }
 
-// A host is an architecture of workers. The files of its image are below dir/root.
-type host struct {
-	goarch, dir string
-	emulators   string // a directory, "" for this machine's or Debian's
-	native      string // binproxy for this machine
+// labels are what BuildKit reads before it starts a frontend: that it needs no network, and its
+// capabilities. They are the labels of BuildKit's own image.
+var labels = map[string]string{
+	"moby.buildkit.frontend.network.none": "true",
+	"moby.buildkit.frontend.caps": "moby.buildkit.frontend.inputs,moby.buildkit.frontend.subrequests," +
+		"moby.buildkit.frontend.contexts,moby.buildkit.frontend.gitquerystring,moby.buildkit.frontend.contexts.zstd",
 }
 
-func (h host) fill(ctx context.Context, guests []string) error {
-	fmt.Fprintf(os.Stderr, "frontend: for %s hosts: the frontend, binproxy\n", h.goarch)
-	root := filepath.Join(h.dir, "root")
-	if err := os.MkdirAll(filepath.Join(root, "bundles"), 0o755); err != nil {
-		return err
-	}
-	if err := run(ctx, "frontend", []string{"CGO_ENABLED=0", "GOOS=linux", "GOARCH=" + h.goarch, "GOFLAGS=", "GOWORK=off"},
+// fill makes the files of the image for a host, below root.
+func fill(ctx context.Context, h host.Host, root string, guests []string) error {
+	fmt.Fprintf(os.Stderr, "frontend: for %s hosts: the frontend, binproxy\n", h.GOARCH)
+	if err := host.Run(ctx, "frontend", []string{"CGO_ENABLED=0", "GOOS=linux", "GOARCH=" + h.GOARCH, "GOFLAGS=", "GOWORK=off"},
 		"go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", filepath.Join(root, "frontend"), "."); err != nil {
 		return err
 	}
-	self := h.native
-	if h.goarch != runtime.GOARCH {
-		self = filepath.Join(h.dir, "binproxy")
-		if err := build(ctx, h.goarch, self); err != nil {
-			return err
-		}
-	}
-	dirs, err := h.search(ctx)
+	list, err := h.Guests(ctx, guests)
 	if err != nil {
 		return err
 	}
-	return h.bundles(ctx, self, dirs, guests)
-}
-
-// bundles has the host's binproxy make a bundle for each guest that is not the host.
-func (h host) bundles(ctx context.Context, self string, dirs, guests []string) error {
-	made := map[string]bool{h.goarch: true, "386": h.goarch == "amd64"}
-	for _, abi := range arch.All() {
-		if len(abi.Platforms) == 0 {
-			continue
-		}
-		name, _, _ := strings.Cut(abi.Platforms[0], "/")
-		if made[name] || len(guests) > 0 && !slices.Contains(guests, name) {
-			continue
-		}
-		path, err := emulator.Find(abi, dirs)
-		if err != nil {
-			fmt.Fprintf(os.Stderr, "frontend: for %s hosts: without %s: %v\n", h.goarch, name, err)
-			continue
-		}
-		// If it is another machine's program, this machine's binproxy finds its emulator.
-		if err := run(ctx, "", nil, h.native, "run", "--", self, "bundle", "--arch", abi.Name,
-			"--emulator", abi.QEMU+"="+path, "-o", filepath.Join(h.dir, "root", "bundles", name)); err != nil {
-			return err
-		}
-		made[name] = true
-	}
-	for _, name := range guests {
-		if !made[name] {
-			return fmt.Errorf("no bundle for %s", name)
-		}
-	}
-	return nil
+	return h.Bundles(ctx, filepath.Join(root, "bundles"), list)
 }

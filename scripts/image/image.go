@@ -1,4 +1,6 @@
-package main
+// Package image writes OCI layouts: an image of one layer for each architecture of a host. The same
+// files give the same bytes.
+package image
 
 import (
 	"archive/tar"
@@ -9,6 +11,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strconv"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -19,49 +22,72 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// An Image is the image for workers of one architecture, with the files below root.
-type image struct{ goarch, root string }
-
-// labels are what BuildKit reads before it starts a frontend: that it needs no network, and its
-// capabilities. They are the labels of BuildKit's own image.
-var labels = map[string]string{
-	"moby.buildkit.frontend.network.none": "true",
-	"moby.buildkit.frontend.caps": "moby.buildkit.frontend.inputs,moby.buildkit.frontend.subrequests," +
-		"moby.buildkit.frontend.contexts,moby.buildkit.frontend.gitquerystring,moby.buildkit.frontend.contexts.zstd",
+// An Image is the image for hosts of one architecture, with the files below Root.
+type Image struct {
+	GOARCH, Root string
+	Config       v1.Config
+	By           string // the command that made it, for the history
 }
 
-// created is the time of every file and image: the earliest that all archive formats can contain.
-var created = time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC)
+// Created is the time of every file and image: SOURCE_DATE_EPOCH, else the earliest that all
+// archive formats can contain.
+func Created() (time.Time, error) {
+	epoch := os.Getenv("SOURCE_DATE_EPOCH")
+	if epoch == "" {
+		return time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC), nil
+	}
+	seconds, err := strconv.ParseInt(epoch, 10, 64)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("SOURCE_DATE_EPOCH %q is no number of seconds", epoch)
+	}
+	return time.Unix(seconds, 0).UTC(), nil
+}
 
-// write writes a layout whose only index, called latest, has the images. It prints the index's
-// digest, which buildctl needs.
-func write(dir string, images []image) error {
+// The name of an image in a layout, as skopeo and buildctl read it, and that of the index.
+const (
+	refName = "org.opencontainers.image.ref.name"
+	latest  = "latest"
+)
+
+// Write writes a layout whose only index, called latest, has the images, and returns the index's
+// digest, which buildctl needs. Each image has a name of its own as well, if named is set: its
+// architecture's.
+func Write(dir string, images []Image, named bool) (v1.Hash, error) {
 	if err := replaceable(dir); err != nil {
-		return err
+		return v1.Hash{}, err
 	}
 	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
+	var all []v1.Image
 	for _, i := range images {
 		made, err := i.make()
 		if err != nil {
-			return err
+			return v1.Hash{}, err
 		}
+		all = append(all, made)
 		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: made, Descriptor: v1.Descriptor{
-			Platform: &v1.Platform{OS: "linux", Architecture: i.goarch},
+			Platform: &v1.Platform{OS: "linux", Architecture: i.GOARCH},
 		}})
 	}
 	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o777)); err != nil {
-		return err
+		return v1.Hash{}, err
 	}
 	path, err := layout.Write(dir, empty.Index)
 	if err != nil {
-		return err
+		return v1.Hash{}, err
 	}
 	hash, err := index.Digest()
 	if err != nil {
-		return err
+		return v1.Hash{}, err
 	}
-	fmt.Printf("%s@%s\n", dir, hash)
-	return path.AppendIndex(index, layout.WithAnnotations(map[string]string{"org.opencontainers.image.ref.name": "latest"}))
+	if err := path.AppendIndex(index, layout.WithAnnotations(map[string]string{refName: latest})); err != nil || !named {
+		return hash, err
+	}
+	for n, made := range all {
+		if err := path.AppendImage(made, layout.WithAnnotations(map[string]string{refName: images[n].GOARCH})); err != nil {
+			return v1.Hash{}, err
+		}
+	}
+	return hash, nil
 }
 
 // replaceable refuses a directory that contains something else than a layout.
@@ -79,8 +105,12 @@ func replaceable(dir string) error {
 	return nil
 }
 
-func (i image) make() (v1.Image, error) {
-	text, err := archived(os.DirFS(i.root))
+func (i Image) make() (v1.Image, error) {
+	created, err := Created()
+	if err != nil {
+		return nil, err
+	}
+	text, err := archived(os.DirFS(i.Root), created)
 	if err != nil {
 		return nil, err
 	}
@@ -91,18 +121,18 @@ func (i image) make() (v1.Image, error) {
 	}
 	base := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
 	made, err := mutate.ConfigFile(base, &v1.ConfigFile{
-		OS: "linux", Architecture: i.goarch, Created: v1.Time{Time: created}, RootFS: v1.RootFS{Type: "layers"},
-		Config: v1.Config{Entrypoint: []string{"/frontend"}, Labels: labels},
+		OS: "linux", Architecture: i.GOARCH, Created: v1.Time{Time: created}, RootFS: v1.RootFS{Type: "layers"},
+		Config: i.Config,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return mutate.Append(made, mutate.Addendum{Layer: layer, History: v1.History{Created: v1.Time{Time: created}, CreatedBy: "make frontend"}})
+	return mutate.Append(made, mutate.Addendum{Layer: layer, History: v1.History{Created: v1.Time{Time: created}, CreatedBy: i.By}})
 }
 
 // archived returns a tar archive of the files. A file whose contents are already in it becomes a
 // hard link: each bundle has the same binproxy.
-func archived(files fs.FS) ([]byte, error) {
+func archived(files fs.FS, created time.Time) ([]byte, error) {
 	var out bytes.Buffer
 	w := tar.NewWriter(&out)
 	first := map[[sha256.Size]byte]string{}
