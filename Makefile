@@ -1,7 +1,7 @@
 # binproxy: `make` alone lists the targets. Needs Go and a POSIX shell; a target
 # installs what else it needs, or says what that is.
 .DEFAULT_GOAL := help
-.PHONY: help preload build dockerfile frontend demo test test-all bench lint clean clean-cache install
+.PHONY: help preload build dockerfile frontend release demo test test-all bench lint clean clean-cache install
 
 PREFIX  ?= /usr/local
 DESTDIR ?=
@@ -22,6 +22,9 @@ dockerfile: ## ./binproxy-dockerfile, which `binproxy dockerfile` calls; by Buil
 
 frontend: ## dist/frontend, an OCI layout: the image of the BuildKit frontend for amd64 and arm64 hosts (docs/frontend.md)
 	@go run ./scripts/frontend
+
+release: ## dist/: archives, packages, images, a bill of materials and the sums of a release (docs/install.md)
+	@go run ./scripts/release
 
 demo: build ## the main job from end to end: an arm64 image from a Dockerfile as it is, on a host with nothing registered
 	@go run ./scripts/packages --required scripts/packages-demo

@@ -1,5 +1,5 @@
-// Package image writes OCI layouts: an image of one layer for each architecture of a host. The same
-// files give the same bytes.
+// Package image writes OCI layouts: an image of one layer for each architecture of a host. The
+// same files give the same bytes.
 package image
 
 import (

@@ -21,7 +21,7 @@ func TestMakeInstallAndClean(t *testing.T) {
 	makeIn(t, checkout, "clean") // the tree may have been built in
 	before := names(t, checkout)
 	said := makeIn(t, checkout)
-	for _, goal := range []string{"build", "dockerfile", "frontend", "demo", "test", "test-all", "bench", "lint", "clean", "install"} {
+	for _, goal := range []string{"build", "dockerfile", "frontend", "release", "demo", "test", "test-all", "bench", "lint", "clean", "install"} {
 		assert.Contains(t, said, "make "+goal+" ")
 	}
 

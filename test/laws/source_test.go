@@ -135,7 +135,7 @@ func TestNoPlacesNamed(t *testing.T) {
 	}, "|") + `)|(^|[^\w/.])/wor` + `k/[\w.]`)
 	allowed := regexp.MustCompile(`docker\.io/library`)
 	walk(t, func(name string, text []byte) {
-		if name == "go.sum" {
+		if path.Base(name) == "go.sum" {
 			return
 		}
 		for n, line := range bytes.Split(text, []byte("\n")) {

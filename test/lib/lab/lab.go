@@ -46,6 +46,17 @@ func atEnd(f func()) {
 	shared.closers = append(shared.closers, f)
 }
 
+// Shared is a directory that the tests of a package share. It is removed after the last of them.
+func Shared(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "binproxy-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	atEnd(func() { os.RemoveAll(dir) })
+	return dir
+}
+
 func closeAll() {
 	shared.Lock()
 	defer shared.Unlock()

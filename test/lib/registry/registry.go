@@ -136,3 +136,37 @@ func Latest(t testing.TB, dir string) v1.ImageIndex {
 	require.NoError(t, err)
 	return latest
 }
+
+// Named is what an OCI layout calls name.
+func Named(t testing.TB, dir, name string) v1.Descriptor {
+	t.Helper()
+	index, err := layout.ImageIndexFromPath(dir)
+	require.NoError(t, err)
+	manifest, err := index.IndexManifest()
+	require.NoError(t, err)
+	for _, described := range manifest.Manifests {
+		if described.Annotations["org.opencontainers.image.ref.name"] == name {
+			return described
+		}
+	}
+	t.Fatalf("%s has no %s", dir, name)
+	return v1.Descriptor{}
+}
+
+// PushNamed pushes the image or index that an OCI layout calls name, and gives its reference.
+func (r Registry) PushNamed(t testing.TB, to, dir, name string) string {
+	t.Helper()
+	ref, described := r.Host+"/"+to, Named(t, dir, name)
+	index, err := layout.ImageIndexFromPath(dir)
+	require.NoError(t, err)
+	if described.MediaType.IsIndex() {
+		inner, err := index.ImageIndex(described.Digest)
+		require.NoError(t, err)
+		require.NoError(t, remote.WriteIndex(r.parse(t, ref), inner))
+		return ref
+	}
+	image, err := index.Image(described.Digest)
+	require.NoError(t, err)
+	require.NoError(t, remote.Write(r.parse(t, ref), image))
+	return ref
+}
