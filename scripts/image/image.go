@@ -164,7 +164,8 @@ func archived(files fs.FS, created time.Time) ([]byte, error) {
 		_, err = w.Write(text)
 		return err
 	})
-	return out.Bytes(), errors.Join(err, w.Close())
+	err = errors.Join(err, w.Close()) // which adds the archive's end
+	return out.Bytes(), err
 }
 
 // regular completes the header of a regular file, and returns the file's content.

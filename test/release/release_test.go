@@ -198,11 +198,11 @@ func TestRPM(t *testing.T) {
 
 // Alpine's apk installs the package in an empty root.
 func TestAPK(t *testing.T) {
-	path := file(t, ".apk")
+	need.Long(t)
 	apk, err := exec.LookPath("apk")
 	need.Given(t, err == nil, "apk in PATH, of Alpine's apk-tools; no Debian package has it")
 	root := t.TempDir()
-	do(t, root, apk, "--root", root, "--initdb", "--allow-untrusted", "--no-network", "--arch", arch.Host().Machine, "add", path)
+	do(t, root, apk, "--root", root, "--initdb", "--allow-untrusted", "--no-network", "--arch", arch.Host().Machine, "add", file(t, ".apk"))
 	useIn(t, root)
 }
 
