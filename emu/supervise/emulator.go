@@ -14,6 +14,7 @@ import (
 	"binproxy/emu/elfinfo"
 	"binproxy/emu/emulator"
 	"binproxy/emu/supervise/sight"
+	"binproxy/emu/supervise/stack"
 	"binproxy/emu/supervise/tracee"
 	"binproxy/emu/sys"
 )
@@ -24,7 +25,9 @@ type executable struct {
 	path string // the path by which a tracee may find it
 	fd   int
 	file sight.FileID
-	call uint64 // the address of a call instruction, relative to its entry point (modulo 2^64)
+	// the address of a call instruction, relative to its entry point (modulo 2^64); 0 where the file
+	// has none
+	call uint64
 }
 
 // opened is an open emulator.
@@ -72,8 +75,12 @@ func (s *supervisor) openExecutable(path string) (executable, error) {
 	if fd, ok := sys.OwnDescriptor(path); ok {
 		x.path = fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), fd)
 	}
-	if x.call, err = findCall(f); err != nil {
+	call, entry, err := findCall(f, false)
+	if err != nil {
 		return x, fmt.Errorf("%s: %w", path, err)
+	}
+	if call != 0 {
+		x.call = call - entry
 	}
 	if x.file, err = s.sight.Identify(int(f.Fd())); err != nil {
 		return x, err
@@ -82,36 +89,76 @@ func (s *supervisor) openExecutable(path string) (executable, error) {
 	return x, err
 }
 
-// findCall finds a call instruction in the code of the program, which must be native, 64-bit and
-// little-endian, as every host of ours is.
-func findCall(r io.ReaderAt) (uint64, error) {
+// No program's table of program headers, and no code of one, needs to be read beyond these.
+const (
+	maxHeaders = 64
+	maxCode    = 64 << 20
+)
+
+// findCall finds a call instruction in the code of a program, which must be native, 64-bit and
+// little-endian, as every host of ours is. It is 0 for a program that leaves calls to its
+// libraries. r is the program's file, or what is loaded of it.
+func findCall(r io.ReaderAt, loaded bool) (call, entry uint64, err error) {
 	const ptLoad, executable, headerSize, programHeaderSize = 1, 1, 64, 56
 	var head [headerSize]byte
 	if _, err := r.ReadAt(head[:], 0); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	info, err := elfinfo.Header(head[:])
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	if info.ABI() != arch.Host() {
-		return 0, errors.New("is not a program of this host's architecture")
+		return 0, 0, errors.New("is not a program of this host's architecture")
 	}
 	le := binary.LittleEndian
 	entry, table, count := le.Uint64(head[24:]), le.Uint64(head[32:]), int(le.Uint16(head[56:]))
-	for i := range count {
+	for i := range min(count, maxHeaders) {
 		var p [programHeaderSize]byte
 		if _, err := r.ReadAt(p[:], int64(table)+int64(i)*programHeaderSize); err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		if le.Uint32(p[:]) != ptLoad || le.Uint32(p[4:])&executable == 0 {
 			continue
 		}
-		if at, ok := search(io.NewSectionReader(r, int64(le.Uint64(p[8:])), int64(le.Uint64(p[32:]))), tracee.CallInstruction); ok {
-			return le.Uint64(p[16:]) + at - entry, nil
+		from, addr, size := le.Uint64(p[8:]), le.Uint64(p[16:]), le.Uint64(p[32:])
+		if loaded {
+			from = addr
+		}
+		if at, ok := search(io.NewSectionReader(r, int64(from), int64(min(size, maxCode))), tracee.CallInstruction); ok {
+			return addr + at, entry, nil
 		}
 	}
-	return 0, errors.New("has no system call instruction in it")
+	return 0, entry, nil
+}
+
+// callIn is the address of a call instruction in the new program: the emulator's own, or its
+// loader's.
+func (e *exec) callIn(new stack.Rewritten) (uint64, error) {
+	if e.via.call != 0 {
+		return new.Entry + e.via.call, nil
+	}
+	call, _, err := findCall(image{e.t, new.Loader}, true)
+	if err == nil && call == 0 {
+		err = errors.New("no system call instruction is in it, or in its loader")
+	}
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", e.via.path, err)
+	}
+	return new.Loader + call, nil
+}
+
+// image is what a thread has in its memory from an address on.
+type image struct {
+	memory stack.Memory
+	base   uint64
+}
+
+func (i image) ReadAt(b []byte, at int64) (int, error) {
+	if err := i.memory.Read(i.base+uint64(at), b); err != nil {
+		return 0, err
+	}
+	return len(b), nil
 }
 
 // search finds the first place of what in r.

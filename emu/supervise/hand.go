@@ -142,6 +142,10 @@ func (e *exec) refuse(from tracee.Where, errno unix.Errno) error {
 // rename gives the new process the name that the kernel would have given it: /proc/PID/comm has
 // the name of the emulator's descriptor. regs are the registers that the process starts with.
 func (e *exec) rename(regs tracee.Registers, new stack.Rewritten) error {
-	_, err := e.t.CallAt(tracee.ABI64, regs, new.Entry+e.via.call, tracee.ABI64.Prctl, unix.PR_SET_NAME, new.Name)
+	at, err := e.callIn(new)
+	if err != nil {
+		return e.end(err)
+	}
+	_, err = e.t.CallAt(tracee.ABI64, regs, at, tracee.ABI64.Prctl, unix.PR_SET_NAME, new.Name)
 	return err
 }

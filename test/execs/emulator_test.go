@@ -28,6 +28,37 @@ func TestDynamicEmulator(t *testing.T) {
 	}
 }
 
+// A dynamically linked emulator may have no system call instruction of its own. The process gets
+// its name by one of the loader's, whichever libc that is of, and wherever the program begins.
+func TestEmulatorWithoutCalls(t *testing.T) {
+	b := newBench(t, kinds[0])
+	const show = `#include <stdio.h>
+int main(int argc, char **argv) {
+	char name[16] = "";
+	FILE *f = fopen("/proc/self/comm", "r");
+	fgets(name, sizeof name, f);
+	printf("%s", name);
+	while (*argv) puts(*argv++);
+	return 7;
+}
+`
+	for name, compiler := range map[string][]string{
+		"glibc": {"gcc"}, "not PIE": {"gcc", "-no-pie"}, "musl": {"musl-gcc"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pkg := map[string]string{"gcc": "gcc", "musl-gcc": "musl-tools"}[compiler[0]]
+			emulator := filepath.Join(t.TempDir(), "shows")
+			cc := exec.Command(need.Program(t, compiler[0], pkg), append(compiler[1:], "-w", "-o", emulator, "-xc", "-")...)
+			cc.Stdin = strings.NewReader(show)
+			said, err := cc.CombinedOutput()
+			require.NoError(t, err, "%s", said)
+			got := runIn(t, b.dir, []string{"PATH=/usr/bin:/bin"}, nil,
+				"timeout", "-s", "KILL", "60", b.binproxy, "run", "--emulator", "aarch64="+emulator, "--", b.dir+"/probe", "a")
+			require.Equal(t, outcome{7, []string{"probe", emulator, "-0", b.dir + "/probe", b.dir + "/probe", "a"}}, got)
+		})
+	}
+}
+
 // Others see the emulator as a guest's program, and the guest's name and arguments, as
 // docs/supervise.md says for those who look for daemons.
 func TestSeenByOthers(t *testing.T) {

@@ -166,12 +166,13 @@ type Mark struct {
 
 // Rewritten is a stack with other lists. Bytes are to be written at SP; they end where the old
 // words ended. Name is the address of the extra string. Entry is the program's entry point; a
-// program that has a loader starts elsewhere.
+// program that has a loader, loaded at Loader, starts in that.
 type Rewritten struct {
-	SP    uint64
-	Bytes []byte
-	Name  uint64
-	Entry uint64
+	SP     uint64
+	Bytes  []byte
+	Name   uint64
+	Entry  uint64
+	Loader uint64 // 0 for none
 }
 
 // Rewrite gives the stack at sp other lists, and extra pairs of auxiliary values. name is one more
@@ -218,5 +219,5 @@ func (s Stack) Rewrite(sp uint64, l Lists, aux []uint64, name string) Rewritten 
 	put(0)
 	put(bare.Aux...)
 	b = append(b, make([]byte, int(strings-start)-len(b))...)
-	return Rewritten{start, append(b, texts...), at, s.auxiliary(auxEntry)}
+	return Rewritten{start, append(b, texts...), at, s.auxiliary(auxEntry), s.auxiliary(auxLoader)}
 }
