@@ -1,9 +1,12 @@
 package stack
 
-import "errors"
+import (
+	"errors"
+	"os"
+)
 
-// maxString is the limit of one string: the kernel's MAX_ARG_STRLEN, 32 pages.
-const maxString = 32 * pageSize
+// maxString is the limit of one string: the kernel's MAX_ARG_STRLEN, 32 of its pages.
+var maxString = 32 * os.Getpagesize()
 
 // maxStrings is how many strings of an exec are read at most.
 const maxStrings = 1 << 16
