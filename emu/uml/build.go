@@ -61,8 +61,8 @@ func Build(o BuildOptions) (string, error) {
 // locked makes a kernel while no other process does. A signal ends it, and removes what it has
 // made.
 func locked(o BuildOptions, make func(*builder) (string, error)) (string, error) {
-	if runtime.GOARCH != "amd64" {
-		return "", errors.New("not here: User Mode Linux is a kernel for x86 hosts")
+	if err := forHost(); err != nil {
+		return "", err
 	}
 	cache, err := CacheDir()
 	if err != nil {

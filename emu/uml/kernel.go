@@ -75,6 +75,9 @@ func find(name string, check func(*Kernel) error) (*Kernel, error) {
 
 // findAny finds the first that passes the check. If none does, it returns the first one's error.
 func findAny(check func(*Kernel) error) (*Kernel, error) {
+	if err := forHost(); err != nil {
+		return nil, err
+	}
 	var cannot error
 	for _, path := range candidates() {
 		k, err := Open(path)
@@ -90,6 +93,14 @@ func findAny(check func(*Kernel) error) (*Kernel, error) {
 		return nil, cannot
 	}
 	return nil, fmt.Errorf("no User Mode Linux kernel: make one with binproxy uml kernel build, get one with binproxy uml kernel fetch, or install Debian's package user-mode-linux (%s)", debianKernel)
+}
+
+// forHost refuses a host that no kernel of User Mode Linux is for.
+func forHost() error {
+	if host := arch.Host(); host.GOARCH != hostArch {
+		return fmt.Errorf("not here: User Mode Linux is a kernel for x86 hosts, and this one is %s", host.Name)
+	}
+	return nil
 }
 
 // Kernels lists the kernels that are found without a path.

@@ -29,7 +29,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -89,8 +88,8 @@ type Bind struct {
 // Run boots the kernel, runs the command and returns its status as an error of emu/exit: nil for
 // 0.
 func Run(o Options) error {
-	if runtime.GOARCH != "amd64" {
-		return exit.Errorf(exit.Failed, "uml: User Mode Linux is a kernel for x86 hosts; this one is %s", arch.Host().Name)
+	if err := forHost(); err != nil {
+		return exit.With(exit.Failed, fmt.Errorf("uml: %w", err))
 	}
 	j, k, err := o.job()
 	if err != nil {
