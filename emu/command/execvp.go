@@ -3,11 +3,13 @@ package command
 import (
 	"cmp"
 	"errors"
+	"os"
 	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 
+	"binproxy/emu/elfinfo"
 	"binproxy/emu/exit"
 	"binproxy/emu/sys"
 )
@@ -19,11 +21,14 @@ const defaultPath = "/bin:/usr/bin"
 // directories of PATH. It returns only with an error.
 func (c Command) Exec() error {
 	var denied error
+	var there string // a file that the kernel has found, but not what it needs
 	for _, path := range Candidates(c.Name, c.Env) {
 		err := sys.Exec(path, c.Argv, c.Env)
 		switch errno := sys.Errno(err); {
 		case errors.Is(err, unix.EACCES):
 			denied = err
+		case errno == unix.ENOENT && there == "" && unix.Access(path, unix.F_OK) == nil:
+			there = path
 		case errno != unix.ENOENT && errno != unix.ENOTDIR:
 			return exit.With(exit.CannotRun, err)
 		}
@@ -31,7 +36,22 @@ func (c Command) Exec() error {
 	if denied != nil {
 		return exit.With(exit.CannotRun, denied)
 	}
-	return exit.Errorf(exit.NotFound, "%s: %w", cmp.Or(c.Name, "''"), syscall.ENOENT)
+	return exit.Errorf(exit.NotFound, "%s: %w%s", cmp.Or(c.Name, "''"), syscall.ENOENT, withoutLoader(there))
+}
+
+// withoutLoader says what a program needs that is not there: a dynamic one's loader. It is "" for none.
+func withoutLoader(program string) string {
+	f, err := os.Open(program)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	info, err := elfinfo.Read(f)
+	if err != nil || info.Interp == "" {
+		return ""
+	}
+	return ": its loader, " + info.Interp + ", is not here: run it in a root of its architecture " +
+		"(--root DIR; `binproxy bootstrap` makes one), or link it statically"
 }
 
 // Candidates lists the paths where a command may be: the name itself if it has a slash or is empty
