@@ -18,6 +18,7 @@ import (
 	"binproxy/emu/probe"
 	"binproxy/emu/route"
 	"binproxy/emu/supervise"
+	"binproxy/emu/sys"
 )
 
 // rows is the table, the likeliest trouble first.
@@ -87,6 +88,18 @@ var rows = [...]row{
 		},
 	},
 	{
+		// glibc's loader compares the pages that a program is linked for with those that it is told
+		// of: by QEMU 7.2 with the host's.
+		name: "pages",
+		suspects: func(d supervise.Death) bool {
+			return d.ABI.Class == 32 && d.Status.Exited() && d.Status.ExitStatus() == 127 && os.Getpagesize() > usualPage
+		},
+		says: func(d supervise.Death, _ string) string {
+			return fmt.Sprintf("%s may have ended since this kernel has pages of %d KiB, not 4, and %s shows them to it: "+
+				"QEMU 10 does not (--emulator FILE); or boot a kernel with pages of 4 KiB", d.Path, os.Getpagesize()>>10, named(d))
+		},
+	},
+	{
 		// golang/go issue 36981.
 		name: "preemption",
 		suspects: func(d supervise.Death) bool {
@@ -124,6 +137,9 @@ var rows = [...]row{
 		},
 	},
 }
+
+// usualPage is the page size that most 32-bit programs are linked for.
+const usualPage = 4096
 
 func base(d supervise.Death) string { return path.Base(d.Path) }
 
@@ -181,13 +197,27 @@ func missingLoader(d supervise.Death) string {
 		return ""
 	}
 	for dir := path.Dir(d.Path); ; dir = path.Dir(dir) {
-		if _, err := os.Stat(path.Join(dir, info.Interp)); !errors.Is(err, fs.ErrNotExist) {
+		if !errors.Is(lookIn(dir, info.Interp), fs.ErrNotExist) {
 			return ""
 		}
 		if dir == "/" || dir == "." {
 			return info.Interp
 		}
 	}
+}
+
+// lookIn looks a file up with dir as the root: a loader is often an absolute link.
+func lookIn(dir, file string) error {
+	root, err := os.OpenFile(dir, unix.O_PATH|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	found, err := sys.OpenIn(root, file, unix.O_PATH)
+	if err == nil {
+		found.Close()
+	}
+	return err
 }
 
 // maxNames is how much of a program is read to find the names that it imports, which are near its

@@ -110,6 +110,55 @@ func TestLoader(t *testing.T) {
 	assert.Empty(t, said("--env", "QEMU_LD_PREFIX=/usr/arm-linux-gnueabihf"), "it is the program's own status")
 }
 
+// In a root a loader is often an absolute link, as Debian's are. It leads within the root, whatever
+// the host has there.
+func TestLoaderByAbsoluteLink(t *testing.T) {
+	need.Root(t)
+	need.Emulator(t, "arm")
+	program := compile(t, "arm-linux-gnueabihf-gcc", "int main(void) { return 255; }\n")
+	const cross, loader = "/usr/arm-linux-gnueabihf/lib/", "/lib/ld-linux-armhf.so.3"
+	root := t.TempDir()
+	for _, dir := range []string{"lib", "opt", "bin"} {
+		require.NoError(t, os.Mkdir(filepath.Join(root, dir), 0o755))
+	}
+	for from, to := range map[string]string{cross + "ld-linux-armhf.so.3": "/opt/ld.so", cross + "libc.so.6": "/lib/libc.so.6", program: "/bin/program"} {
+		text, err := os.ReadFile(from)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(root+to, text, 0o755))
+	}
+	for _, c := range []struct {
+		link string
+		want bool // a line about it
+	}{{"/opt/ld.so", false}, {"../opt/ld.so", false}, {"/bin/sh", true}, {"/opt/none", true}} {
+		require.NoError(t, os.RemoveAll(root+loader))
+		require.NoError(t, os.Symlink(c.link, root+loader))
+		ours := lines(t, []string{"--root", root}, "/bin/program")
+		if !c.want {
+			assert.Empty(t, ours, c.link)
+		} else if assert.Len(t, ours, 1, c.link) {
+			assert.Contains(t, ours[0], "/bin/program seems to lack its loader, "+loader, c.link)
+		}
+	}
+}
+
+// The kernel does not find a native program whose loader is missing, and one line names that.
+func TestNativeLoader(t *testing.T) {
+	const loader = "/nowhere/ld.so"
+	dir := t.TempDir()
+	script := filepath.Join(dir, "script")
+	require.NoError(t, os.WriteFile(script, []byte("#!/nowhere/sh\n"), 0o755))
+	for _, flag := range []string{"-pie", "-no-pie"} {
+		program := compile(t, "gcc", "int main(void) { return 0; }\n", flag, "-Wl,--dynamic-linker="+loader)
+		for _, options := range [][]string{nil, {"--route", "supervise"}, {"--route", "kernel"}, {"--arch", "arm64"}} {
+			ours := lines(t, options, program)
+			if assert.Len(t, ours, 1, "%v", options) {
+				assert.Contains(t, ours[0], program+": no such file or directory: its loader, "+loader+", is not here: run it in a root", "%v", options)
+			}
+		}
+	}
+	assert.Equal(t, []string{"binproxy: " + script + ": no such file or directory\n"}, lines(t, nil, script))
+}
+
 // compile compiles a program of one line with a cross compiler.
 func compile(t *testing.T, compiler, line string, flags ...string) string {
 	t.Helper()
