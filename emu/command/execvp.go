@@ -39,7 +39,8 @@ func (c Command) Exec() error {
 	return exit.Errorf(exit.NotFound, "%s: %w%s", cmp.Or(c.Name, "''"), syscall.ENOENT, withoutLoader(there))
 }
 
-// withoutLoader says what a program needs that is not there: a dynamic one's loader. It is "" for none.
+// withoutLoader says what a program needs that is not there: a dynamic one's loader. It is
+// "" for none.
 func withoutLoader(program string) string {
 	f, err := os.Open(program)
 	if err != nil {

@@ -25,8 +25,8 @@ type executable struct {
 	path string // the path by which a tracee may find it
 	fd   int
 	file sight.FileID
-	// the address of a call instruction, relative to its entry point (modulo 2^64); 0 where the file
-	// has none
+	// the address of a call instruction, relative to its entry point (modulo 2^64); 0 where
+	// the file has none
 	call uint64
 }
 

@@ -88,18 +88,6 @@ var rows = [...]row{
 		},
 	},
 	{
-		// glibc's loader compares the pages that a program is linked for with those that it is told
-		// of: by QEMU 7.2 with the host's.
-		name: "pages",
-		suspects: func(d supervise.Death) bool {
-			return d.ABI.Class == 32 && d.Status.Exited() && d.Status.ExitStatus() == 127 && os.Getpagesize() > usualPage
-		},
-		says: func(d supervise.Death, _ string) string {
-			return fmt.Sprintf("%s may have ended since this kernel has pages of %d KiB, not 4, and %s shows them to it: "+
-				"QEMU 10 does not (--emulator FILE); or boot a kernel with pages of 4 KiB", d.Path, os.Getpagesize()>>10, named(d))
-		},
-	},
-	{
 		// golang/go issue 36981.
 		name: "preemption",
 		suspects: func(d supervise.Death) bool {
@@ -137,9 +125,6 @@ var rows = [...]row{
 		},
 	},
 }
-
-// usualPage is the page size that most 32-bit programs are linked for.
-const usualPage = 4096
 
 func base(d supervise.Death) string { return path.Base(d.Path) }
 

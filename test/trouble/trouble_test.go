@@ -110,8 +110,8 @@ func TestLoader(t *testing.T) {
 	assert.Empty(t, said("--env", "QEMU_LD_PREFIX=/usr/arm-linux-gnueabihf"), "it is the program's own status")
 }
 
-// In a root a loader is often an absolute link, as Debian's are. It leads within the root, whatever
-// the host has there.
+// In a root a loader is often an absolute link, as Debian's are. It leads within the root,
+// whatever the host has there.
 func TestLoaderByAbsoluteLink(t *testing.T) {
 	need.Root(t)
 	need.Emulator(t, "arm")
