@@ -34,7 +34,9 @@ func TestFrontendTime(t *testing.T) {
 		require.NoError(t, os.Mkdir(small, 0o755))
 		text := "FROM --platform=$BUILDPLATFORM " + project.base + " AS native\nRUN true\n" +
 			"FROM --platform=linux/" + registry.Guest + " " + project.base + "\nCOPY --from=native /etc/hostname /\nRUN true\n"
-		require.NoError(t, os.WriteFile(filepath.Join(small, "Dockerfile"), []byte(text), 0o644))
+		for name, text := range map[string]string{"Dockerfile": text, "sources.list": ""} {
+			require.NoError(t, os.WriteFile(filepath.Join(small, name), []byte(text), 0o644))
+		}
 		side.context = small
 		side.build()
 		side.context = filepath.Join(side.place.Dir, "context")
