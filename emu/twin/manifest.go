@@ -83,14 +83,15 @@ func (s *Set) parse(text string) error {
 	return nil
 }
 
-var errWords = errors.New("has another number of words")
+// errWords is an error for a line. It is made anew: a variable would cost every start.
+func errWords() error { return errors.New("has another number of words") }
 
 func (s *Set) line(words []string) (err error) {
 	key, values := words[0], words[1:]
 	single := map[string]*string{"host": &s.Host, "vendor": &s.Vendor, "database": &s.Database, "kernel": &s.Kernel, "loader": &s.Loader}
 	if field := single[key]; field != nil {
 		if len(values) != 1 {
-			return errWords
+			return errWords()
 		}
 		*field = values[0]
 		if key == "loader" && !filepath.IsLocal(values[0]) {
@@ -106,7 +107,7 @@ func (s *Set) line(words []string) (err error) {
 		}
 	case "twin":
 		if len(values) < 3 {
-			return errWords
+			return errWords()
 		}
 		t := Twin{Name: values[0], ABI: values[1], Major: strings.TrimSuffix(values[2], "-")}
 		if t.File, err = parseFile(values[3:]); err == nil {
@@ -120,7 +121,7 @@ func (s *Set) line(words []string) (err error) {
 
 func parseFile(words []string) (File, error) {
 	if len(words) != 5 {
-		return File{}, errWords
+		return File{}, errWords()
 	}
 	size, err := strconv.ParseInt(words[3], 10, 64)
 	if err != nil {
