@@ -230,7 +230,7 @@ func (e *exec) find(req request) error {
 	e.guest = s.newGuest(plan.ABI, v)
 	e.guest.emulator = e.emulator
 	if plan.Twin != nil {
-		e.via, e.guest.emulator = &s.twins.loader, nil
+		e.via, e.guest.emulator = s.twins.via(e.verdict.Twin), nil
 	}
 	return nil
 }

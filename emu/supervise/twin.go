@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"binproxy/emu/identity"
+	"binproxy/emu/loader"
 	"binproxy/emu/packages"
 	"binproxy/emu/resolve"
 	"binproxy/emu/supervise/launch"
@@ -21,8 +22,8 @@ import (
 
 // A twin runs in place of a guest program, as the emulator does: the caller gets a descriptor,
 // here of the twins' loader, and the new stack starts with the loader's arguments. The loader
-// opens the twin and its libraries by path, so they must be visible in the caller's root. If
-// anything is not as required, the emulator runs the program.
+// opens the twin and its libraries by path, so they must be visible in the caller's root. A static
+// twin needs no loader. If anything is not as required, the emulator runs the program.
 
 // Twins says which native programs may stand in for the guest's.
 type Twins struct {
@@ -37,14 +38,29 @@ type twins struct {
 	place   string // the set's directory, in the root
 	mount   bool   // whether it must be mounted there
 	loader  executable
-	files   map[*twin.Twin]int // O_PATH descriptors
+	files   map[*twin.Twin]*twinFile
+}
+
+// twinFile is an open twin. A static one is executed itself; of others only the descriptor is
+// known.
+type twinFile struct {
+	executable
+	static bool
+}
+
+// via is what is executed for a twin that is open.
+func (t *twins) via(one *twin.Twin) *executable {
+	if file := t.files[one]; file.static {
+		return &file.executable
+	}
+	return &t.loader
 }
 
 // openTwins prepares what all twins share. If that is not complete there are no twins, and a debug
 // line says so.
 func (s *supervisor) openTwins() {
 	c := s.config.Twins
-	s.twins = &twins{files: map[*twin.Twin]int{}}
+	s.twins = &twins{files: map[*twin.Twin]*twinFile{}}
 	set := c.Set
 	if set != nil {
 		if err := s.checkTwins(set); err != nil {
@@ -71,8 +87,10 @@ func (s *supervisor) checkTwins(set *twin.Set) (err error) {
 			return err
 		}
 	}
-	if s.twins.loader, err = s.openExecutable(filepath.Join(set.Dir, set.Loader)); err != nil {
-		return err
+	if set.Loader != "" {
+		if s.twins.loader, err = s.openExecutable(filepath.Join(set.Dir, set.Loader)); err != nil {
+			return err
+		}
 	}
 	s.twins.place = set.Dir
 	if root := s.config.Root; root != "" {
@@ -168,39 +186,53 @@ func (s *supervisor) fit(t *task, verdict *twin.Verdict, plan resolve.Plan, req 
 	if why != "" {
 		return nil, why
 	}
-	fd, err := s.openTwin(verdict.Twin)
+	open, err := s.openTwin(verdict.Twin)
 	if err != nil {
 		verdict.Twin, verdict.Why = nil, err.Error()
 		return nil, verdict.Why
 	}
-	in := func(name string) string { return filepath.Join(s.twins.place, name) }
-	file := in(verdict.Twin.Path)
-	if !v.Leads(file, fd) {
-		return nil, file + " is not visible in its root"
+	if !v.Leads(open.path, open.fd) {
+		return nil, open.path + " is not visible in its root"
 	}
-	found := &resolve.Twin{Loader: s.twins.loader.path, Libraries: filepath.Dir(s.twins.loader.path), File: file,
-		First: edit.First, Replace: edit.Replace, Last: edit.Last, Env: edit.Env}
-	if hides {
-		found.Preload = in(twin.UnhideName)
+	found := &resolve.Twin{File: open.path, First: edit.First, Replace: edit.Replace, Last: edit.Last, Env: edit.Env}
+	if !open.static {
+		found.Loader, found.Libraries = s.twins.loader.path, filepath.Dir(s.twins.loader.path)
+		if hides {
+			found.Preload = filepath.Join(s.twins.place, twin.UnhideName)
+		}
 	}
 	return found, ""
 }
 
 // openTwin opens a twin's file, once.
-func (s *supervisor) openTwin(t *twin.Twin) (int, error) {
-	if fd, ok := s.twins.files[t]; ok {
-		return fd, nil
+func (s *supervisor) openTwin(t *twin.Twin) (*twinFile, error) {
+	if open := s.twins.files[t]; open != nil {
+		return open, nil
 	}
 	set := s.config.Twins.Set
 	if err := set.CheckFile(t.File); err != nil {
-		return -1, err
+		return nil, err
 	}
-	fd, err := sys.Open(filepath.Join(set.Dir, t.Path), unix.O_PATH)
+	path, open := filepath.Join(set.Dir, t.Path), &twinFile{}
+	interp, err := loader.Of(path)
 	if err != nil {
-		return -1, err
+		return nil, err
 	}
-	s.twins.files[t] = fd
-	return fd, nil
+	open.static = interp == ""
+	switch {
+	case open.static:
+		open.executable, err = s.openExecutable(path)
+	case set.Loader == "":
+		err = fmt.Errorf("the twins in %s have no loader", set.Dir)
+	default:
+		open.fd, err = sys.Open(path, unix.O_PATH)
+	}
+	if err != nil {
+		return nil, err
+	}
+	open.path = filepath.Join(s.twins.place, t.Path)
+	s.twins.files[t] = open
+	return open, nil
 }
 
 // twinCall reads the arguments and the environment of the exec. hides reports whether they contain
@@ -244,7 +276,7 @@ func stackLimit(pid int) uint64 {
 // withoutTwin serves the exec of a twin's loader that the kernel refused: the emulator gets the
 // guest's program instead.
 func (e *exec) withoutTwin(refused unix.Errno) error {
-	e.verdict.Twin, e.verdict.Why = nil, fmt.Sprintf("%s: %v", e.s.twins.loader.path, refused)
+	e.verdict.Twin, e.verdict.Why = nil, fmt.Sprintf("%s: %v", e.via.path, refused)
 	e.s.debug(e.t.TID(), "exec %s: no twin: %s", e.name, e.verdict.Why)
 	if _, err := e.takeBack(); err != nil {
 		return err

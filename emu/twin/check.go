@@ -21,9 +21,6 @@ func (s *Set) Check() error {
 	if s.Host != arch.Host().Name {
 		return fmt.Errorf("the twins in %s are programs for %s, this host is %s", s.Dir, s.Host, arch.Host().Name)
 	}
-	if s.Loader == "" {
-		return fmt.Errorf("the twins in %s have no loader", s.Dir)
-	}
 	for _, f := range s.Files {
 		if err := s.CheckFile(f); err != nil {
 			return err

@@ -154,7 +154,28 @@ func facts(said string) []string {
 // A twin gets what the emulated program gets: arguments, environment, files, signals, ids, name;
 // and the caller sees its status.
 func TestTwinIsTheGuest(t *testing.T) {
+	isTheGuest(t, newProbe(t))
+}
+
+// So does a static twin, as Go's tools are, which is executed without a loader.
+func TestStaticTwinIsTheGuest(t *testing.T) {
 	p := newProbe(t)
+	p.makeStatic(t)
+	isTheGuest(t, p)
+}
+
+// makeStatic makes the twin static, in a set that has nothing else.
+func (p *probe) makeStatic(t *testing.T) {
+	t.Helper()
+	sed := filepath.Join(p.set.Dir, p.set.Twins[0].Path)
+	compile(t, "gcc", sed, "-static")
+	fi, err := os.Stat(sed)
+	require.NoError(t, err)
+	p.set.Loader, p.set.Files, p.set.Twins[0].Size = "", nil, fi.Size()
+	p.save(t)
+}
+
+func isTheGuest(t *testing.T, p *probe) {
 	for _, c := range []struct {
 		name string
 		env  []string
@@ -227,6 +248,19 @@ func TestFallback(t *testing.T) {
 		{"a missing twin", func(t *testing.T, p *probe) { require.NoError(t, os.Remove(filepath.Join(p.set.Dir, "any/sed"))) }, "no twin: stat "},
 		{"a loader that may not be executed", func(t *testing.T, p *probe) {
 			require.NoError(t, os.Chmod(filepath.Join(p.set.Dir, p.set.Loader), 0o644))
+		}, "permission denied"},
+		{"no loader", func(t *testing.T, p *probe) { p.set.Loader = ""; p.save(t) }, "no twin: the twins in "},
+		{"a static twin of another architecture", func(t *testing.T, p *probe) {
+			p.makeStatic(t)
+			copyFile(t, filepath.Join(p.root, "usr/bin/sed"), filepath.Join(p.set.Dir, "any/sed"))
+			fi, err := os.Stat(filepath.Join(p.root, "usr/bin/sed"))
+			require.NoError(t, err)
+			p.set.Twins[0].Size = fi.Size()
+			p.save(t)
+		}, "is not a program of this host's architecture"},
+		{"a static twin that the kernel refuses", func(t *testing.T, p *probe) {
+			p.makeStatic(t)
+			require.NoError(t, os.Chmod(filepath.Join(p.set.Dir, "any/sed"), 0o644))
 		}, "permission denied"},
 		{"a loader of another architecture", func(t *testing.T, p *probe) {
 			text, err := os.ReadFile(filepath.Join(p.root, "usr/bin/sed"))

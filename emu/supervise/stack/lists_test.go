@@ -75,6 +75,7 @@ func TestForTwin(t *testing.T) {
 	preloaded.Preload = "/t/unhide.so"
 	edited.First, edited.Replace, edited.Last = []string{"-first"}, map[int]string{1: "B"}, []string{"-last"}
 	environed.Env = []string{"PATH=/twin", "NEW=x"}
+	static := resolve.Twin{File: "/t/link", First: []string{"-first"}, Replace: map[int]string{1: "B"}, Env: environed.Env}
 	for name, c := range map[string]struct {
 		twin       resolve.Twin
 		prefix     []string
@@ -93,6 +94,10 @@ func TestForTwin(t *testing.T) {
 		"environment": {environed, []string{""}, false, []string{"zero"},
 			[]string{"/t/ld.so", "--inhibit-cache", "--library-path", "/t", "--argv0", "zero", "/t/gcc"},
 			[]string{"A=1", "\x01D_PRELOAD=p", "PATH=/twin", "\x02LIBC_TUNABLES=t", "NEW=x"}},
+		"static": {static, []string{""}, false, []string{"zero", "a", "b"}, []string{"zero", "-first", "a", "B"},
+			[]string{"A=1", "LD_PRELOAD=p", "PATH=/twin", "GLIBC_TUNABLES=t", "NEW=x"}},
+		"a static script": {static, []string{"/bin/link", "script"}, true, []string{"zero", "a"}, []string{"/bin/link", "-first", "script", "B"},
+			[]string{"A=1", "LD_PRELOAD=p", "PATH=/twin", "GLIBC_TUNABLES=t", "NEW=x"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m, sp := newImage(c.argv, environment, []uint64{0, 0})

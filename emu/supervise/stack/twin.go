@@ -39,7 +39,7 @@ func (s Stack) twinEnvironment(l *Lists, t *resolve.Twin, m Memory) error {
 		if err != nil {
 			return err
 		}
-		if mark, ok := twin.Hidden(entry); ok {
+		if mark, ok := twin.Hidden(entry); ok && t.Loader != "" {
 			l.Marks = append(l.Marks, Mark{at, mark})
 		}
 		name, _, _ := strings.Cut(entry, "=")
