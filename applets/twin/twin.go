@@ -40,7 +40,7 @@ type packing struct {
 func packFlags(f applet.Flags) applet.Run {
 	var p packing
 	p.archs = f.Archs("for", "`ARCH[,ARCH...]` the guest architectures, for compilers (default: all that this host has cross compilers for)")
-	p.sets = f.Names("set", "`SET[,SET...]` the programs of these sets")
+	p.sets = f.Names("set", "`SET[,SET...]` the programs of these sets; go=GOROOT and go=VERSION stand for a Go toolchain")
 	f.StringVar(&p.root, "root", "", "`DIR` a guest's root directory: leave out what does not match the versions of its programs")
 	f.StringVar(&p.out, "o", twin.DirName, "`DIR` the directory to make; replaces twins that are there")
 	return p.run
@@ -54,7 +54,13 @@ func (p *packing) run(names []string) (err error) {
 		}
 	}
 	if *p.sets != "" {
-		o.Names = append(o.Names, strings.Split(*p.sets, ",")...)
+		for _, set := range strings.Split(*p.sets, ",") {
+			if toolchain, ok := strings.CutPrefix(set, "go="); ok {
+				o.Go = append(o.Go, toolchain)
+			} else {
+				o.Names = append(o.Names, set)
+			}
+		}
 	}
 	r, err := pack.Make(p.out, o)
 	if err != nil {

@@ -61,6 +61,11 @@ func (v *Verdict) Fit(c Call) (e Edit, why string) {
 			return e, why
 		}
 	}
+	if v.Rule.goroot {
+		if why := v.goDefaults(c, &e); why != "" {
+			return e, why
+		}
+	}
 	if v.Rule.plugin != "" {
 		if why := v.plugin(c, &e); why != "" {
 			return e, why

@@ -29,6 +29,10 @@ type Verdict struct {
 	abi   *arch.ABI
 	dir   string // the guest's file's directory
 	major string
+	// a Go tool's: its defaults, as entries for the environment, and the loader that its linker
+	// was built for
+	defaults []string
+	ldso     string
 }
 
 // Matcher finds twins for the guest's files. It remembers its verdicts during its life, which is
@@ -115,7 +119,13 @@ func (m *Matcher) choose(v *Verdict, g Guest) (*Twin, string) {
 		return nil, "the guest has an /etc/ld.so.preload"
 	case r.users && v.facts.services:
 		return nil, "the guest's nsswitch.conf names more than files"
-	case v.facts.vendor != m.set.Vendor:
+	}
+	if r.goroot {
+		if why := v.toolchain(g.Root); why != "" {
+			return nil, why
+		}
+	}
+	if !isRelease(v.major) && v.facts.vendor != m.set.Vendor {
 		return nil, fmt.Sprintf("the guest is %q, the twins are of %q", v.facts.vendor, m.set.Vendor)
 	}
 	t := m.set.twin(v.Name, g.ABI.Name, v.major)
@@ -131,8 +141,14 @@ func (m *Matcher) choose(v *Verdict, g Guest) (*Twin, string) {
 // sameVersion says why the guest's file is not the twin's program in the twin's version; "" if it
 // is.
 func (m *Matcher) sameVersion(v *Verdict, g Guest, t *Twin) string {
+	if isRelease(v.major) {
+		if !has(io.NewSectionReader(g.File, 0, g.ID.Size), builtBy(v.major, g.ABI), nil) {
+			return "it is not built by " + v.major
+		}
+		return ""
+	}
 	want := packages.Upstream(m.set.Database, t.Version)
-	o, err := packages.At(v.facts.database, g.Root).Owner(g.Path, v.Rule.packageNames(v.Name, v.major, g.ABI), g.ABI)
+	o, err := v.owner(g)
 	if err != nil {
 		if g.ID.Size > 0 && hasVersion(io.NewSectionReader(g.File, 0, g.ID.Size), packages.Plain(want)) {
 			return ""
@@ -150,8 +166,12 @@ func (m *Matcher) sameVersion(v *Verdict, g Guest, t *Twin) string {
 
 // hasVersion reports whether a program contains its version, as a string or at the end of one.
 func hasVersion(r io.Reader, version string) bool {
+	return has(r, append([]byte(version), 0), func(before byte) bool { return !strings.ContainsRune("0123456789.", rune(before)) })
+}
+
+// has reports whether want is in what r reads, behind a byte that fits; nil is for any.
+func has(r io.Reader, want []byte, fits func(before byte) bool) bool {
 	const chunk = 64 << 10
-	want := append([]byte(version), 0)
 	buf := make([]byte, 0, chunk+len(want)+1)
 	for {
 		n, err := io.ReadFull(r, buf[len(buf):len(buf)+chunk])
@@ -162,7 +182,7 @@ func hasVersion(r io.Reader, version string) bool {
 				break
 			}
 			at += i
-			if at > 0 && !strings.ContainsRune("0123456789.", rune(buf[at-1])) {
+			if fits == nil || at > 0 && fits(buf[at-1]) {
 				return true
 			}
 			at++

@@ -43,6 +43,7 @@ type Rule struct {
 	plugin  string // gcc's plug-in for linkers: "named" by an argument, or to be named "first"
 	linker  bool   // it needs the place of the guest's ld
 	users   bool   // it looks up users and groups
+	goroot  bool   // it is a tool of a Go toolchain, whose GOROOT has its defaults
 }
 
 // config is a configuration file that is packed for each guest architecture, and the variable that
@@ -104,7 +105,7 @@ func parseRules(text string) ([]*Rule, error) {
 }
 
 // flags are the keys that stand alone.
-var flags = [...]string{"users", "plugin", "linker", "order"}
+var flags = [...]string{"users", "plugin", "linker", "order", "goroot"}
 
 func (p *parser) line(key, value string) (err error) {
 	words := strings.Fields(value)
@@ -168,6 +169,8 @@ func (r *Rule) line(key, value string, words []string) (err error) {
 		r.linker = true
 	case "users":
 		r.users = true
+	case "goroot":
+		r.goroot = true
 	default:
 		return fmt.Errorf("unknown key %q", key)
 	}

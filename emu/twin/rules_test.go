@@ -40,6 +40,7 @@ func TestRules(t *testing.T) {
 func TestPrograms(t *testing.T) {
 	for _, c := range []struct{ names, want, complaint string }{
 		{"sed tar", "sed tar", ""}, {"git", "git", ""}, {"compressors sed", "gzip bzip2 xz zstd sed", ""}, {"g++", "cc1 cc1plus lto1 lto-wrapper collect2", ""},
+		{"go", "go-compile go-asm go-link go-cgo go-vet go-pack go-buildid go-cover go-covdata", ""},
 		{"apt", "apt apt-get apt-cache apt-config apt-mark store copy file rred", ""}, {"apt-get", "apt-get", ""},
 		{"", "", ""}, {"sed bash", "", "bash may have no twin: HOSTTYPE"}, {"dpkg", "", "dpkg may have no twin: the architecture"}, {"sedd", "", `there is no rule for "sedd"`},
 	} {
@@ -85,6 +86,15 @@ func TestFind(t *testing.T) {
 		{"/usr/bin/[", "arm64", "[ "},
 		{"/usr/bin/perl", "arm64", ""},
 		{"/usr/bin/uname", "arm64", ""},
+		{"/usr/lib/gcc/aarch64-linux-gnu/4.9/cc1", "arm64", "cc1 4.9"},
+		{"/usr/lib/go-1.19/pkg/tool/linux_arm64/link", "arm64", "go-link 1.19"},
+		{"/usr/lib/go-1.19/pkg/tool/linux_arm/link", "armel", "go-link 1.19"},
+		{"/usr/lib/go-1.19/pkg/tool/linux_amd64/link", "arm64", ""}, // another machine's
+		{"/usr/local/go/pkg/tool/linux_arm64/vet", "arm64", "go-vet "},
+		{"/root/go/pkg/mod/golang.org/toolchain@v0.0.1-go1.22.5.linux-arm64/pkg/tool/linux_arm64/asm", "arm64", "go-asm "},
+		{"/usr/lib/golang/pkg/tool/linux_arm64/vet", "arm64", ""}, // a distribution's
+		{"/usr/local/go/bin/go", "arm64", ""},
+		{"/pkg/tool/linux_arm64/compile", "arm64", "go-compile "},
 	} {
 		f, ok := find(Rules(), c.path, arch.Get(mustParse(t, c.abi).Name))
 		got := ""

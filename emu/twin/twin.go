@@ -32,13 +32,18 @@ func triplet(abi *arch.ABI) string {
 // expand puts the names of an ABI and a program into a pattern; {major} stays.
 func expand(pattern, name string, abi *arch.ABI) string {
 	t := triplet(abi)
-	return strings.NewReplacer("{triplet}", t, "{dashed}", strings.ReplaceAll(t, "_", "-"), "NAME", name).Replace(pattern)
+	return strings.NewReplacer("{triplet}", t, "{dashed}", strings.ReplaceAll(t, "_", "-"), "{goarch}", abi.GOARCH,
+		"NAME", name, "TOOL", strings.TrimPrefix(name, "go-")).Replace(pattern)
 }
 
 const majorMark = "{major}"
 
-// matches compares a path with an expanded pattern, and gives the digits at {major}.
+// matches compares a path with an expanded pattern, and gives the digits and dots at {major}.
 func matches(pattern, file string) (major string, ok bool) {
+	if tool, ok := strings.CutPrefix(pattern, gorootMark); ok {
+		goroot, ok := strings.CutSuffix(file, tool)
+		return "", ok && (!strings.HasPrefix(goroot, "/usr/") || strings.HasPrefix(goroot, "/usr/local/"))
+	}
 	before, after, varies := strings.Cut(pattern, majorMark)
 	if !varies {
 		return "", pattern == file
@@ -48,7 +53,7 @@ func matches(pattern, file string) (major string, ok bool) {
 		return "", false
 	}
 	n := 0
-	for n < len(rest) && rest[n] >= '0' && rest[n] <= '9' {
+	for n < len(rest) && (rest[n] >= '0' && rest[n] <= '9' || rest[n] == '.') {
 		n++
 	}
 	return rest[:n], n > 0 && rest[n:] == after

@@ -27,7 +27,8 @@ import (
 // Options say what to pack.
 type Options struct {
 	ABIs  []*arch.ABI // the guests
-	Names []string    // of sets, programs or compilers; empty for everything
+	Names []string    // of sets, programs or compilers; empty for everything, unless Go is given
+	Go    []string    // toolchains of Go: a GOROOT, which has a slash in it, or a version
 	Root  string      // a guest; what does not match its programs is left out; "" for none
 }
 
@@ -93,7 +94,7 @@ func Fill(dir string, o Options) (Result, error) {
 	if p.set.Database == "" {
 		return Result{}, errors.New("this host has no package database that tells versions: neither dpkg's, nor apk's, nor rpm's")
 	}
-	if err := p.choose(o); err != nil {
+	if err := errors.Join(p.choose(o), p.toolchains(o.Go)); err != nil {
 		return Result{}, err
 	}
 	if err := p.owners(); err != nil {
@@ -153,7 +154,7 @@ func (p *packer) choose(o Options) error {
 			continue
 		}
 		for _, name := range r.Names {
-			if len(names) == 0 || slices.Contains(names, name) {
+			if len(names)+len(o.Go) == 0 || slices.Contains(names, name) {
 				p.find(r, name, o.ABIs)
 			}
 		}
@@ -207,13 +208,15 @@ func (p *packer) owners() error {
 	}
 	p.programs = slices.DeleteFunc(p.programs, func(q program) bool {
 		_, ok := p.owner[q.from]
-		if !ok {
+		if ok = ok || q.release(); !ok {
 			p.skip(q.Name, "no package brought %s", q.from)
 		}
 		return !ok
 	})
 	for i := range p.programs {
-		p.programs[i].Package, p.programs[i].Version = p.owner[p.programs[i].from].Package, p.owner[p.programs[i].from].Version
+		if q := &p.programs[i]; !q.release() {
+			q.Package, q.Version = p.owner[q.from].Package, p.owner[q.from].Version
+		}
 	}
 	return nil
 }
@@ -226,7 +229,10 @@ func (p *packer) drop(o Options) error {
 	}
 	defer done()
 	p.programs = slices.DeleteFunc(p.programs, func(q program) bool {
-		why := p.set.Compare(q.Twin, root, o.ABIs)
+		why := ""
+		if !q.release() {
+			why = p.set.Compare(q.Twin, root, o.ABIs)
+		}
 		if why != "" {
 			p.skip(q.Name, "%s", why)
 		}

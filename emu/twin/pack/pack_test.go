@@ -1,9 +1,14 @@
 package pack
 
 import (
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -106,6 +111,40 @@ func TestConfig(t *testing.T) {
 	_, err = Make(dir, Options{ABIs: []*arch.ABI{arch.Get("aarch64")}, Names: []string{"gzip"}})
 	require.NoError(t, err)
 	assert.NoDirExists(t, filepath.Join(dir, "apt"))
+}
+
+// The tools of a Go toolchain are packed if its GOROOT or its version is named. Here it is the go
+// command's own, which it need not fetch.
+func TestGo(t *testing.T) {
+	host(t)
+	out, err := exec.Command(need.Program(t, "go", "golang-go"), "env", "GOROOT").Output()
+	require.NoError(t, err)
+	need.Given(t, regexp.MustCompile(`^go[0-9.]+$`).MatchString(runtime.Version()), "a release of Go")
+	dir := filepath.Join(t.TempDir(), "twins")
+	for _, toolchain := range []string{strings.TrimSpace(string(out)), runtime.Version(), strings.TrimPrefix(runtime.Version(), "go")} {
+		r, err := Make(dir, Options{Go: []string{toolchain}, Root: "/"})
+		require.NoError(t, err)
+		require.NoError(t, r.Set.Sums())
+		names := map[string]bool{}
+		for _, one := range r.Set.Twins {
+			names[one.Name] = true
+			assert.Equal(t, []string{twin.AnyABI, runtime.Version(), "-", runtime.Version()}, []string{one.ABI, one.Major, one.Package, one.Version})
+		}
+		assert.Subset(t, slices.Sorted(maps.Keys(names)), []string{"go-asm", "go-cgo", "go-compile", "go-link", "go-vet"})
+		assert.NotContains(t, names, "gzip")
+		said, err := exec.Command(filepath.Join(dir, "any", runtime.Version(), "go-link"), "-V").Output()
+		require.NoError(t, err)
+		assert.Contains(t, string(said), runtime.Version())
+	}
+	r, err := Make(dir, Options{Go: []string{runtime.Version()}, Names: []string{"gzip"}})
+	require.NoError(t, err)
+	assert.True(t, slices.ContainsFunc(r.Set.Twins, func(one twin.Twin) bool { return one.Name == "gzip" }))
+
+	t.Setenv("GOPROXY", "off")
+	_, err = Make(dir, Options{Go: []string{"1.99.99"}})
+	require.ErrorContains(t, err, "the go command cannot fetch Go 1.99.99")
+	_, err = Make(dir, Options{Go: []string{t.TempDir()}})
+	require.ErrorContains(t, err, "is no toolchain of a release of Go")
 }
 
 func TestRefused(t *testing.T) {

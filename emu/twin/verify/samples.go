@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -41,14 +42,24 @@ func samples() map[string]string {
 		"hello.cc": "#include <algorithm>\n#include <iostream>\n#include <map>\n#include <string>\n#include <vector>\n" +
 			"int main() { std::map<std::string, std::vector<int>> m; m[\"x\"] = {3, 1, 2}; for (auto &e : m) std::sort(e.second.begin(), e.second.end());\n" +
 			"try { m.at(\"y\"); } catch (const std::out_of_range &) { std::cout << m.size() << m[\"x\"][0] << '\\n'; } }\n",
-		"wrong.c": "#include \"nothing.h\"\nint f(int unused) { int x; return y + x; }\n",
+		"goenv": "export HERE=$PWD HOME=$TMPDIR/home GO111MODULE=on GOPROXY=off; trap 'rm -rf \"$HOME\"' EXIT\n" +
+			"for d in /usr/local/go/bin /opt/go/bin /usr/lib/go-*/bin; do PATH=$PATH:$d; done\n",
+		"p.go":       "package p\n\nfunc F(x float64, y uint64) (float64, uint64) {\n\tif x > 0 {\n\t\tx *= 3\n\t}\n\treturn x + float64(y), y / 7 << 3\n}\n",
+		"s.s":        "TEXT ·G(SB), 4, $0-0\n\tRET\n",
+		"wrong.go":   "package p\n\nfunc f() int { return \"x\" }\n",
+		"mod/go.mod": "module sample\n\ngo 1.17\n", "cgo/go.mod": "module sample\n\ngo 1.17\n",
+		"mod/main.go": "package main\n\nfunc g()\n\nfunc main() { g(); println(\"hello\", 1.5*float64(len(\"xy\"))) }\n",
+		"mod/g.s":     "TEXT ·g(SB), 4, $0-0\n\tRET\n",
+		"cgo/main.go": "package main\n\n// static int twice(int x) { return 2 * x; }\nimport \"C\"\n\nfunc main() { println(C.twice(21)) }\n",
+		"wrong.c":     "#include \"nothing.h\"\nint f(int unused) { int x; return y + x; }\n",
 	}
 }
 
 // writeSamples writes them into a directory.
 func writeSamples(dir string) error {
 	for name, text := range samples() {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o644)); err != nil {
 			return err
 		}
 	}

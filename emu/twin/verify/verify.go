@@ -234,9 +234,10 @@ func readTrace(path string) (map[string]string, error) {
 		}
 	}
 	for _, e := range events {
-		name := filepath.Base(e.Args.File)
-		if _, ok := ran[name]; !ok && e.Args.Why != "" {
-			ran[name] = e.Args.Why
+		for _, name := range []string{filepath.Base(e.Args.File), "go-" + filepath.Base(e.Args.File)} {
+			if _, ok := ran[name]; !ok && e.Args.Why != "" {
+				ran[name] = e.Args.Why
+			}
 		}
 	}
 	return ran, nil
