@@ -71,26 +71,49 @@ func (s suite) build(t *testing.T, name string) {
 
 // outcomes runs the tests that match a pattern, or all, by a route. It maps names to PASS, FAIL or
 // SKIP.
+//
+// A child of the emulator now and then waits for ever for a lock that another thread had when it
+// forked, by either route. The tests then end at their limit, and are run again.
 func (s suite) outcomes(t *testing.T, route string, pattern ...string) map[string]string {
 	t.Helper()
-	args := append(slices.Clone(s.run[1:]), "--route", route, "--", s.test, "-test.v", "-test.short", "-test.timeout=10m")
+	args := append(slices.Clone(s.run[1:]), "--route", route, "--", s.test, "-test.v", "-test.short", "-test.timeout=4m")
 	if len(pattern) > 0 {
 		args = append(args, "-test.run="+pattern[0])
 	}
+	for range 2 {
+		if out, err := s.once(t, args); err == nil {
+			return results(out)
+		} else if !strings.Contains(out, "panic: test timed out") {
+			t.Fatalf("%q: %v\n%s", args, err, out[max(0, len(out)-4000):])
+		}
+		t.Logf("%q: once more: it did not end", args)
+	}
+	out, err := s.once(t, args)
+	require.NoError(t, err, "%q\n%s", args, out[max(0, len(out)-4000):])
+	return results(out)
+}
+
+// once runs the tests, of which some may fail.
+func (s suite) once(t *testing.T, args []string) (string, error) {
+	t.Helper()
 	cmd := exec.Command(s.run[0], args...)
 	cmd.Dir = s.dir
 	cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir())
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	err := cmd.Run()
-	if failed := (*exec.ExitError)(nil); err != nil && !(errors.As(err, &failed) && failed.ExitCode() == 1) {
-		t.Fatalf("%s: %v\n%s", cmd, err, out.Bytes()[max(0, out.Len()-4000):])
+	if failed := (*exec.ExitError)(nil); errors.As(err, &failed) && failed.ExitCode() == 1 {
+		err = nil
 	}
-	results := map[string]string{}
-	for _, m := range result.FindAllStringSubmatch(out.String(), -1) {
-		results[m[2]] = m[1]
+	return out.String(), err
+}
+
+func results(out string) map[string]string {
+	found := map[string]string{}
+	for _, m := range result.FindAllStringSubmatch(out, -1) {
+		found[m[2]] = m[1]
 	}
-	return results
+	return found
 }
 
 // a test's, without its subtests
