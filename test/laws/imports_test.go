@@ -98,7 +98,7 @@ var importLaws = []law{
 	{"emu/twin", notOnly("emu/arch", "emu/elfinfo", "emu/emulator", "emu/growing", "emu/loader", "emu/packages", "emu/sys", "third_party/hash"), "what a file is, and nothing of how it is executed: twin < supervise"},
 	{"emu/seccomp", notOnly("emu/arch"), "a pure function: seccomp < supervise"},
 	{"emu/entrypoint", notOnly("emu/exit"), "names and words, and nothing of what the modes run: entrypoint < whoever starts one"},
-	{"emu/command", notOnly("emu/entrypoint", "emu/exit", "emu/sys"), "what every route ends with: command < userns, launch"},
+	{"emu/command", notOnly("emu/elfinfo", "emu/entrypoint", "emu/exit", "emu/sys"), "what every route ends with: elfinfo < command < userns, launch"},
 	{"emu/signals", notOnly("emu/sys"), "signals, and nothing of who they are for: signals < userns, supervise"},
 	{"emu/userns", notOnly("emu/arch", "emu/binfmt", "emu/command", "emu/entrypoint", "emu/exit", "emu/signals", "emu/sys"), "userns < container, bootstrap, launch"},
 	{"emu/apt", notOnly("emu/exit", "emu/sys"), "packages, and nothing of what they are for"},
