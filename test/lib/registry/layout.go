@@ -33,16 +33,19 @@ func Layout(t testing.TB) string {
 		from = append(from, filepath.Base(roots[port]))
 	}
 	f := fixture.Fixture{Name: "images/debian-" + lab.Suite, What: "base images for two platforms", From: from,
-		Make: func(_ context.Context, _, made string, _ *os.File) error { return writeLayout(made, roots) }}
+		Make: func(_ context.Context, _, made string, _ *os.File) error {
+			return writeLayout(made, roots, "mmdebstrap", "bash")
+		}}
 	return f.For(t)
 }
 
 func ports() []string { return slices.Compact([]string{arch.Host().Debian, Guest}) }
 
-func writeLayout(dir string, roots map[string]string) error {
+// writeLayout writes the images of the roots, tar archives by Debian's names of architectures.
+func writeLayout(dir string, roots map[string]string, by, cmd string) error {
 	index := mutate.IndexMediaType(empty.Index, types.DockerManifestList)
 	for _, port := range ports() {
-		image, platform, err := ofRoot(roots[port], port)
+		image, platform, err := ofRoot(roots[port], port, by, cmd)
 		if err != nil {
 			return err
 		}
@@ -52,8 +55,8 @@ func writeLayout(dir string, roots map[string]string) error {
 	return err
 }
 
-// ofRoot is an image of one layer, the tar archive root.
-func ofRoot(root, port string) (v1.Image, *v1.Platform, error) {
+// ofRoot is an image of one layer, the tar archive root, which the program by has made.
+func ofRoot(root, port, by, cmd string) (v1.Image, *v1.Platform, error) {
 	abi, err := arch.Parse(port)
 	if err != nil {
 		return nil, nil, err
@@ -68,12 +71,12 @@ func ofRoot(root, port string) (v1.Image, *v1.Platform, error) {
 	}
 	image, err := mutate.ConfigFile(empty.Image, &v1.ConfigFile{
 		OS: platform.OS, Architecture: platform.Architecture, Variant: platform.Variant, Created: v1.Time{Time: time.Unix(0, 0).UTC()},
-		Config: v1.Config{Env: []string{lab.ImagePath}, Cmd: []string{"bash"}},
+		Config: v1.Config{Env: []string{lab.ImagePath}, Cmd: []string{cmd}},
 		RootFS: v1.RootFS{Type: "layers"},
 	})
 	if err != nil {
 		return nil, nil, err
 	}
-	image, err = mutate.Append(image, mutate.Addendum{Layer: layer, History: v1.History{Created: v1.Time{Time: time.Unix(0, 0).UTC()}, CreatedBy: "mmdebstrap"}})
+	image, err = mutate.Append(image, mutate.Addendum{Layer: layer, History: v1.History{Created: v1.Time{Time: time.Unix(0, 0).UTC()}, CreatedBy: by}})
 	return image, platform, err
 }
