@@ -29,8 +29,8 @@ var Applet = applet.Applet{
 	Text: `
 Tries everything that a route needs, and each route with the smallest program of each architecture.
 An answer is yes, no (with the reason, and what would change it) or could not tell. Then it says
-which route auto takes, and why. Of each User Mode Linux kernel here it says whether it boots, and
-keeps that answer in the cache directory. Nothing else is left behind.
+which route auto takes, and why, and of each User Mode Linux kernel here whether it boots. Nothing
+is left behind.
 
 With --builders it also finds out by which plugs (see binproxy help build) the builders of this
 machine build for the first of the architectures: each of them builds the smallest image, in some
@@ -144,7 +144,7 @@ func examine(guests []*arch.ABI, cfg config.Config) (report, error) {
 // runsHere says whether a User Mode Linux kernel runs on this machine.
 func runsHere(k *uml.Kernel) probe.Result {
 	r := probe.Result{Name: "kernel " + k.Release, Answer: probe.Yes}
-	err := k.Try()
+	err := k.Look()
 	switch {
 	case errors.Is(err, uml.ErrUntold):
 		r.Answer = probe.Unknown

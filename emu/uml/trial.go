@@ -26,8 +26,14 @@ var ErrUntold = exit.Sentinel("could not tell")
 var boot = (*Kernel).boot
 
 // Try says why the kernel does not run on this machine, nil if it does. It boots the kernel,
-// unless an earlier trial succeeded. A failed one is repeated: it may have had another reason.
-func (k *Kernel) Try() error {
+// unless an earlier trial succeeded. A failed one is repeated: it may have had another reason. The
+// result is kept.
+func (k *Kernel) Try() error { return k.try(k.remember) }
+
+// Look is Try without keeping the result.
+func (k *Kernel) Look() error { return k.try(func(string) {}) }
+
+func (k *Kernel) try(keep func(why string)) error {
 	if err := runsOn(k.Release, hostRegisters()); err != nil {
 		return fmt.Errorf("%w; %s", err, another)
 	}
@@ -38,7 +44,7 @@ func (k *Kernel) Try() error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrUntold, err)
 	}
-	k.remember(why)
+	keep(why)
 	if why != "" {
 		return fmt.Errorf("%w; %s", didNotBoot(why), another)
 	}
