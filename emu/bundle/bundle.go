@@ -276,7 +276,7 @@ func (b *builder) extra(e Extra) error {
 
 // settle sets modes and times, so that the umask and the clock have no effect.
 func (b *builder) settle() error {
-	stamp, err := timestamp()
+	stamp, err := Timestamp()
 	if err != nil {
 		return err
 	}
@@ -304,9 +304,9 @@ func (b *builder) settle() error {
 	return err
 }
 
-// timestamp is SOURCE_DATE_EPOCH, or 1980-01-01, the earliest date that every archive format can
-// hold.
-func timestamp() (time.Time, error) {
+// Timestamp is the time of every file that we make for others: SOURCE_DATE_EPOCH, or 1980-01-01,
+// the earliest date that every archive format can hold.
+func Timestamp() (time.Time, error) {
 	epoch := os.Getenv("SOURCE_DATE_EPOCH")
 	if epoch == "" {
 		return time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC), nil
@@ -315,5 +315,5 @@ func timestamp() (time.Time, error) {
 	if err != nil {
 		return time.Time{}, fmt.Errorf("SOURCE_DATE_EPOCH %q is no number of seconds", epoch)
 	}
-	return time.Unix(seconds, 0), nil
+	return time.Unix(seconds, 0).UTC(), nil
 }

@@ -153,7 +153,7 @@ func place(dir string, all []*singleFile, self string) error {
 
 // write writes the file to path, with a constant mode and time.
 func (s *singleFile) write(path, self string) error {
-	stamp, err := timestamp()
+	stamp, err := Timestamp()
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ package image
 
 import (
 	"archive/tar"
+	"binproxy/emu/bundle"
 	"bytes"
 	"crypto/sha256"
 	"errors"
@@ -11,7 +12,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"strconv"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -27,20 +27,6 @@ type Image struct {
 	GOARCH, Root string
 	Config       v1.Config
 	By           string // the command that made it, for the history
-}
-
-// Created is the time of every file and image: SOURCE_DATE_EPOCH, else the earliest that all
-// archive formats can contain.
-func Created() (time.Time, error) {
-	epoch := os.Getenv("SOURCE_DATE_EPOCH")
-	if epoch == "" {
-		return time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC), nil
-	}
-	seconds, err := strconv.ParseInt(epoch, 10, 64)
-	if err != nil {
-		return time.Time{}, fmt.Errorf("SOURCE_DATE_EPOCH %q is no number of seconds", epoch)
-	}
-	return time.Unix(seconds, 0).UTC(), nil
 }
 
 // The name of an image in a layout, as skopeo and buildctl read it, and that of the index.
@@ -106,7 +92,7 @@ func replaceable(dir string) error {
 }
 
 func (i Image) make() (v1.Image, error) {
-	created, err := Created()
+	created, err := bundle.Timestamp()
 	if err != nil {
 		return nil, err
 	}

@@ -33,13 +33,3 @@ func TestArchiveIsWhole(t *testing.T) {
 	}
 	assert.Equal(t, []string{"a 0 ", "b 1 a", "c 0 "}, seen)
 }
-
-func TestCreated(t *testing.T) {
-	t.Setenv("SOURCE_DATE_EPOCH", "1700000000")
-	made, err := Created()
-	require.NoError(t, err)
-	assert.Equal(t, int64(1700000000), made.Unix())
-	t.Setenv("SOURCE_DATE_EPOCH", "yesterday")
-	_, err = Created()
-	assert.ErrorContains(t, err, "is no number")
-}

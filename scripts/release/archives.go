@@ -2,6 +2,7 @@ package main
 
 import (
 	"archive/tar"
+	"binproxy/emu/bundle"
 	"bytes"
 	"compress/gzip"
 	"context"
@@ -13,8 +14,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"binproxy/scripts/image"
 )
 
 // archives writes a tar.gz for each architecture.
@@ -43,7 +42,7 @@ Nothing of it is tested on such a machine, only under an emulator: that it start
 
 // pack writes the files of a directory below a name, sorted, all root's, with one time.
 func pack(file, name, dir string) error {
-	created, err := image.Created()
+	created, err := bundle.Timestamp()
 	if err != nil {
 		return err
 	}

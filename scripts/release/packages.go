@@ -10,8 +10,8 @@ import (
 	"strings"
 
 	"binproxy/emu/arch"
+	"binproxy/emu/bundle"
 	"binproxy/scripts/host"
-	"binproxy/scripts/image"
 )
 
 // packages has nfpm make a .deb, an .rpm and an .apk for each architecture. nfpm is in a module of
@@ -21,7 +21,7 @@ func (r release) packages(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	created, err := image.Created()
+	created, err := bundle.Timestamp()
 	if err != nil {
 		return err
 	}
