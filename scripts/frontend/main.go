@@ -107,8 +107,7 @@ var labels = map[string]string{
 // fill makes the files of the image for a host, below root.
 func fill(ctx context.Context, h host.Host, root string, guests []string) error {
 	fmt.Fprintf(os.Stderr, "frontend: for %s hosts: the frontend, binproxy\n", h.GOARCH)
-	if err := host.Run(ctx, "frontend", []string{"CGO_ENABLED=0", "GOOS=linux", "GOARCH=" + h.GOARCH, "GOFLAGS=", "GOWORK=off"},
-		"go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", filepath.Join(root, "frontend"), "."); err != nil {
+	if err := host.BuildFrontend(ctx, h.GOARCH, ".", filepath.Join(root, "frontend")); err != nil {
 		return err
 	}
 	list, err := h.Guests(ctx, guests)

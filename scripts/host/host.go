@@ -32,6 +32,12 @@ func Build(ctx context.Context, goarch, to string) error {
 	return Run(ctx, "", []string{"GOARCH=" + goarch}, "scripts/build", to)
 }
 
+// BuildFrontend builds a program of the module frontend/.
+func BuildFrontend(ctx context.Context, goarch, pkg, to string) error {
+	return Run(ctx, "frontend", []string{"CGO_ENABLED=0", "GOOS=linux", "GOARCH=" + goarch, "GOFLAGS=", "GOWORK=off"},
+		"go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", to, pkg)
+}
+
 // Run runs a command in a directory, with extra variables in the environment.
 func Run(ctx context.Context, dir string, env []string, command ...string) error {
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"binproxy/emu/bundle"
 	"context"
 	"crypto/sha1"
 	"encoding/json"
@@ -9,8 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-
-	"binproxy/scripts/image"
+	"strings"
 )
 
 // The parts of an SPDX 2.3 document that we write.
@@ -58,7 +58,7 @@ const noAssertion = "NOASSERTION"
 // bill writes the bill of materials: the programs, the modules that they are linked from, and the
 // emulators that the images and the plugs contain.
 func (r release) bill(ctx context.Context) error {
-	created, err := image.Created()
+	created, err := bundle.Timestamp()
 	if err != nil {
 		return err
 	}
@@ -118,12 +118,18 @@ func (p part) locator() string {
 	return p.ExternalRefs[0].Locator
 }
 
+// parts are the modules of third_party by what they are parts of.
+var parts = map[string]string{
+	"binproxy/third_party/hash": "Go's standard library",
+	"binproxy/third_party/zstd": "github.com/klauspost/compress",
+}
+
 // ofModule describes a Go module. What is in third_party is a part of another.
 func ofModule(m module) part {
 	p := part{Name: m.Path, VersionInfo: m.Version, LicenseConcluded: noAssertion, LicenseDeclared: noAssertion,
 		ExternalRefs: []reference{{"PACKAGE-MANAGER", "purl", "pkg:golang/" + m.Path + "@" + m.Version}}}
 	if m.Replace != nil {
-		p.ExternalRefs, p.Comment = nil, "part of github.com/klauspost/compress, see third_party/zstd/README.md"
+		p.ExternalRefs, p.Comment = nil, "part of "+parts[m.Path]+", see "+strings.TrimPrefix(m.Path, "binproxy/")+"/README.md"
 	}
 	return p
 }

@@ -30,8 +30,7 @@ func (r release) programs(ctx context.Context) error {
 		if !slices.Contains(complete, arch) {
 			continue
 		}
-		if err := host.Run(ctx, "frontend", []string{"CGO_ENABLED=0", "GOOS=linux", "GOARCH=" + arch, "GOFLAGS=", "GOWORK=off"}, "go", "build", "-trimpath",
-			"-buildvcs=false", "-ldflags=-s -w", "-o", filepath.Join(r.stage(arch), "binproxy-dockerfile"), "./cmd/binproxy-dockerfile"); err != nil {
+		if err := host.BuildFrontend(ctx, arch, "./cmd/binproxy-dockerfile", filepath.Join(r.stage(arch), "binproxy-dockerfile")); err != nil {
 			return err
 		}
 	}
