@@ -50,15 +50,12 @@ func (d *Deputy) Guard() error {
 // and what the deputy sees of the file. It takes Linux 5.6 and CAP_SYS_PTRACE.
 func (d *Deputy) Openat2(dir int, path string, flags, resolve uint64) (fd int, st unix.Statx_t, err error) {
 	theirs, err := d.openat2(dir, path, flags, resolve)
+	if err == nil {
+		st, err = d.statx(theirs, "", unix.AT_EMPTY_PATH)
+	}
 	if err != nil {
 		return -1, st, err
 	}
-	empty, _ := d.text("")
-	result, at, _ := structure[unix.Statx_t](d)
-	if _, err = d.call(unix.SYS_STATX, theirs, empty, unix.AT_EMPTY_PATH, unix.STATX_BASIC_STATS, at); err != nil {
-		return -1, st, err
-	}
-	st = *result
 	process, err := unix.PidfdOpen(d.pid, 0)
 	if err != nil {
 		return -1, st, err
@@ -140,18 +137,26 @@ func (f *deputyFile) Close() error {
 
 // Stat gives the type, the permissions and the identity of the file at the path. It follows links.
 func (d *Deputy) Stat(path string) (mode uint16, is FileIdentity, err error) {
-	at, err := d.text(path)
-	if err != nil {
-		return 0, is, err
-	}
-	st, result, err := structure[unix.Statx_t](d)
-	if err == nil {
-		_, err = d.call(unix.SYS_STATX, here, at, 0, unix.STATX_BASIC_STATS, result)
-	}
+	st, err := d.statx(here, path, 0)
 	if err != nil {
 		return 0, is, &os.PathError{Op: "stat", Path: path, Err: err}
 	}
-	return st.Mode, identityOf(st), nil
+	return st.Mode, identityOf(&st), nil
+}
+
+func (d *Deputy) statx(dir uintptr, path string, flags uintptr) (st unix.Statx_t, err error) {
+	at, err := d.text(path)
+	if err != nil {
+		return st, err
+	}
+	result, to, err := structure[unix.Statx_t](d)
+	if err == nil {
+		_, err = d.call(unix.SYS_STATX, dir, at, flags, unix.STATX_BASIC_STATS, to)
+	}
+	if err != nil {
+		return st, err
+	}
+	return *result, nil
 }
 
 // FileIdentity distinguishes a file from all others that exist at the same time.
