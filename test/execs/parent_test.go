@@ -306,7 +306,7 @@ func TestKilledTracees(t *testing.T) {
 		time.Sleep(time.Duration(killed%7) * time.Millisecond)
 	}
 	require.Nil(t, r.ProcessState)
-	require.Greater(t, killed, 10, "within the minute, on a busy machine, too")
+	require.Greater(t, killed, 50, "within the minute")
 	// It holds a descriptor for each living guest, and the number of these is random at any
 	// moment.
 	after := 0

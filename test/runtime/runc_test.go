@@ -22,7 +22,7 @@ import (
 
 // runcFiles are the files of runc's own integration cases that concern a container's command.
 var runcFiles = []string{"create", "cwd", "debug", "delete", "dev", "exec", "help", "kill", "list", "mask", "mounts",
-	"no_pivot", "ps", "root", "run", "start", "start_detached", "start_hello", "state", "tty", "umask", "userns"}
+	"no_pivot", "pause", "ps", "root", "run", "start", "start_detached", "start_hello", "state", "tty", "umask", "userns"}
 
 // differing are the cases that a foreign container cannot pass: a program with threads, as every
 // emulator is, cannot unshare its user namespace.
