@@ -142,6 +142,10 @@ func TestBuild(t *testing.T) {
 		list := exec.Command(built.Binproxy(t), "uml", "kernel", "list")
 		list.Env = append(os.Environ(), "XDG_CACHE_HOME="+b.cache)
 		assert.NotContains(t, finish(t, list, nil).stdout, "build-")
+		// What the list keeps of its trials is not a build's.
+		tried := filepath.Join(b.cache, "binproxy/uml/tried")
+		assert.DirExists(t, tried)
+		require.NoError(t, os.RemoveAll(tried))
 		endSleepers(t)
 	})
 	// The next build replaces the killed one, and the kernel that had another configuration.
