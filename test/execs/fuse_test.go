@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"binproxy/test/lib/host"
 	"binproxy/test/lib/need"
 )
 
@@ -22,8 +23,7 @@ func mountFor(t *testing.T, dir string, user int) string {
 	at := t.TempDir()
 	image, mount := filepath.Join(at, "image"), filepath.Join(at, "mount")
 	require.NoError(t, os.Mkdir(mount, 0o755))
-	require.NoError(t, os.Chmod(filepath.Dir(at), 0o755))
-	require.NoError(t, os.Chmod(at, 0o755))
+	host.Reachable(t, at)
 	out, err := exec.Command(need.Program(t, "mksquashfs", "squashfs-tools"), dir, image, "-quiet", "-no-progress").CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	squashfuse := need.Program(t, "squashfuse", "squashfuse")

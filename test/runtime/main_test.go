@@ -20,6 +20,7 @@ import (
 	"binproxy/test/lib/built"
 	"binproxy/test/lib/debs"
 	"binproxy/test/lib/fixture"
+	"binproxy/test/lib/host"
 	"binproxy/test/lib/lab"
 	"binproxy/test/lib/need"
 )
@@ -68,19 +69,10 @@ func runtimeLink(t testing.TB) string {
 	dir := t.TempDir()
 	out, err := exec.Command(built.Binproxy(t), "bundle", "--arch", "arm64", "--release", release, "-o", dir+"/bundle").CombinedOutput()
 	require.NoError(t, err, "%s", out)
-	reachable(t, dir)
+	host.Reachable(t, dir)
 	link := dir + "/binproxy-runtime"
 	require.NoError(t, os.Symlink("bundle/binproxy", link))
 	return link
-}
-
-// reachable lets every user reach a test's directory: a container's users, and an engine in a user
-// namespace.
-func reachable(t testing.TB, dir string) {
-	t.Helper()
-	for path := dir; path != os.TempDir() && path != "/"; path = filepath.Dir(path) {
-		require.NoError(t, os.Chmod(path, 0o755))
-	}
 }
 
 // real is a runtime to wrap.

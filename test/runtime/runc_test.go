@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"binproxy/test/lib/debs"
+	"binproxy/test/lib/host"
 	"binproxy/test/lib/lab"
 	"binproxy/test/lib/modules"
 	"binproxy/test/lib/need"
@@ -60,7 +61,7 @@ func newRuncCases(t testing.TB, runc string) runcCases {
 		need.Program(t, name, pkg)
 	}
 	dir := t.TempDir()
-	reachable(t, dir)
+	host.Reachable(t, dir)
 	source := debs.Source(t, lab.Suite, "runc")
 	for from, to := range map[string]string{
 		source + "/tests/integration":      dir + "/tests/integration",

@@ -141,6 +141,17 @@ func Home(t testing.TB) string {
 	return dir
 }
 
+// Reachable lets every user reach a test's directory: a container's users, and an engine in a user
+// namespace. The directory for temporary files, which others use as well, stays as it is.
+func Reachable(t testing.TB, path string) {
+	t.Helper()
+	for ; path != filepath.Clean(os.TempDir()) && path != filepath.Dir(path); path = filepath.Dir(path) {
+		if err := os.Chmod(path, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // Env is the environment without the host's and the user's variables.
 func Env() []string {
 	var env []string
